@@ -1,0 +1,24 @@
+"""A laboratory for gradient pathologies in PyTorch networks.
+
+    gradlab.load(dir)         pandas frames of all runs under dir: .runs .steps .layers
+    gradlab.diagnose(layers)  what is wrong with a run: a list of findings
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradlab.diagnose.verdict import diagnose as diagnose
+    from gradlab.store.load import load as load
+
+__all__ = ["diagnose", "load"]
+
+_HOMES = {"diagnose": "gradlab.diagnose.verdict", "load": "gradlab.store.load"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that importing gradlab is instant."""
+    from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gradlab' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,98 @@
+"""The commands. Each imports what it needs when it is called, so that help is instant."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from gradlab.errors import GradlabError, SettingsError, nearest
+
+HELP = """\
+gradlab: a laboratory for gradient pathologies in PyTorch networks
+
+  gradlab run [overrides]      train one network and record its gradients
+  gradlab run -m [sweeps]      the same for every combination, in Hydra's syntax:
+                                 gradlab run -m model.depth=5,20 model.activation=sigmoid,relu
+  gradlab report DIR           everything under DIR -> DIR/report/index.html, figures/, tables/
+  gradlab show DIR             the runs under DIR as a table
+
+gradlab run --help lists the configuration; --cfg job, --info and Hydra's other flags work as ever.
+Exit codes: 0 done, 1 a run failed, 2 the command or the configuration is wrong.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; a user's mistake is one line on stderr."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except GradlabError as error:
+        print(f"gradlab: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("gradlab: interrupted; what was recorded is complete", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as in `gradlab show DIR | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(arguments: list[str]) -> int:
+    command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if command in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if command == "--version":
+        from importlib.metadata import version
+
+        print(f"gradlab {version('gradlab')}")
+        return 0
+    if command in ("-sc", "--shell-completion"):  # asked by the shell: see `gradlab run -sc`
+        return _complete(arguments)
+    if command not in COMMANDS:
+        raise SettingsError(f"{command} is not a command; {nearest(command, COMMANDS)}")
+    return COMMANDS[command](rest)
+
+
+def _run(arguments: list[str]) -> int:
+    from gradlab.sweep import run
+
+    return run(arguments)
+
+
+def _complete(arguments: list[str]) -> int:
+    """Answer the shell, which asks the program alone: `run` is taken out of the line it sends."""
+    program, *words = os.environ.get("COMP_LINE", "").split(" ")
+    if words[:1] == ["run"]:
+        os.environ["COMP_LINE"] = " ".join([program, *words[1:]])
+        return _run(arguments)
+    print(" ".join(COMMANDS))
+    return 0
+
+
+def _report(arguments: list[str]) -> int:
+    from gradlab.report.write import write
+
+    report = write(_folder("report", arguments))
+    for line in report.damaged:
+        print(f"left out: {line}", file=sys.stderr)
+    print(f"{report.runs} runs: {report.path}")
+    return 0
+
+
+def _show(arguments: list[str]) -> int:
+    from gradlab.report.show import show
+
+    show(_folder("show", arguments))
+    return 0
+
+
+def _folder(command: str, arguments: list[str]) -> str:
+    if len(arguments) != 1:
+        raise SettingsError(f"expected one folder, given {len(arguments)}: gradlab {command} DIR")
+    if arguments[0] in ("-h", "--help"):
+        print(HELP, end="")
+        raise SystemExit(0)
+    return arguments[0]
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": _run, "report": _report, "show": _show}

@@ -1,0 +1,31 @@
+"""What a rule says of a run."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One pathology of one run.
+
+    Attributes:
+        kind: one of `schema.VERDICTS`.
+        where: positions of the layers concerned (1 = nearest the input).
+        since: first recorded step at which it was seen.
+        severity: "mild" or "gross".
+        cause: a sentence, with the factors that make it up.
+        evidence: the numbers behind it.
+        remedies: overrides worth trying, most promising first. None has been tried on this run.
+    """
+
+    kind: str
+    where: tuple[int, ...]
+    since: int
+    severity: str
+    cause: str
+    evidence: dict[str, float] = field(default_factory=dict)
+    remedies: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the finding as plain JSON types."""
+        return asdict(self)

@@ -1,0 +1,55 @@
+"""The error signal over depth, in decades: pure functions of a frame of `layers.parquet`."""
+
+import numpy as np
+import pandas as pd
+
+
+def over_depth(layers: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return `column` as a table: a row per recorded step, a column per position."""
+    depth = layers[layers["axis"] == "depth"]
+    return depth.pivot_table(index="step", columns="position", values=column, dropna=False)
+
+
+def decades(layers: pd.DataFrame) -> pd.DataFrame:
+    """Return log10(‖delta_l‖ / ‖delta_L‖) by step and position: what is gained since the output.
+
+    An exact zero gives -inf; where the ratio is not defined (0/0, NaN) the entry is NaN. A factor on
+    the loss cancels.
+    """
+    delta = over_depth(layers, "delta_norm")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log10(delta)
+        return logs.sub(logs.iloc[:, -1], axis=0)
+
+
+def slope(layers: pd.DataFrame) -> float:
+    """Return the decades that the error signal gains a layer on its way from output to input.
+
+    The median over the recorded steps; negative = vanishing; NaN for a network of one layer.
+    """
+    table = decades(layers)
+    if table.shape[1] < 2 or table.empty:
+        return float("nan")
+    gained = table.iloc[:, 0].dropna()
+    return float(gained.median() / (table.shape[1] - 1)) if len(gained) else float("nan")
+
+
+def shares(layers: pd.DataFrame) -> dict[str, float]:
+    """Return the decades between last and first layer by factor: median over steps, summed over l.
+
+    `activation` + `weights` + `normalisation` equals the whole for a plain chain, at each step.
+    """
+    columns = {
+        "activation": "act_factor",
+        "weights": "weight_factor",
+        "normalisation": "norm_factor",
+    }
+    found: dict[str, float] = {}
+    for name, column in columns.items():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.log10(over_depth(layers, column))
+        # delta_1 = delta_L times the weights of 2..L and the activations (and norms) of 1..L-1.
+        used = logs.iloc[:, 1:] if name == "weights" else logs.iloc[:, :-1]
+        total = used.sum(axis=1, skipna=False).dropna()
+        found[name] = float(total.median()) if len(total) else float("nan")
+    return found

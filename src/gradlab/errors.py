@@ -1,0 +1,45 @@
+"""Everything gradlab raises on purpose.
+
+    GradlabError
+    ├── SettingsError      the command or the configuration is wrong        (exit code 2)
+    ├── StoreError         a folder or file of results cannot be used       (exit code 2)
+    └── JobError           a run failed while it was running                (exit code 1)
+
+Each message is one line: what was expected, what was given, and the nearest valid choice.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class GradlabError(Exception):
+    """Base class: a message for the user, shown without a traceback."""
+
+    exit_code = 1
+
+
+class SettingsError(GradlabError):
+    """The command or the configuration is wrong."""
+
+    exit_code = 2
+
+
+class StoreError(GradlabError):
+    """A folder or file of results cannot be used."""
+
+    exit_code = 2
+
+
+class JobError(GradlabError):
+    """A run failed while it was running."""
+
+
+def nearest(given: str, valid: Iterable[str]) -> str:
+    """Return a clause that names the valid choice closest to `given`, or lists them all.
+
+    >>> nearest("sigmiod", ["relu", "sigmoid"])
+    'did you mean sigmoid?'
+    """
+    names = sorted(valid)
+    close = get_close_matches(given, names, n=1, cutoff=0.6)
+    return f"did you mean {close[0]}?" if close else f"choose from {', '.join(names)}"

@@ -1,0 +1,114 @@
+"""One run from settings to verdict: where data, loop, files, tracking and rules meet."""
+
+import logging
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradlab.diagnose.profile import slope
+from gradlab.diagnose.verdict import diagnose, verdict
+from gradlab.errors import GradlabError, JobError
+from gradlab.progress import Watching
+from gradlab.settings import Settings, check_data
+from gradlab.store.folder import Folder
+from gradlab.store.tracking import Tracking
+from gradlab.train.loop import Loop
+from gradlab.train.rows import Outcome
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a run is called in W&B: its own name, and that of its sweep, if any."""
+
+    name: str
+    group: str | None = None
+
+
+def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
+    """Train one network, leave its files in `path`, and return its `run.json`.
+
+    Raises:
+        SettingsError: the configuration cannot be run; nothing was written.
+        StoreError: `path` holds a run already or cannot be written.
+        JobError: the run failed; what it had recorded is in `path`, with `traceback.txt`.
+        KeyboardInterrupt: Ctrl-C, after the files were completed.
+    """
+    dataset = settings.data.call()
+    check_data(settings, len(dataset.x_train), dataset.task)
+    folder = Folder(path, settings)
+    with Watching(settings.train.steps) as watching:
+        tracking = _tracking(settings, path, label)
+        sinks = [sink for sink in (folder, tracking, watching) if sink is not None]
+        try:
+            loop = Loop([settings], dataset, [sinks])
+            (outcome,) = loop.run()
+            info = _conclude(folder, outcome, loop.evaluate()[0])
+        except GradlabError as error:
+            folder.finish({"status": "failed", "error": str(error)})
+            raise
+        except Exception as error:
+            (path / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            told = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            folder.finish({"status": "failed", "error": told})
+            raise JobError(f"{told} (traceback in {path / 'traceback.txt'})") from error
+        finally:
+            if tracking is not None:
+                tracking.finish(summary(folder.info))
+    log.info("%s", sentence(info))
+    if outcome.status == "interrupted":
+        raise KeyboardInterrupt
+    return info
+
+
+def summary(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what W&B keeps of a run beside its curves."""
+    test = info.get("test") or {}
+    return {
+        "status": info["status"],
+        "verdict": info["verdict"],
+        "slope": info.get("slope"),
+        "findings": [finding["kind"] for finding in info["findings"]],
+        "test_loss": test.get("loss"),
+        "test_accuracy": test.get("accuracy"),
+    }
+
+
+def sentence(info: Mapping[str, Any]) -> str:
+    """Say in one line how a run ended."""
+    found = [finding["cause"] for finding in info["findings"]]
+    where = info["first_nonfinite"]
+    if info["status"] == "diverged" and where:
+        place = f" at {where['site']}" if where["site"] else ""
+        found = [f"first not finite: {where['where']}{place}, step {where['step']}", *found]
+    ended = "" if info["status"] in ("completed", "diverged") else f" ({info['status']})"
+    return ": ".join([f"{info['verdict'] or 'no verdict'}{ended}", *found[:1]])
+
+
+def _tracking(settings: Settings, path: Path, label: Label) -> Tracking | None:
+    if settings.tracking.target is None:
+        return None
+    return settings.tracking.call(
+        folder=path, name=label.name, group=label.group, config=settings.flat
+    )
+
+
+def _conclude(folder: Folder, outcome: Outcome, test: dict[str, float | None]) -> dict[str, Any]:
+    layers, steps = folder.frame(), folder.steps.table().to_pandas()
+    findings = diagnose(layers, steps)
+    folder.finish(
+        {
+            "status": outcome.status,
+            "verdict": verdict(outcome.status, findings) if len(layers) else None,
+            "findings": [finding.as_dict() for finding in findings],
+            "slope": slope(layers),
+            "steps": outcome.steps,
+            "first_nonfinite": outcome.first_nonfinite,
+            "test": test,
+            "error": None,
+        }
+    )
+    return folder.info

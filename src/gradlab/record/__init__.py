@@ -1,0 +1,1 @@
+"""What the gradient does in each layer: probes on modules, statistics, rows."""

@@ -1,0 +1,115 @@
+"""Pure statistics of the signals and parameters of layers: tensors in, the schema's columns out.
+
+Shape suffixes: S site, M member, B batch, U unit, O output unit, I input unit. Sites of one shape
+are measured together. Everything is computed in float64 whatever the run's dtype, except phi',
+which is that of the run's dtype: a unit is dead when *its* arithmetic says so.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gradlab import schema
+from gradlab.record.norms import norm
+
+SATURATED_BELOW = 0.05  # of the maximum of |phi'|
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The tensors of sites of one shape. `None`: the sites have no such part."""
+
+    preact_SMBU: Tensor
+    act_SMBU: Tensor
+    back_SMBI: Tensor
+    delta_SMBU: Tensor
+    preact_grad_SMBU: Tensor
+    act_grad_SMBU: Tensor
+    out_grad_SMBU: Tensor
+    weight_SMOI: Tensor
+    weight_after_SMOI: Tensor
+    weight_grad_SMOI: Tensor
+    bias_grad_SMO: Tensor | None
+    activation: nn.Module | None
+    normalised: bool
+
+
+def columns(m: Measured) -> Tensor:
+    """Return [S, M, C] float64: the columns of `schema.STATISTICS`, in that order.
+
+    Undefined ratios (0/0) are NaN.
+    """
+    delta, act_grad = _norm(m.delta_SMBU), _norm(m.act_grad_SMBU)
+    preact_grad = delta if m.preact_grad_SMBU is m.delta_SMBU else _norm(m.preact_grad_SMBU)
+    out_grad = act_grad if m.out_grad_SMBU is m.act_grad_SMBU else _norm(m.out_grad_SMBU)
+    weight, grad = m.weight_SMOI, m.weight_grad_SMOI
+    weight_norm = _norm(weight)
+    one = torch.ones_like(delta)
+    preact_mean, preact_std = mean_std(m.preact_SMBU)
+    act_mean, act_std = mean_std(m.act_SMBU)
+    saturated, dead = saturated_and_dead(m.activation, m.preact_SMBU)
+    values = {
+        "weight_grad_norm": _norm(grad),
+        "bias_grad_norm": one * math.nan if m.bias_grad_SMO is None else norm(m.bias_grad_SMO, -1),
+        "delta_norm": delta,
+        "act_grad_norm": act_grad,
+        "act_factor": one if m.activation is None else preact_grad / act_grad,
+        "weight_factor": _norm(m.back_SMBI) / delta,
+        "norm_factor": delta / preact_grad * (act_grad / out_grad) if m.normalised else one,
+        "preact_mean": preact_mean,
+        "preact_std": preact_std,
+        "act_mean": act_mean,
+        "act_std": act_std,
+        "saturated": saturated,
+        "dead": dead,
+        "weight_norm": weight_norm,
+        "update_ratio": _norm(m.weight_after_SMOI.double() - weight.double()) / weight_norm,
+        "grad_zeros": _share(grad == 0),
+        "grad_nonfinite": _share(~grad.isfinite()),
+    }
+    return torch.stack([values[column.name] for column in schema.STATISTICS], dim=-1)
+
+
+def mean_std(x_SMBU: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and population standard deviation over batch and units, each [S, M] float64."""
+    x = x_SMBU.double()
+    mean = x.mean((-2, -1), keepdim=True)
+    std = norm(x - mean, (-2, -1)) / math.sqrt(x.shape[-1] * x.shape[-2])
+    return mean.squeeze((-2, -1)), std
+
+
+def saturated_and_dead(activation: nn.Module | None, u_SMBU: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the fraction of entries with |phi'| < 5% of its maximum, and that of dead units.
+
+    A unit is dead if phi' is exactly 0 for every sample of the batch. Each is [S, M] float64.
+    """
+    if activation is None:
+        zero = torch.zeros(u_SMBU.shape[:2], dtype=torch.float64, device=u_SMBU.device)
+        return zero, zero
+    slope = derivative(activation, u_SMBU).abs()
+    saturated = _share(slope < SATURATED_BELOW * largest_derivative(activation))
+    return saturated, (slope == 0).all(dim=-2).double().mean(-1)
+
+
+def derivative(activation: nn.Module, u: Tensor) -> Tensor:
+    """Return phi'(u), elementwise, by autograd and in u's dtype."""
+    with torch.enable_grad():
+        u = u.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(activation(u).sum(), u)
+    return slope
+
+
+def largest_derivative(activation: nn.Module) -> float:
+    """Return max |phi'| on [-20, 20], which holds the maximum of every activation in use."""
+    grid = torch.linspace(-20, 20, 40_001, dtype=torch.float64)
+    return float(derivative(activation, grid).abs().max())
+
+
+def _norm(x: Tensor) -> Tensor:
+    return norm(x, (-2, -1))
+
+
+def _share(condition: Tensor) -> Tensor:
+    return condition.double().mean((-2, -1))

@@ -1,0 +1,88 @@
+"""The columns that a run leaves on disk: names, dtypes, units, formulas. The one place.
+
+Notation, for the linear maps l = 1..L of a network (1 nearest the input), and a loss that is the
+*mean* over the samples of a batch:
+
+    z_l = W_l h_{l-1} + b_l      pre-activation
+    u_l = norm(z_l) or z_l       what the activation receives
+    a_l = phi(u_l)               post-activation
+    h_l = norm(a_l) or a_l       what the next layer receives; h_0 is the input
+    delta_l = dLoss/dz_l         the error signal
+
+All norms are taken over every entry (Frobenius), so a signal's norm runs over the whole batch.
+"""
+
+from dataclasses import dataclass
+
+VERSION = 1
+
+STATUSES = ("running", "completed", "diverged", "failed", "interrupted")
+VERDICTS = ("healthy", "vanishing", "exploding", "dead", "saturated", "diverged")
+AXES = ("depth", "time")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a Parquet file; `unit` "1" means a pure number, "loss" the unit of the loss."""
+
+    name: str
+    dtype: str
+    unit: str
+    formula: str
+    meaning: str
+
+
+def _f64(name: str, unit: str, formula: str, meaning: str) -> Column:
+    return Column(name, "float64", unit, formula, meaning)
+
+
+KEYS = (
+    Column("step", "int32", "updates", "", "updates made before this row; 0 = at initialisation"),
+    Column("axis", "string", "", "", "depth, or time for recurrent networks"),
+    Column("position", "int32", "1", "l", "1 = nearest the input, or the first time step"),
+    Column("site", "string", "", "", "dotted name of the module"),
+)
+
+STATISTICS = (
+    _f64("weight_grad_norm", "loss", "‖dLoss/dW_l‖_F", "how hard the layer's weights are pulled"),
+    _f64("bias_grad_norm", "loss", "‖dLoss/db_l‖", "how hard the layer's biases are pulled"),
+    _f64("delta_norm", "loss", "‖dLoss/dz_l‖_F", "the error signal that arrives at the layer"),
+    _f64("act_grad_norm", "loss", "‖dLoss/da_l‖_F", "the signal before phi' is applied"),
+    _f64("act_factor", "1", "‖dLoss/du_l‖ / ‖dLoss/da_l‖", "what phi' does to the signal"),
+    _f64("weight_factor", "1", "‖W_l^T delta_l‖ / ‖delta_l‖", "what W_l-transposed does to it"),
+    _f64(
+        "norm_factor",
+        "1",
+        "‖dLoss/dz_l‖ / ‖dLoss/du_l‖ · ‖dLoss/da_l‖ / ‖dLoss/dh_l‖",
+        "what normalisation does to it; 1 without",
+    ),
+    _f64("preact_mean", "1", "mean(u_l)", "mean of the activation's input, batch and units"),
+    _f64("preact_std", "1", "std(u_l)", "standard deviation (population) of the same"),
+    _f64("act_mean", "1", "mean(a_l)", "mean of the activation's output, batch and units"),
+    _f64("act_std", "1", "std(a_l)", "standard deviation (population) of the same"),
+    _f64("saturated", "1", "mean(|phi'(u_l)| < 0.05 max|phi'|)", "fraction of entries"),
+    _f64("dead", "1", "mean over units of [phi'(u_l) = 0 for the whole batch]", "fraction of units"),
+    _f64("weight_norm", "1", "‖W_l‖_F", "before the step's update"),
+    _f64("update_ratio", "1", "‖W_after − W_before‖_F / ‖W_before‖_F", "how fast the layer learns"),
+    _f64("grad_zeros", "1", "mean(dLoss/dW_l = 0)", "fraction of exact zeros"),
+    _f64("grad_nonfinite", "1", "mean(dLoss/dW_l is inf or NaN)", "fraction of overflown entries"),
+)
+
+LAYERS = KEYS + STATISTICS
+"""Columns of `layers.parquet`: a row per recorded step and site."""
+
+STEPS = (
+    KEYS[0],
+    _f64("loss", "loss", "mean over the batch", "training loss, before the step's update"),
+    _f64("accuracy", "1", "", "fraction of the batch classified right; null for regression"),
+    _f64("grad_norm", "loss", "‖dLoss/dtheta‖", "over all parameters, before clipping"),
+    _f64("clip_factor", "1", "‖clipped‖ / ‖dLoss/dtheta‖", "1 = not clipped"),
+    _f64("lr", "1", "", "learning rate of the step"),
+    _f64("seconds", "s", "", "since training began"),
+)
+"""Columns of `steps.parquet`: a row per training step."""
+
+
+def names(columns: tuple[Column, ...]) -> list[str]:
+    """Return the columns' names, in file order."""
+    return [column.name for column in columns]

@@ -1,0 +1,74 @@
+"""The folder of one run: `layers.parquet`, `steps.parquet`, `run.json`."""
+
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gradlab import schema
+from gradlab.errors import StoreError
+from gradlab.settings import Settings
+from gradlab.store.parquet import Table, write_json
+from gradlab.train.rows import Rows
+
+PACKAGES = ("gradlab", "torch", "numpy", "hydra-core", "pandas", "pyarrow", "wandb")
+
+
+class Folder:
+    """A sink that leaves a run on disk, readable at any moment.
+
+    Raises:
+        StoreError: the folder already holds a run, or cannot be written.
+    """
+
+    def __init__(self, path: Path, settings: Settings, interval: float = 2.0) -> None:
+        if (path / "run.json").exists():
+            raise StoreError(f"{path} already holds a run; choose another hydra.run.dir")
+        self.path = path
+        self.layers = Table(path / "layers.parquet", schema.LAYERS, interval)
+        self.steps = Table(path / "steps.parquet", schema.STEPS, interval)
+        self.began = datetime.now(UTC)
+        self.info: dict[str, Any] = {
+            "schema": schema.VERSION,
+            "status": "running",
+            "verdict": None,
+            "findings": [],
+            "config_hash": settings.config_hash,
+            "seed": settings.seed,
+            "config": settings.flat,
+            "versions": {
+                "python": platform.python_version(),
+                **{name: version(name) for name in PACKAGES},
+            },
+            "timings": {"started": self.began.isoformat(timespec="seconds"), "seconds": None},
+        }
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self.layers.flush()
+            self.steps.flush()
+            write_json(path / "run.json", self.info)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+
+    def write(self, rows: Rows) -> None:
+        """Take some steps, and perhaps the layers of one of them."""
+        if rows.layers is not None:
+            self.layers.append(rows.layers)
+        self.steps.append(rows.steps)
+
+    def frame(self) -> pd.DataFrame:
+        """Return what `layers.parquet` holds."""
+        return self.layers.table().to_pandas()
+
+    def finish(self, info: Mapping[str, Any]) -> None:
+        """Write everything, and what is now known of the run (status, verdict, …)."""
+        self.layers.flush()
+        self.steps.flush()
+        seconds = (datetime.now(UTC) - self.began).total_seconds()
+        self.info |= info
+        self.info["timings"]["seconds"] = seconds
+        write_json(self.path / "run.json", self.info)

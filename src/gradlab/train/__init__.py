@@ -1,0 +1,1 @@
+"""Training: one loop for one network or a stack of many."""

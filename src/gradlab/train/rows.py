@@ -1,0 +1,102 @@
+"""What the loop hands on: rows by column, and how a member's training ended."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from gradlab import schema
+from gradlab.record.probes import Site
+
+Columns = dict[str, Any]
+
+
+@dataclass
+class Rows:
+    """Some training steps of one member, and the layers of one of them, as arrays by column."""
+
+    steps: Columns
+    layers: Columns | None = None
+
+    @classmethod
+    def of_steps(
+        cls,
+        steps: Sequence[int],
+        seconds: Sequence[float],
+        lrs: Sequence[float],
+        table_TK: Tensor,
+        classify: bool,
+    ) -> "Rows":
+        """Make the rows of `steps`; `table_TK` holds loss, accuracy, grad_norm, clip_factor."""
+        loss, accuracy, grad_norm, clip_factor = table_TK.numpy().T
+        return cls(
+            {
+                "step": np.asarray(steps, dtype=np.int32),
+                "loss": loss,
+                "accuracy": accuracy if classify else None,
+                "grad_norm": grad_norm,
+                "clip_factor": clip_factor,
+                "lr": np.asarray(lrs),
+                "seconds": np.asarray(seconds),
+            }
+        )
+
+    def add_layers(self, step: int, sites: Sequence[Site], table_SC: Tensor) -> None:
+        """Add the record of `step`: a row per site, `table_SC` in the order of the schema."""
+        table = table_SC.numpy()
+        self.layers = {
+            "step": np.full(len(sites), step, dtype=np.int32),
+            "axis": ["depth"] * len(sites),
+            "position": np.array([site.position for site in sites], dtype=np.int32),
+            "site": [site.name for site in sites],
+            **{column.name: table[:, c] for c, column in enumerate(schema.STATISTICS)},
+        }
+
+
+@dataclass
+class Outcome:
+    """How a member's training ended: a status of `schema.STATUSES`, and the steps it made."""
+
+    status: str = "running"
+    steps: int = 0
+    first_nonfinite: dict[str, Any] | None = None
+
+
+class Sink(Protocol):
+    """Where rows go: a file, a service, a screen."""
+
+    def write(self, rows: Rows) -> None:
+        """Take some steps, and perhaps the layers of one of them."""
+        ...
+
+
+def first_nonfinite(rows: Rows) -> dict[str, Any] | None:
+    """Say where in its last record a member left the finite numbers.
+
+    A signal that overflows on its way forward does so first at the lowest position, a gradient at
+    the highest. If all that was recorded is finite, the update itself was not.
+    """
+    layers = rows.layers
+    if layers is None:
+        return None
+    forward = ("weight_norm", "preact_mean", "preact_std", "act_mean", "act_std")
+    backward = ("delta_norm", "act_grad_norm", "weight_grad_norm")
+    where, bad = "forward", _nonfinite(layers, forward)
+    if not len(bad) and not np.isfinite(rows.steps["loss"][-1]):
+        where = "loss"
+    elif not len(bad):
+        where, bad = "backward", _nonfinite(layers, backward)[::-1]
+        where = "backward" if len(bad) else "update"
+    return {
+        "step": int(layers["step"][0]),
+        "where": where,
+        "position": int(layers["position"][bad[0]]) if len(bad) else None,
+        "site": layers["site"][bad[0]] if len(bad) else None,
+    }
+
+
+def _nonfinite(layers: Columns, columns: Sequence[str]) -> Any:
+    values = np.stack([layers[column] for column in columns])
+    return np.flatnonzero(~np.isfinite(values).all(axis=0))
