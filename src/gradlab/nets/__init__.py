@@ -1,0 +1,1 @@
+"""What is studied: networks, initialisations, losses. Plain modules and functions."""

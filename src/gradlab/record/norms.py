@@ -1,0 +1,27 @@
+"""Euclidean norms that are right over the whole range of a dtype.
+
+`torch.linalg.vector_norm` squares in the tensor's own dtype: float32 entries of 1e-25 have norm 0
+there, and entries of 1e25 infinity.
+"""
+
+import torch
+from torch import Tensor
+
+Dims = int | tuple[int, ...]
+
+
+def norm(x: Tensor, dim: Dims) -> Tensor:
+    """Return the Euclidean norm over `dim`, in float64, subnormal entries included.
+
+    Up to float32, squares cannot leave the range of float64. In float64 the entries are first
+    divided by the largest of them. Infinite entries give inf, NaN gives NaN, no entries give 0.
+    """
+    if x.dtype != torch.float64:
+        return torch.linalg.vector_norm(x, dim=dim, dtype=torch.float64)
+    if not x.numel():
+        return torch.linalg.vector_norm(x, dim=dim)
+    largest = x.abs().amax(dim, keepdim=True)
+    scale = torch.where((largest == 0) | largest.isinf(), 1.0, largest)
+    scaled = torch.linalg.vector_norm(x / scale, dim=dim, keepdim=True) * scale
+    dims = (dim,) if isinstance(dim, int) else dim
+    return scaled.squeeze(dims)
