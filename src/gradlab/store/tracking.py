@@ -1,0 +1,186 @@
+"""W&B beside the files: scalars as they come, a profile at the end, a summary to compare runs by.
+
+Training never waits for W&B and never ends because of it: its first failure is told in one warning,
+and from then on the run goes without.
+"""
+
+import logging
+import math
+import netrc
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from gradlab.train.rows import Columns, Rows
+
+log = logging.getLogger(__name__)
+
+PER_LAYER = {
+    "grad_norm": "weight_grad_norm",
+    "delta_norm": "delta_norm",
+    "act_factor": "act_factor",
+    "weight_factor": "weight_factor",
+    "saturated": "saturated",
+    "dead": "dead",
+    "update_ratio": "update_ratio",
+}
+"""Sections of the dashboard, and the column of `layers.parquet` that each shows."""
+PROFILES = 5  # records drawn in the chart of the gradient over depth
+
+
+class Tracking:
+    """A sink that writes one W&B run, in the folder of the run.
+
+    Args:
+        folder: where W&B keeps its files, under `wandb/`.
+        name: of the run.
+        group: of its sweep, if any.
+        config: flat, as it is to be seen in W&B.
+        mode: "offline" needs no account and no network; "online" falls back to it without an account.
+        project: in W&B.
+        entity: in W&B; None for the account's own.
+        tags: in W&B.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        group: str | None,
+        config: Mapping[str, Any],
+        mode: str,
+        project: str,
+        entity: str | None,
+        tags: Sequence[str],
+    ) -> None:
+        self._run: Any = None
+        self._dead = False
+        self._profiles: list[Columns] = []
+        if mode == "online" and not has_account():
+            log.warning("W&B has no account here: this run is tracked offline (see wandb login)")
+            mode = "offline"
+
+        def start() -> None:
+            import wandb
+
+            self._run = wandb.init(
+                dir=str(folder),
+                mode=mode,  # pyright: ignore[reportArgumentType]
+                project=project,
+                entity=entity,
+                name=name[:128],
+                group=group,
+                tags=list(tags),
+                config=dict(config),
+                settings=wandb.Settings(
+                    silent=True,
+                    console="off",
+                    disable_git=True,
+                    disable_code=True,
+                    disable_job_creation=True,
+                    x_disable_stats=True,
+                    x_disable_machine_info=True,
+                    x_save_requirements=False,
+                    init_timeout=20,
+                    finish_timeout=60,
+                ),
+            )
+
+        self._attempt(start)
+
+    def write(self, rows: Rows) -> None:
+        """Log each step, and with it the layers, if they were recorded at it."""
+        layers = rows.layers
+        if layers is not None:
+            self._profiles.append(layers)
+
+        def send() -> None:
+            for index, step in enumerate(rows.steps["step"]):
+                scalars = _step_scalars(rows.steps, index)
+                if layers is not None and step == layers["step"][0]:
+                    scalars |= _layer_scalars(layers)
+                self._run.log(scalars, step=int(step))
+
+        self._attempt(send)
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Draw the profiles, leave the summary, and close the run."""
+
+        def end() -> None:
+            try:
+                if self._profiles:
+                    self._run.log({"gradient_profile": profile_chart(self._profiles)})
+                self._run.summary.update(dict(summary))
+            finally:
+                self._run.finish()
+
+        self._attempt(end)
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        if self._dead:
+            return
+        try:
+            action()
+        except Exception as error:  # whatever it is, the training is worth more
+            self._dead = True
+            told = str(error).splitlines()[0] if str(error) else ""
+            log.warning(
+                "W&B failed, the run goes on without it: %s: %s", type(error).__name__, told
+            )
+
+
+def has_account() -> bool:
+    """Say whether W&B could log in without asking: by environment variable or by netrc."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    file = os.environ.get("NETRC")
+    for path in [Path(file)] if file else [Path.home() / ".netrc", Path.home() / "_netrc"]:
+        try:
+            if netrc.netrc(path).authenticators(host):
+                return True
+        except (OSError, netrc.NetrcParseError):
+            continue
+    return False
+
+
+def profile_chart(records: Sequence[Columns]) -> Any:
+    """Return W&B's chart of log10 ‖delta_l‖ over depth, at a few steps from the first to the last.
+
+    An exact zero or a non-finite norm leaves a gap.
+    """
+    import wandb
+
+    picked = sorted({round(i * (len(records) - 1) / (PROFILES - 1)) for i in range(PROFILES)})
+    shown = [records[i] for i in picked]
+    return wandb.plot.line_series(
+        xs=[int(p) for p in shown[0]["position"]],
+        ys=[[_log10(float(v)) for v in record["delta_norm"]] for record in shown],
+        keys=[f"step {record['step'][0]}" for record in shown],
+        title="log10 of the error signal's norm over depth (1 = nearest the input)",
+        xname="position",
+    )
+
+
+def _log10(value: float) -> float | None:
+    return math.log10(value) if 0 < value < math.inf else None
+
+
+def _step_scalars(steps: Columns, index: int) -> dict[str, float]:
+    names = {"grad_norm": "grad_norm/global"}
+    return {
+        names.get(column, column): float(values[index])
+        for column, values in steps.items()
+        if column not in ("step", "seconds") and values is not None
+    }
+
+
+def _layer_scalars(layers: Columns) -> dict[str, float]:
+    digits = max(2, len(str(layers["position"][-1])))
+    return {
+        f"{section}/depth_{position:0{digits}d}": float(layers[column][row])
+        for section, column in PER_LAYER.items()
+        for row, position in enumerate(layers["position"])
+    }
