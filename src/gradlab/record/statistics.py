@@ -97,7 +97,8 @@ def derivative(activation: nn.Module, u: Tensor) -> Tensor:
     """Return phi'(u), elementwise, by autograd and in u's dtype."""
     with torch.enable_grad():
         u = u.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(activation(u).sum(), u)
+        out = activation(u.clone())  # a copy, for activations that work in place
+        (slope,) = torch.autograd.grad(out.sum(), u)
     return slope
 
 

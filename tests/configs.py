@@ -1,0 +1,63 @@
+"""Short ways to settings and trained runs for the tests."""
+
+import copy
+from typing import Any
+
+from gradlab import choices
+from gradlab.data.dataset import Dataset
+from gradlab.settings import Settings, from_config
+from gradlab.train.loop import Loop
+from gradlab.train.rows import Outcome, Rows
+
+GROUPS = {
+    "model": "mlp",
+    "data": "digits",
+    "loss": "cross_entropy",
+    "optim": "sgd",
+    "clip": "none",
+    "tracking": "none",
+}
+
+
+def config(**overrides: Any) -> dict[str, Any]:
+    """Return the default configuration with keys replaced: `clip="norm"`, `train__steps=3`."""
+    content = copy.deepcopy(choices.base())
+    for group, name in GROUPS.items():
+        content[group] = copy.deepcopy(choices.load(group, overrides.pop(group, name)))
+    for key, value in overrides.items():
+        *path, last = key.split("__")
+        section = content
+        for part in path:
+            section = section[part]
+        section[last] = value
+    return content
+
+
+def settings(**overrides: Any) -> Settings:
+    return from_config(config(**overrides))
+
+
+class Memory:
+    """A sink that keeps everything."""
+
+    def __init__(self) -> None:
+        self.rows: list[Rows] = []
+
+    def write(self, rows: Rows) -> None:
+        self.rows.append(rows)
+
+    @property
+    def layers(self) -> list[dict[str, Any]]:
+        return [rows.layers for rows in self.rows if rows.layers is not None]
+
+    def steps(self, column: str) -> list[float]:
+        return [float(v) for rows in self.rows for v in rows.steps[column]]
+
+
+def train(*members: Settings, dataset: Dataset | None = None) -> tuple[Loop, list[Memory]]:
+    """Train a stack of `members`; return the loop and what each one's sink received."""
+    sinks = [Memory() for _ in members]
+    loop = Loop(members, dataset or members[0].data.call(), [[sink] for sink in sinks])
+    outcomes: list[Outcome] = loop.run()
+    assert outcomes is loop.outcomes
+    return loop, sinks
