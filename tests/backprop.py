@@ -47,7 +47,7 @@ class Step:
 
 
 def step(weights, biases, x, target, activation, loss) -> Step:
-    """One forward and backward pass: weights[l] is [n_out, n_in], the loss a mean over the batch."""
+    """One forward and backward pass: weights[l] is [n_out, n_in], the loss a mean over a batch."""
     phi, dphi = PHI[activation]
     count = len(weights)
     a, zs, activations = x, [], [x]

@@ -1,9 +1,10 @@
 """Print, for ten sigmoid layers, the decades that were lost, those of theory, and those of 0.25^10.
 
-    gradlab run -m +experiment=sigmoid_ten_layers hydra.sweep.dir=sigmoid_ten_layers
-    python experiments/sigmoid_ten_layers/analysis.py sigmoid_ten_layers
+gradlab run -m +experiment=sigmoid_ten_layers hydra.sweep.dir=sigmoid_ten_layers
+python experiments/sigmoid_ten_layers/analysis.py sigmoid_ten_layers
 """
 
+import itertools
 import sys
 
 import numpy as np
@@ -32,11 +33,11 @@ def average(f, variance):
 def mean_field(widths, init):
     """Predict log10 of ‖delta_1‖/‖delta_L‖, from activations and from weights, in wide networks.
 
-    The length map of Poole et al. 2016 (eq. 3) forward, and the gradient's of Schoenholz et al. 2017
-    (eq. 16) backward: each activation multiplies ‖.‖² by E phi'(z)², each map by n_in Var W.
+    The length map of Poole et al. 2016 (eq. 3) forward, and the gradient's of Schoenholz et al.
+    2017 (eq. 16) backward: each activation multiplies ‖.‖² by E phi'(z)², each map by n_in Var W.
     Inputs have unit variance per feature.
     """
-    maps = list(zip(widths[:-1], widths[1:], strict=True))
+    maps = list(itertools.pairwise(widths))
     length, activations, weights = 1.0, 0.0, 0.0
     for index, (n_in, n_out) in enumerate(maps):
         variance = VARIANCE[init](n_in, n_out)
@@ -71,7 +72,7 @@ def measured(folder) -> pd.DataFrame:
 
 
 def table(folder) -> pd.DataFrame:
-    """Return a row per initialisation: decades predicted and measured (mean over seeds of log10)."""
+    """Return a row per initialisation: decades, predicted and measured (mean of log10)."""
     runs = measured(folder)
     rows = []
     for init in (name for name in choices.names("model/init") if name in set(runs["model.init"])):

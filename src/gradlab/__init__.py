@@ -1,7 +1,7 @@
 """A laboratory for gradient pathologies in PyTorch networks.
 
-    gradlab.load(dir)         pandas frames of all runs under dir: .runs .steps .layers
-    gradlab.diagnose(layers)  what is wrong with a run: a list of findings
+gradlab.load(dir)         pandas frames of all runs under dir: .runs .steps .layers
+gradlab.diagnose(layers)  what is wrong with a run: a list of findings
 """
 
 from typing import TYPE_CHECKING, Any

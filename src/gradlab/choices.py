@@ -13,7 +13,7 @@ from gradlab.errors import SettingsError, nearest
 
 
 def conf_dir() -> Path:
-    """Return the folder of Hydra configs: inside the package in a wheel, beside `src` in a checkout."""
+    """Return the folder of Hydra configs: in the package in a wheel, beside `src` in a checkout."""
     package = Path(__file__).resolve().parent
     shipped = package / "conf"
     return shipped if shipped.is_dir() else package.parents[1] / "conf"

@@ -24,7 +24,9 @@ def as_settings_error(error: HydraException | OmegaConfBaseException) -> Setting
         given = key[1].split("@")[0]
         if given in known_keys():
             group = given.split(".")[0]
-            return SettingsError(f"{given} is not a key of the {group} chosen; it belongs to another")
+            return SettingsError(
+                f"{given} is not a key of the {group} chosen; it belongs to another"
+            )
         return SettingsError(f"{given} is not a key; {nearest(given, sorted(known_keys()))}")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""

@@ -61,7 +61,9 @@ STATISTICS = (
     _f64("act_mean", "1", "mean(a_l)", "mean of the activation's output, batch and units"),
     _f64("act_std", "1", "std(a_l)", "standard deviation (population) of the same"),
     _f64("saturated", "1", "mean(|phi'(u_l)| < 0.05 max|phi'|)", "fraction of entries"),
-    _f64("dead", "1", "mean over units of [phi'(u_l) = 0 for the whole batch]", "fraction of units"),
+    _f64(
+        "dead", "1", "mean over units of [phi'(u_l) = 0 for the whole batch]", "fraction of units"
+    ),
     _f64("weight_norm", "1", "‖W_l‖_F", "before the step's update"),
     _f64("update_ratio", "1", "‖W_after − W_before‖_F / ‖W_before‖_F", "how fast the layer learns"),
     _f64("grad_zeros", "1", "mean(dLoss/dW_l = 0)", "fraction of exact zeros"),

@@ -1,22 +1,19 @@
 """Typed, frozen settings of one run, and every check that can be made before anything is built.
 
-A configuration is held against the files in `conf/` that it was composed from: each key must be
-there, and have the type that its default has. Ranges and combinations follow.
+Keys, types and ranges are checked in `ranges`; here, choices and combinations.
 """
 
 import hashlib
 import json
-import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from gradlab import choices
 from gradlab.errors import SettingsError, nearest
+from gradlab.ranges import flatten
 
 GROUPS = ("model", "data", "loss", "optim", "clip", "tracking")
-DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Component:
 
 @dataclass(frozen=True)
 class Model:
-    """The network: `depth` hidden layers of `width` units, and one more linear map to the output."""
+    """The network: `depth` hidden layers of `width` units, and a linear map to the output."""
 
     component: Component
     depth: int
@@ -67,7 +64,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Settings:
-    """One run. `flat` is the whole configuration with dotted keys; `every` the recording interval."""
+    """One run; `flat` is the whole configuration with dotted keys, `every` is `record.every`."""
 
     model: Model
     data: Component
@@ -87,7 +84,7 @@ class Settings:
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
     def stackable(self) -> "Settings":
-        """Return what members of one stack must share: all but seed, initialisation and clipping."""
+        """Return what members of a stack must share: all but seed, initialisation, clipping."""
         model = replace(self.model, init=Component("", None, {}), init_gain=None)
         none = Component("", None, {})
         return replace(self, model=model, clip=none, tracking=none, seed=0, flat={})
@@ -109,7 +106,7 @@ def from_config(config: Mapping[str, Any]) -> Settings:
         if not isinstance(section, Mapping) or "name" not in section:
             raise SettingsError(f"{group} is missing; {nearest('', choices.names(group))}")
         defaults[group] = choices.load(group, str(section["name"]))
-    flat = _checked(config, defaults)
+    flat = flatten(config, defaults)
     model, train, loss = config["model"], config["train"], config["loss"]
     settings = Settings(
         model=Model(
@@ -123,7 +120,9 @@ def from_config(config: Mapping[str, Any]) -> Settings:
             norm_position=model["norm_position"],
         ),
         data=_component(config["data"]),
-        loss=Loss(_component(loss, without=("scale", "tasks")), loss["scale"], tuple(loss["tasks"])),
+        loss=Loss(
+            _component(loss, without=("scale", "tasks")), loss["scale"], tuple(loss["tasks"])
+        ),
         optim=_component(config["optim"]),
         clip=_component(config["clip"]),
         tracking=_component(config["tracking"]),
@@ -177,7 +176,9 @@ def locate(path: str) -> Callable[..., Any]:
     except Exception as error:  # what an import of somebody else's module raises is anyone's guess
         raise SettingsError(f"{path} cannot be imported: {str(error).splitlines()[0]}") from error
     if not callable(found):
-        raise SettingsError(f"expected a class or a function, but {path} is a {type(found).__name__}")
+        raise SettingsError(
+            f"expected a class or a function, but {path} is a {type(found).__name__}"
+        )
     return found
 
 
@@ -190,113 +191,9 @@ def _component(section: Mapping[str, Any], without: tuple[str, ...] = ()) -> Com
     return Component(section["name"], section["_target_"], params)
 
 
-def _checked(
-    config: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = ""
-) -> dict[str, Any]:
-    """Hold each key against its default; return them flat, a group's choice under its own name."""
-    flat: dict[str, Any] = {}
-    for key in defaults:
-        if key not in config:
-            raise SettingsError(f"{prefix}{key} is missing")
-    for key, value in config.items():
-        dotted = f"{prefix}{key}"
-        if key not in defaults:
-            valid = [f"{prefix}{name}" for name in defaults]
-            raise SettingsError(f"{dotted} is not a key; {nearest(dotted, valid)}")
-        if isinstance(defaults[key], Mapping):
-            if not isinstance(value, Mapping):
-                raise SettingsError(f"{dotted} is a section, but was given {value!r}")
-            flat |= _checked(value, defaults[key], f"{dotted}.")
-        elif key == "name" and prefix:
-            flat[prefix.rstrip(".")] = value
-        elif key not in ("_target_", "tasks"):
-            _check_value(dotted, value, defaults[key])
-            flat[dotted] = value
-    return flat
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What a value must be, in words and as a test."""
-
-    expected: str
-    holds: Callable[[Any], bool]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _whole(least: int) -> Rule:
-    return Rule(f"a whole number of at least {least}", lambda v: _is_whole(v) and v >= least)
-
-
-def _one_of(*valid: str) -> Rule:
-    return Rule(f"one of {', '.join(valid)}", lambda v: v in valid)
-
-
-POSITIVE = Rule("a number above 0", lambda v: _is_number(v) and v > 0)
-NOT_NEGATIVE = Rule("a number of at least 0", lambda v: _is_number(v) and v >= 0)
-DECAY = Rule("a number from 0 to below 1", lambda v: _is_number(v) and 0 <= v < 1)
-SHARE = Rule("a number between 0 and 1", lambda v: _is_number(v) and 0 < v < 1)
-
-RULES = {
-    "seed": Rule("a whole number from 0 to 2^63 - 1", lambda v: _is_whole(v) and 0 <= v < 2**63),
-    "depth": _whole(0),
-    "width": _whole(1),
-    "steps": _whole(1),
-    "batch_size": _whole(1),
-    "every": _whole(1),
-    "init_gain": Rule("a number above 0, or null", lambda v: v is None or POSITIVE.holds(v)),
-    "norm_position": _one_of("before", "after"),
-    "dtype": _one_of(*DTYPES),
-    "device": Rule(
-        "cpu, cuda, cuda:N or auto",
-        lambda v: isinstance(v, str) and re.fullmatch(r"cpu|cuda(:\d+)?|auto", v) is not None,
-    ),
-    "lr": POSITIVE,
-    "momentum": DECAY,
-    "alpha": DECAY,
-    "weight_decay": NOT_NEGATIVE,
-    "eps": NOT_NEGATIVE,
-    "scale": POSITIVE,
-    "max_norm": POSITIVE,
-    "max_value": POSITIVE,
-    "ratio": POSITIVE,
-    "test_fraction": SHARE,
-    "betas": Rule(
-        "two numbers from 0 to below 1",
-        lambda v: isinstance(v, list | tuple) and len(v) == 2 and all(map(DECAY.holds, v)),
-    ),
-}
-"""Ranges by the last part of a key. A key that is not here must only have its default's type."""
-
-TYPES: tuple[tuple[type, Rule], ...] = (
-    (bool, Rule("true or false", lambda v: isinstance(v, bool))),
-    (int, Rule("a whole number", _is_whole)),
-    (float, Rule("a finite number", _is_number)),
-    (str, Rule("a name", lambda v: isinstance(v, str))),
-    (list, Rule("a list", lambda v: isinstance(v, list | tuple))),
-)
-
-
-def _check_value(key: str, value: Any, default: Any) -> None:
-    by_type = next((rule for kind, rule in TYPES if isinstance(default, kind)), None)
-    rule = RULES.get(key.rsplit(".", 1)[-1], by_type)
-    if rule is not None and not rule.holds(value):
-        given = "null" if value is None else value
-        hint = ""
-        if rule.expected.startswith("one of ") and isinstance(value, str):
-            close = nearest(value, rule.expected.removeprefix("one of ").split(", "))
-            hint = f"; {close}" if close.startswith("did") else ""
-        raise SettingsError(f"{key}={given}: expected {rule.expected}{hint}")
-
-
 def _check_combinations(settings: Settings) -> None:
     model, train = settings.model, settings.train
     if model.norm.name == "batch" and train.batch_size < 2:
         raise SettingsError("model.norm=batch needs train.batch_size of at least 2, given 1")
+    if model.init_gain is not None and "gain" not in model.init.params:
+        raise SettingsError(f"model.init={model.init.name} has no gain; leave model.init_gain null")

@@ -1,6 +1,7 @@
 """The experiment's figures, and its theory against an independent simulation."""
 
 import importlib.util
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_the_theory_equals_a_simulation_of_wide_random_networks(analysis):
     for _ in range(6):
         weights = [
             rng.normal(0, np.sqrt(2 / n_in), (n_out, n_in))
-            for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
+            for n_in, n_out in itertools.pairwise(widths)
         ]
         a, slopes = rng.normal(size=(50, 600)), []
         for w in weights[:-1]:

@@ -39,9 +39,7 @@ def by_hand(run, dataset):
     loss = run.loss.component.name
     if loss != "cross_entropy" and y.dtype.kind == "i":
         y = np.eye(dataset.n_out)[y]
-    return weights, backprop.step(
-        weights, biases, x, y, run.model.activation.name, LOSSES[loss]
-    )
+    return weights, backprop.step(weights, biases, x, y, run.model.activation.name, LOSSES[loss])
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "gelu", "identity"])
@@ -165,9 +163,10 @@ def test_recording_never_changes_training(activation, norm):
 def test_the_model_is_as_before_when_the_probes_leave():
     model = nn.Sequential(Layer(nn.Linear(3, 4), nn.Tanh()), Layer(nn.Linear(4, 2)))
     before = {name: dict(vars(module)) for name, module in model.named_modules()}
-    with pytest.raises(RuntimeError, match="midway"), Probes(find_sites(model), stacked=False):
+    with pytest.raises(RuntimeError), Probes(find_sites(model), stacked=False):
+        model(torch.ones(5, 4))  # of the wrong width: the forward pass breaks off
+    with Probes(find_sites(model), stacked=False):
         model(torch.ones(5, 3)).sum().backward()
-        raise RuntimeError("midway")
     for name, module in model.named_modules():
         assert not module._forward_hooks
         assert not module._forward_pre_hooks
@@ -269,4 +268,6 @@ def test_mean_and_standard_deviation_keep_their_digits_at_the_ends_of_the_range(
     for scale in (1.0, 2.0**-900, 2.0**900):
         mean, std = mean_std(unit * scale)
         torch.testing.assert_close(mean, unit.mean((-2, -1)) * scale, rtol=1e-12, atol=0)
-        torch.testing.assert_close(std, unit.std((-2, -1), correction=0) * scale, rtol=1e-12, atol=0)
+        torch.testing.assert_close(
+            std, unit.std((-2, -1), correction=0) * scale, rtol=1e-12, atol=0
+        )

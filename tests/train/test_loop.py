@@ -59,7 +59,9 @@ def test_a_stack_equals_its_members_alone(model, norm):
         atol = 0.0 if norm == "none" else 1e-14
         assert_same_rows(sink, stacked[index], rtol=1e-9, atol=atol)
         assert alone.evaluate()[0] == pytest.approx(held_out[index], rel=1e-9)
-        torch.testing.assert_close(loop.stack.theta[index], alone.stack.theta[0], rtol=1e-9, atol=1e4 * atol)
+        torch.testing.assert_close(
+            loop.stack.theta[index], alone.stack.theta[0], rtol=1e-9, atol=1e4 * atol
+        )
 
 
 @pytest.mark.parametrize("optim", ["sgd", "adam", "adamw", "rmsprop"])

@@ -13,8 +13,8 @@ def over_depth(layers: pd.DataFrame, column: str) -> pd.DataFrame:
 def decades(layers: pd.DataFrame) -> pd.DataFrame:
     """Return log10(‖delta_l‖ / ‖delta_L‖) by step and position: what is gained since the output.
 
-    An exact zero gives -inf; where the ratio is not defined (0/0, NaN) the entry is NaN. A factor on
-    the loss cancels.
+    An exact zero gives -inf; where the ratio is not defined (0/0, NaN) the entry is NaN. A factor
+    on the loss cancels.
     """
     delta = over_depth(layers, "delta_norm")
     with np.errstate(divide="ignore", invalid="ignore"):

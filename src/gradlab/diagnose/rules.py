@@ -15,8 +15,8 @@ from gradlab.diagnose.profile import decades, over_depth, shares
 DECADES = 3.0
 """A layer whose signal is 1,000 times weaker (stronger) than the last one's vanishes (explodes).
 
-A healthy ReLU network of width 64 strays by 0.4 decades at depth 50 (Hanin & Nica 2020: the variance
-of ln ‖delta‖² is 5 sum 1/n), so the rule stands seven such deviations off.
+A healthy ReLU network of width 64 strays by 0.4 decades at depth 50 (Hanin & Nica 2020: the
+variance of ln ‖delta‖² is 5 sum 1/n), so the rule stands seven such deviations off.
 """
 GROSS_DECADES = 6.0  # what float32's 24 bits can tell apart within one sum, rounded down
 GROWTH = 1e3  # of the whole gradient, since the first record

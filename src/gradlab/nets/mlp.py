@@ -1,5 +1,6 @@
 """A multilayer perceptron: a plain chain of layers."""
 
+import itertools
 from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ class MLP(nn.Module):
         *hidden, n_out = widths
         layers = [
             Layer(nn.Linear(n, m), activation(), norm(m) if norm else None, norm_position)
-            for n, m in zip(hidden[:-1], hidden[1:], strict=True)
+            for n, m in itertools.pairwise(hidden)
         ]
         self.layers = nn.ModuleList([*layers, Layer(nn.Linear(hidden[-1], n_out))])
 

@@ -1,9 +1,9 @@
 """Probes that see every signal of a network, forward and backward, and leave no trace.
 
-A probe is a tensor hook on a module's output (or, for a linear map, on an alias of its input), never
-a full backward hook. Inside `torch.func.vmap` a tensor cannot be hooked; there the probe passes
-through `Door`, whose `vmap` method is handed the physical tensor with the member axis in front, and
-hooks that. The same tensors come out either way: [M, B, U] (member, batch, unit).
+A probe is a tensor hook on a module's output (or, for a linear map, on an alias of its input),
+never a full backward hook. Inside `torch.func.vmap` a tensor cannot be hooked; there the probe
+passes through `Door`, whose `vmap` method is handed the physical tensor with the member axis in
+front, and hooks that. The same tensors come out either way: [M, B, U] (member, batch, unit).
 """
 
 from collections.abc import Callable, Sequence
@@ -46,7 +46,7 @@ class Site:
 
 
 def find_sites(model: nn.Module) -> list[Site]:
-    """Return the model's `Layer`s in the order of registration, which is the order of the forward."""
+    """Return the model's `Layer`s in the order of registration, which is that of the forward."""
     layers = [(name, m) for name, m in model.named_modules() if isinstance(m, Layer)]
     return [Site(position, name, m) for position, (name, m) in enumerate(layers, start=1)]
 

@@ -24,7 +24,7 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The run's configuration, flattened: `model.depth`, `clip`, …"""
+        """The run's configuration, flattened: `model.depth`, `clip`, …."""
         return self.info.get("config", {})
 
     def layers(self, columns: Sequence[str] | None = None) -> pd.DataFrame:

@@ -190,5 +190,3 @@ class Loop:
             {"loss": value, "accuracy": None if right is None else right[m]}
             for m, value in enumerate(loss.double().tolist())
         ]
-
-

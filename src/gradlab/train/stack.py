@@ -84,7 +84,7 @@ class Stack:
 
 
 def initialised(settings: Settings, dataset: Dataset, dtype: torch.dtype) -> nn.Module:
-    """Build one network and initialise it from its seed; data-dependent ones see its first batch."""
+    """Build one network and initialise it from its seed, on its first batch if need be."""
     model = build(settings.model, dataset.x_train.shape[1], dataset.n_out).to(dtype)
     samples, batch_size = len(dataset.x_train), settings.train.batch_size
     batch = Batches(samples, batch_size, [settings.seed]).next()[0]

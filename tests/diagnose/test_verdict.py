@@ -1,0 +1,153 @@
+"""Verdicts on networks whose condition is known by construction."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gradlab import schema
+from gradlab.diagnose.profile import decades, shares, slope
+from gradlab.diagnose.verdict import diagnose, verdict
+from tests.configs import settings, train
+
+
+def frame(delta, steps=5, **columns):
+    """A record of `steps` steps of a network with the given ‖delta_l‖ and columns by layer."""
+    count = len(delta)
+    row = {column.name: np.ones(count) for column in schema.STATISTICS}
+    row |= {"saturated": np.zeros(count), "dead": np.zeros(count)}
+    row |= {"delta_norm": np.asarray(delta, float)}
+    row |= {name: np.asarray(values, float) for name, values in columns.items()}
+    base = pd.DataFrame({"axis": "depth", "position": range(1, count + 1), "site": "x", **row})
+    return pd.concat([base.assign(step=10 * i) for i in range(steps)], ignore_index=True)
+
+
+def measured(**overrides):
+    """Train for real; return the frames of the run and how it ended."""
+    loop, (sink,) = train(settings(train__steps=60, **overrides))
+    layers = pd.concat([pd.DataFrame(rows) for rows in sink.layers], ignore_index=True)
+    steps = pd.DataFrame({name: sink.steps(name) for name in ("step", "loss", "grad_norm")})
+    return layers, steps, loop.outcomes[0].status
+
+
+def judged(**overrides):
+    layers, steps, status = measured(**overrides)
+    return verdict(status, diagnose(layers, steps))
+
+
+@pytest.mark.parametrize(
+    ("expected", "overrides"),
+    [
+        ("healthy", dict()),
+        ("healthy", dict(model__depth=30, model__init="kaiming_normal")),
+        ("healthy", dict(model__depth=20, model__activation="tanh", model__init="xavier_normal")),
+        ("healthy", dict(model__depth=20, model="resmlp", model__branch_scale=0.1)),
+        ("healthy", dict(model__depth=10, model__activation="gelu", model__init="kaiming_normal")),
+        ("healthy", dict(model__depth=0)),
+        ("vanishing", dict(model__depth=10, model__activation="sigmoid")),
+        ("vanishing", dict(model__depth=20)),
+        (
+            "exploding",
+            dict(
+                model__depth=10,
+                model__activation="identity",
+                model__init="normal",
+                loss__scale=1e-20,
+                optim__lr=1e-09,
+            ),
+        ),
+        (
+            "saturated",
+            dict(model__depth=3, model__activation="tanh", model__init="normal", optim__lr=1e-06),
+        ),
+        (
+            "diverged",
+            dict(model__depth=5, loss="mse", optim__lr=10000.0, model__init="kaiming_normal"),
+        ),
+    ],
+)
+def test_a_network_made_to_be_sick_is_called_so(expected, overrides):
+    assert judged(**overrides) == expected
+
+
+def test_a_network_of_dead_units_is_called_dead():
+    layers = frame([0.0, 0.0, 1.0], dead=[0.2, 1.0, 0.0])
+    assert verdict("completed", diagnose(layers)) == "dead"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        {"model__depth": 8, "model__activation": "sigmoid"},
+        {"model__depth": 10, "model__activation": "identity", "model__init": "normal"},
+    ],
+)
+def test_a_scaled_loss_with_a_scaled_rate_has_the_same_verdict(overrides):
+    common = {**overrides, "train__dtype": "float64"}
+    one = measured(**common, optim__lr=1e-3)
+    scaled = measured(**common, optim__lr=1e6, loss__scale=1e-9)
+    findings = [diagnose(layers, steps) for layers, steps, _ in (one, scaled)]
+    assert [f.kind for f in findings[0]] == [f.kind for f in findings[1]]
+    assert [(f.where, f.since) for f in findings[0]] == [(f.where, f.since) for f in findings[1]]
+    assert slope(one[0]) == pytest.approx(slope(scaled[0]), abs=1e-9)
+
+
+@given(st.floats(-200, 200), st.lists(st.floats(-6, 6), min_size=2, max_size=8))
+def test_a_factor_on_the_loss_changes_no_finding(power, logs):
+    delta = 10.0 ** np.array(logs)
+    plain, scaled = frame(delta), frame(delta * 10.0**power)
+    kinds = [[f.kind for f in diagnose(layers)] for layers in (plain, scaled)]
+    distance = np.abs(np.array(logs) - logs[-1])
+    if (np.abs(distance - 3) > 1e-6).all():  # on the threshold itself, rounding decides
+        assert kinds[0] == kinds[1]
+
+
+def test_the_findings_say_where_and_since_when():
+    early, late = frame([1e-2, 1e-1, 1.0], steps=2), frame([1e-7, 1e-4, 1.0], steps=5)
+    layers = pd.concat([early, late.assign(step=late["step"] + 20)])
+    (finding,) = diagnose(layers)
+    assert (finding.kind, finding.where, finding.since) == ("vanishing", (1, 2), 20)
+    assert finding.severity == "gross"
+    assert finding.evidence["decades"] == pytest.approx(-7)
+
+
+def test_what_a_network_grows_out_of_is_not_its_sickness():
+    early, late = frame([1e-7, 1e-4, 1.0], steps=2), frame([1e-1, 1.0, 1.0], steps=5)
+    assert not diagnose(pd.concat([early, late.assign(step=late["step"] + 20)]))
+
+
+def test_exact_zeros_below_the_output_vanish():
+    (finding,) = diagnose(frame([0.0, 0.0, 1e-12]))
+    assert (finding.kind, finding.where, finding.severity) == ("vanishing", (1, 2), "gross")
+    assert "exact zeros" in finding.cause
+
+
+def test_a_gradient_that_grows_in_training_explodes():
+    steps = pd.DataFrame({"step": range(100), "grad_norm": np.geomspace(1e-9, 1e-3, 100)})
+    (finding,) = diagnose(frame([1.0, 1.0]), steps)
+    assert (finding.kind, finding.since) == ("exploding", 50)
+
+
+def test_nothing_is_said_of_a_record_without_finite_rows():
+    assert diagnose(frame([np.nan, np.nan])) == []
+    assert diagnose(frame([1.0, 1.0]).iloc[:0]) == []
+    assert verdict("diverged", []) == "diverged"
+
+
+def test_the_shares_sum_to_the_whole():
+    layers, _, _ = measured(model__depth=10, model__activation="sigmoid", model__norm="layer")
+    first = layers[layers["step"] == 0]
+    assert sum(shares(first).values()) == pytest.approx(decades(first).iloc[0, 0], abs=1e-5)
+
+
+def test_the_cause_in_words_is_that_of_the_row():
+    (finding,) = diagnose(*measured(model__depth=10, model__activation="sigmoid")[:2])
+    assert finding.evidence["activation"] == pytest.approx(10 * np.log10(0.25), abs=0.3)
+    assert f"activation {finding.evidence['activation']:+.2g}" in finding.cause
+
+
+def test_slope_of_a_geometric_chain():
+    assert slope(frame(10.0 ** (-0.6 * np.arange(10)[::-1]))) == pytest.approx(-0.6)
+    assert np.isnan(slope(frame([1.0])))
