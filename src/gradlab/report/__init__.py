@@ -1,0 +1,1 @@
+"""From frames to figures to a page. Never imports torch."""

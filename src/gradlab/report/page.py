@@ -1,0 +1,108 @@
+"""The page: one file that opens from disk, without a network."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from gradlab import schema
+from gradlab.report import sentences
+from gradlab.report.settings import levels, short
+from gradlab.report.show import text
+from gradlab.report.table import shown
+
+CAPTIONS = {
+    "decades": "log10 of ‖delta_1‖ / ‖delta_L‖: what the error signal gains (+) or loses (-) on "
+    "its way from the last layer to the first. Median over recorded steps, mean over seeds.",
+    "profile": "The norm of the error signal over the batch, at each layer. Geometric mean over "
+    "the recorded steps; the line is the mean over seeds, the band their range.",
+    "factors": "Each point is a setting. On the dashed line the weights give back what the "
+    "activations take, and the signal keeps its size; off it, each layer adds or takes as much.",
+    "factors_by_layer": "The worst run of each verdict, and a healthy one. At each layer, the "
+    "decades that the activation's derivative and the transposed weights add.",
+    "losses": "Thin: runs. Thick: the median of the runs of a verdict.",
+    "timeline": "log10 ‖dLoss/dz‖ by layer and step. The worst run of each verdict, and a healthy "
+    "one; each panel has its own scale.",
+    "profile_weights": "The weights' gradient is the error signal times the layer's input: it can "
+    "be flat where the error signal falls, when the forward signal falls the other way.",
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure on disk: its file's name and the finding that is its title."""
+
+    name: str
+    title: str
+
+
+def render(
+    frame: pd.DataFrame, keys: list[str], drawn: Sequence[Drawn], damaged: Sequence[str], root: Path
+) -> str:
+    """Return the page's HTML, figures included."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("gradlab", "report"), autoescape=True, trim_blocks=True
+    )
+    runs = shown(frame, keys)
+    return environment.get_template("page.html.j2").render(
+        headline=sentences.headline(frame),
+        extremes=sentences.extremes(frame, keys),
+        influence=sentences.influence(frame, keys),
+        verdicts=verdict_map(frame, keys),
+        varied=[(short(key), [str(v) for v in levels(frame[key].dropna())]) for key in keys],
+        seeds=int(frame["seed"].nunique()),
+        unfinished=frame[frame["status"].isin(["running", "failed", "interrupted"])],
+        figures=[
+            {
+                "name": figure.name,
+                "title": figure.title,
+                "caption": CAPTIONS[figure.name],
+                "png": base64.b64encode(
+                    (root / "figures" / f"{figure.name}.png").read_bytes()
+                ).decode(),
+            }
+            for figure in drawn
+        ],
+        columns=[short(str(column)) for column in runs],
+        rows=[[text(value) for value in row] for row in runs.itertuples(index=False)],
+        damaged=damaged,
+        quantities=schema.STATISTICS,
+    )
+
+
+def verdict_map(frame: pd.DataFrame, keys: list[str]) -> dict[str, Any] | None:
+    """Return the verdicts as a grid: the first varied key across, settings of the others down.
+
+    A cell says how many seeds have which verdict.
+    """
+    if not keys:
+        return None
+    across, *down = keys
+    columns = levels(frame[across])
+    rows: list[dict[str, Any]] = []
+    groups = frame.groupby(down, sort=False, dropna=False) if down else [((), frame)]
+    for setting, group in groups:
+        cells = [_cell(group[group[across] == column]) for column in columns]
+        rows.append({"setting": [str(s) for s in setting], "cells": cells})
+    return {
+        "across": short(across),
+        "columns": [str(c) for c in columns],
+        "down": [short(k) for k in down],
+        "rows": rows,
+    }
+
+
+def _cell(runs: pd.DataFrame) -> dict[str, str]:
+    counts = runs["verdict"].fillna("no verdict").value_counts()
+    if counts.empty:
+        return {"text": "", "kind": "none"}
+    kind = str(counts.index[0])
+    many = len(runs) > 1
+    told = ", ".join(
+        f"{v} {n}/{len(runs)}" if many and n < len(runs) else str(v) for v, n in counts.items()
+    )
+    return {"text": told, "kind": kind.replace(" ", "-")}

@@ -1,0 +1,102 @@
+"""One pass over the runs: each is read column by column, reduced at once, and let go.
+
+What is kept of a run is a row per layer and a few hundred points of its loss, so the memory that a
+report needs grows with the number of runs and not with what they recorded.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from gradlab.diagnose.profile import decades
+from gradlab.errors import StoreError
+from gradlab.store.load import Run
+
+SIGNALS = ("delta_norm", "weight_grad_norm")
+FACTORS = ("act_factor", "weight_factor", "norm_factor")
+LOSS_POINTS = 200
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """What the figures are drawn from.
+
+    Attributes:
+        runs: a row per run: `run`, `decades` (of the error signal from last layer to first, median
+            over steps; -inf for exact zeros), `final_loss`, `steps`.
+        layers: a row per run and position: for each signal and factor its mean of log10 over the
+            recorded steps (of the finite, nonzero values), and for each signal the shares of steps
+            at which it was exactly 0 (`_zero`) or not finite (`_inf`).
+        losses: `run`, `step`, `loss`, thinned to some hundred points a run.
+        damaged: a line for each run whose columns could not be read.
+    """
+
+    runs: pd.DataFrame
+    layers: pd.DataFrame
+    losses: pd.DataFrame
+    damaged: list[str]
+
+
+def reduce(runs: Iterable[Run]) -> Reduced:
+    """Read each run once and keep what the report needs of it."""
+    rows: list[dict[str, object]] = []
+    layers: list[pd.DataFrame] = []
+    losses: list[pd.DataFrame] = []
+    damaged: list[str] = []
+    for run in runs:
+        try:
+            record = run.layers(["step", "axis", "position", *SIGNALS, *FACTORS])
+            steps = run.steps(["step", "loss"])
+        except StoreError as error:
+            damaged.append(str(error))
+            continue
+        layers.append(layer_means(record).assign(run=run.name))
+        losses.append(thin(steps).assign(run=run.name))
+        rows.append(
+            {
+                "run": run.name,
+                "decades": lost(record),
+                "final_loss": steps["loss"].iloc[-1] if len(steps) else np.nan,
+                "steps": len(steps),
+            }
+        )
+    return Reduced(
+        pd.DataFrame(rows, columns=["run", "decades", "final_loss", "steps"]),
+        pd.concat(layers, ignore_index=True) if layers else pd.DataFrame(),
+        pd.concat(losses, ignore_index=True) if losses else pd.DataFrame(),
+        damaged,
+    )
+
+
+def layer_means(record: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per position: means of log10 over the steps, zeros and infinities apart."""
+    record = record[record["axis"] == "depth"]
+    by_position = record["position"]
+    out: dict[str, pd.Series] = {}
+    for column in (*SIGNALS, *FACTORS):
+        values = record[column].to_numpy(dtype=float)
+        usable = np.isfinite(values) & (values > 0)
+        logs = pd.Series(np.log10(np.where(usable, values, 1.0))).where(usable)
+        logs.index = record.index
+        out[column] = logs.groupby(by_position).mean()
+        if column in SIGNALS:
+            out[f"{column}_zero"] = (record[column] == 0).groupby(by_position).mean()
+            out[f"{column}_inf"] = (~np.isfinite(record[column])).groupby(by_position).mean()
+    return pd.DataFrame(out).rename_axis("position").reset_index()
+
+
+def lost(record: pd.DataFrame) -> float:
+    """Return log10 ‖delta_1‖ / ‖delta_L‖, the median over the steps at which it is defined."""
+    table = decades(record)
+    if table.shape[1] < 2:
+        return float("nan")
+    first = table.iloc[:, 0].dropna()
+    return float(first.median()) if len(first) else float("nan")
+
+
+def thin(steps: pd.DataFrame) -> pd.DataFrame:
+    """Return at most `LOSS_POINTS` rows, evenly spaced, the last one always among them."""
+    stride = max(1, -(-len(steps) // LOSS_POINTS))
+    return steps.iloc[::-1].iloc[::stride].iloc[::-1]

@@ -1,0 +1,51 @@
+"""`gradlab show`: the runs under a folder, one line each."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from gradlab.report.reduce import reduce
+from gradlab.report.sentences import headline
+from gradlab.report.settings import short
+from gradlab.report.table import shown, table
+from gradlab.store.load import find
+
+COLOURS = {"healthy": "green", "vanishing": "yellow", "exploding": "red", "diverged": "magenta"}
+NO_WRAP = 10_000  # columns of a pipe: a line must not be cut or wrapped there
+
+
+def show(folder: str | Path, console: Console | None = None) -> None:
+    """Print a table of the runs, then a line for each that could not be read.
+
+    Raises:
+        StoreError: the folder is missing, or holds no run that can be read.
+    """
+    found = find(folder)
+    reduced = reduce(found.runs)
+    frame, keys = table(found.runs, reduced)
+    console = console or Console()
+    if not console.is_terminal:
+        console = Console(file=console.file, width=NO_WRAP)
+    rows = shown(frame, keys).drop(columns=["cause"], errors="ignore")
+    out = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
+    for column in rows:
+        numeric = pd.api.types.is_numeric_dtype(rows[column])
+        out.add_column(short(str(column)), justify="right" if numeric else "left", no_wrap=True)
+    for _, row in rows.iterrows():
+        style = COLOURS.get(str(row["verdict"]), "")
+        out.add_row(*[text(row[column]) for column in rows], style=style)
+    console.print(out)
+    console.print(headline(frame), highlight=False)
+    for line in [*found.damaged, *reduced.damaged]:
+        console.print(f"left out: {line}", highlight=False)
+
+
+def text(value: Any) -> str:
+    """Return a cell: few digits, and nothing where nothing is known."""
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
