@@ -43,14 +43,12 @@ def plane(table: pd.DataFrame, keys: list[str], title: str) -> Figure:
             chosen = (frame["column"] == colour) & (frame["row"] == marker)
             look = {"color": COLOURS[c % 10], "mec": "white", "mew": 0.4, "ms": 6, "alpha": 0.85}
             ax.plot(x[chosen], y[chosen], MARKERS[m % 10], linestyle="none", **look)
-    finite = np.concatenate([x[np.isfinite(x)], -y[np.isfinite(y)]])
-    low, high = (finite.min(), finite.max()) if len(finite) else (-1.0, 0.0)
-    margin = max(0.08, 0.08 * (high - low))
-    line = np.array([low - margin, high + margin])
+    across, up = _span(x), _span(pd.concat([y, -x]))
+    line = np.array([min(across[0], -up[1]), max(across[1], -up[0])])
     ax.plot(line, -line, color="0.4", lw=0.8, linestyle=(0, (4, 2)), zorder=0)
-    ax.fill_between(line, -line, -line + 99, color="0.93", zorder=-1, lw=0)
-    ax.set_xlim(*line)
-    ax.set_ylim(-line[1], -line[0])
+    ax.fill_between(line, -line, max(up[1], -line[0]), color="0.93", zorder=-1, lw=0)
+    ax.set_xlim(*across)
+    ax.set_ylim(*up)
     for text, at, side in (
         ("above: grows towards the input", (0.98, 0.97), ("right", "top")),
         ("below: vanishes towards the input", (0.02, 0.03), ("left", "bottom")),
@@ -99,6 +97,16 @@ def by_layer(records: list[tuple[str, pd.DataFrame]], title: str) -> Figure:
         ],
     )
     return figure
+
+
+def _span(values: pd.Series) -> tuple[float, float]:
+    """Return the range of the finite values, with a margin."""
+    finite = values[np.isfinite(values)]
+    if finite.empty:
+        return -1.0, 1.0
+    low, high = float(finite.min()), float(finite.max())
+    margin = max(0.08, 0.1 * (high - low))
+    return low - margin, high + margin
 
 
 def _by_activation(keys: list[str]) -> list[str]:

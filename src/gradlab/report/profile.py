@@ -20,10 +20,10 @@ NAMES = {
 def over_seeds(layers: pd.DataFrame, by: list[str], column: str) -> pd.DataFrame:
     """Return mean, least and greatest log10 over the runs of each setting and position.
 
-    A run whose signal was exactly 0 (or not finite) in most steps has no logarithm there: such runs
-    are counted, as shares `zero` and `inf`.
+    A signal that was exactly 0 in most steps has no mean of logarithms. Runs with a signal of 0 (or
+    not finite) in at least half their steps are counted, as shares `zero` and `inf`.
     """
-    logs = layers[column].where((layers[f"{column}_zero"] < 0.5) & (layers[f"{column}_inf"] < 0.5))
+    logs = layers[column].where(layers[f"{column}_zero"] < 0.5)
     table = layers.assign(
         log=logs,
         zero=(layers[f"{column}_zero"] >= 0.5).astype(float),
@@ -57,9 +57,9 @@ def draw(layers: pd.DataFrame, keys: list[str], column: str, title: str) -> Figu
             axes[i, j].set_title(
                 ", ".join(filter(None, [roles["row"].name(row), roles["column"].name(value)]))
             )
-    for axis in axes[-1]:
-        axis.set_xlabel("layer (1 = nearest the input)")
     figure.supylabel(f"{NAMES[column]}, geometric mean over steps", fontsize=8)
+    for axis in axes[-1]:
+        axis.set_xlabel("layer, 1 = input side")
     head(figure, title + left_out(roles))
     legend(figure, _handles(roles))
     return figure
@@ -68,7 +68,8 @@ def draw(layers: pd.DataFrame, keys: list[str], column: str, title: str) -> Figu
 def _edges(table: pd.DataFrame) -> Edges:
     logs = table[["low", "high"]].to_numpy().ravel()
     logs = logs[np.isfinite(logs)]
-    return Edges(float(logs.min()), float(logs.max())) if len(logs) else Edges(-1.0, 1.0)
+    low, high = (float(logs.min()), float(logs.max())) if len(logs) else (-1.0, 1.0)
+    return Edges(low, high, bool((table["zero"] > 0).any()), bool((table["inf"] > 0).any()))
 
 
 def _panel(axes: Axes, table: pd.DataFrame, roles: dict[str, Role], edges: Edges) -> None:
@@ -85,11 +86,11 @@ def _panel(axes: Axes, table: pd.DataFrame, roles: dict[str, Role], edges: Edges
             if (lines["runs"] > 1).any():
                 band = (10.0 ** lines["low"], 10.0 ** lines["high"])
                 axes.fill_between(x, *band, color=COLOURS[c], alpha=0.2, linewidth=0)
-            for kind, edge, mark in (("zero", edges.low, "v"), ("inf", edges.high, "^")):
+            for kind, edge, mark in (("zero", edges.zero, "v"), ("inf", edges.infinity, "^")):
                 at = lines[lines[kind] > 0]["position"]
                 size = {"markersize": 3, "markeredgewidth": 0, "alpha": 0.8}
                 axes.plot(at, [10**edge] * len(at), mark, color=COLOURS[c], gid=kind, **size)
-    edges.draw(axes, bool((table["zero"] > 0).any()), bool((table["inf"] > 0).any()))
+    edges.draw(axes)
     axes.xaxis.get_major_locator().set_params(integer=True)  # pyright: ignore[reportAttributeAccessIssue]
 
 

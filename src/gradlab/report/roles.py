@@ -22,7 +22,10 @@ class Role:
 
     def name(self, value: object) -> str:
         """Return what a legend or a panel says of a level."""
-        return f"{short(self.key)} {value}" if self.key else ""
+        # Of joined keys, and of an activation, the value says enough.
+        if not self.key or "," in self.key or self.key == "model.activation":
+            return str(value)
+        return f"{short(self.key)} {value}"
 
 
 def assign(frame: pd.DataFrame, keys: list[str]) -> tuple[pd.DataFrame, dict[str, Role]]:

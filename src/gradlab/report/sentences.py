@@ -37,13 +37,14 @@ def extremes(runs: pd.DataFrame, keys: list[str]) -> str:
 
 def reach(runs: pd.DataFrame, keys: list[str]) -> str:
     """Say, for each level of the first key, in how many runs the signal stays within 3 decades."""
-    known = runs.dropna(subset=["decades"])
-    kept = known["decades"].abs() <= DECADES
-    if not keys or known.empty:
-        return f"The error signal stays within 3 decades in {int(kept.sum())} of {len(known)} runs"
+    if runs["decades"].isna().all():
+        return "The error signal"
+    kept = runs["decades"].abs() <= DECADES
+    if not keys:
+        return f"The error signal stays within 3 decades in {int(kept.sum())} of {len(runs)} runs"
     told = [
         f"{int(group.sum())} of {len(group)} at {short(keys[0])} {level}"
-        for level, group in kept.groupby(known[keys[0]])
+        for level, group in kept.groupby(runs[keys[0]])
     ]
     return f"The error signal stays within 3 decades over depth in {', '.join(told)}"
 

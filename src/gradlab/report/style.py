@@ -91,28 +91,38 @@ def save(figure: Figure, folder: Path, name: str) -> None:
 def legend(figure: Figure, handles: list[Any], title: str | None = None) -> None:
     """Put one legend below the axes, outside the data."""
     if handles:
-        columns = min(len(handles), 6)
+        longest = max(len(handle.get_label()) for handle in handles)
+        columns = max(1, min(len(handles), 6, 140 // (longest + 9)))
         figure.legend(
             handles=handles, title=title, loc="outside lower center", ncols=columns, frameon=False
         )
 
 
 class Edges:
-    """The two lines at which a log axis draws what has no logarithm: exact zeros and infinities.
+    """The limits of a log axis, and the lines at which it draws what has no logarithm.
 
-    `low` and `high` are the log10 of the lines, two decades (or a tenth of the range) beyond the
-    data.
+    Args:
+        low: log10 of the least value drawn.
+        high: log10 of the greatest.
+        zeros: whether there are exact zeros; their line is below the data.
+        infinities: whether anything is not finite; its line is above the data.
     """
 
-    def __init__(self, low: float, high: float) -> None:
-        margin = max(2.0, 0.1 * (high - low))
-        self.low, self.high = low - margin, high + margin
+    def __init__(self, low: float, high: float, zeros: bool, infinities: bool) -> None:
+        margin = max(2.0, 0.1 * (high - low)) if zeros or infinities else 0.05 * (high - low) + 0.1
+        self.zero, self.infinity = low - margin, high + margin
+        self.zeros, self.infinities = zeros, infinities
+        self.limits = (
+            10.0 ** (self.zero - margin if zeros else low - margin / 2),
+            10.0 ** (self.infinity + margin if infinities else high + margin / 2),
+        )
 
-    def draw(self, axes: Axes, zeros: bool, infinities: bool) -> None:
-        """Draw the lines that are needed, each with its name."""
+    def draw(self, axes: Axes) -> None:
+        """Set the limits, and draw the lines that are needed, each with its name."""
+        axes.set_ylim(*self.limits)
         for needed, value, name, side in (
-            (zeros, self.low, "exactly 0", "top"),
-            (infinities, self.high, "not finite", "bottom"),
+            (self.zeros, self.zero, "exactly 0", "top"),
+            (self.infinities, self.infinity, "not finite", "bottom"),
         ):
             if needed:
                 axes.axhline(10**value, color="0.45", linewidth=0.7, linestyle=(0, (1, 2)))

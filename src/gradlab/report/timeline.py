@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -69,7 +70,8 @@ def _panel(ax: Any, delta: pd.DataFrame, kinds: set[str]) -> Any:
         if where.any():
             kinds.add(label)
             masked = np.ma.masked_where(~where, np.ones_like(values))
-            ax.pcolor(x, y, masked, hatch=hatch, alpha=0.0, edgecolor="0.4", lw=0, gid=label)
+            grey = ListedColormap(["0.92"])
+            ax.pcolor(x, y, masked, cmap=grey, hatch=hatch, edgecolor="0.5", lw=0, gid=label)
     ax.invert_yaxis()
     ax.xaxis.get_major_locator().set_params(integer=True, nbins=5)
     ax.yaxis.get_major_locator().set_params(integer=True, nbins=6)

@@ -83,7 +83,12 @@ def _figures(
     taken = sentences.per_layer(by_setting, ruling)
     weights = "What is left for the weights: it can be flat where the error signal is not"
     drawings: list[tuple[str, bool, str, Callable[[str], Any]]] = [
-        ("decades", deep, sentences.extremes(frame, keys), partial(heatmap.draw, decades)),
+        (
+            "decades",
+            deep and bool(keys),
+            sentences.extremes(frame, keys),
+            partial(heatmap.draw, decades),
+        ),
         (
             "profile",
             True,
