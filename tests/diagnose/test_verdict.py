@@ -39,31 +39,47 @@ def judged(**overrides):
 @pytest.mark.parametrize(
     ("expected", "overrides"),
     [
-        ("healthy", dict()),
-        ("healthy", dict(model__depth=30, model__init="kaiming_normal")),
-        ("healthy", dict(model__depth=20, model__activation="tanh", model__init="xavier_normal")),
-        ("healthy", dict(model__depth=20, model="resmlp", model__branch_scale=0.1)),
-        ("healthy", dict(model__depth=10, model__activation="gelu", model__init="kaiming_normal")),
-        ("healthy", dict(model__depth=0)),
-        ("vanishing", dict(model__depth=10, model__activation="sigmoid")),
-        ("vanishing", dict(model__depth=20)),
+        ("healthy", {}),
+        ("healthy", {"model__depth": 30, "model__init": "kaiming_normal"}),
+        (
+            "healthy",
+            {"model__depth": 20, "model__activation": "tanh", "model__init": "xavier_normal"},
+        ),
+        ("healthy", {"model__depth": 20, "model": "resmlp", "model__branch_scale": 0.1}),
+        (
+            "healthy",
+            {"model__depth": 10, "model__activation": "gelu", "model__init": "kaiming_normal"},
+        ),
+        ("healthy", {"model__depth": 0}),
+        ("vanishing", {"model__depth": 10, "model__activation": "sigmoid"}),
+        ("vanishing", {"model__depth": 20}),
         (
             "exploding",
-            dict(
-                model__depth=10,
-                model__activation="identity",
-                model__init="normal",
-                loss__scale=1e-20,
-                optim__lr=1e-09,
-            ),
+            {
+                "model__depth": 10,
+                "model__activation": "identity",
+                "model__init": "normal",
+                "loss__scale": 1e-20,
+                "optim__lr": 1e-09,
+            },
         ),
         (
             "saturated",
-            dict(model__depth=3, model__activation="tanh", model__init="normal", optim__lr=1e-06),
+            {
+                "model__depth": 3,
+                "model__activation": "tanh",
+                "model__init": "normal",
+                "optim__lr": 1e-06,
+            },
         ),
         (
             "diverged",
-            dict(model__depth=5, loss="mse", optim__lr=10000.0, model__init="kaiming_normal"),
+            {
+                "model__depth": 5,
+                "loss": "mse",
+                "optim__lr": 10000.0,
+                "model__init": "kaiming_normal",
+            },
         ),
     ],
 )

@@ -50,9 +50,13 @@ def split(
     from sklearn.model_selection import train_test_split
 
     try:
-        return train_test_split(
-            x, y, test_size=test_fraction, random_state=0, stratify=y if stratify else None
+        x_train, x_test, y_train, y_test = map(
+            np.asarray,
+            train_test_split(
+                x, y, test_size=test_fraction, random_state=0, stratify=y if stratify else None
+            ),
         )
     except ValueError as error:
         told = str(error).splitlines()[0]
-        raise SettingsError(f"data.test_fraction={test_fraction} cannot be split: {told}") from error
+        raise SettingsError(f"data.test_fraction={test_fraction} does not do: {told}") from error
+    return x_train, x_test, y_train, y_test

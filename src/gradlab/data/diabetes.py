@@ -1,5 +1,6 @@
 """scikit-learn's diabetes data: a regression."""
 
+import numpy as np
 from sklearn.datasets import load_diabetes
 
 from gradlab.data.dataset import Dataset, split, standardise
@@ -10,7 +11,7 @@ def diabetes(test_fraction: float) -> Dataset:
 
     The target is standardised like the features, so a mean squared error of 1 is that of the mean.
     """
-    x, y = load_diabetes(return_X_y=True, scaled=False)
+    x, y = map(np.asarray, load_diabetes(return_X_y=True, scaled=False))
     x_train, x_test, y_train, y_test = split(x, y[:, None], test_fraction, stratify=False)
     train, test = standardise(x_train, x_test)
     y_train, y_test = standardise(y_train, y_test)

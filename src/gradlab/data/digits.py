@@ -1,5 +1,6 @@
 """scikit-learn's handwritten digits."""
 
+import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
@@ -8,7 +9,7 @@ from gradlab.data.dataset import Dataset, split, standardise
 
 def digits(test_fraction: float) -> Dataset:
     """Return 1,797 handwritten digits of 8 x 8 pixels, 10 classes (Alpaydin & Kaynak 1998)."""
-    x, y = load_digits(return_X_y=True)
+    x, y = map(np.asarray, load_digits(return_X_y=True))
     x_train, x_test, y_train, y_test = split(x, y, test_fraction, stratify=True)
     train, test = standardise(x_train, x_test)
     return Dataset(

@@ -16,10 +16,15 @@ def decades(layers: pd.DataFrame) -> pd.DataFrame:
     An exact zero gives -inf; where the ratio is not defined (0/0, NaN) the entry is NaN. A factor
     on the loss cancels.
     """
-    delta = over_depth(layers, "delta_norm")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log10(delta)
+    logs = log10(over_depth(layers, "delta_norm"))
+    with np.errstate(invalid="ignore"):  # inf - inf
         return logs.sub(logs.iloc[:, -1], axis=0)
+
+
+def log10(table: pd.DataFrame) -> pd.DataFrame:
+    """Return log10 of every entry; of 0 it is -inf."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return pd.DataFrame(np.log10(table.to_numpy()), table.index, table.columns)
 
 
 def slope(layers: pd.DataFrame) -> float:
@@ -46,8 +51,7 @@ def shares(layers: pd.DataFrame) -> dict[str, float]:
     }
     found: dict[str, float] = {}
     for name, column in columns.items():
-        with np.errstate(divide="ignore", invalid="ignore"):
-            logs = np.log10(over_depth(layers, column))
+        logs = log10(over_depth(layers, column))
         # delta_1 = delta_L times the weights of 2..L and the activations (and norms) of 1..L-1.
         used = logs.iloc[:, 1:] if name == "weights" else logs.iloc[:, :-1]
         total = used.sum(axis=1, skipna=False).dropna()

@@ -1,8 +1,9 @@
 """Initialisations, with exact variances, over all linear maps of a network.
 
-Random numbers are drawn on the CPU in float64 from the generator given, then cast: a seed means the
-same network in every dtype and on every device. Biases are 0 except in `default`, norm layers 1 and 0.
-Each is called with the network, a batch of inputs x [B, n_0] (for the data-dependent) and a generator.
+Random numbers are drawn on the CPU in float64 from the generator given, then cast: a seed means
+the same network in every dtype and on every device. Biases are 0 except in `default`, norm layers 1
+and 0. Each is called with the network, a batch of inputs x [B, n_0] (which the data-dependent ones
+need) and a generator.
 """
 
 import math
@@ -23,9 +24,9 @@ FAN: dict[str, Callable[[int, int], float]] = {
 def variance_scaling(
     model: nn.Module, x: Tensor, generator: Generator, *, gain: float, fan: str, distribution: str
 ) -> None:
-    """Draw weights of variance gain² / fan, "normal" or "uniform" (LeCun 1998, Glorot 2010, He 2015).
+    """Draw weights of variance gain² / fan (LeCun et al. 1998, Glorot 2010 eq. 16, He 2015 eq. 10).
 
-    `fan` is "in", "average" (of fan_in and fan_out) or "one".
+    `fan` is "in", "average" (of fan_in and fan_out) or "one"; `distribution` "normal" or "uniform".
     """
     for linear in _linears(model):
         fan_out, fan_in = linear.weight.shape
@@ -38,7 +39,7 @@ def variance_scaling(
 
 
 def default(model: nn.Module, x: Tensor, generator: Generator, *, gain: float) -> None:
-    """Draw as `torch.nn.Linear` does: weights and biases uniform in ±1/sqrt(fan_in), times `gain`."""
+    """Draw weights and biases uniform in ±gain/sqrt(fan_in): with gain 1, as `torch.nn.Linear`."""
     for linear in _linears(model):
         bound = gain / math.sqrt(linear.in_features)
         _set(linear, _uniform(linear.weight, bound, generator))
@@ -68,7 +69,7 @@ def orthogonal(model: nn.Module, x: Tensor, generator: Generator, *, gain: float
 
 
 def lsuv(model: nn.Module, x: Tensor, generator: Generator, *, gain: float) -> None:
-    """Scale orthogonal weights, layer by layer, so that every z_l has variance gain² on the batch x.
+    """Scale orthogonal weights, layer by layer, so that z_l has variance gain² on the batch x.
 
     Layer-sequential unit variance (Mishkin & Matas 2016, algorithm 1). Biases are 0, so z_l is
     linear in W_l and one division is exact; a layer whose z_l is constant is left as it was drawn.

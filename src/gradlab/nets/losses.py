@@ -1,7 +1,7 @@
 """Losses: a mean over the batch of f(output [B, n_out], target).
 
-Targets are class indices [B] (int64) in classification, numbers [B, n_out] in regression. A loss that
-compares numbers turns class indices into one-hot rows.
+Targets are class indices [B] (int64) in classification, numbers [B, n_out] in regression. A loss
+that compares numbers turns class indices into one-hot rows.
 """
 
 from torch import Tensor

@@ -10,7 +10,7 @@ from gradlab.nets.mlp import MLP, MakeNorm
 class ResMLP(MLP):
     """h_l = h_{l-1} + s phi(W_l h_{l-1} + b_l) for l = 2..L-1; first and last layers are plain.
 
-    One linear map a block, as in the residual networks of Yang & Schoenholz 2017 (eq. 1, "reduced").
+    One linear map a block: the "reduced" residual network of Yang & Schoenholz 2017.
 
     Args:
         widths: [n_0, n, ..., n, n_L]: the hidden layers are of one width.

@@ -64,7 +64,9 @@ class Door(torch.autograd.Function):
         """Save nothing."""
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, x: Tensor, visit: Visit) -> tuple[Tensor, int]:
+    def vmap(  # pyright: ignore[reportIncompatibleMethodOverride]
+        info: Any, in_dims: Any, x: Tensor, visit: Visit
+    ) -> tuple[Tensor, int]:
         """Show the physical tensor, member axis in front, to the visitor."""
         return visit(x.movedim(in_dims[0], 0)), 0
 

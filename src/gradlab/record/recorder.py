@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gradlab import schema
+from gradlab.nets.layer import Layer
 from gradlab.record.probes import Signals, Site
 from gradlab.record.statistics import Measured, columns
 
@@ -41,7 +42,7 @@ def measure(
 def _shape(site: Site) -> tuple[object, ...]:
     layer = site.layer
     kinds = (type(layer.activation), type(layer.norm), layer.norm_position)
-    return (*layer.linear.weight.shape, layer.linear.bias is None, *kinds)
+    return (*layer.linear.weight.shape, _has_bias(layer), *kinds)
 
 
 def _stack(
@@ -73,7 +74,7 @@ def _stack(
         weight_SMOI=param(before, "weight"),
         weight_after_SMOI=param(after, "weight"),
         weight_grad_SMOI=param(grads, "weight"),
-        bias_grad_SMO=None if layer.linear.bias is None else param(grads, "bias"),
+        bias_grad_SMO=param(grads, "bias") if _has_bias(layer) else None,
         activation=layer.activation,
         normalised=layer.norm is not None,
     )
@@ -81,3 +82,7 @@ def _stack(
 
 def _or(found: Tensor | None, otherwise: Tensor) -> Tensor:
     return otherwise if found is None else found
+
+
+def _has_bias(layer: Layer) -> bool:
+    return "bias" in dict(layer.linear.named_parameters())

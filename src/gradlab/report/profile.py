@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -72,7 +71,7 @@ def _edges(table: pd.DataFrame) -> Edges:
     return Edges(low, high, bool((table["zero"] > 0).any()), bool((table["inf"] > 0).any()))
 
 
-def _panel(axes: Axes, table: pd.DataFrame, roles: dict[str, Role], edges: Edges) -> None:
+def _panel(axes: Any, table: pd.DataFrame, roles: dict[str, Role], edges: Edges) -> None:
     log_axis(axes)
     for c, colour in enumerate(roles["colour"].values):
         for s, style in enumerate(roles["line"].values):
@@ -88,10 +87,10 @@ def _panel(axes: Axes, table: pd.DataFrame, roles: dict[str, Role], edges: Edges
                 axes.fill_between(x, *band, color=COLOURS[c], alpha=0.2, linewidth=0)
             for kind, edge, mark in (("zero", edges.zero, "v"), ("inf", edges.infinity, "^")):
                 at = lines[lines[kind] > 0]["position"]
-                size = {"markersize": 3, "markeredgewidth": 0, "alpha": 0.8}
-                axes.plot(at, [10**edge] * len(at), mark, color=COLOURS[c], gid=kind, **size)
+                (marks,) = axes.plot(at, [10**edge] * len(at), mark, color=COLOURS[c], gid=kind)
+                marks.set(markersize=3, markeredgewidth=0, alpha=0.8)
     edges.draw(axes)
-    axes.xaxis.get_major_locator().set_params(integer=True)  # pyright: ignore[reportAttributeAccessIssue]
+    axes.xaxis.get_major_locator().set_params(integer=True)
 
 
 def _handles(roles: dict[str, Role]) -> list[Any]:

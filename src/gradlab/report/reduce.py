@@ -78,9 +78,8 @@ def layer_means(record: pd.DataFrame) -> pd.DataFrame:
     for column in (*SIGNALS, *FACTORS):
         values = record[column].to_numpy(dtype=float)
         usable = np.isfinite(values) & (values > 0)
-        logs = pd.Series(np.log10(np.where(usable, values, 1.0))).where(usable)
-        logs.index = record.index
-        out[column] = logs.groupby(by_position).mean()
+        logs = np.where(usable, np.log10(np.where(usable, values, 1.0)), np.nan)
+        out[column] = record.assign(log=logs).groupby(by_position)["log"].mean()
         if column in SIGNALS:
             out[f"{column}_zero"] = (record[column] == 0).groupby(by_position).mean()
             out[f"{column}_inf"] = (~np.isfinite(record[column])).groupby(by_position).mean()

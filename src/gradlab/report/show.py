@@ -35,9 +35,8 @@ def show(folder: str | Path, console: Console | None = None) -> None:
     for column in rows:
         numeric = pd.api.types.is_numeric_dtype(rows[column])
         out.add_column(short(str(column)), justify="right" if numeric else "left", no_wrap=True)
-    for _, row in rows.iterrows():
-        style = COLOURS.get(str(row["verdict"]), "")
-        out.add_row(*[text(row[column]) for column in rows], style=style)
+    for values, verdict in zip(rows.itertuples(index=False), rows["verdict"], strict=True):
+        out.add_row(*map(text, values), style=COLOURS.get(str(verdict), ""))
     console.print(out)
     console.print(headline(frame), highlight=False)
     for line in [*found.damaged, *reduced.damaged]:

@@ -1,6 +1,6 @@
 """How figures look: print sizes, a colour-blind-safe palette, and marks that survive in grey."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import fill
@@ -29,7 +29,7 @@ VERDICTS: dict[str, tuple[Any, Any]] = {
 
 WIDTH = 7.0  # inches: two columns of a paper
 
-RC = {
+RC: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -52,7 +52,7 @@ RC = {
 
 
 @contextmanager
-def printed() -> Iterator[None]:
+def printed() -> Generator[None]:
     """Draw with these settings, and leave the user's own as they were."""
     with sns.axes_style("ticks"), mpl.rc_context(RC):
         yield

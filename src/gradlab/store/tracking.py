@@ -38,7 +38,7 @@ class Tracking:
         name: of the run.
         group: of its sweep, if any.
         config: flat, as it is to be seen in W&B.
-        mode: "offline" needs no account and no network; "online" falls back to it without an account.
+        mode: "offline" needs no account, no network; "online" falls back to it without an account.
         project: in W&B.
         entity: in W&B; None for the account's own.
         tags: in W&B.

@@ -25,7 +25,7 @@ def by_global_norm(grads: Grads, params: Grads, *, max_norm: float) -> dict[str,
 
 
 def by_layer_norm(grads: Grads, params: Grads, *, max_norm: float) -> dict[str, Tensor]:
-    """Scale each layer's gradients (weights, biases, normalisation) to a norm of at most `max_norm`."""
+    """Scale each layer's gradients, all parameters together, to a norm of at most `max_norm`."""
     layers = {name: _layer(name) for name in grads}
     totals = {
         layer: _joint_norm({name: g for name, g in grads.items() if layers[name] == layer})
@@ -47,8 +47,8 @@ def adaptive(
 ) -> dict[str, Tensor]:
     """Scale each unit's gradient to at most `ratio` times the norm of the unit's own weights.
 
-    Adaptive gradient clipping, Brock et al. 2021, eq. 3: g_i is scaled to norm ratio max(‖w_i‖, eps)
-    if it is above. A unit is a row of a weight matrix; biases and normalisation parameters count as
+    Adaptive gradient clipping, Brock et al. 2021, eq. 3: g_i is scaled to norm ratio max(‖w_i‖,
+    eps) if it is above. A unit is a row of a weight matrix; biases and normalisation parameters count as
     one unit each, as in the authors' code. They leave the last layer unclipped: `clip_output`.
     """
     last = _layer(next(reversed(list(grads))))
