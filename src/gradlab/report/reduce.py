@@ -73,16 +73,20 @@ def reduce(runs: Iterable[Run]) -> Reduced:
 def layer_means(record: pd.DataFrame) -> pd.DataFrame:
     """Return one row per position: means of log10 over the steps, zeros and infinities apart."""
     record = record[record["axis"] == "depth"]
-    by_position = record["position"]
     out: dict[str, pd.Series] = {}
     for column in (*SIGNALS, *FACTORS):
         values = record[column].to_numpy(dtype=float)
         usable = np.isfinite(values) & (values > 0)
-        logs = np.where(usable, np.log10(np.where(usable, values, 1.0)), np.nan)
-        out[column] = record.assign(log=logs).groupby(by_position)["log"].mean()
+        parts = {
+            "position": record["position"].to_numpy(),
+            "log": np.where(usable, np.log10(np.where(usable, values, 1.0)), np.nan),
+            "zero": values == 0,
+            "inf": ~np.isfinite(values),
+        }
+        means = pd.DataFrame(parts).groupby("position").mean()
+        out[column] = means["log"]
         if column in SIGNALS:
-            out[f"{column}_zero"] = (record[column] == 0).groupby(by_position).mean()
-            out[f"{column}_inf"] = (~np.isfinite(record[column])).groupby(by_position).mean()
+            out[f"{column}_zero"], out[f"{column}_inf"] = means["zero"], means["inf"]
     return pd.DataFrame(out).rename_axis("position").reset_index()
 
 

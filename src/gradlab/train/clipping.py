@@ -48,8 +48,9 @@ def adaptive(
     """Scale each unit's gradient to at most `ratio` times the norm of the unit's own weights.
 
     Adaptive gradient clipping, Brock et al. 2021, eq. 3: g_i is scaled to norm ratio max(‖w_i‖,
-    eps) if it is above. A unit is a row of a weight matrix; biases and normalisation parameters count as
-    one unit each, as in the authors' code. They leave the last layer unclipped: `clip_output`.
+    eps) if it is above. A unit is a row of a weight matrix; biases and normalisation parameters
+    count as one unit each, as in the authors' code. They leave the last layer unclipped:
+    `clip_output`.
     """
     last = _layer(next(reversed(list(grads))))
     out: dict[str, Tensor] = {}

@@ -1,0 +1,130 @@
+"""Networks, activations and losses against their equations."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from gradlab.errors import SettingsError
+from gradlab.nets import losses
+from gradlab.nets.build import build
+from gradlab.nets.mlp import MLP
+from gradlab.nets.resmlp import ResMLP
+from tests import backprop
+from tests.configs import settings
+
+
+def by_hand(model, x, position, scale=None):
+    """The network's forward pass in NumPy: tanh, layer normalisation."""
+    h = x.numpy()
+    for index, layer in enumerate(model.layers):
+        w, b = (p.detach().numpy() for p in (layer.linear.weight, layer.linear.bias))
+        z = h @ w.T + b
+        if layer.activation is None:
+            return z
+        u = standardised(z) if position == "before" else z
+        a = np.tanh(u)
+        out = standardised(a) if position == "after" else a
+        h = out if scale is None or index == 0 else h + scale * out
+    raise AssertionError("no output layer")
+
+
+def standardised(z):
+    return (z - z.mean(1, keepdims=True)) / np.sqrt(z.var(1, keepdims=True) + 1e-5)
+
+
+@pytest.mark.parametrize("position", ["before", "after", "none"])
+def test_forward_passes_equal_their_equations(position):
+    x = torch.randn(6, 5, dtype=torch.float64)
+    norm = None if position == "none" else nn.LayerNorm
+    chain = MLP([5, 7, 3, 4, 2], nn.Tanh, norm, position).double()
+    np.testing.assert_allclose(chain(x).detach(), by_hand(chain, x, position), rtol=1e-12)
+    residual = ResMLP([5, 7, 7, 7, 2], nn.Tanh, norm, position, branch_scale=0.3).double()
+    expected = by_hand(residual, x, position, scale=0.3)
+    np.testing.assert_allclose(residual(x).detach(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("norm", [None, nn.BatchNorm1d, nn.LayerNorm, nn.RMSNorm])
+@pytest.mark.parametrize("kind", [MLP, ResMLP])
+def test_stacked_networks_equal_separate_ones(kind, norm):
+    models = [kind([5, 8, 8, 3], nn.GELU, norm).double() for _ in range(4)]
+    x = torch.randn(4, 6, 5, dtype=torch.float64)
+    params, buffers = stack_module_state(models)
+    stacked = vmap(lambda p, b, h: functional_call(models[0], (p, b), (h,)))(params, buffers, x)
+    for index, model in enumerate(models):
+        torch.testing.assert_close(stacked[index], model(x[index]), rtol=1e-12, atol=1e-14)
+
+
+def test_depth_zero_is_one_linear_map():
+    model = build(settings(model__depth=0).model, 7, 3)
+    assert [tuple(p.shape) for p in model.parameters()] == [(3, 7), (3,)]
+
+
+def test_an_activation_with_parameters_is_refused():
+    with pytest.raises(SettingsError, match="PReLU is not a torch module without parameters"):
+        build(settings(model__activation="torch.nn.PReLU").model, 7, 3)
+
+
+Z = torch.linspace(-30, 30, 2001, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("name", "closed"),
+    [
+        ("leaky_relu", lambda z: np.where(z > 0, z, 0.01 * z)),
+        ("silu", lambda z: z / (1 + np.exp(-z))),
+        ("elu", lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0)))),
+        (
+            "selu",
+            lambda z: (
+                1.0507009873554805
+                * np.where(z > 0, z, 1.6732632423543772 * np.expm1(np.minimum(z, 0)))
+            ),
+        ),
+        ("softplus", lambda z: np.logaddexp(0, z)),
+        *[(name, backprop.PHI[name][0]) for name in backprop.PHI],
+    ],
+)
+def test_activations_equal_their_closed_forms(name, closed):
+    phi = settings(model__activation=name).model.activation.call()
+    np.testing.assert_allclose(phi(Z).numpy(), closed(Z.numpy()), rtol=1e-8, atol=1e-13)
+
+
+LOGITS = torch.randn(9, 4, dtype=torch.float64)
+CLASSES = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3, 3])
+NUMBERS = torch.rand(9, 4, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("ours", "by_hand", "target"),
+    [
+        (losses.cross_entropy, backprop.softmax_cross_entropy, CLASSES),
+        (losses.mse, backprop.mean_squared_error, NUMBERS),
+        (losses.mse, backprop.mean_squared_error, CLASSES),
+        (losses.bce, backprop.binary_cross_entropy, NUMBERS),
+        (losses.bce, backprop.binary_cross_entropy, CLASSES),
+    ],
+)
+def test_losses_equal_numpys_and_so_do_their_gradients(ours, by_hand, target):
+    logits = LOGITS.clone().requires_grad_()
+    plain = target.numpy()
+    if ours is not losses.cross_entropy and not target.is_floating_point():
+        plain = np.eye(4)[plain]
+    value, grad = by_hand(LOGITS.numpy(), plain)
+    loss = ours(logits, target)
+    loss.backward()
+    assert loss.item() == pytest.approx(value, rel=1e-12)
+    np.testing.assert_allclose(logits.grad, grad, rtol=1e-10, atol=1e-16)
+    stacked = vmap(ours)(LOGITS.expand(3, 9, 4), target.expand(3, *target.shape))
+    torch.testing.assert_close(stacked, torch.full((3,), value, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("loss", [losses.cross_entropy, losses.bce])
+def test_losses_are_stable_for_large_logits(loss, dtype):
+    logits = torch.tensor([[1e4, -1e4], [-1e4, 1e4]], dtype=dtype, requires_grad=True)
+    loss(logits, torch.tensor([0, 0])).backward()
+    assert logits.grad.isfinite().all()
+    assert (logits.grad[0].abs() < 1e-6).all()
+    assert (logits.grad[1].abs() > 1e-2).all()

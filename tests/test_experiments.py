@@ -1,0 +1,54 @@
+"""Every named sweep: it says which command runs it, and each of its jobs is a valid configuration."""
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from gradlab import choices
+from gradlab.settings import from_config
+
+
+@pytest.mark.parametrize("name", choices.names("experiment"))
+def test_it_is_named_and_every_job_of_it_is_valid(name):
+    file = choices.conf_dir() / "experiment" / f"{name}.yaml"
+    # Hydra reads the package only from the first line; the command is on the second.
+    assert file.read_text().splitlines()[1] == f"# gradlab run -m +experiment={name}"
+    with initialize_config_dir(str(choices.conf_dir()), version_base="1.3"):
+        overrides = [f"+experiment={name}"]
+        whole = compose("config", overrides, return_hydra_config=True)
+        swept = OmegaConf.to_container(whole.hydra.sweeper.params)
+        parser = OverridesParser.create()
+        levels = {
+            key: list(parser.parse_override(f"{key}={value}").sweep_string_iterator())
+            for key, value in swept.items()
+        }
+        for key, values in levels.items():
+            for value in values:
+                config = compose("config", [*overrides, f"{key}={value}"])
+                plain = OmegaConf.to_container(config, resolve=True)
+                assert str(from_config(plain).flat[key]) == value
+    count = 1
+    for values in levels.values():
+        count *= len(values)
+    assert f"{count} runs" in file.read_text()
+
+
+def test_the_demo_has_at_least_48_runs():
+    assert "144 runs" in (choices.conf_dir() / "experiment" / "depth_activation.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    "file", sorted(choices.conf_dir().rglob("*.yaml")), ids=lambda f: f"{f.parent.name}/{f.stem}"
+)
+def test_every_choice_is_named_for_its_file_and_its_target_is_there(file):
+    group = file.parent.relative_to(choices.conf_dir()).as_posix()
+    assert file.read_text().startswith("# ")
+    if group in (".", "experiment"):
+        return
+    content = choices.load(group, file.stem)
+    assert content["name"] == file.stem
+    if content["_target_"] is not None:
+        from gradlab.settings import locate
+
+        assert callable(locate(content["_target_"]))
