@@ -1,4 +1,4 @@
-"""Every named sweep: it says which command runs it, and each of its jobs is a valid configuration."""
+"""Named sweeps: each says which command runs it, and each of its jobs is a valid configuration."""
 
 import pytest
 from hydra import compose, initialize_config_dir

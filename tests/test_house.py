@@ -1,4 +1,4 @@
-"""The order of the rooms: a module imports only from rooms above its own, and nothing in a circle."""
+"""The order of the rooms: a module imports only from rooms above its own, nothing in a circle."""
 
 import ast
 import subprocess

@@ -1,6 +1,7 @@
 """One run from settings to verdict: where data, loop, files, tracking and rules meet."""
 
 import logging
+import os
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,11 +55,13 @@ def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
             (path / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
             told = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             folder.finish({"status": "failed", "error": told})
-            raise JobError(f"{told} (traceback in {path / 'traceback.txt'})") from error
+            file = os.path.relpath(path / "traceback.txt")
+            raise JobError(f"{told} (traceback in {file})") from error
         finally:
             if tracking is not None:
                 tracking.finish(summary(folder.info))
     log.info("%s", sentence(info))
+    log.info("%s", os.path.relpath(path))
     if outcome.status == "interrupted":
         raise KeyboardInterrupt
     return info

@@ -1,5 +1,6 @@
 """`gradlab run`: Hydra composes the configuration of each job, this hands it on and counts up."""
 
+import logging
 import os
 import sys
 from collections import Counter
@@ -20,6 +21,8 @@ from gradlab import choices
 from gradlab.errors import GradlabError, StoreError
 from gradlab.overrides import as_settings_error
 from gradlab.settings import from_config
+
+log = logging.getLogger(__name__)
 
 failures: list[GradlabError] = []
 """Of a single run: kept here rather than raised through Hydra, which would add lines of its own."""
@@ -81,11 +84,15 @@ def job(config: DictConfig) -> float | None:
         group = "/".join(sweep.parts[-2:]) if swept else None
         name = context.job.override_dirname or path.name
         return run(settings, path, Label(name, group))["test"]["loss"]
+    except OmegaConfBaseException as error:
+        failure: GradlabError = as_settings_error(error)
     except GradlabError as error:
-        if swept:
-            raise
-        failures.append(error)
-        return None
+        failure = error
+    if swept:  # Hydra goes on with the other jobs, and raises the first failure at the end
+        log.error("failed: %s", failure)
+        raise failure
+    failures.append(failure)
+    return None
 
 
 def summarise(folder: Path) -> int:
@@ -101,7 +108,7 @@ def summarise(folder: Path) -> int:
             else:
                 told[each.info["verdict"] or each.info["status"]] += 1
     started = {path.parent.parent for path in folder.glob("*/.hydra/overrides.yaml")}
-    failed += [f"  {path}: see above" for path in sorted(started) if not _has_run(path)]
+    failed += [f"  {path}: see {path}/gradlab.log" for path in sorted(started) if not _has_run(path)]
     counts = ", ".join(f"{count} {word}" for word, count in told.most_common())
     print(f"{told.total()} runs: {counts or 'none finished'}; {len(failed)} failed")
     print("\n".join([*failed, f"gradlab report {folder}"]), flush=True)

@@ -64,7 +64,7 @@ def test_variance_over_all_linear_maps(name, shape):
 
 @pytest.mark.parametrize("name", [n for n in VARIANCE if "uniform" in n or n == "default"])
 def test_uniform_ones_fill_their_interval_and_no_more(name):
-    weight = fill(name, network(50, 80, 10)).layers[0].linear.weight
+    weight = fill(name, network(50, 80, 10)).layers[0].linear.weight.detach()
     bound = math.sqrt(3 * VARIANCE[name](50, 80))
     assert 0.99 * bound < float(weight.abs().max()) <= bound
 
@@ -73,8 +73,10 @@ def test_default_is_torchs_own():
     ours = [fill("default", network(40, 40, 40), seed).layers[0].linear for seed in range(30)]
     theirs = [nn.Linear(40, 40, dtype=torch.float64) for _ in range(30)]
     for part in ("weight", "bias"):
-        drawn = [torch.cat([getattr(m, part).flatten() for m in ms]) for ms in (ours, theirs)]
-        a, b = (np.sort(d.detach().numpy()) for d in drawn)
+        drawn = [
+            torch.cat([getattr(m, part).detach().flatten() for m in ms]) for ms in (ours, theirs)
+        ]
+        a, b = (np.sort(d.numpy()) for d in drawn)
         grid = np.linspace(-0.2, 0.2, 401)
         gap = np.abs(np.searchsorted(a, grid) - np.searchsorted(b, grid)).max() / len(a)
         assert gap < 1.95 * math.sqrt(2 / len(a))  # Kolmogorov-Smirnov at the level of 0.1%
@@ -97,7 +99,7 @@ def test_orthogonal_is(shape):
 def test_orthogonal_is_uniform_over_signs():
     # Without the correction of QR's signs, the diagonal of Q is of one sign.
     corners = [
-        float(fill("orthogonal", network(6, 6, 2), seed).layers[0].linear.weight[0, 0])
+        float(fill("orthogonal", network(6, 6, 2), seed).layers[0].linear.weight.detach()[0, 0])
         for seed in range(200)
     ]
     assert 60 < sum(corner > 0 for corner in corners) < 140
@@ -131,7 +133,7 @@ def test_lsuv_gives_every_layer_unit_variance(activation, norm):
     buffers = {name: b.clone() for name, b in model.named_buffers()}
     seen = []
     for layer in model.layers:
-        layer.linear.register_forward_hook(lambda m, i, z: seen.append(z))
+        layer.linear.register_forward_hook(lambda m, i, z: seen.append(z.detach()))
     model(x)
     for z in seen:
         assert float(z.std(correction=0)) == pytest.approx(1.0, rel=1e-9)

@@ -43,7 +43,8 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_members_are_clipped_each_by_itself(kind):
     grads, params = draw(), draw(seed=1)
-    grads = {name: g * torch.tensor([0.01, 1.0, 1e6]).view(3, *[1] * (g.ndim - 1)) for name, g in grads.items()}  # fmt: skip
+    sizes = torch.tensor([0.01, 1.0, 1e6])
+    grads = {name: g * sizes.view(3, *[1] * (g.ndim - 1)) for name, g in grads.items()}
     together = KINDS[kind](grads, params)
     for member in range(3):
         one = slice(member, member + 1)

@@ -1,0 +1,202 @@
+"""The commands, as a user types them: exit codes, one-line errors, and nothing lost."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gradlab import cli
+from gradlab.store.load import find, load
+
+SHORT = ["tracking=none", "model.depth=2", "model.width=8", "train.steps=4", "record.every=2"]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["gradlab"])
+
+
+def gradlab(*arguments: str) -> int:
+    return cli.main(list(arguments))
+
+
+def one_line(capsys) -> str:
+    printed = capsys.readouterr()
+    lines = printed.err.strip().splitlines()
+    assert len(lines) == 1, printed.err
+    assert lines[0].startswith("gradlab: ")
+    assert "Traceback" not in printed.out
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "model.activation=sigmiod"], "did you mean sigmoid?"),
+        (["run", "model.depth=-1"], "model.depth=-1: expected a whole number of at least 0"),
+        (["run", "model.detph=3"], "model.detph is not a key; did you mean model.depth?"),
+        (["run", "train.batch_size=5000"], "digits has 1437 training samples"),
+        (["run", "loss=mes"], "loss=mes is not a choice; did you mean mse?"),
+        (["run", "lss=mse"], "lss is not a key; did you mean loss?"),
+        (["run", "+experiment=depth_activatoin"], "did you mean depth_activation?"),
+        (["run", "+foo=1"], "foo is not a key"),
+        (["run", "clip.max_norm=2"], "clip.max_norm is not a key of the clip chosen"),
+        (["run", "data=diabetes"], "cross_entropy is for classification"),
+        (["run", "model.depth"], "Error parsing override 'model.depth'"),
+        (["run", "model.depth=${nothing}"], "nothing"),
+        (["run", "seed=???"], "seed"),
+        (["run", "train.device=cuda:9"], "cuda:9 is not there"),
+        (["run", "-m", "loss=mse,mes"], "did you mean mse?"),
+        (["report", "empty"], "no run.json is there"),
+        (["report", "missing"], "missing is not a folder"),
+        (["report"], "expected one folder, given 0"),
+        (["show", "missing"], "missing is not a folder"),
+        (["rnu"], "rnu is not a command; did you mean run?"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(arguments, words, capsys):
+    Path("empty").mkdir()
+    assert gradlab(*arguments) == 2
+    assert words in one_line(capsys)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["help"]])
+def test_help(arguments, capsys):
+    assert gradlab(*arguments) == 0
+    assert "gradlab run -m" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert gradlab("--version") == 0
+    assert capsys.readouterr().out.startswith("gradlab 0.")
+
+
+def test_a_run_leaves_its_files_and_says_where(capsys):
+    assert gradlab("run", *SHORT) == 0
+    assert "outputs/" in capsys.readouterr().out
+    frames = load("outputs")
+    assert frames.runs["model.depth"].tolist() == [2]
+    assert len(frames.layers) == 6
+    assert frames.steps["step"].tolist() == [0, 1, 2, 3]
+    info = json.loads(next(Path("outputs").rglob("run.json")).read_text())
+    assert info["status"] == "completed"
+    assert info["error"] is None
+    assert set(info["versions"]) >= {"gradlab", "torch", "python"}
+    assert info["timings"]["seconds"] > 0
+    assert next(Path("outputs").rglob(".hydra/config.yaml")).exists()
+
+
+def test_a_sweep_then_show_then_report(capsys):
+    swept = ["model.activation=relu,sigmoid", "seed=0,1", "hydra.sweep.dir=sweep"]
+    assert gradlab("run", "-m", *SHORT, *swept) == 0
+    assert "4 runs: 4 healthy; 0 failed" in capsys.readouterr().out
+    assert gradlab("show", "sweep") == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].split()[:2] == ["run", "verdict"]
+    assert [line.split()[0] for line in shown[1:5]] == ["0", "1", "2", "3"]
+    assert gradlab("report", "sweep") == 0
+    assert capsys.readouterr().out.startswith("4 runs: sweep/report/index.html")
+
+
+def test_one_failing_job_loses_no_other(capsys, monkeypatch):
+    swept = ["model.init_gain=null,2.0", "model.init=xavier_normal,zeros", "hydra.sweep.dir=s"]
+    assert gradlab("run", "-m", *SHORT, *swept) == 1
+    printed = capsys.readouterr()
+    assert "failed: model.init=zeros has no gain" in printed.out
+    assert "3 runs: " in printed.out
+    assert "; 1 failed" in printed.out
+    assert "s/3: " in printed.out
+    assert "Traceback" not in printed.err
+    assert len(find("s").runs) == 3
+
+
+def test_an_error_in_a_run_is_told_in_one_line_and_kept(capsys, monkeypatch):
+    from gradlab.train.loop import Loop
+
+    flush = Loop.flush
+
+    def break_down(self):
+        flush(self)
+        if self.outcomes[0].steps >= 3:
+            raise RuntimeError("CUDA out of memory\nand much more")
+
+    monkeypatch.setattr(Loop, "flush", break_down)
+    assert gradlab("run", *SHORT, "hydra.run.dir=out") == 1
+    assert "RuntimeError: CUDA out of memory (traceback in out/traceback.txt)" in one_line(capsys)
+    (run,), _ = find("out")
+    assert run.info["status"] == "failed"
+    assert run.info["error"] == "RuntimeError: CUDA out of memory"
+    assert run.steps()["step"].tolist() == [0, 1, 2]
+    assert "break_down" in Path("out/traceback.txt").read_text()
+
+
+def test_a_folder_with_a_run_in_it_is_not_written_over(capsys):
+    assert gradlab("run", *SHORT, "hydra.run.dir=out") == 0
+    before = Path("out/layers.parquet").read_bytes()
+    capsys.readouterr()
+    assert gradlab("run", *SHORT, "hydra.run.dir=out", "seed=5") == 2
+    assert "already holds a run" in one_line(capsys)
+    assert Path("out/layers.parquet").read_bytes() == before
+
+
+def test_a_truncated_file_is_named_and_the_rest_reported(capsys):
+    assert gradlab("run", "-m", *SHORT, "seed=0,1,2", "hydra.sweep.dir=sweep") == 0
+    file = Path("sweep/1/layers.parquet")
+    file.write_bytes(file.read_bytes()[:-100])
+    Path("sweep/2/run.json").write_text('{"schema": 1,')
+    capsys.readouterr()
+    assert gradlab("report", "sweep") == 0
+    printed = capsys.readouterr()
+    assert "sweep/1/layers.parquet is damaged" in printed.err
+    assert "sweep/2/run.json is damaged" in printed.err
+    assert printed.out.startswith("1 runs")
+    page = Path("sweep/report/index.html").read_text()
+    assert "sweep/1/layers.parquet is damaged" in page
+    assert gradlab("show", "sweep") == 0
+    assert "left out: sweep/1/layers.parquet is damaged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flag", [["--cfg", "job"], ["--info", "defaults"], ["--help"]])
+def test_hydras_own_flags_work(flag, capsys):
+    try:
+        code = gradlab("run", "model.depth=7", *flag)
+    except SystemExit as exit:  # how Hydra ends its help
+        code = exit.code
+    assert not code
+    assert capsys.readouterr().out
+    assert not list(Path().rglob("run.json"))
+
+
+def test_cfg_shows_the_override(capsys):
+    assert gradlab("run", "model.depth=7", "--cfg", "job", "--package", "model") == 0
+    assert "depth: 7" in capsys.readouterr().out
+
+
+def test_shell_completion(capsys, monkeypatch):
+    assert gradlab("run", "-sc", "install=bash") == 0
+    assert "complete -o nospace" in capsys.readouterr().out
+    monkeypatch.setenv("COMP_LINE", "gradlab run model.dep")
+    assert gradlab("-sc", "query=bash") == 0
+    assert "model.depth=" in capsys.readouterr().out.split()
+    monkeypatch.setenv("COMP_LINE", "gradlab run loss=")
+    assert gradlab("-sc", "query=bash") == 0
+    assert {"loss=mse", "loss=bce"} <= set(capsys.readouterr().out.split())
+    monkeypatch.setenv("COMP_LINE", "gradlab re")
+    assert gradlab("-sc", "query=bash") == 0
+    assert {"run", "report", "show"} <= set(capsys.readouterr().out.split())
+
+
+def test_the_users_hydra_full_error_is_left_as_it_was(monkeypatch):
+    gradlab("run", "loss=mes")
+    assert "HYDRA_FULL_ERROR" not in os.environ
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    gradlab("run", *SHORT, "hydra.run.dir=out")
+    command = f"{sys.executable} -m gradlab show out | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
