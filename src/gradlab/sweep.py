@@ -108,7 +108,9 @@ def summarise(folder: Path) -> int:
             else:
                 told[each.info["verdict"] or each.info["status"]] += 1
     started = {path.parent.parent for path in folder.glob("*/.hydra/overrides.yaml")}
-    failed += [f"  {path}: see {path}/gradlab.log" for path in sorted(started) if not _has_run(path)]
+    failed += [
+        f"  {path}: see {path}/gradlab.log" for path in sorted(started) if not _has_run(path)
+    ]
     counts = ", ".join(f"{count} {word}" for word, count in told.most_common())
     print(f"{told.total()} runs: {counts or 'none finished'}; {len(failed)} failed")
     print("\n".join([*failed, f"gradlab report {folder}"]), flush=True)

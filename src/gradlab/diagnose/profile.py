@@ -17,6 +17,8 @@ def decades(layers: pd.DataFrame) -> pd.DataFrame:
     on the loss cancels.
     """
     logs = log10(over_depth(layers, "delta_norm"))
+    if logs.empty:
+        return logs
     with np.errstate(invalid="ignore"):  # inf - inf
         return logs.sub(logs.iloc[:, -1], axis=0)
 

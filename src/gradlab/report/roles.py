@@ -46,10 +46,12 @@ def assign(frame: pd.DataFrame, keys: list[str]) -> tuple[pd.DataFrame, dict[str
     for role, joined in given.items():
         if not joined:
             frame[role] = ""
-        elif len(joined) == 1:
-            frame[role] = frame[joined[0]].astype(object).where(frame[joined[0]].notna(), "unset")
         else:
-            frame[role] = frame[joined].astype(str).agg(", ".join, axis=1)
+            columns = [
+                frame[key].astype(object).where(frame[key].notna(), "unset") for key in joined
+            ]
+            rows = zip(*columns, strict=True)
+            frame[role] = columns[0] if len(joined) == 1 else [", ".join(map(str, r)) for r in rows]
         found = levels(frame[role])
         kept = _spread(found, LIMITS[role])
         roles[role] = Role(", ".join(joined), kept, len(found) - len(kept))

@@ -10,7 +10,7 @@ import netrc
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlparse
 
 from gradlab.train.rows import Columns, Rows
@@ -62,12 +62,12 @@ class Tracking:
             log.warning("W&B has no account here: this run is tracked offline (see wandb login)")
             mode = "offline"
 
-        def start() -> None:
+        def start(mode: Literal["online", "offline"]) -> None:
             import wandb
 
             self._run = wandb.init(
                 dir=str(folder),
-                mode=mode,  # pyright: ignore[reportArgumentType]
+                mode=mode,
                 project=project,
                 entity=entity,
                 name=name[:128],
@@ -88,7 +88,13 @@ class Tracking:
                 ),
             )
 
-        self._attempt(start)
+        if mode == "online":
+            try:
+                start("online")
+                return
+            except Exception as error:
+                log.warning("W&B cannot be reached, this run is tracked offline: %s", _told(error))
+        self._attempt(lambda: start("offline"))
 
     def write(self, rows: Rows) -> None:
         """Log each step, and with it the layers, if they were recorded at it."""
@@ -125,10 +131,11 @@ class Tracking:
             action()
         except Exception as error:  # whatever it is, the training is worth more
             self._dead = True
-            told = str(error).splitlines()[0] if str(error) else ""
-            log.warning(
-                "W&B failed, the run goes on without it: %s: %s", type(error).__name__, told
-            )
+            log.warning("W&B failed, the run goes on without it: %s", _told(error))
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def has_account() -> bool:

@@ -1,0 +1,55 @@
+"""Runs made of closed forms, written as a real run writes them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradlab import schema
+from gradlab.store.parquet import Table, write_json
+
+
+def write_run(
+    folder: Path,
+    delta: Any = (1e-6, 1e-3, 1.0),
+    *,
+    steps: int = 3,
+    verdict: str | None = "healthy",
+    status: str = "completed",
+    losses: Any = (2.0, 1.5, 1.0),
+    act: float = 0.1,
+    weight: float = 1.0,
+    seed: int = 0,
+    **config: Any,
+) -> None:
+    """Write a run of `steps` records, every one with ‖delta_l‖ = `delta`."""
+    folder.mkdir(parents=True)
+    count = len(delta)
+    layers = Table(folder / "layers.parquet", schema.LAYERS)
+    for step in range(steps):
+        columns = {column.name: np.ones(count) for column in schema.STATISTICS}
+        columns |= {"delta_norm": np.asarray(delta, float)}
+        columns |= {"act_factor": np.full(count, act), "weight_factor": np.full(count, weight)}
+        keys = {"step": [step] * count, "axis": ["depth"] * count, "site": ["x"] * count}
+        layers.append({**keys, "position": list(range(1, count + 1)), **columns})
+    layers.flush()
+    table = Table(folder / "steps.parquet", schema.STEPS)
+    if len(losses):
+        values = {column.name: np.ones(len(losses)) for column in schema.STEPS}
+        table.append(
+            {**values, "step": list(range(len(losses))), "loss": np.asarray(losses, float)}
+        )
+    table.flush()
+    finding = {"kind": verdict, "since": 0, "cause": f"made to be {verdict}"}
+    info = {
+        "schema": schema.VERSION,
+        "status": status,
+        "verdict": verdict,
+        "findings": [] if verdict in (None, "healthy", "diverged") else [finding],
+        "config_hash": folder.name,
+        "seed": seed,
+        "config": {"model": "mlp", "seed": seed, **config},
+        "test": {"loss": 1.0, "accuracy": 0.5},
+        "error": None,
+    }
+    write_json(folder / "run.json", info)
