@@ -37,6 +37,14 @@ def pivot(runs: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     )
 
 
+def by_setting(runs: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return a row per setting: the same mean decades, and over how many runs."""
+    if not keys:
+        return pd.DataFrame({"decades": [typical(runs["decades"])], "runs": [len(runs)]})
+    grouped = runs.groupby(keys, sort=False, dropna=False)["decades"]
+    return grouped.agg(decades=typical, runs="size").reset_index()
+
+
 def typical(decades: pd.Series) -> float:
     """Return the mean of the finite values, unless most are -inf or +inf."""
     values = decades.dropna().to_numpy()

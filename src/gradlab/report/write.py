@@ -58,7 +58,7 @@ def _tables(frame: pd.DataFrame, keys: list[str], reduced: Reduced) -> dict[str,
     return {
         "runs": shown(frame, keys),
         "profiles": named,
-        "decades": heatmap.pivot(frame, keys).reset_index(),
+        "decades": heatmap.by_setting(frame, keys),
         "factors": factors.per_layer(named, keys),
     }
 
