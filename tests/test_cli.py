@@ -50,6 +50,7 @@ def one_line(capsys) -> str:
         (["run", "model.depth=${nothing}"], "nothing"),
         (["run", "seed=???"], "seed"),
         (["run", "train.device=cuda:9"], "cuda:9 is not there"),
+        (["run", "hydra.run.dir=/dev/null/x"], "/dev/null/x cannot be written: Not a directory"),
         (["run", "-m", "loss=mse,mes"], "did you mean mse?"),
         (["report", "empty"], "no run.json is there"),
         (["report", "missing"], "missing is not a folder"),
@@ -132,6 +133,38 @@ def test_an_error_in_a_run_is_told_in_one_line_and_kept(capsys, monkeypatch):
     assert run.info["error"] == "RuntimeError: CUDA out of memory"
     assert run.steps()["step"].tolist() == [0, 1, 2]
     assert "break_down" in Path("out/traceback.txt").read_text()
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing_written(capsys, monkeypatch):
+    from gradlab.store import parquet
+
+    write = parquet.pq.write_table
+    written: list[str] = []
+
+    def fill(table, where):
+        written.append(where.name)
+        if len(written) > 5:
+            raise OSError(28, "No space left on device")
+        write(table, where)
+
+    monkeypatch.setattr(parquet.pq, "write_table", fill)
+    monkeypatch.setattr(parquet.Table, "append", eager(parquet.Table.append))
+    assert gradlab("run", *SHORT, "hydra.run.dir=out") == 1
+    assert "OSError: [Errno 28] No space left on device" in one_line(capsys)
+    (run,), damaged = find("out")
+    assert not damaged
+    assert run.layers()["step"].unique().tolist() == [0, 2]
+    assert run.steps()["step"].tolist() == [0]
+
+
+def eager(append):
+    """A table that writes at each append."""
+
+    def now(self, columns):
+        self._next_flush = 0.0
+        append(self, columns)
+
+    return now
 
 
 def test_a_folder_with_a_run_in_it_is_not_written_over(capsys):

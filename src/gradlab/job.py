@@ -4,6 +4,7 @@ import logging
 import os
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,17 @@ def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
             loop = Loop([settings], dataset, [sinks])
             (outcome,) = loop.run()
             info = _conclude(folder, outcome, loop.evaluate()[0])
+        except KeyboardInterrupt:  # before the loop or after it; within it, the loop ends by itself
+            folder.finish({"status": "interrupted"})
+            raise
         except GradlabError as error:
             folder.finish({"status": "failed", "error": str(error)})
             raise
         except Exception as error:
-            (path / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
-            told = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            folder.finish({"status": "failed", "error": told})
+            told = f"{type(error).__name__}: {error}".splitlines()[0]
+            with suppress(OSError):  # of a full disk; what was flushed before still reads
+                (path / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
+                folder.finish({"status": "failed", "error": told})
             file = os.path.relpath(path / "traceback.txt")
             raise JobError(f"{told} (traceback in {file})") from error
         finally:

@@ -61,6 +61,8 @@ def run(arguments: Sequence[str]) -> int:
         raise as_settings_error(error) from error
     except GradlabError as error:
         failures.append(error)
+    except OSError as error:  # of Hydra, which makes the jobs' folders
+        raise StoreError(f"{error.filename} cannot be written: {error.strerror}") from error
     finally:
         os.environ.pop("HYDRA_FULL_ERROR")
         if asked is not None:

@@ -9,7 +9,8 @@ from gradlab import schema
 from gradlab.nets.layer import Layer
 from gradlab.record.probes import Probes, find_sites
 from gradlab.record.recorder import measure
-from gradlab.record.statistics import derivative, largest_derivative, mean_std
+from gradlab.record.slopes import derivative, steepest_slope
+from gradlab.record.statistics import mean_std
 from gradlab.train.batches import Batches
 from gradlab.train.stack import Stack
 from tests import backprop
@@ -253,7 +254,7 @@ def test_a_dead_unit_is_one_that_is_off_for_the_whole_batch():
     ],
 )
 def test_largest_derivative(activation, largest):
-    assert largest_derivative(activation) == pytest.approx(largest, rel=1e-3)
+    assert steepest_slope(activation) == pytest.approx(largest, rel=1e-3)
 
 
 def test_derivative_is_in_the_runs_own_arithmetic():

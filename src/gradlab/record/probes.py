@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from gradlab.nets.layer import Layer
+from gradlab.record.slopes import steepest_slope
 
 Visit = Callable[[Tensor], Tensor]
 
@@ -38,17 +39,32 @@ class Signals:
 
 @dataclass(frozen=True)
 class Site:
-    """A layer under observation: its place in the chain (1 = nearest the input) and its name."""
+    """A layer under observation.
+
+    Attributes:
+        position: its place in the chain, 1 = nearest the input.
+        name: dotted, as in `model.named_modules()`.
+        layer: the module.
+        steepest: the maximum of |phi'| of its activation; 1 if it has none.
+    """
 
     position: int
     name: str
     layer: Layer
+    steepest: float
 
 
 def find_sites(model: nn.Module) -> list[Site]:
     """Return the model's `Layer`s in the order of registration, which is that of the forward."""
     layers = [(name, m) for name, m in model.named_modules() if isinstance(m, Layer)]
-    return [Site(position, name, m) for position, (name, m) in enumerate(layers, start=1)]
+    steepest: dict[str, float] = {}  # the same activation in every layer is measured once
+    sites: list[Site] = []
+    for position, (name, layer) in enumerate(layers, start=1):
+        kind = repr(layer.activation)
+        if kind not in steepest:
+            steepest[kind] = 1.0 if layer.activation is None else steepest_slope(layer.activation)
+        sites.append(Site(position, name, layer, steepest[kind]))
+    return sites
 
 
 class Door(torch.autograd.Function):

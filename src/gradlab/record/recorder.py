@@ -41,7 +41,7 @@ def measure(
 
 def _shape(site: Site) -> tuple[object, ...]:
     layer = site.layer
-    kinds = (type(layer.activation), type(layer.norm), layer.norm_position)
+    kinds = (repr(layer.activation), type(layer.norm), layer.norm_position)
     return (*layer.linear.weight.shape, _has_bias(layer), *kinds)
 
 
@@ -76,6 +76,7 @@ def _stack(
         weight_grad_SMOI=param(grads, "weight"),
         bias_grad_SMO=param(grads, "bias") if _has_bias(layer) else None,
         activation=layer.activation,
+        steepest=pairs[0][0].steepest,
         normalised=layer.norm is not None,
     )
 

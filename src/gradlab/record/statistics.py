@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gradlab import schema
 from gradlab.record.norms import norm
+from gradlab.record.slopes import derivative
 
 SATURATED_BELOW = 0.05  # of the maximum of |phi'|
 
@@ -33,6 +34,7 @@ class Measured:
     weight_grad_SMOI: Tensor
     bias_grad_SMO: Tensor | None
     activation: nn.Module | None
+    steepest: float
     normalised: bool
 
 
@@ -49,7 +51,7 @@ def columns(m: Measured) -> Tensor:
     one = torch.ones_like(delta)
     preact_mean, preact_std = mean_std(m.preact_SMBU)
     act_mean, act_std = mean_std(m.act_SMBU)
-    saturated, dead = saturated_and_dead(m.activation, m.preact_SMBU)
+    saturated, dead = saturated_and_dead(m.activation, m.steepest, m.preact_SMBU)
     values = {
         "weight_grad_norm": _norm(grad),
         "bias_grad_norm": one * math.nan if m.bias_grad_SMO is None else norm(m.bias_grad_SMO, -1),
@@ -80,7 +82,9 @@ def mean_std(x_SMBU: Tensor) -> tuple[Tensor, Tensor]:
     return mean.squeeze((-2, -1)), std
 
 
-def saturated_and_dead(activation: nn.Module | None, u_SMBU: Tensor) -> tuple[Tensor, Tensor]:
+def saturated_and_dead(
+    activation: nn.Module | None, steepest: float, u_SMBU: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return the fraction of entries with |phi'| < 5% of its maximum, and that of dead units.
 
     A unit is dead if phi' is exactly 0 for every sample of the batch. Each is [S, M] float64.
@@ -89,23 +93,8 @@ def saturated_and_dead(activation: nn.Module | None, u_SMBU: Tensor) -> tuple[Te
         zero = torch.zeros(u_SMBU.shape[:2], dtype=torch.float64, device=u_SMBU.device)
         return zero, zero
     slope = derivative(activation, u_SMBU).abs()
-    saturated = _share(slope < SATURATED_BELOW * largest_derivative(activation))
+    saturated = _share(slope < SATURATED_BELOW * steepest)
     return saturated, (slope == 0).all(dim=-2).double().mean(-1)
-
-
-def derivative(activation: nn.Module, u: Tensor) -> Tensor:
-    """Return phi'(u), elementwise, by autograd and in u's dtype."""
-    with torch.enable_grad():
-        u = u.detach().requires_grad_()
-        out = activation(u.clone())  # a copy, for activations that work in place
-        (slope,) = torch.autograd.grad(out.sum(), u)
-    return slope
-
-
-def largest_derivative(activation: nn.Module) -> float:
-    """Return max |phi'| on [-20, 20], which holds the maximum of every activation in use."""
-    grid = torch.linspace(-20, 20, 40_001, dtype=torch.float64)
-    return float(derivative(activation, grid).abs().max())
 
 
 def _norm(x: Tensor) -> Tensor:
