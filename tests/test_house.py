@@ -27,6 +27,7 @@ ROOMS = [
     "doctor",
     "report",
     "progress",
+    "interrupt",
     "job",
     "overrides",
     "sweep",

@@ -55,12 +55,9 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     import logging
-    import signal
 
     from gradlab.sweep import run
 
-    # A scheduler that ends a job sends SIGTERM: complete the files, as for Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.raiseExceptions = False  # a log on a full disk is no reason for a traceback
     return run(arguments)
 

@@ -12,6 +12,7 @@ from typing import Any
 from gradlab.diagnose.profile import slope
 from gradlab.diagnose.verdict import diagnose, verdict
 from gradlab.errors import GradlabError, JobError
+from gradlab.interrupt import Interrupt
 from gradlab.progress import Watching
 from gradlab.settings import Settings, check_data
 from gradlab.store.folder import Folder
@@ -42,14 +43,14 @@ def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
     dataset = settings.data.call()
     check_data(settings, len(dataset.x_train), dataset.task)
     folder = Folder(path, settings)
-    with Watching(settings.train.steps) as watching:
+    with Interrupt() as interrupt, Watching(settings.train.steps) as watching:
         tracking = _tracking(settings, path, label)
         sinks = [sink for sink in (folder, tracking, watching) if sink is not None]
         try:
             loop = Loop([settings], dataset, [sinks])
-            (outcome,) = loop.run()
+            (outcome,) = loop.run(stop=lambda: interrupt.asked)
             info = _conclude(folder, outcome, loop.evaluate()[0])
-        except KeyboardInterrupt:  # before the loop or after it; within it, the loop ends by itself
+        except KeyboardInterrupt:  # the second Ctrl-C: the first is waiting for the step to end
             folder.finish({"status": "interrupted"})
             raise
         except GradlabError as error:
@@ -67,7 +68,7 @@ def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
                 tracking.finish(summary(folder.info))
     log.info("%s", sentence(info))
     log.info("%s", os.path.relpath(path))
-    if outcome.status == "interrupted":
+    if interrupt.asked:
         raise KeyboardInterrupt
     return info
 

@@ -48,13 +48,14 @@ def test_kill_9_leaves_files_that_read(tmp_path, after):
         assert len(steps) > 1
 
 
-def test_ctrl_c_completes_the_files(tmp_path):
+@pytest.mark.parametrize("ask", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_completes_the_files(tmp_path, ask):
     with start(tmp_path / "run", "train.steps=1000000", "record.every=3") as process:
         wait_for(tmp_path / "run" / "run.json", process)
         while not len(find(tmp_path).runs[0].steps()):
             time.sleep(0.05)
         time.sleep(0.5)
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, ask)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors

@@ -175,12 +175,23 @@ class Interrupting(Memory):
             raise self.error
 
 
-def test_ctrl_c_ends_as_interrupted_with_every_step():
+def test_asked_to_stop_it_ends_as_interrupted_with_every_step():
+    run = settings(model__depth=2, train__steps=50, record__every=10)
+    sink = Memory()
+    loop = Loop([run], run.data.call(), [[sink]])
+    answers = iter([False] * 23 + [True])
+    (outcome,) = loop.run(stop=lambda: next(answers))
+    assert (outcome.status, outcome.steps) == ("interrupted", 24)
+    assert sink.steps("step") == list(range(24))
+
+
+def test_ctrl_c_is_raised_after_every_step_was_handed_over():
     run = settings(model__depth=2, train__steps=50, record__every=10)
     sink = Interrupting(20, KeyboardInterrupt)
     loop = Loop([run], run.data.call(), [[sink]])
-    (outcome,) = loop.run()
-    assert outcome.status == "interrupted"
+    with pytest.raises(KeyboardInterrupt):
+        loop.run()
+    assert loop.outcomes[0].status == "interrupted"
     assert sink.steps("step") == list(range(21))
 
 

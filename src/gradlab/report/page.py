@@ -100,7 +100,8 @@ def _cell(runs: pd.DataFrame) -> dict[str, str]:
     counts = runs["verdict"].fillna("no verdict").value_counts()
     if counts.empty:
         return {"text": "", "kind": "none"}
-    kind = str(counts.index[0])
+    # Of verdicts that are equally frequent, the cell has the colour of a sick one.
+    kind = max(counts.index, key=lambda word: (counts[word], word != "healthy"))
     many = len(runs) > 1
     told = ", ".join(
         f"{v} {n}/{len(runs)}" if many and n < len(runs) else str(v) for v, n in counts.items()

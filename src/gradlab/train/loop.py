@@ -6,7 +6,7 @@ Nothing is transferred from the device between two records.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -24,10 +24,16 @@ from gradlab.train.rows import Outcome, Rows, Sink, first_nonfinite
 from gradlab.train.stack import Stack
 
 
-@dataclass
-class Trained:
-    """A step's inputs and what came of it, on the device; `alive` [M] says who was updated."""
+@dataclass(frozen=True)
+class Done:
+    """What came of a step, still on the device. All but `layers` are [M].
 
+    `alive` says whose update was made; `layers` is [M, S, C], at the steps that are recorded.
+    """
+
+    step: int
+    seconds: float
+    lr: float
     loss: Tensor
     accuracy: Tensor
     grad_norm: Tensor
@@ -60,34 +66,38 @@ class Loop:
             self.stack.size, self.train.batch_size, dtype=torch.int64, device=device
         )
         self.outcomes = [Outcome() for _ in settings]
-        self.history: list[tuple[int, float, float, Trained]] = []
+        self.history: list[Done] = []
+        self.began = time.perf_counter()
 
-    def run(self) -> list[Outcome]:
-        """Train to the end, until every member has diverged, or until Ctrl-C; return what happened.
+    def run(self, stop: Callable[[], bool] = lambda: False) -> list[Outcome]:
+        """Train until the last step, until every member has diverged, or until `stop` says so.
 
         Whatever ends it, the sinks have been handed every completed step.
         """
-        began = time.perf_counter()
+        self.began = time.perf_counter()
+        ended = "completed"
         try:
             for step in range(self.train.steps):
                 recorded = step % self.every == 0
-                done = self.step(recorded)
-                lr = float(self.optimiser.param_groups[0]["lr"])
-                self.history.append((step, time.perf_counter() - began, lr, done))
+                self.history.append(self.step(step, recorded))
                 if recorded:
                     self.flush()
-                    if all(outcome.status == "diverged" for outcome in self.outcomes):
-                        break
-        except KeyboardInterrupt:
-            self._end("interrupted")
-        except BaseException:
-            self._end("failed")
+                if stop():
+                    ended = "interrupted"
+                    break
+                if all(outcome.status == "diverged" for outcome in self.outcomes):
+                    break
+        except BaseException as error:
+            ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             raise
-        else:
-            self._end("completed")
+        finally:
+            self.flush()
+            for outcome in self.outcomes:
+                if outcome.status == "running":
+                    outcome.status = ended
         return self.outcomes
 
-    def step(self, recorded: bool) -> Trained:
+    def step(self, step: int, recorded: bool) -> Done:
         """Make one update of every live member; a member whose loss or update is not finite stops.
 
         A member that stops keeps the parameters of its last finite state.
@@ -120,37 +130,37 @@ class Loop:
         accuracy = torch.full_like(loss, torch.nan)
         if self.classify:
             accuracy = (output.argmax(-1) == y).double().mean(-1)
-        return Trained(loss.detach(), accuracy, grad_norm, clip_factor, self.alive, layers)
+        seconds, lr = time.perf_counter() - self.began, self.optimiser.param_groups[0]["lr"]
+        measured = (loss.detach(), accuracy, grad_norm, clip_factor, self.alive)
+        return Done(step, seconds, float(lr), *measured, layers)
 
     def flush(self) -> None:
-        """Hand every step since the last flush to the sinks: one transfer from the device."""
-        if not self.history:
+        """Hand every step since the last flush to the sinks."""
+        history, self.history = self.history, []
+        if not history:
             return
-        steps, seconds, lrs, done = zip(*self.history, strict=True)
-        self.history = []
-        per_step = [(d.loss, d.accuracy, d.grad_norm, d.clip_factor, d.alive) for d in done]
-        table_TKM = torch.stack([torch.stack([c.double() for c in row]) for row in per_step])
-        recorded = done[-1].layers
-        parts = [table_TKM.flatten()] + ([] if recorded is None else [recorded.flatten()])
-        flat = torch.cat(parts).cpu()
-        table_TKM = flat[: table_TKM.numel()].view(table_TKM.shape)
-        layers = None if recorded is None else flat[table_TKM.numel() :].view(recorded.shape)
+        table_TKM, layers_MSC = transfer(history)
         for m, outcome in enumerate(self.outcomes):
             if outcome.status == "diverged":
                 continue
             alive_T = table_TKM[:, 4, m].bool()
-            stop = len(steps) if alive_T.all() else int(alive_T.long().argmin()) + 1
+            diverged = not bool(alive_T.all())
+            end = int(alive_T.long().argmin()) + 1 if diverged else len(history)
             rows = Rows.of_steps(
-                steps[:stop], seconds[:stop], lrs[:stop], table_TKM[:stop, :4, m], self.classify
+                [done.step for done in history[:end]],
+                [done.seconds for done in history[:end]],
+                [done.lr for done in history[:end]],
+                table_TKM[:end, :4, m],
+                self.classify,
             )
-            if layers is not None and stop == len(steps):
-                rows.add_layers(steps[-1], self.sites, layers[m])
-            elif not alive_T[stop - 1]:
-                rows.add_layers(steps[stop - 1], self.sites, self.post_mortem(m))
-            if not alive_T[stop - 1]:
+            outcome.steps = history[end - 1].step + 1
+            if layers_MSC is not None and end == len(history):
+                rows.add_layers(history[-1].step, self.sites, layers_MSC[m])
+            elif diverged:
+                rows.add_layers(history[end - 1].step, self.sites, self.post_mortem(m))
+            if diverged:
                 outcome.status = "diverged"
                 outcome.first_nonfinite = first_nonfinite(rows)
-            outcome.steps = steps[stop - 1] + 1
             for sink in self.sinks[m]:
                 sink.write(rows)
 
@@ -169,12 +179,6 @@ class Loop:
             layers = measure(self.sites, probes.signals, views, stack.views(theta.grad), views)
         return layers[0].cpu()
 
-    def _end(self, status: str) -> None:
-        self.flush()
-        for outcome in self.outcomes:
-            if outcome.status == "running":
-                outcome.status = status
-
     @torch.no_grad()
     def evaluate(self) -> list[dict[str, float | None]]:
         """Return each member's mean loss and accuracy on the held-out samples."""
@@ -190,3 +194,24 @@ class Loop:
             {"loss": value, "accuracy": None if right is None else right[m]}
             for m, value in enumerate(loss.double().tolist())
         ]
+
+
+def transfer(history: Sequence[Done]) -> tuple[Tensor, Tensor | None]:
+    """Bring what was measured to the CPU, float64, all at once.
+
+    Returns:
+        [T, K, M]: loss, accuracy, grad_norm, clip_factor and alive, of each step and member; and
+        [M, S, C]: the layers of the last step, if it was recorded.
+    """
+    table_TKM = torch.stack(
+        [
+            torch.stack([d.loss.double(), d.accuracy.double(), d.grad_norm, d.clip_factor, d.alive])
+            for d in history
+        ]
+    )
+    layers_MSC = history[-1].layers
+    if layers_MSC is None:
+        return table_TKM.cpu(), None
+    flat = torch.cat([table_TKM.flatten(), layers_MSC.flatten()]).cpu()
+    split = table_TKM.numel()
+    return flat[:split].view(table_TKM.shape), flat[split:].view(layers_MSC.shape)

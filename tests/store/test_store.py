@@ -1,0 +1,113 @@
+"""Files that explain themselves, and folders read in the order of their numbers."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from gradlab import schema
+from gradlab.errors import StoreError
+from gradlab.store.folder import Folder
+from gradlab.store.load import find, load
+from gradlab.store.parquet import Table, write_json
+from tests.configs import settings, train
+from tests.report.runs import write_run
+
+
+@pytest.fixture
+def run(tmp_path):
+    configured = settings(data="diabetes", loss="mse", model__depth=2, train__steps=5)
+    _, (sink,) = train(configured)
+    folder = Folder(tmp_path / "run", configured)
+    for rows in sink.rows:
+        folder.write(rows)
+    folder.finish({"status": "completed", "slope": float("nan")})
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(("part", "columns"), [("layers", schema.LAYERS), ("steps", schema.STEPS)])
+def test_units_and_formulas_travel_with_the_file(run, part, columns):
+    read = pq.read_schema(run / f"{part}.parquet")
+    assert read.names == [column.name for column in columns]
+    assert read.metadata[b"gradlab_schema"] == b"1"
+    for column in columns:
+        field = read.field(column.name)
+        assert {"float64": "double"}.get(column.dtype, column.dtype) == str(field.type)
+        assert field.metadata[b"unit"].decode() == column.unit
+        assert field.metadata[b"formula"].decode() == column.formula
+        assert field.metadata[b"meaning"].decode() == column.meaning
+
+
+def test_accuracy_is_null_in_regression(run):
+    assert pq.read_table(run / "steps.parquet")["accuracy"].null_count == 5
+
+
+def test_plain_pandas_reads_it(run):
+    layers = pd.read_parquet(run / "layers.parquet")
+    assert layers["site"].unique().tolist() == ["layers.0", "layers.1", "layers.2"]
+    assert layers["axis"].unique().tolist() == ["depth"]
+
+
+def test_run_json_has_no_nan_and_the_whole_configuration(run):
+    info = json.loads((run / "run.json").read_text())
+    assert info["slope"] is None
+    assert info["config"]["train.steps"] == 5
+    assert (
+        info["config_hash"]
+        == settings(data="diabetes", loss="mse", model__depth=2, train__steps=5).config_hash
+    )
+    assert not list(run.glob(".*tmp"))
+
+
+def test_a_folder_that_holds_a_run_is_refused(run):
+    with pytest.raises(StoreError, match="already holds a run"):
+        Folder(run, settings())
+
+
+def test_a_table_reads_between_flushes_and_keeps_infinities(tmp_path):
+    table = Table(tmp_path / "steps.parquet", schema.STEPS, interval=1e9)
+    for step in range(3):
+        columns = {column.name: [np.inf] for column in schema.STEPS}
+        table.append({**columns, "step": [step]})
+        read = pq.read_table(tmp_path / "steps.parquet")
+        assert len(read) == 1  # the first append is written at once, the others wait
+    table.flush()
+    read = pq.read_table(tmp_path / "steps.parquet").to_pandas()
+    assert read["step"].tolist() == [0, 1, 2]
+    assert np.isinf(read["loss"]).all()
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    file = tmp_path / "run.json"
+    write_json(file, {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(file, {"a": object()})
+    assert json.loads(file.read_text()) == {"a": 1}
+    assert [f.name for f in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_runs_come_in_the_order_of_their_numbers(tmp_path):
+    for number in (10, 2, 1):
+        write_run(tmp_path / str(number), seed=number)
+    assert [run.name for run in find(tmp_path).runs] == ["1", "2", "10"]
+    frames = load(tmp_path)
+    assert frames.runs["seed"].tolist() == [1, 2, 10]
+    assert frames.layers["run"].unique().tolist() == ["1", "2", "10"]
+    assert len(frames.steps) == 9
+
+
+def test_every_run_damaged_is_an_error_that_names_one(tmp_path):
+    write_run(tmp_path / "a")
+    (tmp_path / "a" / "layers.parquet").write_bytes(b"PAR1")
+    with pytest.raises(StoreError, match=r"no run under .* can be read: .*layers.parquet"):
+        load(tmp_path)
+
+
+def test_a_later_schema_is_named(tmp_path):
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b")
+    info = json.loads((tmp_path / "b" / "run.json").read_text())
+    write_json(tmp_path / "b" / "run.json", {**info, "schema": 2})
+    assert "expected a run.json of schema 1" in find(tmp_path).damaged[0]
