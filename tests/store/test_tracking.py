@@ -72,8 +72,10 @@ def stored(file: Path) -> Iterator[bytes]:
 
 def read_back(folder: Path) -> dict[str, list]:
     """Every record of the offline run, by type, with JSON values decoded."""
+    import wandb
     from wandb.proto import wandb_internal_pb2
 
+    wandb.teardown()  # the service writes in its own time; when it has ended, all is on disk
     (file,) = folder.glob("wandb/offline-run-*/*.wandb")
     found: dict[str, list] = {"history": [], "run": [], "summary": []}
     for data in stored(file):
