@@ -18,7 +18,7 @@ from gradlab.settings import Settings, check_data
 from gradlab.store.folder import Folder
 from gradlab.store.tracking import Tracking
 from gradlab.train.loop import Loop
-from gradlab.train.rows import Outcome
+from gradlab.train.rows import Outcome, Sink
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +42,13 @@ def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
     """
     dataset = settings.data.call()
     check_data(settings, len(dataset.x_train), dataset.task)
+    sinks: list[Sink] = []
+    loop = Loop([settings], dataset, [sinks])  # a network that can't be built leaves no files
     folder = Folder(path, settings)
     with Interrupt() as interrupt, Watching(settings.train.steps) as watching:
         tracking = _tracking(settings, path, label)
-        sinks = [sink for sink in (folder, tracking, watching) if sink is not None]
+        sinks += [sink for sink in (folder, tracking, watching) if sink is not None]
         try:
-            loop = Loop([settings], dataset, [sinks])
             (outcome,) = loop.run(stop=lambda: interrupt.asked)
             info = _conclude(folder, outcome, loop.evaluate()[0])
         except KeyboardInterrupt:  # the second Ctrl-C: the first is waiting for the step to end

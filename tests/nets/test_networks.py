@@ -61,9 +61,31 @@ def test_depth_zero_is_one_linear_map():
     assert [tuple(p.shape) for p in model.parameters()] == [(3, 7), (3,)]
 
 
-def test_an_activation_with_parameters_is_refused():
-    with pytest.raises(SettingsError, match="PReLU is not a torch module without parameters"):
-        build(settings(model__activation="torch.nn.PReLU").model, 7, 3)
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("torch.nn.PReLU", "without parameters, but PReLU has some"),
+        ("torch.nn.Softmax2d", "expected an elementwise torch module: "),
+        ("torch.nn.LogSigmoid", None),
+        ("torch.nn.GLU", "an output depends on more than its own input|expected an elementwise"),
+        ("torch.nn.Linear", "missing 2 required"),
+        ("torch.relu", "expected an elementwise torch module: "),
+        ("os.getcwd", "but it makes a str"),
+        ("tests.nets.test_networks.RowSoftmax", "depends on more than its own input"),
+    ],
+)
+def test_an_activation_must_be_elementwise(name, words):
+    model = settings(model__activation=name).model
+    if words is None:
+        build(model, 7, 3)
+        return
+    with pytest.raises(SettingsError, match=words):
+        build(model, 7, 3)
+
+
+class RowSoftmax(nn.Softmax):
+    def __init__(self):
+        super().__init__(dim=-1)
 
 
 Z = torch.linspace(-30, 30, 2001, dtype=torch.float64)

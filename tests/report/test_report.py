@@ -246,6 +246,13 @@ def test_a_damaged_run_is_named_and_the_others_reported(sweep):
         assert line in page
 
 
+def test_a_run_that_failed_before_its_first_record_is_listed_and_not_drawn(sweep):
+    write_run(sweep / "8", steps=0, verdict=None, status="failed", losses=[])
+    report = write(sweep)
+    assert report.runs == 9
+    assert "Not finished" in report.path.read_text()
+
+
 def test_it_reads_columns_and_one_run_at_a_time(sweep, monkeypatch):
     asked: list[object] = []
     read = Run.layers

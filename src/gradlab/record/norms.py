@@ -10,13 +10,14 @@ from torch import Tensor
 Dims = int | tuple[int, ...]
 
 
-def norm(x: Tensor, dim: Dims) -> Tensor:
+def norm(x: Tensor, dim: Dims, origin: torch.dtype | None = None) -> Tensor:
     """Return the Euclidean norm over `dim`, in float64, subnormal entries included.
 
     Up to float32, squares cannot leave the range of float64. In float64 the entries are first
-    divided by the largest of them. Infinite entries give inf, NaN gives NaN, no entries give 0.
+    divided by the largest of them; `origin` says that float64 entries came from a smaller dtype,
+    and need not be. Infinite entries give inf, NaN gives NaN, no entries give 0.
     """
-    if x.dtype != torch.float64:
+    if (origin or x.dtype) != torch.float64:
         return torch.linalg.vector_norm(x, dim=dim, dtype=torch.float64)
     if not x.numel():
         return torch.linalg.vector_norm(x, dim=dim)

@@ -8,6 +8,7 @@ front, and hooks that. The same tensors come out either way: [M, B, U] (member, 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -19,6 +20,7 @@ from gradlab.nets.layer import Layer
 from gradlab.record.slopes import steepest_slope
 
 Visit = Callable[[Tensor], Tensor]
+Hook = Callable[..., Any]
 
 
 @dataclass
@@ -90,19 +92,22 @@ class Door(torch.autograd.Function):
 class Probes:
     """A context manager: while it is open, every pass through the model fills `signals`.
 
-    `stacked` says whether the model runs under vmap. On leaving, all hooks are gone.
+    `stacked` says whether the model runs under vmap. On leaving, all hooks are gone; it can be
+    opened again.
     """
 
     def __init__(self, sites: Sequence[Site], stacked: bool) -> None:
         self.sites = sites
         self.stacked = stacked
         self.signals: list[Signals] = []
+        self._hooks: list[tuple[Callable[[Hook], RemovableHandle], Hook]] = []
         self._handles: list[RemovableHandle] = []
+        for index, site in enumerate(sites):
+            self._plan(index, site.layer)
 
     def __enter__(self) -> "Probes":
         self.signals = [Signals() for _ in self.sites]
-        for site, signals in zip(self.sites, self.signals, strict=True):
-            self._attach(site.layer, signals)
+        self._handles = [register(hook) for register, hook in self._hooks]
         return self
 
     def __exit__(
@@ -115,50 +120,47 @@ class Probes:
             handle.remove()
         self._handles.clear()
 
-    def _attach(self, layer: Layer, signals: Signals) -> None:
-        self._on_input(layer.linear, self._visit(signals, grad="back", alias=True))
+    def _plan(self, index: int, layer: Layer) -> None:
+        self._on_input(layer.linear, self._visit(index, "", "back"))
         # An in-place activation would overwrite the value that was kept of its input.
         copy = bool(getattr(layer.activation, "inplace", False))
-        self._on_output(layer.linear, self._visit(signals, "preact", "delta", copy=copy))
-        before = layer.norm is not None and layer.norm_position == "before"
-        after = layer.norm is not None and layer.norm_position == "after"
-        if before and layer.norm is not None:
-            self._on_output(layer.norm, self._visit(signals, "preact", "preact_grad", copy=copy))
+        self._on_output(layer.linear, self._visit(index, "preact", "delta", copy))
+        if layer.norm is not None and layer.norm_position == "before":
+            self._on_output(layer.norm, self._visit(index, "preact", "preact_grad", copy))
         if layer.activation is not None:
-            self._on_output(layer.activation, self._visit(signals, "act", "act_grad"))
-        if after and layer.norm is not None:
-            self._on_output(layer.norm, self._visit(signals, grad="out_grad"))
+            self._on_output(layer.activation, self._visit(index, "act", "act_grad"))
+        if layer.norm is not None and layer.norm_position == "after":
+            self._on_output(layer.norm, self._visit(index, "", "out_grad"))
 
-    def _visit(
-        self,
-        signals: Signals,
-        value: str = "",
-        grad: str = "",
-        *,
-        alias: bool = False,
-        copy: bool = False,
-    ) -> Visit:
+    def _visit(self, index: int, value: str, grad: str, copy: bool = False) -> Visit:
+        """Return what is done with a tensor: its value is kept now, its gradient when it comes."""
+
         def keep(name: str, x: Tensor) -> None:
-            setattr(signals, name, x.detach() if self.stacked else x.detach()[None])
+            setattr(self.signals[index], name, x.detach() if self.stacked else x.detach()[None])
+
+        keep_grad = partial(keep, grad)
 
         def visit(x: Tensor) -> Tensor:
-            if alias:  # so that the gradient is this map's alone, and exists at the input too
-                x = x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
             if value:
                 keep(value, x.clone() if copy else x)
-            x.register_hook(lambda g: keep(grad, g))
+            x.register_hook(keep_grad)
             return x
 
         return visit
 
     def _on_input(self, module: nn.Module, visit: Visit) -> None:
-        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor]:
-            return (Door.apply(inputs[0], visit) if self.stacked else visit(inputs[0]),)  # pyright: ignore[reportReturnType]
+        def visit_alias(x: Tensor) -> Tensor:
+            # So that the gradient is this map's alone, and exists at the network's input too.
+            return visit(x.view_as(x) if x.requires_grad else x.detach().requires_grad_())
 
-        self._handles.append(module.register_forward_pre_hook(hook))
+        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
+            (x,) = inputs
+            return (Door.apply(x, visit_alias) if self.stacked else visit_alias(x),)
+
+        self._hooks.append((module.register_forward_pre_hook, hook))
 
     def _on_output(self, module: nn.Module, visit: Visit) -> None:
-        def hook(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-            return Door.apply(output, visit) if self.stacked else visit(output)  # pyright: ignore[reportReturnType]
+        def hook(module: nn.Module, inputs: Any, output: Tensor) -> Any:
+            return Door.apply(output, visit) if self.stacked else visit(output)
 
-        self._handles.append(module.register_forward_hook(hook))
+        self._hooks.append((module.register_forward_hook, hook))

@@ -48,6 +48,7 @@ def columns(m: Measured) -> Tensor:
     out_grad = act_grad if m.out_grad_SMBU is m.act_grad_SMBU else _norm(m.out_grad_SMBU)
     weight, grad = m.weight_SMOI, m.weight_grad_SMOI
     weight_norm = _norm(weight)
+    update = m.weight_after_SMOI.double() - weight.double()
     one = torch.ones_like(delta)
     preact_mean, preact_std = mean_std(m.preact_SMBU)
     act_mean, act_std = mean_std(m.act_SMBU)
@@ -67,7 +68,7 @@ def columns(m: Measured) -> Tensor:
         "saturated": saturated,
         "dead": dead,
         "weight_norm": weight_norm,
-        "update_ratio": _norm(m.weight_after_SMOI.double() - weight.double()) / weight_norm,
+        "update_ratio": norm(update, (-2, -1), origin=weight.dtype) / weight_norm,
         "grad_zeros": _share(grad == 0),
         "grad_nonfinite": _share(~grad.isfinite()),
     }
@@ -78,7 +79,7 @@ def mean_std(x_SMBU: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and population standard deviation over batch and units, each [S, M] float64."""
     x = x_SMBU.double()
     mean = x.mean((-2, -1), keepdim=True)
-    std = norm(x - mean, (-2, -1)) / math.sqrt(x.shape[-1] * x.shape[-2])
+    std = norm(x - mean, (-2, -1), origin=x_SMBU.dtype) / math.sqrt(x.shape[-1] * x.shape[-2])
     return mean.squeeze((-2, -1)), std
 
 

@@ -73,7 +73,8 @@ def _figures(
     by_setting = factors.per_layer(layers, keys)
     names = {row["run"]: _named(row, keys) for _, row in frame.iterrows()}
     by_name = {run.name: run for run in runs}
-    picked = timeline.pick(frame)
+    recorded = frame[frame["run"].isin(layers["run"])]
+    picked = timeline.pick(recorded)
     few = [(names[run], layers[layers["run"] == run]) for run in picked]
     record = ["step", "axis", "position", "delta_norm"]
     single = [(names[run], by_name[run].layers(record)) for run in picked]

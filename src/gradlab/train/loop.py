@@ -52,6 +52,7 @@ class Loop:
         first = settings[0]
         self.stack = Stack(settings, dataset)
         self.sites = find_sites(self.stack.model)
+        self.probes = Probes(self.sites, stacked=self.stack.size > 1)
         self.train, self.every = first.train, first.every
         self.optimiser = first.optim.call([self.stack.theta])
         self.clipper = Clipper([each.clip for each in settings])
@@ -107,9 +108,8 @@ class Loop:
         batch = self.batches.next().to(stack.device)
         self.last_batch = torch.where(self.alive[:, None], batch, self.last_batch)
         x, y = self.x[self.last_batch], self.y[self.last_batch]
-        probes = Probes(self.sites, stacked=stack.size > 1)
         theta.grad = None
-        with probes if recorded else nullcontext():
+        with self.probes if recorded else nullcontext():
             loss, output = stack.losses(theta, stack.buffers, x, y)
             loss.sum().backward()  # no member's loss depends on another's parameters
         assert theta.grad is not None
@@ -125,7 +125,7 @@ class Loop:
             if recorded:
                 views = stack.views
                 layers = measure(
-                    self.sites, probes.signals, views(before), views(grad), views(theta)
+                    self.sites, self.probes.signals, views(before), views(grad), views(theta)
                 )
         accuracy = torch.full_like(loss, torch.nan)
         if self.classify:
