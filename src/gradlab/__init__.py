@@ -1,18 +1,24 @@
 """A laboratory for gradient pathologies in PyTorch networks.
 
-gradlab.load(dir)         pandas frames of all runs under dir: .runs .steps .layers
-gradlab.diagnose(layers)  what is wrong with a run: a list of findings
+gradlab.load(dir)             pandas frames of all runs under dir: .runs .steps .layers
+gradlab.diagnose(layers)      what is wrong with a run: a list of findings
+gradlab.check_gradients(...)  analytic gradients against finite differences
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gradlab.check.gradients import check_gradients as check_gradients
     from gradlab.diagnose.verdict import diagnose as diagnose
     from gradlab.store.load import load as load
 
-__all__ = ["diagnose", "load"]
+__all__ = ["check_gradients", "diagnose", "load"]
 
-_HOMES = {"diagnose": "gradlab.diagnose.verdict", "load": "gradlab.store.load"}
+_HOMES = {
+    "check_gradients": "gradlab.check.gradients",
+    "diagnose": "gradlab.diagnose.verdict",
+    "load": "gradlab.store.load",
+}
 
 
 def __getattr__(name: str) -> Any:

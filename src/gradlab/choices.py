@@ -41,9 +41,9 @@ def load(group: str, name: str) -> dict[str, Any]:
     return dict(_read(conf_dir() / group / f"{name}.yaml"))
 
 
-def base() -> dict[str, Any]:
-    """Return what `config.yaml` itself sets, without its defaults list and Hydra's own section."""
-    content = _read(conf_dir() / "config.yaml")
+def base(name: str = "config") -> dict[str, Any]:
+    """Return what `name`.yaml and `config.yaml` themselves set, without defaults lists and `hydra`."""
+    content = {**_read(conf_dir() / "config.yaml"), **_read(conf_dir() / f"{name}.yaml")}
     return {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
 
 

@@ -14,6 +14,8 @@ gradlab: a laboratory for gradient pathologies in PyTorch networks
                                  gradlab run -m model.depth=5,20 model.activation=sigmoid,relu
   gradlab report DIR           everything under DIR -> DIR/report/index.html, figures/, tables/
   gradlab show DIR             the runs under DIR as a table
+  gradlab check [overrides]    its gradients by hand, by autograd, by finite differences
+  gradlab explain [overrides]  the chain rule through one weight, factor by factor
 
 gradlab run --help lists the configuration; --cfg job, --info and Hydra's other flags work as ever.
 Exit codes: 0 done, 1 a run failed, 2 the command or the configuration is wrong.
@@ -98,4 +100,22 @@ def _folder(command: str, arguments: list[str]) -> str:
     return arguments[0]
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": _run, "report": _report, "show": _show}
+def _check(arguments: list[str]) -> int:
+    from gradlab.commands import check
+
+    return check(arguments)
+
+
+def _explain(arguments: list[str]) -> int:
+    from gradlab.commands import explain
+
+    return explain(arguments)
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "run": _run,
+    "report": _report,
+    "show": _show,
+    "check": _check,
+    "explain": _explain,
+}

@@ -3,6 +3,7 @@
     GradlabError
     ├── SettingsError      the command or the configuration is wrong        (exit code 2)
     ├── StoreError         a folder or file of results cannot be used       (exit code 2)
+    ├── CheckError         there is no gradient that could be checked       (exit code 2)
     └── JobError           a run failed while it was running                (exit code 1)
 
 Each message is one line: what was expected, what was given, and the nearest valid choice.
@@ -26,6 +27,12 @@ class SettingsError(GradlabError):
 
 class StoreError(GradlabError):
     """A folder or file of results cannot be used."""
+
+    exit_code = 2
+
+
+class CheckError(GradlabError):
+    """There is no gradient that could be checked."""
 
     exit_code = 2
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gradlab.data.dataset import Dataset
 from gradlab.diagnose.profile import slope
 from gradlab.diagnose.verdict import diagnose, verdict
 from gradlab.errors import GradlabError, JobError
@@ -37,11 +38,13 @@ def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
     Raises:
         SettingsError: the configuration cannot be run; nothing was written.
         StoreError: `path` holds a run already or cannot be written.
-        JobError: the run failed; what it had recorded is in `path`, with `traceback.txt`.
+        JobError: a gradient is wrong (`train.check_gradients`); nothing was written. Or the run failed; what it had recorded is in `path`, with `traceback.txt`.
         KeyboardInterrupt: Ctrl-C, after the files were completed.
     """
     dataset = settings.data.call()
     check_data(settings, len(dataset.x_train), dataset.task)
+    if settings.train.check_gradients:
+        check(settings, dataset)
     sinks: list[Sink] = []
     loop = Loop([settings], dataset, [sinks])  # a network that can't be built leaves no files
     folder = Folder(path, settings)
@@ -72,6 +75,23 @@ def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
     if interrupt.asked:
         raise KeyboardInterrupt
     return info
+
+
+def check(settings: Settings, dataset: Dataset) -> None:
+    """Check the network's gradients at initialisation.
+
+    Raises:
+        JobError: one is wrong.
+    """
+    from gradlab.check.comparison import Options
+    from gradlab.check.configured import check_settings
+
+    found = check_settings(settings, dataset, Options())
+    if not found.passed:
+        log.info("%s", found)
+        places = ", ".join(found.report.enters or found.report.wrong or found.apart)
+        raise JobError(f"not trained, for its gradients are wrong: the error enters at {places}")
+    log.info("%s", found.told()[-1])
 
 
 def summary(info: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,10 @@ from gradlab.errors import SettingsError, nearest
 from gradlab.settings import GROUPS
 
 
-def as_settings_error(error: HydraException | OmegaConfBaseException) -> SettingsError:
-    """Return the error of a configuration that Hydra could not compose, as one of ours."""
+def as_settings_error(
+    error: HydraException | OmegaConfBaseException, name: str = "config"
+) -> SettingsError:
+    """Return the error of a configuration that Hydra could not compose from `name`, as one of ours."""
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
@@ -22,24 +24,25 @@ def as_settings_error(error: HydraException | OmegaConfBaseException) -> Setting
     key = re.search(r"Could not (?:override|append to|delete.*?) '([^']+)'", text)
     if key:
         given = key[1].split("@")[0]
-        if given in known_keys():
+        known = known_keys(name)
+        if given in known:
             group = given.split(".")[0]
             return SettingsError(
                 f"{given} is not a key of the {group} chosen; it belongs to another"
             )
-        return SettingsError(f"{given} is not a key; {nearest(given, sorted(known_keys()))}")
+        return SettingsError(f"{given} is not a key; {nearest(given, known)}")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
     return SettingsError(f"{'; '.join(lines[:2])}{cause}")
 
 
-def known_keys() -> set[str]:
-    """Return every key that some choice has, and the groups' own names."""
-    keys = {*GROUPS, *_dotted(choices.base())}
+def known_keys(name: str = "config") -> set[str]:
+    """Return every key of `name`.yaml and of some choice, and the groups' own names."""
+    keys = {*GROUPS, *_dotted(choices.base(name))}
     for group in GROUPS:
         for name in choices.names(group):
             content = {group: choices.load(group, name)}
-            keys |= {key for key in _dotted(content) if not key.endswith(("._target_", ".name"))}
+            keys |= {key for key in _dotted(content) if not key.endswith(("._target_", ".name", ".tasks"))}
     return keys
 
 

@@ -80,6 +80,11 @@ RULES = {
     "steps": _whole(1),
     "batch_size": _whole(1),
     "every": _whole(1),
+    "scheme": _one_of("two_sided", "one_sided"),
+    "elements": Rule(
+        "a whole number of at least 1, or null", lambda v: v is None or (_is_whole(v) and v >= 1)
+    ),
+    "tolerance": POSITIVE,
     "init_gain": Rule("a number above 0, or null", lambda v: v is None or POSITIVE.holds(v)),
     "norm_position": _one_of("before", "after"),
     "dtype": _one_of(*DTYPES),
@@ -96,6 +101,10 @@ RULES = {
     "max_norm": POSITIVE,
     "max_value": POSITIVE,
     "ratio": POSITIVE,
+    "delta": POSITIVE,
+    "gamma": NOT_NEGATIVE,
+    "noise": NOT_NEGATIVE,
+    "samples": _whole(10),
     "test_fraction": SHARE,
     "betas": Rule(
         "two numbers from 0 to below 1",

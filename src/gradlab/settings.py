@@ -60,6 +60,7 @@ class Train:
     batch_size: int
     dtype: str
     device: str
+    check_gradients: bool
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,9 @@ class Settings:
 
     @property
     def config_hash(self) -> str:
-        """Name what the run computes: equal for equal results, whatever the tracking."""
-        kept = {key: v for key, v in self.flat.items() if key.split(".")[0] != "tracking"}
+        """Name what the run computes: equal for equal results, whatever the tracking or checks."""
+        aside = ("tracking", "train.check_gradients")
+        kept = {key: v for key, v in self.flat.items() if not key.startswith(aside)}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
     def stackable(self) -> "Settings":
@@ -90,17 +92,18 @@ class Settings:
         return replace(self, model=model, clip=none, tracking=none, seed=0, flat={})
 
 
-def from_config(config: Mapping[str, Any]) -> Settings:
+def from_config(config: Mapping[str, Any], name: str = "config") -> Settings:
     """Check a composed configuration and return it typed.
 
     Args:
         config: plain nested mappings, as composed from `conf/config.yaml`.
+        name: of the file that it was composed from, if another.
 
     Raises:
         SettingsError: an unknown key or choice, a wrong type, a value out of range, or an
             impossible combination; the message names the nearest valid choice.
     """
-    defaults = choices.base()
+    defaults = choices.base(name)
     for group in GROUPS:
         section = config.get(group)
         if not isinstance(section, Mapping) or "name" not in section:
@@ -110,7 +113,7 @@ def from_config(config: Mapping[str, Any]) -> Settings:
     model, train, loss = config["model"], config["train"], config["loss"]
     settings = Settings(
         model=Model(
-            component=_component(model, without=MODEL_KEYS),
+            component=component(model, without=MODEL_KEYS),
             depth=model["depth"],
             width=model["width"],
             activation=pick("model/activation", model["activation"]),
@@ -119,14 +122,14 @@ def from_config(config: Mapping[str, Any]) -> Settings:
             norm=pick("model/norm", model["norm"]),
             norm_position=model["norm_position"],
         ),
-        data=_component(config["data"]),
+        data=component(config["data"]),
         loss=Loss(
-            _component(loss, without=("scale", "tasks")), loss["scale"], tuple(loss["tasks"])
+            component(loss, without=("scale", "tasks")), loss["scale"], tuple(loss["tasks"])
         ),
-        optim=_component(config["optim"]),
-        clip=_component(config["clip"]),
-        tracking=_component(config["tracking"]),
-        train=Train(train["steps"], train["batch_size"], train["dtype"], train["device"]),
+        optim=component(config["optim"]),
+        clip=component(config["clip"]),
+        tracking=component(config["tracking"]),
+        train=Train(**train),
         every=config["record"]["every"],
         seed=config["seed"],
         flat=flat,
@@ -160,7 +163,7 @@ def pick(group: str, name: str) -> Component:
     if "." in name:
         locate(name)
         return Component(name, name, {})
-    return _component(choices.load(group, name))
+    return component(choices.load(group, name))
 
 
 def locate(path: str) -> Callable[..., Any]:
@@ -185,7 +188,8 @@ def locate(path: str) -> Callable[..., Any]:
 MODEL_KEYS = ("depth", "width", "activation", "init", "init_gain", "norm", "norm_position")
 
 
-def _component(section: Mapping[str, Any], without: tuple[str, ...] = ()) -> Component:
+def component(section: Mapping[str, Any], without: tuple[str, ...] = ()) -> Component:
+    """Return a choice's section as a component; keys in `without` are not passed to its target."""
     reserved = ("name", "_target_", *without)
     params = {key: value for key, value in section.items() if key not in reserved}
     return Component(section["name"], section["_target_"], params)

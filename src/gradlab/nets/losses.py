@@ -1,9 +1,11 @@
 """Losses: a mean over the batch of f(output [B, n_out], target).
 
 Targets are class indices [B] (int64) in classification, numbers [B, n_out] in regression. A loss
-that compares numbers turns class indices into one-hot rows.
+that compares numbers turns class indices into one-hot rows. Each has a twin with its derivative by
+hand in `gradlab.reference.losses`, which also says why the naive forms fail.
 """
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,12 +20,42 @@ def mse(output: Tensor, target: Tensor) -> Tensor:
     return F.mse_loss(output, _numbers(target, output))
 
 
+def huber(output: Tensor, target: Tensor, *, delta: float) -> Tensor:
+    """Return the mean over samples *and* outputs of e²/2, from |e| = delta on straight (Huber 1964)."""
+    return F.huber_loss(output, _numbers(target, output), delta=delta)
+
+
 def bce(output: Tensor, target: Tensor) -> Tensor:
     """Return the mean over samples *and* outputs of the binary cross-entropy on logits.
 
     Each output is a logit of its own: class k against the rest.
     """
     return F.binary_cross_entropy_with_logits(output, _numbers(target, output))
+
+
+def focal(output: Tensor, target: Tensor, *, gamma: float) -> Tensor:
+    """Return the mean over samples of -(1 - p)^gamma log p, p = softmax(output)[target].
+
+    Lin et al. 2017, eq. 4. 1 - p is formed from the other classes' logits, so that neither it nor its
+    gradient loses its digits where p rounds to 1.
+    """
+    y = _numbers(target, output)
+    whole = output.logsumexp(-1)
+    log_p = (y * output).sum(-1) - whole
+    log_rest = output.masked_fill(y > 0, -torch.inf).logsumexp(-1) - whole
+    return -((gamma * log_rest).exp() * log_p).mean()
+
+
+def binary_focal(output: Tensor, target: Tensor, *, gamma: float, alpha: float) -> Tensor:
+    """Return the mean over samples *and* outputs of -w (1 - p)^gamma log p on logits.
+
+    Lin et al. 2017, eq. 5: p = sigmoid(z) and w = alpha where the target is 1, p = sigmoid(-z) and
+    w = 1 - alpha where it is 0. Each output is a logit of its own, as in `bce`.
+    """
+    y = _numbers(target, output)
+    log_p, log_rest = F.logsigmoid(output), F.logsigmoid(-output)
+    yes, no = (gamma * log_rest).exp() * log_p, (gamma * log_p).exp() * log_rest
+    return -(alpha * y * yes + (1 - alpha) * (1 - y) * no).mean()
 
 
 def _numbers(target: Tensor, output: Tensor) -> Tensor:

@@ -1,0 +1,184 @@
+"""One array's analytic gradient against finite differences: which elements agree, and which can't.
+
+An element is *wrong* when analytic a and numeric n differ by more than the tolerance, relative to the
+larger of them, and by more than rounding explains. Both at once is |a - n| / max(|a|, |n|, floor) >
+tolerance with floor = noise / tolerance: below the floor, a difference cannot tell.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradlab.reference.activations import Array
+from gradlab.reference.differences import Difference, Evaluate, Index, difference, step_size
+
+SHRINK = 8.0  # a step that is suspected of crossing a kink is made smaller by this, twice
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to check.
+
+    Attributes:
+        scheme: "two_sided" or "one_sided".
+        samples: elements of each array that are checked, drawn at random; None for all.
+        tolerance: the relative error from which an element is wrong.
+        floor: the least size that errors are relative to; None for what rounding allows.
+        seed: of the sample, and of torch's generator during the check.
+    """
+
+    scheme: str = "two_sided"
+    samples: int | None = 25
+    tolerance: float = 1e-5
+    floor: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """The check of one array.
+
+    Attributes:
+        name: of the array.
+        size: how many elements it has.
+        checked: how many of them were compared.
+        worst: the largest relative error among those that were compared; NaN if none was.
+        median: the median of the same.
+        where: the element of the worst error.
+        analytic: its analytic gradient.
+        numeric: its finite difference.
+        kinks: elements whose ±h crosses a kink of the function; not compared.
+        unresolved: elements of which both are below the floor, so that agreement says little.
+        problem: what else is wrong, in words, such as a shape; None if nothing.
+        wrong: whether an element is, or there is a problem.
+    """
+
+    name: str
+    size: int
+    checked: int = 0
+    worst: float = float("nan")
+    median: float = float("nan")
+    where: Index | None = None
+    analytic: float = float("nan")
+    numeric: float = float("nan")
+    kinks: int = 0
+    unresolved: int = 0
+    problem: str | None = None
+    wrong: bool = False
+
+    @property
+    def resolved(self) -> bool:
+        """Whether any element is large enough for a difference to tell right from wrong."""
+        return self.wrong or self.kinks + self.unresolved < self.checked or not self.size
+
+
+def compare(
+    name: str, f: Evaluate, array: Array, analytic: Array, sigma: float, options: Options
+) -> Row:
+    """Compare the gradient of f with respect to `array` (float64, changed in place and restored).
+
+    Args:
+        name: of the array.
+        f: the function, read at what the array holds.
+        array: of any shape.
+        analytic: the gradient to be checked.
+        sigma: the noise in f, as `reference.differences.noise_of` estimates it.
+        options: how to check.
+    """
+    if analytic.shape != array.shape:
+        said = f"shape {list(analytic.shape)}, expected {list(array.shape)}"
+        return Row(name, array.size, problem=said, wrong=True)
+    if not np.isfinite(analytic).all():
+        at = tuple(int(i) for i in np.argwhere(~np.isfinite(analytic))[0])
+        return Row(name, array.size, where=at, problem=f"{analytic[at]} at {list(at)}", wrong=True)
+    found: list[tuple[float, Index, float, float]] = []
+    kinks = unresolved = 0
+    indices = sample(analytic, options)
+    for index in indices:
+        a, first = float(analytic[index]), _at(f, array, index, options, sigma)
+        best = first if _agree(a, first, options) else _closer(a, first, f, array, index, options, sigma)
+        if best is None:
+            kinks += 1
+            continue
+        error, below = _relative(a, best, options)
+        unresolved += below
+        found.append((error, index, a, best.value))
+    if not found:
+        return Row(name, array.size, len(indices), kinks=kinks, unresolved=unresolved)
+    errors = [error for error, *_ in found]
+    worst, where, a, n = max(found, key=lambda each: each[0])
+    return Row(
+        name=name,
+        size=array.size,
+        checked=len(indices),
+        worst=worst,
+        median=float(np.median(errors)),
+        where=where,
+        analytic=a,
+        numeric=n,
+        kinks=kinks,
+        unresolved=unresolved,
+        wrong=worst > options.tolerance,
+    )
+
+
+def sample(analytic: Array, options: Options) -> Sequence[Index]:
+    """Return the indices to check: all, or a random sample and the largest element of the gradient."""
+    count = analytic.size
+    if options.samples is None or options.samples >= count:
+        flat = np.arange(count)
+    else:
+        drawn = np.random.default_rng(options.seed).choice(count, options.samples, replace=False)
+        drawn[0] = np.abs(analytic).argmax()
+        flat = np.unique(drawn)
+    return [tuple(int(i) for i in np.unravel_index(each, analytic.shape)) for each in flat]
+
+
+def _at(
+    f: Evaluate, array: Array, index: Index, options: Options, sigma: float, shrink: float = 1.0
+) -> Difference:
+    h = step_size(array, index, options.scheme) / shrink
+    return difference(f, array, index, h, options.scheme, sigma)
+
+
+def _relative(a: float, d: Difference, options: Options) -> tuple[float, bool]:
+    """Return the relative error, and whether both are below the floor."""
+    floor = d.noise / options.tolerance if options.floor is None else options.floor
+    size = max(abs(a), abs(d.value))
+    return abs(a - d.value) / max(size, floor, np.finfo(float).tiny), size < floor
+
+
+def _agree(a: float, d: Difference, options: Options) -> bool:
+    return _relative(a, d, options)[0] <= options.tolerance
+
+
+def _closer(
+    a: float,
+    first: Difference,
+    f: Evaluate,
+    array: Array,
+    index: Index,
+    options: Options,
+    sigma: float,
+) -> Difference | None:
+    """Look closer at an element that disagrees; None if f has a kink within ±h of it.
+
+    Over a smooth stretch the jump from the left slope to the right one is h f'', in proportion to
+    the step. A jump that a smaller step leaves behind, or that no step makes smaller, is a kink; the
+    analytic gradient is then one of the slopes, or between them.
+    """
+    off = abs(a - first.value)
+    lower, upper = sorted((first.left, first.right))
+    between = lower - first.noise <= a <= upper + first.noise
+    smooth = True
+    for shrink in (SHRINK, SHRINK**2):
+        near = _at(f, array, index, options, sigma, shrink)
+        smooth = abs(abs(near.jump) * shrink - abs(first.jump)) <= abs(first.jump) / 2
+        if near.noise > off / 10:
+            break  # the value is too noisy to tell
+        if _agree(a, near, options):
+            return near if smooth else None
+        if between and abs(near.jump) > abs(first.jump) / 2:
+            return None
+    return None if between and not smooth else first

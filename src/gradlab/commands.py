@@ -1,0 +1,64 @@
+"""What `gradlab check` and `gradlab explain` do, from their arguments to what they print."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gradlab.compose import compose
+from gradlab.errors import SettingsError, nearest
+
+CHECK_HELP = """\
+gradlab check [overrides]     gradients of the configured network at initialisation, three ways:
+                              by hand, by autograd, by finite differences
+  --trade-off                 error against step, one- and two-sided: a table, and check/trade_off.png
+  --mutations                 16 mistakes in a backward pass: which are caught, and where
+
+Overrides: those of gradlab run, and check.scheme, check.elements, check.tolerance.
+Exit codes: 0 all gradients are right, 1 one is wrong, 2 the command or the configuration is wrong.
+"""
+
+
+def check(arguments: Sequence[str]) -> int:
+    """Print a gradient check; return 1 if a gradient is wrong."""
+    flags, overrides = split(arguments, ("--trade-off", "--mutations", "--help", "-h"))
+    if {"--help", "-h"} & {*flags}:
+        print(CHECK_HELP, end="")
+        return 0
+    if "--mutations" in flags:
+        from gradlab.check.bugs import table
+
+        if overrides:
+            raise SettingsError("expected nothing beside --mutations: its networks are its own")
+        lines, right = table()
+        print("\n".join(lines))
+        return 0 if right else 1
+    settings, how = compose("check", overrides)
+    from gradlab.check.comparison import Options
+    from gradlab.check.configured import check_settings, problem_of
+
+    options = Options(how["scheme"], how["elements"], how["tolerance"], seed=settings.seed)
+    dataset = settings.data.call()
+    if "--trade-off" in flags:
+        from gradlab.check.module import Problem
+        from gradlab.check.trade_off import told, trade_off
+        from gradlab.report.trade_off import draw_to
+
+        model, x, y, loss = problem_of(settings, dataset)
+        found = trade_off(Problem(model, (x,), y, loss, settings.seed), options)
+        print("\n".join([*told(found), str(draw_to(found, Path("check")))]))
+        return 0
+    result = check_settings(settings, dataset, options)
+    print(result)
+    return 0 if result.passed else 1
+
+
+def split(arguments: Sequence[str], flags: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the flags among the arguments, and the overrides.
+
+    Raises:
+        SettingsError: a flag is unknown.
+    """
+    given = [each for each in arguments if each.startswith("-")]
+    for each in given:
+        if each not in flags:
+            raise SettingsError(f"{each} is not a flag; {nearest(each, flags)}")
+    return given, [each for each in arguments if each not in given]

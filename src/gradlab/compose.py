@@ -1,0 +1,31 @@
+"""A configuration without a run: composed from `conf/`, checked, and handed over with its settings."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from gradlab import choices
+from gradlab.overrides import as_settings_error
+from gradlab.settings import Settings, from_config
+
+
+def compose(name: str, overrides: Sequence[str]) -> tuple[Settings, dict[str, Any]]:
+    """Return the settings of `conf/name.yaml` with `overrides`, and its own section `name`, plain.
+
+    Raises:
+        SettingsError: the configuration is wrong.
+    """
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        with initialize_config_dir(str(choices.conf_dir()), version_base="1.3"):
+            config = hydra_compose(name, list(overrides))
+        content: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise as_settings_error(error, name) from error
+    return from_config(content, name), content[name]

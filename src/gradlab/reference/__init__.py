@@ -1,0 +1,1 @@
+"""Backpropagation by hand: NumPy alone, from the equations, sharing no code with the rest."""

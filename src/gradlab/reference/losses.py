@@ -1,0 +1,224 @@
+"""The losses and their derivatives with respect to the network's output, by hand.
+
+Outputs are [B, n]; targets are class indices [B] (integers) or numbers [B, n]. A value is a mean
+over the samples (and, where each output has a loss of its own, over the outputs), so a derivative
+dLoss/doutput [B, n] carries the factor 1/B (or 1/(B n)) with it.
+
+Nothing here leaves the range of the dtype for logits of ±1e4. The naive forms do: sigmoid(z)
+rounds to exactly 1 from z = 37 on (float32: 17), and log(1 - sigmoid(z)) is then -inf where the
+loss is merely z; softmax's exp(z) overflows from z = 709 on (float32: 89). So probabilities are
+never formed first: log sigmoid(z) = min(z, 0) - log1p(exp(-|z|)), and log softmax subtracts the
+log of a sum of exponentials whose largest exponent is 0.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from gradlab.reference.activations import Array, sigmoid
+
+
+class Loss(Protocol):
+    """A loss: its value, a mean over the batch, and dLoss/doutput."""
+
+    def value(self, output: Array, target: Array) -> float:
+        """Return the loss of outputs [B, n]."""
+        ...
+
+    def derivative(self, output: Array, target: Array) -> Array:
+        """Return dLoss/doutput, [B, n]."""
+        ...
+
+
+@dataclass(frozen=True)
+class MSE:
+    """Mean over samples and outputs of (a - y)²."""
+
+    use = "regression with noise of constant variance"
+    pitfall = "targets [B] against outputs [B, 1] broadcast to [B, B]: a wrong loss, and no error"
+
+    def value(self, output: Array, target: Array) -> float:
+        """Return the mean of the squared errors."""
+        return float(((output - rows(target, output)) ** 2).mean())
+
+    def derivative(self, output: Array, target: Array) -> Array:
+        """Return 2 (a - y) / (B n)."""
+        return 2 * (output - rows(target, output)) / output.size
+
+
+@dataclass(frozen=True)
+class Huber:
+    """Mean over samples and outputs of e²/2 where |e| <= delta, else delta (|e| - delta/2).
+
+    e = a - y (Huber 1964).
+    """
+
+    delta: float = 1.0
+    use = "regression with outliers: no error pulls harder than delta"
+    pitfall = "half of the squared error near 0, and flat in scale: delta must fit the targets' unit"
+
+    def value(self, output: Array, target: Array) -> float:
+        """Return the mean of the clipped squared errors."""
+        e = np.abs(output - rows(target, output))
+        near = np.minimum(e, self.delta)  # the square is taken of what is small alone
+        return float((near**2 / 2 + self.delta * (e - near)).mean())
+
+    def derivative(self, output: Array, target: Array) -> Array:
+        """Return clip(a - y, -delta, delta) / (B n)."""
+        e = output - rows(target, output)
+        return np.clip(e, -self.delta, self.delta) / output.size
+
+
+@dataclass(frozen=True)
+class BCE:
+    """Mean over samples and outputs of -y log s(z) - (1 - y) log s(-z), s the sigmoid of a logit."""
+
+    use = "yes or no, or several labels at once; one logit each"
+    pitfall = "never sigmoid, then log: at z = 40 the probability is 1 and its loss infinite or 0"
+
+    def value(self, output: Array, target: Array) -> float:
+        """Return max(z, 0) - y z + log(1 + exp(-|z|)), averaged."""
+        z, y = output, rows(target, output)
+        return float((np.maximum(z, 0) - y * z + np.log1p(np.exp(-np.abs(z)))).mean())
+
+    def derivative(self, output: Array, target: Array) -> Array:
+        """Return (s(z) - y) / (B n): phi' of the sigmoid has cancelled out."""
+        return (sigmoid.f(output) - rows(target, output)) / output.size
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Mean over samples of -log softmax(z)[y]; for targets that are rows, of -Σ y log softmax(z)."""
+
+    use = "one class of several; n logits"
+    pitfall = "takes logits: a softmax before it is a second one, which flattens the gradient"
+
+    def value(self, output: Array, target: Array) -> float:
+        """Return the mean of log Σ exp(z) - z[y]."""
+        y = rows(target, output)
+        return float(-(y * log_softmax(output)).sum(axis=1).mean())
+
+    def derivative(self, output: Array, target: Array) -> Array:
+        """Return (softmax(z) Σ y - y) / B."""
+        y = rows(target, output)
+        p = np.exp(log_softmax(output))
+        return (p * y.sum(axis=1, keepdims=True) - y) / len(output)
+
+
+@dataclass(frozen=True)
+class Focal:
+    """Mean over samples of -(1 - p)^gamma log p, p = softmax(z)[y] (Lin et al. 2017, eq. 4).
+
+    1 - p is taken as the probability of the other classes, exp(v) with v = log Σ_{k≠y} exp(z_k) -
+    log Σ exp(z_k), which has all its digits when p rounds to 1; and its derivative never divides by
+    it. gamma = 0 is the cross entropy.
+    """
+
+    gamma: float = 2.0
+    use = "classes of very different frequency: samples already right hardly count"
+    pitfall = "(1 - p)^(gamma - 1) in the chain rule is infinite at p = 1 for gamma < 1"
+
+    def value(self, output: Array, target: Array) -> float:
+        """Return the mean of -exp(gamma v) log p."""
+        log_p, v, _, _ = self._parts(output, target)
+        return float(-(np.exp(self.gamma * v) * log_p).mean())
+
+    def derivative(self, output: Array, target: Array) -> Array:
+        """Return g at the true class and -g q_k at the others, over B; q = softmax of the others.
+
+        g = (1 - p)^gamma (gamma p log p - (1 - p)).
+        """
+        log_p, v, q, y = self._parts(output, target)
+        g = np.exp(self.gamma * v) * (self.gamma * np.exp(log_p) * log_p - np.exp(v))
+        return g * (y - q) / len(output)
+
+    def _parts(self, output: Array, target: Array) -> tuple[Array, Array, Array, Array]:
+        """Return log p [B, 1], log(1 - p) [B, 1], q [B, n] (0 at the true class), y [B, n]."""
+        y = rows(target, output)
+        log_p = (y * log_softmax(output)).sum(axis=1, keepdims=True)
+        others = np.where(y > 0, -np.inf, output)
+        v = _log_sum_exp(others) - _log_sum_exp(output)
+        return log_p, v, np.exp(others - _log_sum_exp(others)), y
+
+
+@dataclass(frozen=True)
+class BinaryFocal:
+    """Mean over samples and outputs of -w (1 - p)^gamma log p on logits (Lin et al. 2017, eq. 5).
+
+    p = s(z), w = alpha where y = 1; p = s(-z), w = 1 - alpha where y = 0.
+    """
+
+    gamma: float = 2.0
+    alpha: float = 0.25
+    use = "rare positives among many easy negatives, as in detection"
+    pitfall = "alpha = 0.25 weighs the rare class down: it was tuned together with gamma = 2"
+
+    def value(self, output: Array, target: Array) -> float:
+        """Return the mean over both cases, weighted by y and 1 - y."""
+        y = rows(target, output)
+        yes, no = self._of(output), self._of(-output)
+        return float((self.alpha * y * yes + (1 - self.alpha) * (1 - y) * no).mean())
+
+    def derivative(self, output: Array, target: Array) -> Array:
+        """Return the derivative of the same, over B n."""
+        y = rows(target, output)
+        yes, no = self._slope(output), -self._slope(-output)
+        return (self.alpha * y * yes + (1 - self.alpha) * (1 - y) * no) / output.size
+
+    def _of(self, z: Array) -> Array:
+        return -np.exp(self.gamma * log_sigmoid(-z)) * log_sigmoid(z)
+
+    def _slope(self, z: Array) -> Array:
+        """(1 - p)^gamma (gamma p log p - (1 - p)), p = s(z)."""
+        p, rest = sigmoid.f(z), sigmoid.f(-z)
+        return np.exp(self.gamma * log_sigmoid(-z)) * (self.gamma * p * log_sigmoid(z) - rest)
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A loss times a number."""
+
+    loss: Loss
+    scale: float
+
+    def value(self, output: Array, target: Array) -> float:
+        """Return the scaled loss."""
+        return self.scale * self.loss.value(output, target)
+
+    def derivative(self, output: Array, target: Array) -> Array:
+        """Return the scaled derivative."""
+        return self.scale * self.loss.derivative(output, target)
+
+
+LOSSES: dict[str, Any] = {
+    "mse": MSE,
+    "huber": Huber,
+    "bce": BCE,
+    "cross_entropy": CrossEntropy,
+    "focal": Focal,
+    "binary_focal": BinaryFocal,
+}
+"""By name, as in `loss=`."""
+
+
+def rows(target: Array, output: Array) -> Array:
+    """Return targets as numbers [B, n]: class indices become one-hot rows."""
+    if target.ndim == 1 and np.issubdtype(target.dtype, np.integer):
+        return np.eye(output.shape[1], dtype=output.dtype)[target]
+    return target
+
+
+def log_softmax(z: Array) -> Array:
+    """Return z - log Σ exp(z), over the last axis."""
+    return z - _log_sum_exp(z)
+
+
+def log_sigmoid(z: Array) -> Array:
+    """Return log(1 / (1 + exp(-z))): -10000 at z = -10000, where log(sigmoid(z)) is -inf."""
+    return np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))
+
+
+def _log_sum_exp(z: Array) -> Array:
+    largest = z.max(axis=-1, keepdims=True)
+    return largest + np.log(np.exp(z - largest).sum(axis=-1, keepdims=True))

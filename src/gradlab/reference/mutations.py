@@ -1,0 +1,197 @@
+"""Wrong backward passes: what people write by mistake, each a few lines away from the right one.
+
+A mutation of layer l replaces that layer's rule, or the derivative of the loss; the rest of the pass
+is right. So every gradient before the place where the error enters is wrong as well, and finding the
+place is the harder half of finding the bug.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gradlab.reference.activations import Array
+from gradlab.reference.losses import Loss, rows
+from gradlab.reference.network import (
+    Cache,
+    Dense,
+    Gradients,
+    Rule,
+    backward,
+    forward,
+    layer_backward,
+)
+
+Slope = Callable[[Loss, Array, Array], Array]
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A mistake: `rule` makes layer l's wrong rule from (layers, caches, l), or `slope` is dLoss/dA_L.
+
+    `enters` names the quantity that is the first to be wrong, as the gradient check calls it.
+    """
+
+    name: str
+    written: str
+    enters: str
+    loss: str = "cross_entropy"
+    rule: Callable[[Sequence[Dense], Sequence[Cache], int], Rule] | None = None
+    slope: Slope | None = None
+
+    def backward(
+        self, layers: Sequence[Dense], X: Array, Y: Array, loss: Loss, mutated: int
+    ) -> list[Gradients]:
+        """Return every layer's gradients, with the mistake at layer `mutated` (0 = nearest X)."""
+        caches = forward(layers, X)
+        rules = [layer_backward] * len(layers)
+        if self.rule is not None:
+            rules[mutated] = self.rule(layers, caches, mutated)
+        slope = self.slope or (lambda loss, output, target: loss.derivative(output, target))
+        return backward(layers, caches, slope(loss, caches[-1].A, Y), rules)
+
+
+def _with_dZ(layer: Dense, cache: Cache, dA: Array, dZ: Array) -> Gradients:
+    """Return what follows from a dZ that may be wrong."""
+    return Gradients(dA, dZ, cache.A_prev.T @ dZ, dZ.sum(axis=0), dZ @ layer.W.T)
+
+
+def _local(change: Callable[[Dense, Cache, Gradients], Gradients]) -> Callable[..., Rule]:
+    """Return a rule-maker: the right gradients of the layer, then `change`."""
+
+    def make(layers: Sequence[Dense], caches: Sequence[Cache], l: int) -> Rule:  # noqa: E741
+        return lambda layer, cache, dA: change(layer, cache, layer_backward(layer, cache, dA))
+
+    return make
+
+
+def _next_layers_weights(layers: Sequence[Dense], caches: Sequence[Cache], l: int) -> Rule:  # noqa: E741
+    def rule(layer: Dense, cache: Cache, dA: Array) -> Gradients:
+        right = layer_backward(layer, cache, dA)
+        return replace(right, dA_prev=right.dZ @ layers[l + 1].W.T)
+
+    return rule
+
+
+def _earlier_preactivation(layers: Sequence[Dense], caches: Sequence[Cache], l: int) -> Rule:  # noqa: E741
+    def rule(layer: Dense, cache: Cache, dA: Array) -> Gradients:
+        return _with_dZ(layer, cache, dA, dA * layer.phi.derivative(caches[l - 1].Z))
+
+    return rule
+
+
+def _diagonal_softmax(loss: Loss, output: Array, target: Array) -> Array:
+    y = rows(target, output)
+    z = output - output.max(axis=1, keepdims=True)
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    return -y / p * (p * (1 - p)) / len(output)
+
+
+MUTATIONS = (
+    Mutation(
+        "transposed matrix",
+        "dA_prev = dZ @ W",
+        "dA_prev",
+        rule=_local(lambda layer, cache, g: replace(g, dA_prev=g.dZ @ layer.W)),
+    ),
+    Mutation(
+        "missing 1/B",
+        "dA = softmax(z) - y",
+        "dLoss/dA",
+        slope=lambda loss, output, target: loss.derivative(output, target) * len(output),
+    ),
+    Mutation(
+        "wrong sign",
+        "dW = -A_prev.T @ dZ",
+        "dW",
+        rule=_local(lambda layer, cache, g: replace(g, dW=-g.dW)),
+    ),
+    Mutation(
+        "forgotten phi'",
+        "dZ = dA",
+        "dZ",
+        rule=_local(lambda layer, cache, g: _with_dZ(layer, cache, g.dA, g.dA)),
+    ),
+    Mutation(
+        "phi' at a instead of z",
+        "dZ = dA * dphi(A)",
+        "dZ",
+        rule=_local(
+            lambda layer, cache, g: _with_dZ(layer, cache, g.dA, g.dA * layer.phi.derivative(cache.A))
+        ),
+    ),
+    Mutation(
+        "bias gradient not summed over the batch",
+        "db = dZ",
+        "db",
+        rule=_local(lambda layer, cache, g: replace(g, db=g.dZ)),
+    ),
+    Mutation(
+        "bias gradient averaged once more",
+        "db = dZ.mean(axis=0)",
+        "db",
+        rule=_local(lambda layer, cache, g: replace(g, db=g.dZ.mean(axis=0))),
+    ),
+    Mutation(
+        "wrong layer's input",
+        "dW = A.T @ dZ",
+        "dW",
+        rule=_local(lambda layer, cache, g: replace(g, dW=cache.A.T @ g.dZ)),
+    ),
+    Mutation(
+        "factor 2 of the squared error",
+        "dA = (A - y) / (B n)",
+        "dLoss/dA",
+        loss="mse",
+        slope=lambda loss, output, target: loss.derivative(output, target) / 2,
+    ),
+    Mutation(
+        "softmax Jacobian off the diagonal",
+        "dA = -y / p * p * (1 - p) / B",
+        "dLoss/dA",
+        slope=_diagonal_softmax,
+    ),
+    Mutation(
+        "sigmoid's derivative left in",
+        "dA = (p - y) * p * (1 - p) / (B n)",
+        "dLoss/dA",
+        loss="bce",
+        slope=lambda loss, output, target: (
+            loss.derivative(output, target) / (np.exp(output / 2) + np.exp(-output / 2)) ** 2
+        ),
+    ),
+    Mutation(
+        "clipped gradient",
+        "dW = clip(dW, -c, c)",
+        "dW",
+        rule=_local(
+            lambda layer, cache, g: replace(
+                g, dW=np.clip(g.dW, -np.abs(g.dW).mean(), np.abs(g.dW).mean())
+            )
+        ),
+    ),
+    Mutation(
+        "off by one: the next layer's weights",
+        "dA_prev = dZ @ W[l + 1].T",
+        "dA_prev",
+        rule=_next_layers_weights,
+    ),
+    Mutation(
+        "off by one: the layer before's z",
+        "dZ = dA * dphi(Z[l - 1])",
+        "dZ",
+        rule=_earlier_preactivation,
+    ),
+    Mutation(
+        "detached branch",
+        "dA_prev = 0",
+        "dA_prev",
+        rule=_local(lambda layer, cache, g: replace(g, dA_prev=np.zeros_like(g.dA_prev))),
+    ),
+    Mutation(
+        "gradient accumulated over two passes",
+        "dW += A_prev.T @ dZ",
+        "dW",
+        rule=_local(lambda layer, cache, g: replace(g, dW=2 * g.dW)),
+    ),
+)
