@@ -42,7 +42,7 @@ def load(group: str, name: str) -> dict[str, Any]:
 
 
 def base(name: str = "config") -> dict[str, Any]:
-    """Return what `name`.yaml and `config.yaml` themselves set, without defaults lists and `hydra`."""
+    """Return what `name`.yaml and `config.yaml` set themselves: no defaults list, no `hydra`."""
     content = {**_read(conf_dir() / "config.yaml"), **_read(conf_dir() / f"{name}.yaml")}
     return {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
 

@@ -9,7 +9,7 @@ from gradlab.errors import SettingsError, nearest
 CHECK_HELP = """\
 gradlab check [overrides]     gradients of the configured network at initialisation, three ways:
                               by hand, by autograd, by finite differences
-  --trade-off                 error against step, one- and two-sided: a table, and check/trade_off.png
+  --trade-off                 error against step, one- and two-sided: a table; a figure in check/
   --mutations                 16 mistakes in a backward pass: which are caught, and where
 
 Overrides: those of gradlab run, and check.scheme, check.elements, check.tolerance.
@@ -49,6 +49,58 @@ def check(arguments: Sequence[str]) -> int:
     result = check_settings(settings, dataset, options)
     print(result)
     return 0 if result.passed else 1
+
+
+EXPLAIN_HELP = """\
+gradlab explain [overrides]   the chain rule through one weight of one prediction, factor by factor;
+                              then who carries the blame, and what one gradient step does
+gradlab explain activations   each activation and its derivative: an atlas
+gradlab explain losses        the same of the losses
+
+Overrides: those of gradlab run, and explain.sample, explain.layer, explain.weight=[from,to],
+explain.after (steps of training before the story), explain.dir (where the page goes).
+Try: gradlab explain model.activation=sigmoid model.depth=10
+"""
+
+
+def explain(arguments: Sequence[str]) -> int:
+    """Tell the chain rule through one weight, in the terminal and as a page; or write an atlas."""
+    flags, overrides = split(arguments, ("--help", "-h"))
+    if flags:
+        print(EXPLAIN_HELP, end="")
+        return 0
+    topics = [each for each in overrides if "=" not in each and each[:1] not in ("+", "~")]
+    settings, how = compose("explain", [each for each in overrides if each not in topics])
+    from gradlab.explain.page import write
+    from gradlab.explain.story import as_text
+    from gradlab.report.style import printed
+
+    folder = Path(how["dir"])
+    if topics:
+        from gradlab.explain.atlas import ATLASES
+
+        if topics[0] not in ATLASES or len(topics) > 1:
+            raise SettingsError(
+                f"{' '.join(topics)} is not an atlas; {nearest(topics[0], ATLASES)}"
+            )
+        with printed():
+            story, atlas = ATLASES[topics[0]]()
+            path = write(story, {"atlas": atlas}, folder / topics[0])
+    else:
+        from gradlab.explain import figures
+        from gradlab.explain.subject import subject
+        from gradlab.explain.tell import tell
+
+        found = subject(settings, settings.data.call(), how)
+        story = tell(found)
+        with printed():
+            drawn = {"network": figures.network(found)}
+            if len(found.sample.layers) > 1:
+                drawn["decades"] = figures.signal(found)
+            path = write(story, drawn, folder)
+    print(as_text(story))
+    print(f"\nThe same with its figure: {path}")
+    return 0
 
 
 def split(arguments: Sequence[str], flags: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,4 +1,4 @@
-"""A configuration without a run: composed from `conf/`, checked, and handed over with its settings."""
+"""A configuration without a run: composed from `conf/`, checked, handed over as settings."""
 
 import os
 from collections.abc import Sequence

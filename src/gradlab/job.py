@@ -38,7 +38,8 @@ def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
     Raises:
         SettingsError: the configuration cannot be run; nothing was written.
         StoreError: `path` holds a run already or cannot be written.
-        JobError: a gradient is wrong (`train.check_gradients`); nothing was written. Or the run failed; what it had recorded is in `path`, with `traceback.txt`.
+        JobError: a gradient is wrong (`train.check_gradients`), and nothing was written; or the run
+            failed, and what it had recorded is in `path`, with `traceback.txt`.
         KeyboardInterrupt: Ctrl-C, after the files were completed.
     """
     dataset = settings.data.call()

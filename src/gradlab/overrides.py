@@ -15,7 +15,7 @@ from gradlab.settings import GROUPS
 def as_settings_error(
     error: HydraException | OmegaConfBaseException, name: str = "config"
 ) -> SettingsError:
-    """Return the error of a configuration that Hydra could not compose from `name`, as one of ours."""
+    """Return what Hydra says of a configuration that it could not compose, as an error of ours."""
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
@@ -42,7 +42,11 @@ def known_keys(name: str = "config") -> set[str]:
     for group in GROUPS:
         for name in choices.names(group):
             content = {group: choices.load(group, name)}
-            keys |= {key for key in _dotted(content) if not key.endswith(("._target_", ".name", ".tasks"))}
+            keys |= {
+                key
+                for key in _dotted(content)
+                if not key.endswith(("._target_", ".name", ".tasks"))
+            }
     return keys
 
 

@@ -80,6 +80,10 @@ RULES = {
     "steps": _whole(1),
     "batch_size": _whole(1),
     "every": _whole(1),
+    "sample": _whole(0),
+    "layer": _whole(1),
+    "after": _whole(0),
+    "weight": Rule("[from, to], or null", lambda v: v is None or isinstance(v, list | tuple)),
     "scheme": _one_of("two_sided", "one_sided"),
     "elements": Rule(
         "a whole number of at least 1, or null", lambda v: v is None or (_is_whole(v) and v >= 1)

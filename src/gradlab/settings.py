@@ -123,9 +123,7 @@ def from_config(config: Mapping[str, Any], name: str = "config") -> Settings:
             norm_position=model["norm_position"],
         ),
         data=component(config["data"]),
-        loss=Loss(
-            component(loss, without=("scale", "tasks")), loss["scale"], tuple(loss["tasks"])
-        ),
+        loss=Loss(component(loss, without=("scale", "tasks")), loss["scale"], tuple(loss["tasks"])),
         optim=component(config["optim"]),
         clip=component(config["clip"]),
         tracking=component(config["tracking"]),

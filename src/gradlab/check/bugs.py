@@ -69,4 +69,6 @@ def table(seed: int = 0) -> tuple[list[str], bool]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
     right = sum(each.found for each in found)
-    return [*lines, "", f"{right} of {len(found)} mistakes found where they are"], right == len(found)
+    return [*lines, "", f"{right} of {len(found)} mistakes found where they are"], right == len(
+        found
+    )

@@ -1,8 +1,8 @@
 """The check of a network written by hand: the whole pass, and each equation of it on its own.
 
-An equation is checked from the gradient that reaches it, right or wrong: dZ_l must be the derivative
-of Σ dA_l ⊙ phi(Z_l) with respect to Z_l for the dA_l it was given. So an error is seen where it
-enters, and what it makes of everything before it does not matter.
+An equation is checked from the gradient that reaches it, right or wrong: dZ_l must be the
+derivative of Σ dA_l ⊙ phi(Z_l) with respect to Z_l for the dA_l it was given. So an error is seen
+where it enters, and what it makes of everything before it does not matter.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,9 +20,7 @@ from gradlab.reference.network import Dense, Gradients, backward, forward
 Backward = Callable[[Sequence[Dense], Array, Array, Loss], Sequence[Gradients]]
 
 
-def right_backward(
-    layers: Sequence[Dense], X: Array, Y: Array, loss: Loss
-) -> Sequence[Gradients]:
+def right_backward(layers: Sequence[Dense], X: Array, Y: Array, loss: Loss) -> Sequence[Gradients]:
     """Return every layer's gradients by the reference's own backward pass."""
     caches = forward(layers, X)
     return backward(layers, caches, loss.derivative(caches[-1].A, Y))
@@ -30,23 +28,22 @@ def right_backward(
 
 def check_network(
     layers: Sequence[Dense],
-    X: Array,
-    Y: Array,
+    x: Array,
+    y: Array,
     loss: Loss,
     options: Options,
     backward: Backward = right_backward,
 ) -> GradientReport:
-    """Check every W, b and the input's gradient, in float64; `backward` is what is being checked."""
+    """Check the gradient of every W, b and the input, in float64; `backward` is on trial."""
     layers = [Dense(_double(layer.W), _double(layer.b), layer.phi) for layer in layers]
-    X = _double(X)
-    Y = np.array(Y) if np.issubdtype(np.asarray(Y).dtype, np.integer) else _double(Y)
+    X, Y, options = _double(x), _numbers(y), options.of_parameters()
     grads = backward(layers, X, Y, loss)
 
     def f() -> float:
         return loss.value(forward(layers, X)[-1].A, Y)
 
     arrays = [("input", X, grads[0].dA_prev)]
-    for l, (layer, g) in enumerate(zip(layers, grads, strict=True), start=1):  # noqa: E741
+    for l, (layer, g) in enumerate(zip(layers, grads, strict=True), start=1):
         arrays += [(f"layer {l}: W", layer.W, g.dW), (f"layer {l}: b", layer.b, g.db)]
     rows = [
         compare(name, f, array, analytic, noise_of(f, array), options)
@@ -69,8 +66,10 @@ def check_steps(
     """Check each equation of a backward pass on its own, from the loss to the input."""
     caches = forward(layers, X)
     output = caches[-1].A.copy()
-    rows = [_row("the loss: dLoss/dA", lambda: loss.value(output, Y), output, grads[-1].dA, options)]
-    for l in reversed(range(len(layers))):  # noqa: E741
+    rows = [
+        _row("the loss: dLoss/dA", lambda: loss.value(output, Y), output, grads[-1].dA, options)
+    ]
+    for l in reversed(range(len(layers))):
         layer, g = layers[l], grads[l]
         Z, A_prev, W, b = (v.copy() for v in (caches[l].Z, caches[l].A_prev, layer.W, layer.b))
         through_phi = partial(_through_phi, layer, Z, _unit(g.dA))
@@ -109,3 +108,9 @@ def _unit(upstream: Array) -> Array:
 
 def _double(array: Array) -> Array:
     return np.array(array, dtype=np.float64)
+
+
+def _numbers(target: Array) -> Array:
+    """Return a copy, float64 unless they are class indices."""
+    whole = np.issubdtype(np.asarray(target).dtype, np.integer)
+    return np.array(target) if whole else _double(target)

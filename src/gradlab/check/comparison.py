@@ -1,12 +1,12 @@
 """One array's analytic gradient against finite differences: which elements agree, and which can't.
 
-An element is *wrong* when analytic a and numeric n differ by more than the tolerance, relative to the
-larger of them, and by more than rounding explains. Both at once is |a - n| / max(|a|, |n|, floor) >
-tolerance with floor = noise / tolerance: below the floor, a difference cannot tell.
+An element is *wrong* when analytic a and numeric n differ by more than the tolerance, relative to
+the larger of them, and by more than rounding explains. Both at once is |a - n| / max(|a|, |n|,
+floor) > tolerance with floor = noise / tolerance: below the floor, a difference cannot tell.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +26,8 @@ class Options:
         tolerance: the relative error from which an element is wrong.
         floor: the least size that errors are relative to; None for what rounding allows.
         seed: of the sample, and of torch's generator during the check.
+        typical: the size at which an element matters; None for the array's root mean square. 1 for
+            the parameters of networks.
     """
 
     scheme: str = "two_sided"
@@ -33,6 +35,11 @@ class Options:
     tolerance: float = 1e-5
     floor: float | None = None
     seed: int = 0
+    typical: float | None = None
+
+    def of_parameters(self) -> "Options":
+        """Return the options for arrays that are a network's parameters."""
+        return replace(self, typical=1.0)
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,11 @@ def compare(
     indices = sample(analytic, options)
     for index in indices:
         a, first = float(analytic[index]), _at(f, array, index, options, sigma)
-        best = first if _agree(a, first, options) else _closer(a, first, f, array, index, options, sigma)
+        best = (
+            first
+            if _agree(a, first, options)
+            else _closer(a, first, f, array, index, options, sigma)
+        )
         if best is None:
             kinks += 1
             continue
@@ -124,7 +135,7 @@ def compare(
 
 
 def sample(analytic: Array, options: Options) -> Sequence[Index]:
-    """Return the indices to check: all, or a random sample and the largest element of the gradient."""
+    """Return the indices to check: all, or a random sample and the gradient's largest element."""
     count = analytic.size
     if options.samples is None or options.samples >= count:
         flat = np.arange(count)
@@ -138,7 +149,7 @@ def sample(analytic: Array, options: Options) -> Sequence[Index]:
 def _at(
     f: Evaluate, array: Array, index: Index, options: Options, sigma: float, shrink: float = 1.0
 ) -> Difference:
-    h = step_size(array, index, options.scheme) / shrink
+    h = step_size(array, index, options.scheme, options.typical) / shrink
     return difference(f, array, index, h, options.scheme, sigma)
 
 
@@ -165,8 +176,8 @@ def _closer(
     """Look closer at an element that disagrees; None if f has a kink within ±h of it.
 
     Over a smooth stretch the jump from the left slope to the right one is h f'', in proportion to
-    the step. A jump that a smaller step leaves behind, or that no step makes smaller, is a kink; the
-    analytic gradient is then one of the slopes, or between them.
+    the step. A jump that a smaller step leaves behind, or that no step makes smaller, is a kink;
+    the analytic gradient is then one of the slopes, or between them.
     """
     off = abs(a - first.value)
     lower, upper = sorted((first.left, first.right))

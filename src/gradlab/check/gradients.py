@@ -1,4 +1,4 @@
-"""`gradlab.check_gradients`: one call for a network by hand, a torch module, or a plain function."""
+"""`gradlab.check_gradients`: for a network by hand, a torch module, or a plain function."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -33,22 +33,23 @@ def check_gradients(
     floor: float | None = None,
     seed: int = 0,
 ) -> GradientReport:
-    """Compare analytic gradients with finite differences, in float64, and say where an error enters.
+    """Compare analytic gradients with finite differences, in float64; say where an error enters.
 
     Three kinds of subject:
 
         check_gradients(model, x, y, loss=torch.nn.functional.mse_loss)     a torch module: autograd
-        check_gradients(layers, x, y, loss=MSE())                           `reference.network` layers
-        check_gradients(f, x, gradient=g)                                   f(x) -> number, by g(x)
+        check_gradients(layers, x, y, loss=MSE())                           `reference.network`
+        layers check_gradients(f, x, gradient=g)                                   f(x) -> number,
+        by g(x)
 
     >>> import numpy as np
     >>> report = check_gradients(lambda x: (x**3).sum(), np.ones(4), gradient=lambda x: 3 * x**2)
     >>> report.passed
     True
 
-    Each element is moved by h = eps^(1/3) times its scale (one-sided: eps^(1/2)). It is wrong if the
-    relative error |a - n| / max(|a|, |n|, floor) is above the tolerance. Elements whose ±h crosses a
-    kink, such as ReLU's at 0, are counted apart.
+    Each element is moved by h = eps^(1/3) times its scale (one-sided: eps^(1/2)). It is wrong if
+    the relative error |a - n| / max(|a|, |n|, floor) is above the tolerance. Elements whose ±h
+    crosses a kink, such as ReLU's at 0, are counted apart.
 
     Args:
         subject: what computes the gradients.
@@ -100,7 +101,9 @@ def _check_function(
         if out.size != 1:
             raise CheckError(f"expected a function of one number, given shape {list(out.shape)}")
         if not np.isfinite(out).all():
-            raise CheckError(f"the function is {float(out.reshape(()))}: there is no gradient to check")
+            raise CheckError(
+                f"the function is {float(out.reshape(()))}: there is no gradient to check"
+            )
         return float(out.reshape(()))
 
     if value() != value():

@@ -1,9 +1,10 @@
-"""The check of a torch module: autograd against finite differences, on a float64 copy on the CPU."""
+"""The check of a torch module: autograd against differences, on a float64 copy on the CPU."""
 
 import copy
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from gradlab.reference.differences import noise_of
 REFUSALS = (RuntimeError, TypeError, ValueError, IndexError)
 """What torch raises for shapes, dtypes and values that it cannot take."""
 
-TorchLoss = Callable[[Any, Any], Tensor]
+TorchLoss = Callable[[Any, Any], Any]
 
 
 def check_module(
@@ -44,7 +45,8 @@ def _check(problem: "Problem", options: Options) -> GradientReport:
     for name, array in problem.arrays.items():
         grad = grads[name]
         claimed = np.zeros_like(array) if grad is None else grad
-        row = compare(name, problem.value, array, claimed, noise_of(problem.value, array), options)
+        how = options.of_parameters() if name in problem.parameters else options
+        row = compare(name, problem.value, array, claimed, noise_of(problem.value, array), how)
         rows.append(row if grad is not None else _without_gradient(row))
     notes = problem.notes()
     if all(row.resolved and not row.wrong for row in rows):
@@ -57,7 +59,8 @@ def _check(problem: "Problem", options: Options) -> GradientReport:
 class Problem:
     """loss(model(*inputs), target) as a function of arrays: a float64 copy of all of it.
 
-    `arrays` are the parameters and floating inputs by name; they share memory with what is evaluated.
+    `arrays` are the parameters and floating inputs by name; they share memory with what is
+    evaluated.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Problem:
         self.leaves: dict[str, Tensor] = {}
         for i, each in enumerate(tensors(self.inputs)):
             self.leaves["input" if i == 0 else f"input {i + 1}"] = each.requires_grad_()
+        self.parameters = [n for n, p in self.model.named_parameters() if p.requires_grad]
         self.frozen = [n for n, p in self.model.named_parameters() if not p.requires_grad]
         self.leaves |= {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self.arrays: dict[str, Array] = {n: p.detach().numpy() for n, p in self.leaves.items()}
@@ -98,7 +102,8 @@ class Problem:
             )
         if not loss.requires_grad:
             raise CheckError("the loss does not depend on any parameter by way of autograd")
-        found = torch.autograd.grad(loss, list(self.leaves.values()), allow_unused=True)
+        leaves = list(self.leaves.values())
+        found: Sequence[Any] = torch.autograd.grad(loss, leaves, allow_unused=True)
         return {
             name: None if grad is None else grad.numpy()
             for name, grad in zip(self.leaves, found, strict=True)
@@ -160,8 +165,9 @@ def one_thread() -> Generator[None]:
 def check_calls(calls: Sequence[Call], options: Options) -> dict[str, Row]:
     """Check each module on its own, from a random gradient at its output: rows by module name.
 
-    A module's row is the worst of its arrays'. The innermost modules that are wrong are where errors
-    enter; a module that is wrong while its children are right has the error in its own forward.
+    A module's row is the worst of its arrays'. The innermost modules that are wrong are where
+    errors enter; a module that is wrong while its children are right has the error in its own
+    forward.
     """
     rows: dict[str, Row] = {}
     for call in calls:
@@ -172,7 +178,9 @@ def check_calls(calls: Sequence[Call], options: Options) -> dict[str, Row]:
         except (CheckError, RuntimeError):  # not a function of tensors that stands alone
             continue
         if found:
-            rows[call.name] = max(found, key=lambda row: (row.wrong, row.worst == row.worst, row.worst))
+            rows[call.name] = max(
+                found, key=lambda row: (row.wrong, row.worst == row.worst, row.worst)
+            )
     return rows
 
 
@@ -190,7 +198,7 @@ def _check_call(call: Call, options: Options) -> Iterator[Row]:
     model = _Called(call)
     problem = Problem(model, inputs, None, project, options.seed)
     grads, _ = problem.gradients()
-    few = Options(options.scheme, 8, options.tolerance, options.floor, options.seed)
+    few = replace(options.of_parameters(), samples=8)
     for name, array in problem.arrays.items():
         grad = grads[name]
         claimed = np.zeros_like(array) if grad is None else grad
@@ -223,7 +231,7 @@ class _Called(nn.Module):
 
 
 def _places(rows: Sequence[Row], local: Mapping[str, Row], called: Sequence[str]) -> list[str]:
-    """Say where errors enter: in the innermost modules that are wrong on their own, last one first."""
+    """Say where errors enter: the innermost modules that are wrong on their own, last first."""
     wrong = [name for name, row in local.items() if row.wrong]
     places: list[str] = []
     for name in reversed(wrong):
@@ -240,7 +248,9 @@ def _places(rows: Sequence[Row], local: Mapping[str, Row], called: Sequence[str]
         where = "" if late is None else f", after {inside[late]}"
         if late is not None and late + 1 < len(inside):
             where += f" and before {inside[late + 1]}"
-        places.append(f"{local[name].name.split(':')[0]}, in its own forward{where}: its parts are right")
+        places.append(
+            f"{local[name].name.split(':')[0]}, in its own forward{where}: its parts are right"
+        )
     return places
 
 
@@ -252,7 +262,7 @@ def _without_gradient(row: Row) -> Row:
     said = "no gradient arrives, but the loss depends on it: detached?"
     if not row.wrong:
         said = "has no gradient: the loss does not depend on it"
-    return Row(**{**vars(row), "problem": said})
+    return replace(row, problem=said)
 
 
 def _check_targets(output: Any, target: Any) -> None:
@@ -275,7 +285,9 @@ def _double(value: Any) -> Any:
 
 def _shapes(output: Any, target: Any) -> str:
     parts = [
-        f"{list(v.shape)} {str(v.dtype).removeprefix('torch.')}" if isinstance(v, Tensor) else repr(v)
+        f"{list(v.shape)} {str(v.dtype).removeprefix('torch.')}"
+        if isinstance(v, Tensor)
+        else repr(v)
         for v in (output, target)
     ]
     return f"outputs {parts[0]} with targets {parts[1]}"
@@ -283,4 +295,3 @@ def _shapes(output: Any, target: Any) -> str:
 
 def _line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
-

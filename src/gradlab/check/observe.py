@@ -1,4 +1,4 @@
-"""One watched pass through a model: who was called with what, and whether it can be checked at all."""
+"""One watched pass through a model: who is called with what, and whether it can be checked."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -69,7 +69,8 @@ class Observer(TorchFunctionMode):
 
     def place(self) -> str:
         """Return the name of the innermost module that is running, or the model's class."""
-        return (self.inside and self.inside[-1]) or type(self.model).__name__
+        name = self.inside[-1] if self.inside else ""
+        return name or type(self.model).__name__
 
     def _concerned(self) -> str:
         module = self.model.get_submodule(self.inside[-1] if self.inside else "")
@@ -87,7 +88,9 @@ class Observer(TorchFunctionMode):
         for tensor in tensors(output):
             if not tensor.isfinite().all():
                 place = name or type(module).__name__
-                raise CheckError(f"the output of {place} is not finite: there is no gradient to check")
+                raise CheckError(
+                    f"the output of {place} is not finite: there is no gradient to check"
+                )
 
 
 def tensors(tree: Any) -> list[Tensor]:

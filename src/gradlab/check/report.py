@@ -13,8 +13,8 @@ class GradientReport:
     Attributes:
         rows: one per array, the parameters in order from the input to the output.
         options: how it was checked.
-        local: checks of single steps of the pass, each from the gradient that reaches it, which show
-            where an error enters; and what the whole could not resolve. Empty if not needed.
+        local: checks of single steps of the pass, each from the gradient that reaches it, which
+            show where an error enters; and what the whole could not resolve. Empty if not needed.
         enters: the places where an error enters, those nearest the loss first.
         notes: what else should be known, a line each.
     """

@@ -19,9 +19,9 @@ SMALL = 1e-3  # a relative error at which the next order of the expansion does n
 def trade_off(problem: Problem, options: Options) -> pd.DataFrame:
     """Return the median relative error |n - a| / |a| of both schemes: a row per step.
 
-    Over a sample of each parameter, those elements whose gradient is at least the median in size, so
-    that rounding is compared with a gradient and not with its absence. Columns: `h` (in units of an
-    element's scale), `one_sided`, `two_sided`.
+    Over a sample of each parameter, those elements whose gradient is at least the median in size,
+    so that rounding is compared with a gradient and not with its absence. Columns: `h` (in units of
+    an element's scale), `one_sided`, `two_sided`.
 
     Raises:
         CheckError: every gradient is 0.
@@ -46,7 +46,7 @@ def _trade_off(problem: Problem, options: Options) -> pd.DataFrame:
     for h in STEPS:
         errors: dict[str, list[float]] = {scheme: [] for scheme in POWERS}
         for array, index, a in chosen:
-            d = difference(problem.value, array, index, float(h) * scale_of(array, index))
+            d = difference(problem.value, array, index, float(h) * scale_of(array, index, 1.0))
             errors["two_sided"].append(abs(d.value - a) / abs(a))
             errors["one_sided"].append(abs(d.right - a) / abs(a))
         rows.append({"h": float(h), **{s: float(np.median(e)) for s, e in errors.items()}})
@@ -60,7 +60,7 @@ def slope(table: pd.DataFrame, scheme: str) -> float:
     """
     error, h = table[scheme], table["h"]
     # Noise rules below the step of least error, which is as large there as truncation above it.
-    used = (h > h[error.idxmin()]) & (error <= SMALL) & (error >= CLEAR * error.min())
+    used = (h > h.iloc[int(error.argmin())]) & (error <= SMALL) & (error >= CLEAR * error.min())
     if used.sum() < 3:
         return float("nan")
     return float(np.polyfit(np.log(h[used]), np.log(error[used]), 1)[0])
@@ -70,9 +70,11 @@ def told(table: pd.DataFrame) -> Sequence[str]:
     """Return the table and the measured orders as lines."""
     lines = ["h / scale     one-sided    two-sided"]
     shown = table.iloc[:: max(1, len(table) // 28)]
-    lines += [f"{r.h:<12.1e} {r.one_sided:>11.2e}  {r.two_sided:>11.2e}" for r in shown.itertuples()]
+    lines += [
+        f"{r.h:<12.1e} {r.one_sided:>11.2e}  {r.two_sided:>11.2e}" for r in shown.itertuples()
+    ]
     for scheme, order in ORDERS.items():
-        best = table.loc[table[scheme].idxmin()]
+        best = table.iloc[int(table[scheme].argmin())]
         lines.append(
             f"{scheme.replace('_', '-')}: error ~ h^{slope(table, scheme):.2f} (theory: {order}), "
             f"least {best[scheme]:.1e} at h = {best['h']:.1e} of the scale "

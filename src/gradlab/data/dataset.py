@@ -71,7 +71,7 @@ def regression(
     features: Sequence[str],
     target: str,
 ) -> Dataset:
-    """Return a regression's data set from features [N, F] and targets [N]: split, and both standardised.
+    """Return a regression from features [N, F] and targets [N]: split, both standardised.
 
     A mean squared error of 1 is then that of always predicting the mean.
     """

@@ -19,8 +19,8 @@ def delivery(samples: int, noise: float, test_fraction: float) -> Dataset:
     """Return deliveries with the minutes that each took; always the same ones.
 
     Features: distance (km, gamma of mean 4), traffic (0 to 1, more often light), preparation
-    (minutes, normal 12 ± 4, at least 2), stops on the way (Poisson of mean 0.8), rain (one in four),
-    experience of the courier (years, exponential of mean 2).
+    (minutes, normal 12 ± 4, at least 2), stops on the way (Poisson of mean 0.8), rain (one in
+    four), experience of the courier (years, exponential of mean 2).
 
         speed   = 24 km/h · (1 - 0.6 traffic) · (0.8 if it rains)
         minutes = preparation + 60 distance / speed + 4 stops · exp(-experience / 3) + noise

@@ -12,11 +12,11 @@ from gradlab.settings import Settings
 
 
 def twin(settings: Settings, model: nn.Module) -> tuple[list[Dense], Loss]:
-    """Return the layers (copies, float64) and the loss of a plain MLP as `gradlab.reference` has them.
+    """Return the layers (copies, float64) and the loss of a plain MLP, written by hand.
 
     Raises:
-        SettingsError: there is no twin: other networks than MLPs, normalisation, or an activation or
-            loss that is not gradlab's own.
+        SettingsError: there is no twin: other networks than MLPs, normalisation, or an activation
+            or loss that is not gradlab's own.
     """
     chosen, loss = settings.model, settings.loss
     phi = chosen.activation.name

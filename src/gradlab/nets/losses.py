@@ -21,7 +21,7 @@ def mse(output: Tensor, target: Tensor) -> Tensor:
 
 
 def huber(output: Tensor, target: Tensor, *, delta: float) -> Tensor:
-    """Return the mean over samples *and* outputs of e²/2, from |e| = delta on straight (Huber 1964)."""
+    """Return the mean over samples *and* outputs of e²/2, straight beyond delta (Huber 1964)."""
     return F.huber_loss(output, _numbers(target, output), delta=delta)
 
 
@@ -36,8 +36,8 @@ def bce(output: Tensor, target: Tensor) -> Tensor:
 def focal(output: Tensor, target: Tensor, *, gamma: float) -> Tensor:
     """Return the mean over samples of -(1 - p)^gamma log p, p = softmax(output)[target].
 
-    Lin et al. 2017, eq. 4. 1 - p is formed from the other classes' logits, so that neither it nor its
-    gradient loses its digits where p rounds to 1.
+    Lin et al. 2017, eq. 4. 1 - p is formed from the other classes' logits, so that neither it nor
+    its gradient loses its digits where p rounds to 1.
     """
     y = _numbers(target, output)
     whole = output.logsumexp(-1)

@@ -4,8 +4,8 @@
     two-sided   (f(x + h) - f(x - h)) / (2 h)     truncation h² |f'''| / 6
 
 Both lose sigma / h to rounding, where sigma is the noise in f. The sum of the two errors is least
-near h = eps^(1/2) and h = eps^(1/3), in units of the scale over which f bends (Nocedal & Wright 2006,
-section 8.1; Gill, Murray & Wright 1981, section 8.6), for which an element's own size stands in.
+near h = eps^(1/2) and h = eps^(1/3), in units of the scale over which f bends (Nocedal & Wright
+2006, section 8.1; Gill, Murray & Wright 1981, section 8.6).
 
 Functions take no argument: they are evaluated at the array that they read, which is changed in
 place, one element at a time, and restored.
@@ -50,21 +50,29 @@ class Difference:
         return self.right - self.left
 
 
-def scale_of(array: Array, index: Index) -> float:
-    """Return the scale of an element: its size, at least the array's root mean square; 1 for zeros."""
-    rms = float(np.sqrt(np.mean(array**2)))
-    return max(abs(float(array[index])), rms) or 1.0
+def scale_of(array: Array, index: Index, typical: float | None = None) -> float:
+    """Return the scale of an element: its own size, or `typical` if that is larger.
+
+    `typical` is the size at which such an element matters (Dennis & Schnabel 1983, section 5.4). A
+    weight of a network whose signals are of order 1 bends the loss over about 1, however small it
+    is itself. If None, the array's root mean square; 1 for zeros.
+    """
+    if typical is None:
+        typical = float(np.sqrt(np.mean(array**2)))
+    return max(abs(float(array[index])), typical) or 1.0
 
 
-def step_size(array: Array, index: Index, scheme: str = "two_sided") -> float:
+def step_size(
+    array: Array, index: Index, scheme: str = "two_sided", typical: float | None = None
+) -> float:
     """Return the h of least error for an element, to an order of magnitude."""
-    return EPS ** POWERS[scheme] * scale_of(array, index)
+    return EPS ** POWERS[scheme] * scale_of(array, index, typical)
 
 
 def difference(
     f: Evaluate, array: Array, index: Index, h: float, scheme: str = "two_sided", sigma: float = 0.0
 ) -> Difference:
-    """Return the finite difference of f with respect to `array[index]`; `sigma` is the noise in f."""
+    """Return the finite difference of f in `array[index]`; `sigma` is the noise in f."""
     x = float(array[index])
     # What is added is a difference of floats, so that x + h is exact and h is what was added.
     up, down = (x + h) - x, x - (x - h)
@@ -84,9 +92,9 @@ def difference(
 def noise_of(f: Evaluate, array: Array, points: int = 9) -> float:
     """Return the noise in f: how much of a value is rounding, estimated from a difference table.
 
-    f is read at `points` arrays a few roundings apart; k-th differences of what is smooth vanish, and
-    of noise of size sigma have a mean square of sigma² (2k)! / (k!)² (Moré & Wild 2011, section 2).
-    At least half a rounding of f itself.
+    f is read at `points` arrays a few roundings apart; k-th differences of what is smooth vanish,
+    and of noise of size sigma have a mean square of sigma² (2k)! / (k!)² (Moré & Wild 2011, section
+    2). At least half a rounding of f itself.
     """
     kept = array.copy()
     ramp = np.where(np.indices(array.shape).sum(axis=0) % 2, 1.0, -1.0)  # not along one element

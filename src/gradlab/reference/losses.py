@@ -20,7 +20,11 @@ from gradlab.reference.activations import Array, sigmoid
 
 
 class Loss(Protocol):
-    """A loss: its value, a mean over the batch, and dLoss/doutput."""
+    """A loss: its value, a mean over the batch, and dLoss/doutput.
+
+    Those below also say when to use them and what goes wrong with them, in a line each, and what
+    their outputs are (`takes`): numbers, a logit each, or the logits of classes.
+    """
 
     def value(self, output: Array, target: Array) -> float:
         """Return the loss of outputs [B, n]."""
@@ -35,6 +39,7 @@ class Loss(Protocol):
 class MSE:
     """Mean over samples and outputs of (a - y)²."""
 
+    takes = "numbers"
     use = "regression with noise of constant variance"
     pitfall = "targets [B] against outputs [B, 1] broadcast to [B, B]: a wrong loss, and no error"
 
@@ -55,8 +60,11 @@ class Huber:
     """
 
     delta: float = 1.0
+    takes = "numbers"
     use = "regression with outliers: no error pulls harder than delta"
-    pitfall = "half of the squared error near 0, and flat in scale: delta must fit the targets' unit"
+    pitfall = (
+        "half of the squared error near 0, and flat in scale: delta must fit the targets' unit"
+    )
 
     def value(self, output: Array, target: Array) -> float:
         """Return the mean of the clipped squared errors."""
@@ -72,8 +80,9 @@ class Huber:
 
 @dataclass(frozen=True)
 class BCE:
-    """Mean over samples and outputs of -y log s(z) - (1 - y) log s(-z), s the sigmoid of a logit."""
+    """Mean over samples and outputs of -y log s(z) - (1 - y) log s(-z), s the sigmoid."""
 
+    takes = "logits"
     use = "yes or no, or several labels at once; one logit each"
     pitfall = "never sigmoid, then log: at z = 40 the probability is 1 and its loss infinite or 0"
 
@@ -83,14 +92,19 @@ class BCE:
         return float((np.maximum(z, 0) - y * z + np.log1p(np.exp(-np.abs(z)))).mean())
 
     def derivative(self, output: Array, target: Array) -> Array:
-        """Return (s(z) - y) / (B n): phi' of the sigmoid has cancelled out."""
-        return (sigmoid.f(output) - rows(target, output)) / output.size
+        """Return (s(z) - y) / (B n): phi' of the sigmoid has cancelled out.
+
+        As (1 - y) s(z) - y s(-z), which is small, and not 0, where s(z) rounds to y.
+        """
+        z, y = output, rows(target, output)
+        return ((1 - y) * sigmoid.f(z) - y * sigmoid.f(-z)) / z.size
 
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """Mean over samples of -log softmax(z)[y]; for targets that are rows, of -Σ y log softmax(z)."""
+    """Mean over samples of -log softmax(z)[y]; for rows of targets, of -Σ y log softmax(z)."""
 
+    takes = "classes"
     use = "one class of several; n logits"
     pitfall = "takes logits: a softmax before it is a second one, which flattens the gradient"
 
@@ -100,10 +114,13 @@ class CrossEntropy:
         return float(-(y * log_softmax(output)).sum(axis=1).mean())
 
     def derivative(self, output: Array, target: Array) -> Array:
-        """Return (softmax(z) Σ y - y) / B."""
-        y = rows(target, output)
-        p = np.exp(log_softmax(output))
-        return (p * y.sum(axis=1, keepdims=True) - y) / len(output)
+        """Return (p Σ y - y) / B, p = softmax(z).
+
+        As p_k Σ_{j≠k} y_j - y_k Σ_{j≠k} p_j, which is small, and not 0, where p_k rounds to y_k.
+        """
+        y, p = rows(target, output), np.exp(log_softmax(output))
+        others = 1 - np.eye(output.shape[1], dtype=output.dtype)
+        return (p * (y @ others) - y * (p @ others)) / len(output)
 
 
 @dataclass(frozen=True)
@@ -116,6 +133,7 @@ class Focal:
     """
 
     gamma: float = 2.0
+    takes = "classes"
     use = "classes of very different frequency: samples already right hardly count"
     pitfall = "(1 - p)^(gamma - 1) in the chain rule is infinite at p = 1 for gamma < 1"
 
@@ -151,6 +169,7 @@ class BinaryFocal:
 
     gamma: float = 2.0
     alpha: float = 0.25
+    takes = "logits"
     use = "rare positives among many easy negatives, as in detection"
     pitfall = "alpha = 0.25 weighs the rare class down: it was tuned together with gamma = 2"
 

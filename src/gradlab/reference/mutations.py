@@ -1,8 +1,8 @@
 """Wrong backward passes: what people write by mistake, each a few lines away from the right one.
 
-A mutation of layer l replaces that layer's rule, or the derivative of the loss; the rest of the pass
-is right. So every gradient before the place where the error enters is wrong as well, and finding the
-place is the harder half of finding the bug.
+A mutation of layer l replaces that layer's rule, or the derivative of the loss; the rest of the
+pass is right. So every gradient before the place where the error enters is wrong as well, and
+finding the place is the harder half of finding the bug.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ Slope = Callable[[Loss, Array, Array], Array]
 
 @dataclass(frozen=True)
 class Mutation:
-    """A mistake: `rule` makes layer l's wrong rule from (layers, caches, l), or `slope` is dLoss/dA_L.
+    """A mistake: `rule` makes a layer's wrong rule from (layers, caches, l); `slope`, dLoss/dA_L.
 
     `enters` names the quantity that is the first to be wrong, as the gradient check calls it.
     """
@@ -44,14 +44,14 @@ class Mutation:
     ) -> list[Gradients]:
         """Return every layer's gradients, with the mistake at layer `mutated` (0 = nearest X)."""
         caches = forward(layers, X)
-        rules = [layer_backward] * len(layers)
+        rules: list[Rule] = [layer_backward] * len(layers)
         if self.rule is not None:
             rules[mutated] = self.rule(layers, caches, mutated)
         slope = self.slope or (lambda loss, output, target: loss.derivative(output, target))
         return backward(layers, caches, slope(loss, caches[-1].A, Y), rules)
 
 
-def _with_dZ(layer: Dense, cache: Cache, dA: Array, dZ: Array) -> Gradients:
+def _from(layer: Dense, cache: Cache, dA: Array, dZ: Array) -> Gradients:
     """Return what follows from a dZ that may be wrong."""
     return Gradients(dA, dZ, cache.A_prev.T @ dZ, dZ.sum(axis=0), dZ @ layer.W.T)
 
@@ -59,13 +59,13 @@ def _with_dZ(layer: Dense, cache: Cache, dA: Array, dZ: Array) -> Gradients:
 def _local(change: Callable[[Dense, Cache, Gradients], Gradients]) -> Callable[..., Rule]:
     """Return a rule-maker: the right gradients of the layer, then `change`."""
 
-    def make(layers: Sequence[Dense], caches: Sequence[Cache], l: int) -> Rule:  # noqa: E741
+    def make(layers: Sequence[Dense], caches: Sequence[Cache], l: int) -> Rule:
         return lambda layer, cache, dA: change(layer, cache, layer_backward(layer, cache, dA))
 
     return make
 
 
-def _next_layers_weights(layers: Sequence[Dense], caches: Sequence[Cache], l: int) -> Rule:  # noqa: E741
+def _next_layers_weights(layers: Sequence[Dense], caches: Sequence[Cache], l: int) -> Rule:
     def rule(layer: Dense, cache: Cache, dA: Array) -> Gradients:
         right = layer_backward(layer, cache, dA)
         return replace(right, dA_prev=right.dZ @ layers[l + 1].W.T)
@@ -73,9 +73,9 @@ def _next_layers_weights(layers: Sequence[Dense], caches: Sequence[Cache], l: in
     return rule
 
 
-def _earlier_preactivation(layers: Sequence[Dense], caches: Sequence[Cache], l: int) -> Rule:  # noqa: E741
+def _earlier_preactivation(layers: Sequence[Dense], caches: Sequence[Cache], l: int) -> Rule:
     def rule(layer: Dense, cache: Cache, dA: Array) -> Gradients:
-        return _with_dZ(layer, cache, dA, dA * layer.phi.derivative(caches[l - 1].Z))
+        return _from(layer, cache, dA, dA * layer.phi.derivative(caches[l - 1].Z))
 
     return rule
 
@@ -110,14 +110,14 @@ MUTATIONS = (
         "forgotten phi'",
         "dZ = dA",
         "dZ",
-        rule=_local(lambda layer, cache, g: _with_dZ(layer, cache, g.dA, g.dA)),
+        rule=_local(lambda layer, cache, g: _from(layer, cache, g.dA, g.dA)),
     ),
     Mutation(
         "phi' at a instead of z",
         "dZ = dA * dphi(A)",
         "dZ",
         rule=_local(
-            lambda layer, cache, g: _with_dZ(layer, cache, g.dA, g.dA * layer.phi.derivative(cache.A))
+            lambda layer, cache, g: _from(layer, cache, g.dA, g.dA * layer.phi.derivative(cache.A))
         ),
     ),
     Mutation(

@@ -41,7 +41,7 @@ class Cache:
 
 @dataclass(frozen=True)
 class Gradients:
-    """What a layer makes of dA, the gradient that reaches its output. Each as large as its X in dX."""
+    """What a layer makes of dA, the gradient that reaches its output; dX has the shape of X."""
 
     dA: Array
     dZ: Array
@@ -79,7 +79,7 @@ def forward(layers: Sequence[Dense], X: Array) -> list[Cache]:
 def backward(
     layers: Sequence[Dense], caches: Sequence[Cache], dA: Array, rules: Sequence[Rule] | None = None
 ) -> list[Gradients]:
-    """Return every layer's gradients, from dLoss/dA_L; `rules` replaces `layer_backward`, a layer each."""
+    """Return every layer's gradients, from dLoss/dA_L; `rules` replaces each `layer_backward`."""
     rules = rules or [layer_backward] * len(layers)
     grads: list[Gradients] = []
     for layer, cache, rule in zip(layers[::-1], caches[::-1], rules[::-1], strict=True):

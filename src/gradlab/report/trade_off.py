@@ -52,7 +52,9 @@ def draw_to(table: pd.DataFrame, folder: Path) -> Path:
         StoreError: the folder cannot be written.
     """
     two, one = table["two_sided"].min(), table["one_sided"].min()
-    title = f"A two-sided difference reaches {two:.0e}, a one-sided one {one:.0e}; then rounding rules"
+    title = (
+        f"A two-sided difference reaches {two:.0e}, a one-sided one {one:.0e}; then rounding rules"
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with printed():

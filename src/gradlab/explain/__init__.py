@@ -1,0 +1,1 @@
+"""Backpropagation told to a person: one weight's chain rule, and the atlas of functions."""

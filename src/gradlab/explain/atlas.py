@@ -1,0 +1,231 @@
+"""The atlas: every activation and loss with its derivative, where it is flat, and its pitfall."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from gradlab.explain.story import Section, Story, Table
+from gradlab.reference.activations import ACTIVATIONS, Array
+from gradlab.reference.losses import LOSSES
+from gradlab.report.style import COLOURS, LINES, grid, head, legend
+
+SATURATED_BELOW = 0.05  # of the steepest slope, as in the column `saturated`
+SHOWN, GRID = 5.0, np.linspace(-120, 120, 240_001)
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A function of one variable, its derivative, and what to know of it.
+
+    `steepest` is max |f'|, `steepest_at` where (NaN if in no one place), `steepest_said` both in
+    words. `saturated` and `zero` are where f' is below 5% of its steepest, and exactly 0 in
+    float32, as intervals.
+    """
+
+    name: str
+    axis: str
+    f: Callable[[Array], Array]
+    derivative: Callable[[Array], Array]
+    use: str
+    pitfall: str
+    steepest: float
+    steepest_at: float
+    steepest_said: str
+    saturated: Sequence[tuple[float, float]]
+    zero: Sequence[tuple[float, float]]
+
+
+def entry(
+    name: str,
+    axis: str,
+    f: Callable[[Array], Array],
+    derivative: Callable[[Array], Array],
+    use: str,
+    pitfall: str,
+) -> Entry:
+    """Return an entry; where it is steep, flat and zero is found on a grid."""
+    slope = np.abs(derivative(GRID))
+    zero = _runs(derivative(GRID.astype(np.float32)) == 0)
+    steepest, at, said = _steepest(slope)
+    flat = (
+        slope < SATURATED_BELOW * steepest if np.isfinite(steepest) else np.zeros_like(slope, bool)
+    )
+    return Entry(name, axis, f, derivative, use, pitfall, steepest, at, said, _runs(flat), zero)
+
+
+def _steepest(slope: Array) -> tuple[float, float, str]:
+    """Return the greatest slope on the grid, where it is, and both in words."""
+    largest = float(slope.max())
+    if largest > 1.5 * slope[np.abs(GRID) <= GRID[-1] / 2].max():
+        return np.inf, np.nan, "unbounded"
+    among = GRID[slope >= largest * (1 - 1e-12)]
+    at = float(among[np.abs(among).argmin()])
+    if len(among) == len(GRID):
+        return largest, np.nan, f"{largest:.4g} everywhere"
+    if abs(at) > SHOWN:
+        return largest, np.nan, f"{largest:.4g} towards {'-' if at < 0 else ''}∞"
+    below, above = among[0] == GRID[0], among[-1] == GRID[-1]
+    where = "beyond ±" if below and above else "from " if above else "at "
+    return largest, at, f"{largest:.4g} {where}{round(abs(at) if below else at, 2):g}"
+
+
+def activations() -> list[Entry]:
+    """Return an entry for each activation, over z."""
+    return [entry(a.name, "z", a.f, a.derivative, a.use, a.pitfall) for a in ACTIVATIONS.values()]
+
+
+def losses() -> list[Entry]:
+    """Return an entry for each loss of one sample, over its output or its true class's logit."""
+    axes = {
+        "numbers": "output - target",
+        "logits": "logit z, target 1",
+        "classes": f"true class's logit, {CLASSES - 1} others 0",
+    }
+    out: list[Entry] = []
+    for name, kind in LOSSES.items():
+        loss = kind()
+        value, slope = partial(_value, loss), partial(_slope, loss)
+        out.append(entry(name, axes[kind.takes], value, slope, kind.use, kind.pitfall))
+    return out
+
+
+def story(title: str, entries: Sequence[Entry], symbol: str, derivative: str) -> Story:
+    """Return the atlas in words."""
+    rows = [
+        [
+            e.name,
+            e.steepest_said,
+            _said(e.saturated, symbol),
+            _said(e.zero, symbol),
+            "",
+        ]
+        for e in entries
+    ]
+    headings = ["", f"max |{derivative}|", "below 5% of it", "exactly 0 (float32)", ""]
+    sections = [
+        Section("Where the gradient gets through", (), Table(headings, rows), figure="atlas")
+    ]
+    for heading, said in (("When to use it", "use"), ("In floating point", "pitfall")):
+        table = Table(["", ""], [[e.name, getattr(e, said)] for e in entries])
+        sections.append(Section(heading, (), table))
+    return Story(title, sections)
+
+
+def draw(entries: Sequence[Entry], title: str, names: tuple[str, str]) -> Figure:
+    """Draw each function and its derivative; grey where it is flat, hatched where it is 0."""
+    columns = 4 if len(entries) > 6 else 3
+    rows = -(-len(entries) // columns)
+    figure, axes = grid(rows, columns, 0.9 + 1.7 * rows)
+    for ax, each in zip(axes.flat, entries, strict=False):
+        _panel(ax, each)
+    for ax in axes.flat[len(entries) :]:
+        ax.set_visible(False)
+    head(figure, title)
+    legend(
+        figure,
+        [
+            Line2D([], [], color=COLOURS[0], ls=LINES[0], label=names[0]),
+            Line2D([], [], color=COLOURS[1], ls=LINES[1], label=names[1]),
+            Line2D([], [], color=COLOURS[1], marker="o", ls="none", ms=4, label="steepest"),
+            Patch(facecolor="0.88", label="below 5% of the steepest"),
+            Patch(facecolor="0.88", hatch="////", edgecolor="0.6", label="exactly 0"),
+        ],
+    )
+    return figure
+
+
+def _panel(ax: Axes, each: Entry) -> None:
+    x = np.linspace(-SHOWN, SHOWN, 1001)
+    for low, high in each.saturated:
+        ax.axvspan(max(low, -SHOWN), min(high, SHOWN), color="0.88", lw=0, zorder=0)
+    for low, high in each.zero:
+        if low < SHOWN and high > -SHOWN:
+            ax.axvspan(
+                max(low, -SHOWN),
+                min(high, SHOWN),
+                fc="0.88",
+                ec="0.6",
+                hatch="////",
+                lw=0,
+                zorder=0,
+            )
+    ax.plot(x, each.f(x), color=COLOURS[0], ls=LINES[0])
+    ax.plot(x, each.derivative(x), color=COLOURS[1], ls=LINES[1])
+    if abs(each.steepest_at) <= SHOWN:
+        peak = each.derivative(np.array([each.steepest_at]))[0]
+        ax.plot(each.steepest_at, peak, "o", color=COLOURS[1], ms=4, zorder=4)
+    ax.axhline(0, color="0.6", lw=0.5, zorder=1)
+    ax.set_xlim(-SHOWN, SHOWN)
+    low, high = ax.get_ylim()
+    ax.set_ylim(max(low, -3), min(high, 4.2))
+    ax.set_title(f"{each.name}: max {each.steepest_said}", fontsize=7.5)
+    ax.set_xlabel(each.axis, fontsize=6.5)
+    ax.tick_params(labelsize=6)
+
+
+def _value(loss: object, x: Array) -> Array:
+    return np.array([loss.value(*_sample(loss, v)) for v in x])  # pyright: ignore
+
+
+def _slope(loss: object, x: Array) -> Array:
+    return np.array([loss.derivative(*_sample(loss, v))[0, 0] for v in x])  # pyright: ignore
+
+
+def _sample(loss: object, v: float) -> tuple[Array, Array]:
+    """Return one sample's output and target, in the dtype of v."""
+    takes = loss.takes  # pyright: ignore
+    output = np.zeros((1, CLASSES if takes == "classes" else 1), dtype=np.asarray(v).dtype)
+    output[0, 0] = v
+    if takes == "classes":
+        return output, np.zeros(1, dtype=np.int64)
+    return output, np.full_like(output, takes == "logits")
+
+
+def _runs(holds: Array) -> list[tuple[float, float]]:
+    """Return the intervals on which a condition holds; what reaches the grid's end is endless."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]]).astype(int)))
+    pairs = zip(edges[::2], edges[1::2] - 1, strict=True)
+    last = len(GRID) - 1
+    return [
+        (-np.inf if i == 0 else float(GRID[i]), np.inf if j == last else float(GRID[j]))
+        for i, j in pairs
+        if j > i or i in (0, last)
+    ]
+
+
+def _said(intervals: Sequence[tuple[float, float]], symbol: str) -> str:
+    words: list[str] = []
+    for low, high in intervals:
+        if low == -np.inf:
+            words.append(f"{symbol} <= {high:.3g}")
+        elif high == np.inf:
+            words.append(f"{symbol} >= {low:.3g}")
+        else:
+            words.append(f"{low:.3g} to {high:.3g}")
+    return ", ".join(words) or "nowhere"
+
+
+def _activations() -> tuple[Story, Figure]:
+    entries = activations()
+    title = (
+        "Sigmoid's derivative is never above 0.25; ReLU's is 0 or 1; GELU's and SiLU's overshoot 1"
+    )
+    words = story(f"The activations: {title[0].lower()}{title[1:]}", entries, "z", "phi'")
+    return words, draw(entries, title, ("phi(z)", "phi'(z)"))
+
+
+def _losses() -> tuple[Story, Figure]:
+    entries = losses()
+    title = "Squared error pulls without bound, the others do not; focal lets go of what is right"
+    words = story(f"The losses: {title[0].lower()}{title[1:]}", entries, "x", "dLoss/dx")
+    return words, draw(entries, title, ("loss of one sample", "its derivative"))
+
+
+ATLASES = {"activations": _activations, "losses": _losses}

@@ -1,0 +1,37 @@
+"""A story as files: `index.html`, which opens from disk without a network, and its figures."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+
+import jinja2
+from matplotlib.figure import Figure
+
+from gradlab.errors import StoreError
+from gradlab.explain.story import Story
+from gradlab.report.style import save
+
+
+def write(story: Story, figures: Mapping[str, Figure], folder: Path) -> Path:
+    """Write the page and its figures (png and svg) to `folder`; return the page's path.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("gradlab", "explain"), autoescape=True, trim_blocks=True
+    )
+    path = folder / "index.html"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, figure in figures.items():
+            save(figure, folder, name)
+        pictures = {
+            name: base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
+            for name in figures
+        }
+        page = environment.get_template("page.html.j2").render(story=story, pictures=pictures)
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be written: {error.strerror or error}") from error
+    return path

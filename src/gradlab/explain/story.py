@@ -1,0 +1,70 @@
+"""A story in sections, told alike in a terminal and on a page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from textwrap import wrap
+
+WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under headings; the last column is prose, the others are numbers or names."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, some sentences, a table, and what follows from it.
+
+    `figure` names the picture that a page shows with it.
+    """
+
+    heading: str
+    before: Sequence[str] = ()
+    table: Table | None = None
+    after: Sequence[str] = ()
+    figure: str | None = None
+
+
+@dataclass(frozen=True)
+class Story:
+    """A title, which is the finding, and sections."""
+
+    title: str
+    sections: Sequence[Section] = field(default_factory=tuple)
+
+
+def as_text(story: Story) -> str:
+    """Return the story for a terminal, at most 100 columns wide but for tables."""
+    lines = [*wrap(story.title, WIDTH), ""]
+    for number, section in enumerate(story.sections):
+        lines += [f"{number}. {section.heading}" if number else section.heading, ""]
+        for paragraph in section.before:
+            lines += [*_paragraph(paragraph)]
+        if section.table is not None:
+            lines += ["", *_rows(section.table)] if section.before else _rows(section.table)
+        if section.after:
+            lines.append("")
+        for paragraph in section.after:
+            lines += [*_paragraph(paragraph)]
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _paragraph(text: str) -> list[str]:
+    return wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
+
+
+def _rows(table: Table) -> list[str]:
+    cells = [list(table.headings), *[list(row) for row in table.rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines: list[str] = []
+    for row in cells:
+        *numbers, prose = row
+        first = numbers[0].ljust(widths[0]) if numbers else ""
+        rest = [c.rjust(w) for c, w in zip(numbers[1:], widths[1:], strict=False)]
+        lines.append("    " + "  ".join([first, *rest, prose]).rstrip())
+    return lines

@@ -1,0 +1,39 @@
+"""Numbers as a reader wants them."""
+
+import numpy as np
+
+from gradlab.reference.activations import Activation, Array
+
+GRID = np.linspace(-20, 20, 40_001)  # holds the maximum of every |phi'|
+
+
+def number(value: float) -> str:
+    """Return four digits, as a power of ten where the number is small."""
+    return f"{value:.4g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.3e}"
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage: 39%, 0.12%, 1e-05%."""
+    if share >= 0.095 or share == 0:
+        return f"{share:.0%}"
+    return f"{share:.1%}" if share >= 0.001 else f"{100 * share:.0e}%"
+
+
+def decade(value: float) -> str:
+    """Return log10 of a factor, signed."""
+    return f"{value:+.2f}" if np.isfinite(value) else "exactly 0" if value < 0 else "n/a"
+
+
+def power(decades: float) -> str:
+    """Return 10 to the `decades`."""
+    return f"{10.0**decades:.3g}" if np.isfinite(decades) else "0"
+
+
+def shape(array: Array) -> str:
+    """Return [rows, columns]."""
+    return f"[{', '.join(map(str, array.shape))}]"
+
+
+def steepest(phi: Activation) -> float:
+    """Return max |phi'|."""
+    return float(np.abs(phi.derivative(GRID)).max())
