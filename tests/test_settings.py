@@ -53,7 +53,9 @@ def test_a_wrong_configuration_is_one_line_that_names_the_key(overrides, words):
 def test_a_missing_group_is_named():
     content = config()
     del content["loss"]
-    with pytest.raises(SettingsError, match="loss is missing; choose from bce, binary_focal, cross"):
+    with pytest.raises(
+        SettingsError, match="loss is missing; choose from bce, binary_focal, cross"
+    ):
         from_config(content)
 
 

@@ -85,7 +85,7 @@ def explain(arguments: Sequence[str]) -> int:
             )
         with printed():
             story, atlas = ATLASES[topics[0]]()
-            path = write(story, {"atlas": atlas}, folder / topics[0])
+            path = write(story, {"atlas": atlas}, folder / topics[0], markdown=True)
     else:
         from gradlab.explain import figures
         from gradlab.explain.subject import subject

@@ -110,7 +110,7 @@ def test_focal_against_exact_arithmetic(gamma, scale):
             slopes = loss.derivative(output, target)[0]
             for k in range(4):
 
-                def moved(v, k=k):
+                def moved(v, k=k, z=z, true=true):
                     return exact_focal([*z[:k], v, *z[k + 1 :]], true, gamma)
 
                 assert slopes[k] == pytest.approx(float(mp.diff(moved, z[k])), rel=1e-9, abs=1e-290)

@@ -45,6 +45,7 @@ def check_network(
     arrays = [("input", X, grads[0].dA_prev)]
     for l, (layer, g) in enumerate(zip(layers, grads, strict=True), start=1):
         arrays += [(f"layer {l}: W", layer.W, g.dW), (f"layer {l}: b", layer.b, g.db)]
+    options = options.beside(analytic for *_, analytic in arrays)
     rows = [
         compare(name, f, array, analytic, noise_of(f, array), options)
         for name, array, analytic in arrays
@@ -94,7 +95,8 @@ def _through_map(A_prev: Array, W: Array, b: Array, dZ: Array) -> float:
 
 
 def _row(name: str, f: Callable[[], float], array: Array, analytic: Array, options: Options) -> Row:
-    return compare(name, f, array, analytic, noise_of(f, array), options)
+    # The gradient that reaches each equation has size 1.
+    return compare(name, f, array, analytic, noise_of(f, array), options.beside([np.ones(1)]))
 
 
 def _size(upstream: Array) -> float:

@@ -5,15 +5,16 @@ the larger of them, and by more than rounding explains. Both at once is |a - n| 
 floor) > tolerance with floor = noise / tolerance: below the floor, a difference cannot tell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gradlab.reference.activations import Array
-from gradlab.reference.differences import Difference, Evaluate, Index, difference, step_size
+from gradlab.reference.differences import EPS, Difference, Evaluate, Index, difference, step_size
 
-SHRINK = 8.0  # a step that is suspected of crossing a kink is made smaller by this, twice
+ROUNDINGS = 1e4  # of the largest gradient: a thousandth of what a difference can tell
+SHRINK = (8.0, 64.0, 512.0, 4096.0)  # of a step that is too long, or crosses a kink
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Options:
         tolerance: the relative error from which an element is wrong.
         floor: the least size that errors are relative to; None for what rounding allows.
         seed: of the sample, and of torch's generator during the check.
+        rounding: what rounding may do to the analytic gradient, an absolute number.
         typical: the size at which an element matters; None for the array's root mean square. 1 for
             the parameters of networks.
     """
@@ -35,7 +37,19 @@ class Options:
     tolerance: float = 1e-5
     floor: float | None = None
     seed: int = 0
+    rounding: float = 0.0
     typical: float | None = None
+
+    def beside(self, grads: Iterable[Array | None]) -> "Options":
+        """Return the options for gradients of one backward pass, whose largest rules the rounding.
+
+        A gradient that cancels, such as that of a bias before normalisation, is not 0 but a few
+        roundings of what it is a sum of.
+        """
+        largest = max(
+            (float(np.abs(g).max(initial=0.0)) for g in grads if g is not None), default=0.0
+        )
+        return replace(self, rounding=ROUNDINGS * EPS * largest if np.isfinite(largest) else 0.0)
 
     def of_parameters(self) -> "Options":
         """Return the options for arrays that are a network's parameters."""
@@ -155,7 +169,8 @@ def _at(
 
 def _relative(a: float, d: Difference, options: Options) -> tuple[float, bool]:
     """Return the relative error, and whether both are below the floor."""
-    floor = d.noise / options.tolerance if options.floor is None else options.floor
+    noise = max(d.noise, options.rounding)
+    floor = noise / options.tolerance if options.floor is None else options.floor
     size = max(abs(a), abs(d.value))
     return abs(a - d.value) / max(size, floor, np.finfo(float).tiny), size < floor
 
@@ -176,20 +191,29 @@ def _closer(
     """Look closer at an element that disagrees; None if f has a kink within ±h of it.
 
     Over a smooth stretch the jump from the left slope to the right one is h f'', in proportion to
-    the step. A jump that a smaller step leaves behind, or that no step makes smaller, is a kink;
-    the analytic gradient is then one of the slopes, or between them.
+    the step. A jump that no step makes smaller is a kink at the point itself, where there is no
+    gradient; one that a smaller step leaves behind is beside it, and the analytic gradient is then
+    one of the slopes, or between them.
     """
-    off = abs(a - first.value)
-    lower, upper = sorted((first.left, first.right))
-    between = lower - first.noise <= a <= upper + first.noise
+    if _relative(a, first, options)[1]:
+        # So small that it may be rounding, more of it than was estimated: a longer step, which has
+        # less of it, then gives another value.
+        far = _at(f, array, index, options, sigma, 1 / SHRINK[0])
+        noise = max(first.noise, abs(first.value - far.value))
+        first = replace(first, noise=noise)
+        if _agree(a, first, options):
+            return first
+    off, jump = abs(a - first.value), abs(first.jump)
+    slack = first.noise + jump / 100
+    between = min(first.left, first.right) - slack <= a <= max(first.left, first.right) + slack
     smooth = True
-    for shrink in (SHRINK, SHRINK**2):
+    for shrink in SHRINK:
         near = _at(f, array, index, options, sigma, shrink)
-        smooth = abs(abs(near.jump) * shrink - abs(first.jump)) <= abs(first.jump) / 2
+        if abs(near.jump) > max(jump / 2, 10 * near.noise):
+            return None
+        smooth = abs(abs(near.jump) * shrink - jump) <= jump / 2
         if near.noise > off / 10:
             break  # the value is too noisy to tell
         if _agree(a, near, options):
             return near if smooth else None
-        if between and abs(near.jump) > abs(first.jump) / 2:
-            return None
     return None if between and not smooth else first

@@ -112,6 +112,7 @@ def _check_function(
     if named and (not isinstance(claimed, Mapping) or set(claimed) != set(arrays)):
         raise CheckError(f"expected a gradient with the keys {', '.join(arrays)}")
     claims = {n: np.array(claimed[n] if named else claimed, np.float64) for n in arrays}
+    options = options.beside(claims.values())
     rows = [
         compare(name, value, array, claims[name], noise_of(value, array), options)
         for name, array in arrays.items()

@@ -21,6 +21,8 @@ from gradlab.reference.differences import noise_of
 REFUSALS = (RuntimeError, TypeError, ValueError, IndexError)
 """What torch raises for shapes, dtypes and values that it cannot take."""
 
+FEW = 4  # elements of each array, where a module is checked on its own
+
 TorchLoss = Callable[[Any, Any], Any]
 
 
@@ -42,6 +44,7 @@ def check_module(
 def _check(problem: "Problem", options: Options) -> GradientReport:
     grads, observer = problem.gradients()
     rows: list[Row] = []
+    options = options.beside(grads.values())
     for name, array in problem.arrays.items():
         grad = grads[name]
         claimed = np.zeros_like(array) if grad is None else grad
@@ -103,11 +106,9 @@ class Problem:
         if not loss.requires_grad:
             raise CheckError("the loss does not depend on any parameter by way of autograd")
         leaves = list(self.leaves.values())
-        found: Sequence[Any] = torch.autograd.grad(loss, leaves, allow_unused=True)
-        return {
-            name: None if grad is None else grad.numpy()
-            for name, grad in zip(self.leaves, found, strict=True)
-        }, observer
+        found: Any = torch.autograd.grad(loss, leaves, allow_unused=True)  # None where none arrives
+        arrays = [None if grad is None else grad.numpy() for grad in found]
+        return dict(zip(self.leaves, arrays, strict=True)), observer
 
     def notes(self) -> list[str]:
         """Return what was not checked, or held fixed."""
@@ -198,7 +199,7 @@ def _check_call(call: Call, options: Options) -> Iterator[Row]:
     model = _Called(call)
     problem = Problem(model, inputs, None, project, options.seed)
     grads, _ = problem.gradients()
-    few = replace(options.of_parameters(), samples=8)
+    few = replace(options.of_parameters().beside([*grads.values(), np.ones(1)]), samples=FEW)
     for name, array in problem.arrays.items():
         grad = grads[name]
         claimed = np.zeros_like(array) if grad is None else grad

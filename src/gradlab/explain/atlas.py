@@ -12,11 +12,12 @@ from matplotlib.patches import Patch
 
 from gradlab.explain.story import Section, Story, Table
 from gradlab.reference.activations import ACTIVATIONS, Array
-from gradlab.reference.losses import LOSSES
+from gradlab.reference.losses import LOSSES, Loss
 from gradlab.report.style import COLOURS, LINES, grid, head, legend
 
 SATURATED_BELOW = 0.05  # of the steepest slope, as in the column `saturated`
 SHOWN, GRID = 5.0, np.linspace(-120, 120, 240_001)
+COARSE = np.linspace(-120, 120, 2401, dtype=np.float32)
 CLASSES = 10
 
 
@@ -52,12 +53,25 @@ def entry(
 ) -> Entry:
     """Return an entry; where it is steep, flat and zero is found on a grid."""
     slope = np.abs(derivative(GRID))
-    zero = _runs(derivative(GRID.astype(np.float32)) == 0)
+    # One at a time: the mean over a batch would underflow before the sample does.
+    zero = np.array([derivative(x)[0] == 0 for x in COARSE[:, None]])
     steepest, at, said = _steepest(slope)
     flat = (
         slope < SATURATED_BELOW * steepest if np.isfinite(steepest) else np.zeros_like(slope, bool)
     )
-    return Entry(name, axis, f, derivative, use, pitfall, steepest, at, said, _runs(flat), zero)
+    return Entry(
+        name,
+        axis,
+        f,
+        derivative,
+        use,
+        pitfall,
+        steepest,
+        at,
+        said,
+        _runs(GRID, flat),
+        _runs(COARSE, zero),
+    )
 
 
 def _steepest(slope: Array) -> tuple[float, float, str]:
@@ -104,13 +118,17 @@ def story(title: str, entries: Sequence[Entry], symbol: str, derivative: str) ->
             e.steepest_said,
             _said(e.saturated, symbol),
             _said(e.zero, symbol),
-            "",
         ]
         for e in entries
     ]
-    headings = ["", f"max |{derivative}|", "below 5% of it", "exactly 0 (float32)", ""]
+    headings = ["", f"max |{derivative}|", "below 5% of it", "exactly 0 (float32)"]
     sections = [
-        Section("Where the gradient gets through", (), Table(headings, rows), figure="atlas")
+        Section(
+            "Where the gradient gets through",
+            (),
+            Table(headings, rows, prose=False),
+            figure="atlas",
+        )
     ]
     for heading, said in (("When to use it", "use"), ("In floating point", "pitfall")):
         table = Table(["", ""], [[e.name, getattr(e, said)] for e in entries])
@@ -170,31 +188,31 @@ def _panel(ax: Axes, each: Entry) -> None:
     ax.tick_params(labelsize=6)
 
 
-def _value(loss: object, x: Array) -> Array:
-    return np.array([loss.value(*_sample(loss, v)) for v in x])  # pyright: ignore
+def _value(loss: Loss, x: Array) -> Array:
+    return np.array([loss.value(*_samples(loss, v)) for v in x[:, None]])
 
 
-def _slope(loss: object, x: Array) -> Array:
-    return np.array([loss.derivative(*_sample(loss, v))[0, 0] for v in x])  # pyright: ignore
+def _slope(loss: Loss, x: Array) -> Array:
+    return loss.derivative(*_samples(loss, x))[:, 0] * len(x)
 
 
-def _sample(loss: object, v: float) -> tuple[Array, Array]:
-    """Return one sample's output and target, in the dtype of v."""
-    takes = loss.takes  # pyright: ignore
-    output = np.zeros((1, CLASSES if takes == "classes" else 1), dtype=np.asarray(v).dtype)
-    output[0, 0] = v
+def _samples(loss: Loss, x: Array) -> tuple[Array, Array]:
+    """Return outputs and targets, a sample for each x, in its dtype."""
+    takes = loss.takes
+    output = np.zeros((len(x), CLASSES if takes == "classes" else 1), dtype=x.dtype)
+    output[:, 0] = x
     if takes == "classes":
-        return output, np.zeros(1, dtype=np.int64)
+        return output, np.zeros(len(x), dtype=np.int64)
     return output, np.full_like(output, takes == "logits")
 
 
-def _runs(holds: Array) -> list[tuple[float, float]]:
+def _runs(grid: Array, holds: Array) -> list[tuple[float, float]]:
     """Return the intervals on which a condition holds; what reaches the grid's end is endless."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]]).astype(int)))
     pairs = zip(edges[::2], edges[1::2] - 1, strict=True)
-    last = len(GRID) - 1
+    last = len(grid) - 1
     return [
-        (-np.inf if i == 0 else float(GRID[i]), np.inf if j == last else float(GRID[j]))
+        (-np.inf if i == 0 else float(grid[i]), np.inf if j == last else float(grid[j]))
         for i, j in pairs
         if j > i or i in (0, last)
     ]

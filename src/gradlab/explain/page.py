@@ -12,8 +12,12 @@ from gradlab.explain.story import Story
 from gradlab.report.style import save
 
 
-def write(story: Story, figures: Mapping[str, Figure], folder: Path) -> Path:
+def write(
+    story: Story, figures: Mapping[str, Figure], folder: Path, markdown: bool = False
+) -> Path:
     """Write the page and its figures (png and svg) to `folder`; return the page's path.
+
+    With `markdown`, `index.md` too.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -32,6 +36,31 @@ def write(story: Story, figures: Mapping[str, Figure], folder: Path) -> Path:
         }
         page = environment.get_template("page.html.j2").render(story=story, pictures=pictures)
         path.write_text(page, encoding="utf-8")
+        if markdown:
+            text = as_markdown(story, {name: f"{name}.png" for name in figures})
+            path.with_suffix(".md").write_text(text, encoding="utf-8")
     except OSError as error:
         raise StoreError(f"{folder} cannot be written: {error.strerror or error}") from error
     return path
+
+
+def as_markdown(story: Story, pictures: Mapping[str, str]) -> str:
+    """Return the story in Markdown; `pictures` are the figures' files by name."""
+    parts = [f"# {story.title}"]
+    for section in story.sections:
+        parts += [f"## {section.heading}", *section.before]
+        if section.table is not None:
+            rows = [
+                section.table.headings,
+                ["---"] * len(section.table.headings),
+                *section.table.rows,
+            ]
+            parts.append("\n".join(f"| {' | '.join(_cell(c) for c in row)} |" for row in rows))
+        if section.figure is not None and section.figure in pictures:
+            parts.append(f"![{section.heading}]({pictures[section.figure]})")
+        parts += section.after
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

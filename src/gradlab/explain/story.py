@@ -9,10 +9,11 @@ WIDTH = 100
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under headings; the last column is prose, the others are numbers or names."""
+    """Rows of cells under headings: names in the first column, then numbers, then perhaps prose."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
+    prose: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,11 @@ def _rows(table: Table) -> list[str]:
     cells = [list(table.headings), *[list(row) for row in table.rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     lines: list[str] = []
+    last = len(widths) - 1
     for row in cells:
-        *numbers, prose = row
-        first = numbers[0].ljust(widths[0]) if numbers else ""
-        rest = [c.rjust(w) for c, w in zip(numbers[1:], widths[1:], strict=False)]
-        lines.append("    " + "  ".join([first, *rest, prose]).rstrip())
+        aligned = [
+            c.ljust(w) if i == 0 or (table.prose and i == last) else c.rjust(w)
+            for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("    " + "  ".join(aligned).rstrip())
     return lines

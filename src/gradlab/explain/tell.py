@@ -49,7 +49,7 @@ def _sample(subject: Subject) -> Section:
     x = sample.X[0]
     raw = x * data.x_std.numpy() + data.x_mean.numpy()
     shown = np.argsort(-np.abs(x))[:MOST_FEATURES]
-    rows = [[data.features[i], f"{raw[i]:.3g}", f"{x[i]:+.2f}", ""] for i in sorted(shown)]
+    rows = [[data.features[i], f"{raw[i]:.3g}", f"{x[i]:+.2f}"] for i in sorted(shown)]
     after: list[str] = []
     if len(x) > len(shown):
         after.append(f"({len(x) - len(shown)} more features, nearer to their means.)")
@@ -71,7 +71,7 @@ def _sample(subject: Subject) -> Section:
             f"The network says {data.target} {said}; the truth is {true}. Loss {sample.value:.4g}."
         )
     name = subject.settings.data.name
-    table = Table(["feature", "value", "in deviations from the mean", ""], rows)
+    table = Table(["feature", "value", "in deviations from the mean"], rows, prose=False)
     return Section(f"One sample of {name} (held out, number {subject.index})", (), table, after)
 
 
@@ -96,7 +96,7 @@ def _path(subject: Subject, path: Path) -> Section:
     if count > 1:
         rows.append([f"the other {count - 1:,}", f"+ {number(total - share)}", "all other paths"])
     rows.append([f"dLoss/d{name}", f"= {number(total)}", "by hand"])
-    rows.append(["", f"{number(subject.of_autograd)}", "by autograd"])
+    rows.append(["", f"= {number(subject.of_autograd)}", "by autograd"])
     gap = abs(total - subject.of_autograd) / max(abs(total), np.finfo(float).tiny)
     down = "increase" if total < 0 else "decrease"
     after = [f"By hand and by autograd differ by {gap:.1g} of the value."]
@@ -190,7 +190,6 @@ def _decades(subject: Subject) -> Section:
                 f"{sizes[l - 1]:.3g}",
                 decade(act[l - 1]) if hidden else "",
                 decade(weights[l - 1]) if l > 1 else "",
-                "",
             ]
         )
     n, phi = len(sample.layers) - 1, sample.layers[0].phi
@@ -219,7 +218,7 @@ def _decades(subject: Subject) -> Section:
                 else "here they change next to nothing."
             )
         )
-    table = Table(["layer", "‖dZ‖", "phi' (decades)", "W-transposed (decades)", ""], rows)
+    table = Table(["layer", "‖dZ‖", "phi' (decades)", "W-transposed (decades)"], rows, prose=False)
     before = [
         "What is left of the signal at each layer, from the loss back; a decade is a factor of 10."
     ]
@@ -235,7 +234,7 @@ def _blame(subject: Subject) -> Section:
     ]
     top = sorted(weights, reverse=True)[:MOST_WEIGHTS]
     rows = [
-        [f"layer {l}", f"{percent(share.sum())}", f"{share.size}", f"{_norm(g.dW):.3g}", ""]
+        [f"layer {l}", f"{percent(share.sum())}", f"{share.size}", f"{_norm(g.dW):.3g}"]
         for l, (share, g) in enumerate(zip(shares, subject.sample.grads, strict=True), start=1)
     ]
     named = ", ".join(f"{_name(subject, l, i, j)} ({percent(share)})" for share, l, i, j in top)
@@ -247,7 +246,7 @@ def _blame(subject: Subject) -> Section:
         f"Layer {heavy} carries most, {percent(shares[heavy - 1].sum())} over "
         f"{shares[heavy - 1].size} weights, {percent(each)} each."
     )
-    table = Table(["", "blame", "weights", "‖dLoss/dW‖", ""], rows)
+    table = Table(["", "blame", "weights", "‖dLoss/dW‖"], rows, prose=False)
     return Section("Credit: which weights carry the error", before, table, after, figure="network")
 
 
@@ -292,7 +291,7 @@ def _step(subject: Subject) -> Section:
             f"After one step of {first.lr:g} on this sample alone, the network says {new:.1f} "
             f"{data.target} instead of {old:.1f}."
         )
-    return Section("What one gradient step does", before, Table(headings, rows), after)
+    return Section("What one gradient step does", before, Table(headings, rows, prose=False), after)
 
 
 def _ratio(s: Step) -> str:

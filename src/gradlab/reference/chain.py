@@ -122,10 +122,10 @@ def decades(sample: Sample) -> tuple[Array, Array]:
     ‖dLoss/da_0‖ = ‖dLoss/da_L‖ · Π act_factor_l · weight_factor_l. A factor of 0 gives -inf; one of
     0/0, NaN.
     """
+    norms = [(_norm(g.dA), _norm(g.dZ), _norm(g.dA_prev)) for g in sample.grads]
     with np.errstate(divide="ignore", invalid="ignore"):
-        act = [np.log10(_norm(g.dZ) / _norm(g.dA)) for g in sample.grads]
-        weights = [np.log10(_norm(g.dA_prev) / _norm(g.dZ)) for g in sample.grads]
-    return np.array(act), np.array(weights)
+        above, here, below = np.log10(np.array(norms).T)
+        return here - above, below - here
 
 
 def blame(sample: Sample) -> list[Array]:

@@ -23,7 +23,7 @@ Evaluate = Callable[[], float]
 Index = tuple[int, ...]
 
 EPS = float(np.finfo(np.float64).eps)
-NOISE = 6.0  # standard deviations of a value that rounding is allowed
+NOISE = 15.0  # times sigma, itself known to a factor of 2, is what rounding is allowed
 POWERS = {"two_sided": 1 / 3, "one_sided": 1 / 2}
 """h is eps to this power, times the element's scale."""
 
@@ -92,13 +92,13 @@ def difference(
 def noise_of(f: Evaluate, array: Array, points: int = 9) -> float:
     """Return the noise in f: how much of a value is rounding, estimated from a difference table.
 
-    f is read at `points` arrays a few roundings apart; k-th differences of what is smooth vanish,
+    f is read at `points` arrays 2^14 roundings apart; k-th differences of what is smooth vanish,
     and of noise of size sigma have a mean square of sigma² (2k)! / (k!)² (Moré & Wild 2011, section
     2). At least half a rounding of f itself.
     """
     kept = array.copy()
     ramp = np.where(np.indices(array.shape).sum(axis=0) % 2, 1.0, -1.0)  # not along one element
-    unit = 16 * EPS * (np.abs(kept) + (np.sqrt(np.mean(kept**2)) or 1.0)) * ramp
+    unit = 2**14 * EPS * (np.abs(kept) + (np.sqrt(np.mean(kept**2)) or 1.0)) * ramp
     values: list[float] = []
     try:
         for i in range(points):
@@ -107,7 +107,7 @@ def noise_of(f: Evaluate, array: Array, points: int = 9) -> float:
     finally:
         array[...] = kept
     estimates = [EPS / 2 * max(map(abs, values))]
-    for k in (2, 3, 4):
+    for k in (3, 4, 5):
         mean_square = float(np.mean(np.diff(values, n=k) ** 2))
         estimates.append(float(np.sqrt(mean_square * factorial(k) ** 2 / factorial(2 * k))))
     return max(estimates)

@@ -12,7 +12,7 @@ log of a sum of exponentials whose largest exponent is 0.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -22,9 +22,13 @@ from gradlab.reference.activations import Array, sigmoid
 class Loss(Protocol):
     """A loss: its value, a mean over the batch, and dLoss/doutput.
 
-    Those below also say when to use them and what goes wrong with them, in a line each, and what
-    their outputs are (`takes`): numbers, a logit each, or the logits of classes.
+    `takes` is what its outputs are: "numbers", "logits" (one each), or the logits of "classes";
+    `use` and `pitfall` say when to use it and what goes wrong with it, in a line each.
     """
+
+    takes: ClassVar[str]
+    use: ClassVar[str]
+    pitfall: ClassVar[str]
 
     def value(self, output: Array, target: Array) -> float:
         """Return the loss of outputs [B, n]."""
@@ -39,9 +43,11 @@ class Loss(Protocol):
 class MSE:
     """Mean over samples and outputs of (a - y)²."""
 
-    takes = "numbers"
-    use = "regression with noise of constant variance"
-    pitfall = "targets [B] against outputs [B, 1] broadcast to [B, B]: a wrong loss, and no error"
+    takes: ClassVar[str] = "numbers"
+    use: ClassVar[str] = "regression with noise of constant variance"
+    pitfall: ClassVar[str] = (
+        "targets [B] against outputs [B, 1] broadcast to [B, B]: a wrong loss, and no error"
+    )
 
     def value(self, output: Array, target: Array) -> float:
         """Return the mean of the squared errors."""
@@ -60,8 +66,8 @@ class Huber:
     """
 
     delta: float = 1.0
-    takes = "numbers"
-    use = "regression with outliers: no error pulls harder than delta"
+    takes: ClassVar[str] = "numbers"
+    use: ClassVar[str] = "regression with outliers: no error pulls harder than delta"
     pitfall = (
         "half of the squared error near 0, and flat in scale: delta must fit the targets' unit"
     )
@@ -82,9 +88,11 @@ class Huber:
 class BCE:
     """Mean over samples and outputs of -y log s(z) - (1 - y) log s(-z), s the sigmoid."""
 
-    takes = "logits"
-    use = "yes or no, or several labels at once; one logit each"
-    pitfall = "never sigmoid, then log: at z = 40 the probability is 1 and its loss infinite or 0"
+    takes: ClassVar[str] = "logits"
+    use: ClassVar[str] = "yes or no, or several labels at once; one logit each"
+    pitfall: ClassVar[str] = (
+        "never sigmoid, then log: at z = 40 the probability is 1 and its loss infinite or 0"
+    )
 
     def value(self, output: Array, target: Array) -> float:
         """Return max(z, 0) - y z + log(1 + exp(-|z|)), averaged."""
@@ -104,9 +112,11 @@ class BCE:
 class CrossEntropy:
     """Mean over samples of -log softmax(z)[y]; for rows of targets, of -Σ y log softmax(z)."""
 
-    takes = "classes"
-    use = "one class of several; n logits"
-    pitfall = "takes logits: a softmax before it is a second one, which flattens the gradient"
+    takes: ClassVar[str] = "classes"
+    use: ClassVar[str] = "one class of several; n logits"
+    pitfall: ClassVar[str] = (
+        "takes logits: a softmax before it is a second one, which flattens the gradient"
+    )
 
     def value(self, output: Array, target: Array) -> float:
         """Return the mean of log Σ exp(z) - z[y]."""
@@ -133,9 +143,11 @@ class Focal:
     """
 
     gamma: float = 2.0
-    takes = "classes"
-    use = "classes of very different frequency: samples already right hardly count"
-    pitfall = "(1 - p)^(gamma - 1) in the chain rule is infinite at p = 1 for gamma < 1"
+    takes: ClassVar[str] = "classes"
+    use: ClassVar[str] = "classes of very different frequency: samples already right hardly count"
+    pitfall: ClassVar[str] = (
+        "(1 - p)^(gamma - 1) in the chain rule is infinite at p = 1 for gamma < 1"
+    )
 
     def value(self, output: Array, target: Array) -> float:
         """Return the mean of -exp(gamma v) log p."""
@@ -169,9 +181,11 @@ class BinaryFocal:
 
     gamma: float = 2.0
     alpha: float = 0.25
-    takes = "logits"
-    use = "rare positives among many easy negatives, as in detection"
-    pitfall = "alpha = 0.25 weighs the rare class down: it was tuned together with gamma = 2"
+    takes: ClassVar[str] = "logits"
+    use: ClassVar[str] = "rare positives among many easy negatives, as in detection"
+    pitfall: ClassVar[str] = (
+        "alpha = 0.25 weighs the rare class down: it was tuned together with gamma = 2"
+    )
 
     def value(self, output: Array, target: Array) -> float:
         """Return the mean over both cases, weighted by y and 1 - y."""
@@ -198,6 +212,9 @@ class BinaryFocal:
 class Scaled:
     """A loss times a number."""
 
+    takes: ClassVar[str] = "whatever the loss takes"
+    use: ClassVar[str] = "to study what a factor on the loss changes"
+    pitfall: ClassVar[str] = "a small factor underflows in half precision"
     loss: Loss
     scale: float
 
@@ -229,8 +246,16 @@ def rows(target: Array, output: Array) -> Array:
 
 
 def log_softmax(z: Array) -> Array:
-    """Return z - log Σ exp(z), over the last axis."""
-    return z - _log_sum_exp(z)
+    """Return z - log Σ exp(z), over the last axis.
+
+    The largest logit is taken out of the sum: log(1 + the rest) has all its digits where the
+    largest probability rounds to 1.
+    """
+    largest = z.argmax(axis=-1)[..., None]
+    shifted = z - np.take_along_axis(z, largest, axis=-1)
+    rest = np.exp(shifted)
+    np.put_along_axis(rest, largest, 0.0, axis=-1)
+    return shifted - np.log1p(rest.sum(axis=-1, keepdims=True))
 
 
 def log_sigmoid(z: Array) -> Array:

@@ -1,0 +1,252 @@
+"""The check of torch modules: what it finds, where, and what it says where there is nothing."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import gradlab
+from gradlab.errors import CheckError
+
+X = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
+Y = torch.randn(8, 2, generator=torch.Generator().manual_seed(1))
+CLASSES = torch.arange(8) % 2
+
+
+def check(model, x=X, y=Y, loss=F.mse_loss, **kwargs):
+    return gradlab.check_gradients(model, x, y, loss=loss, **kwargs)
+
+
+class Wrong(torch.autograd.Function):
+    """tanh, whose derivative is taken at z instead of at a."""
+
+    @staticmethod
+    def forward(ctx, z):
+        ctx.save_for_backward(z)
+        return z.tanh()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (z,) = ctx.saved_tensors
+        return grad * (1 - z**2)
+
+
+class WrongTanh(nn.Module):
+    def forward(self, x):
+        return Wrong.apply(x)
+
+
+class Detached(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 2)
+
+    def forward(self, x):
+        return self.c(self.b(self.a(x).tanh().detach()).tanh())
+
+
+class Language(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.rnn = nn.Embedding(7, 4), nn.LSTM(4, 3, batch_first=True)
+        self.out = nn.Linear(3, 2)
+
+    def forward(self, tokens):
+        return self.out(self.rnn(self.embed(tokens))[0][:, -1])
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "y", "loss"),
+    [
+        (nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 2)), X, Y, F.mse_loss),
+        (nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7), nn.Linear(7, 2)), X, Y, F.mse_loss),
+        (nn.Sequential(nn.Linear(5, 7), nn.Dropout(0.5), nn.Linear(7, 2)), X, Y, F.mse_loss),
+        (nn.Sequential(nn.Linear(5, 7), nn.ReLU(inplace=True), nn.Linear(7, 2)), X, Y, F.mse_loss),
+        (
+            nn.TransformerEncoderLayer(8, 2, 16, 0.1, batch_first=True),
+            X.new_ones(2, 3, 8).cumsum(1),
+            X.new_zeros(2, 3, 8),
+            F.mse_loss,
+        ),
+        (Language(), torch.arange(24).view(4, 6) % 7, CLASSES[:4], F.cross_entropy),
+        (
+            nn.Sequential(nn.Conv1d(1, 3, 2), nn.Flatten(), nn.Linear(12, 2)),
+            X[:, None],
+            CLASSES,
+            F.cross_entropy,
+        ),
+    ],
+    ids=["mlp", "batch norm", "dropout", "in place", "transformer", "lstm", "convolution"],
+)
+def test_right_modules_are_right_and_left_as_they_are(model, x, y, loss):
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    report = check(model, x, y, loss)
+    assert report.passed, str(report)
+    names = {name for name, _ in model.named_parameters()}
+    assert {row.name for row in report.rows} - {"input"} == names
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_a_wrong_backward_is_found_in_its_module():
+    model = nn.Sequential(
+        nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 7), WrongTanh(), nn.Linear(7, 2), nn.Tanh()
+    )
+    report = check(model)
+    assert not report.passed
+    assert report.enters == ["3 (WrongTanh): input"]
+    assert {"0.weight", "2.weight"} <= set(report.wrong)
+    assert "4.weight" not in report.wrong
+    assert "the error enters at 3 (WrongTanh)" in str(report)
+
+
+def test_a_wrong_backward_is_found_where_the_loss_itself_can_tell_nothing():
+    # Ten sigmoid layers behind it: a difference of losses at its input is all rounding.
+    behind = [m for _ in range(10) for m in (nn.Linear(7, 7), nn.Sigmoid())]
+    report = check(nn.Sequential(nn.Linear(5, 7), WrongTanh(), *behind, nn.Linear(7, 2)))
+    assert report.enters == ["1 (WrongTanh): input"]
+    assert not report.passed
+
+
+def test_a_detached_branch_is_between_modules():
+    report = check(Detached())
+    assert set(report.wrong) == {"input", "a.weight", "a.bias"}
+    assert report.enters == [
+        "Detached, in its own forward, after a and before b: its parts are right"
+    ]
+    assert "no gradient arrives, but the loss depends on it" in str(report)
+
+
+def test_an_unused_parameter_and_a_frozen_one_are_named():
+    model = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 2))
+    model[0].unused, model[1].weight.requires_grad = nn.Parameter(torch.ones(2)), False
+    text = str(check(model))
+    assert "has no gradient: the loss does not depend on it" in text
+    assert "1.weight: frozen, so there is no gradient to check" in text
+
+
+class Narrow(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(5, 2)
+
+    def forward(self, x):
+        return self.inner(x).float().double()
+
+
+class Random(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner, self.rng = nn.Linear(5, 2), np.random.default_rng(0)
+
+    def forward(self, x):
+        return self.inner(x) * self.rng.random()
+
+
+LINEAR = nn.Linear(5, 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "y", "loss", "words"),
+    [
+        (LINEAR, X * torch.inf, Y, F.mse_loss, "the output of Linear is not finite"),
+        (
+            LINEAR,
+            X,
+            Y,
+            lambda o, t: (o - t) ** 2,
+            r"one number, given shape \[8, 2\]: take its mean",
+        ),
+        (LINEAR, X, Y, lambda o, t: 3.0, "one number, given float"),
+        (
+            nn.Linear(5, 1),
+            X,
+            Y[:, 0],
+            F.mse_loss,
+            r"\[8\] against outputs of \[8, 1\] would broadcast",
+        ),
+        (LINEAR, X, Y[:4], F.mse_loss, "the loss refuses"),
+        (LINEAR, X, CLASSES.double(), F.cross_entropy, "the loss refuses outputs"),
+        (LINEAR, X, Y, "cros_entropy", "did you mean cross_entropy?"),
+        (LINEAR, X, Y, None, "expected a loss, a function of"),
+        (LINEAR, X[:, :3], Y, F.mse_loss, "the model cannot be run in float64"),
+        (
+            nn.Sequential(nn.Linear(5, 5), Narrow()),
+            X,
+            Y,
+            F.mse_loss,
+            "1 computes in float32, by float: .*inner.weight",
+        ),
+        (Random(), X, Y, F.mse_loss, "the loss is random"),
+        (
+            nn.Sequential(nn.Flatten()),
+            torch.arange(10).view(5, 2),
+            Y[:5],
+            lambda o, t: t.sum(),
+            "does not depend on any parameter",
+        ),
+    ],
+)
+def test_where_there_is_nothing_to_check_it_says_why_in_one_line(model, x, y, loss, words):
+    with pytest.raises(CheckError, match=words) as caught:
+        check(model, x, y, loss)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_complex_parameter_is_named():
+    model = nn.Module()
+    model.w = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+    with pytest.raises(CheckError, match=r"w is torch\.complex64: expected real numbers"):
+        check(model)
+
+
+def test_a_loss_may_be_named():
+    assert check(LINEAR, loss="mse").passed
+    assert check(LINEAR, y=CLASSES, loss="focal").passed
+
+
+def test_a_plain_function_with_its_gradient():
+    def f(p):
+        return float(np.sum((p["A"] @ p["b"]) ** 2))
+
+    def right(p):
+        r = p["A"] @ p["b"]
+        return {"A": 2 * np.outer(r, p["b"]), "b": 2 * p["A"].T @ r}
+
+    def wrong(p):
+        return {**right(p), "A": 2 * np.outer(p["b"], p["A"] @ p["b"])}
+
+    point = {"A": np.arange(9.0).reshape(3, 3) / 9, "b": np.array([1.0, -2.0, 0.5])}
+    assert gradlab.check_gradients(f, point, gradient=right).passed
+    report = gradlab.check_gradients(f, point, gradient=wrong)
+    assert report.wrong == ["A"]
+    assert "the error enters at A" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"scheme": "twosided"}, "did you mean two_sided?"),
+        ({"tolerance": 0.0}, "a tolerance above 0"),
+        ({"samples": 0}, "at least one sample"),
+        ({"gradient": lambda x: {"y": x}}, "expected a gradient with the keys x"),
+    ],
+)
+def test_misuse_is_refused(arguments, words):
+    given = {"gradient": lambda x: {"x": 2 * x["x"]}, **arguments}
+    with pytest.raises(CheckError, match=words):
+        gradlab.check_gradients(lambda p: float((p["x"] ** 2).sum()), {"x": np.ones(2)}, **given)
+
+
+def test_a_subject_of_no_kind_is_refused():
+    with pytest.raises(CheckError, match="given a int"):
+        gradlab.check_gradients(3, X, Y)
+    rng = np.random.default_rng(0)
+    with pytest.raises(CheckError, match="random"):
+        gradlab.check_gradients(lambda x: rng.random(), np.ones(2), gradient=lambda x: x)
+    with pytest.raises(CheckError, match="one number"):
+        gradlab.check_gradients(lambda x: x, np.ones(2), gradient=lambda x: x)

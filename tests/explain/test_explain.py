@@ -1,0 +1,153 @@
+"""The story: its numbers are those of autograd, and a student can follow it."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gradlab import cli
+from gradlab.compose import compose
+from gradlab.errors import SettingsError
+from gradlab.explain.story import as_text
+from gradlab.explain.subject import subject
+from gradlab.explain.tell import tell
+from gradlab.explain.words import percent
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def found(*overrides):
+    settings, how = compose("explain", overrides)
+    return subject(settings, settings.data.call(), how)
+
+
+def test_by_default_it_is_a_delivery_in_minutes():
+    text = " ".join(as_text(tell(found())).split())
+    assert "One sample of delivery" in text
+    assert re.search(
+        r"The network says 29\.9 minutes; the truth is 41\.5\. It is 11\.5 too low", text
+    )
+    for heading in (
+        "factor by factor",
+        "matrix form",
+        "What each layer",
+        "Credit",
+        "gradient step",
+    ):
+        assert heading in text
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("model.activation=sigmoid", "model.depth=10"),
+        ("model.activation=relu", "model.depth=4", "model.width=9", "explain.layer=3"),
+        ("data=digits", "loss=cross_entropy", "model.width=20", "explain.layer=2"),
+        ("data=digits", "loss=focal", "explain.after=5"),
+        ("model.depth=0",),
+        ("loss=huber", "model.init=normal", "explain.weight=[2,1]"),
+    ],
+)
+def test_the_product_is_autograds_gradient(overrides):
+    told = found(*overrides)
+    assert told.gradient == pytest.approx(told.of_autograd, rel=1e-12)
+    for by_hand, autograd in zip(told.sample.grads, told.autograd, strict=True):
+        np.testing.assert_allclose(by_hand.dW, autograd, rtol=1e-10, atol=1e-17)
+
+
+def test_the_rows_of_the_path_multiply_to_the_gradient():
+    told = found("model.width=1", "model.activation=tanh")
+    (table,) = [s.table for s in tell(told).sections if s.heading == "One weight, factor by factor"]
+    values = [float(row[1].removeprefix("× ")) for row in table.rows[:7]]
+    assert np.prod(values) == pytest.approx(told.of_autograd, rel=1e-3)
+
+
+def test_ten_sigmoids_stand_beside_a_quarter_to_the_tenth():
+    told = found("model.activation=sigmoid", "model.depth=10")
+    text = as_text(tell(told))
+    assert text.count("sigmoid at z =") == 10
+    assert "0.25^10 = 9.54e-07 (-6.02 decades)" in text
+    act = [np.log10(np.linalg.norm(g.dZ) / np.linalg.norm(g.dA)) for g in told.sample.grads[:-1]]
+    assert f"phi' in this network: {10 ** sum(act):.3g} ({sum(act):+.2f} decades)" in text
+    whole = np.linalg.norm(told.sample.grads[0].dZ) / np.linalg.norm(told.sample.grads[-1].dZ)
+    assert f"‖dZ_1‖ / ‖dZ_11‖ = {whole:.3g}" in text
+
+
+def test_a_trained_network_is_explained_as_it_is_then():
+    before, after = found(), found("explain.after=300")
+    assert after.sample.value < before.sample.value / 4
+    assert after.gradient == pytest.approx(after.of_autograd, rel=1e-12)
+
+
+def test_a_dead_network_is_told_of_without_a_crash():
+    told = found("model.init=zeros", "model.activation=relu")
+    text = as_text(tell(told))
+    assert "exactly 0" in text or "n/a" in text
+    assert told.gradient == 0
+    assert torch.isfinite(torch.tensor(told.sample.value))
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("explain.layer=9", "explain.layer=9: expected 1 to 3"),
+        ("explain.weight=[1,9]", "expected 0 to 3, there are 4 units in layer 1"),
+        ("explain.weight=[1]", "expected .from, to., two whole numbers"),
+        ("explain.weight=3", "expected .from, to., or null"),
+        ("explain.sample=4000", "expected 0 to 399, there are 400 held-out samples"),
+        ("explain.smaple=1", "did you mean explain.sample?"),
+        ("model=resmlp", "model=resmlp is not written by hand"),
+        ("model.norm=layer", "model.norm=layer is not written by hand"),
+        ("model.activation=torch.nn.Hardtanh", "is not written by hand"),
+        ("loss=cross_entropy", "cross_entropy is for classification"),
+    ],
+)
+def test_what_cannot_be_explained_is_one_line(override, words):
+    with pytest.raises(SettingsError, match=words):
+        found(override)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("model.depth=10", "model.activation=sigmoid"),
+        ("data=digits", "loss=bce", "model.width=30", "explain.dir=there"),
+    ],
+)
+def test_the_command_prints_it_and_leaves_a_page(overrides, capsys):
+    assert cli.main(["explain", *overrides]) == 0
+    printed = capsys.readouterr().out
+    folder = Path("there" if "explain.dir=there" in overrides else "explain")
+    assert f"The same with its figure: {folder}/index.html" in printed
+    page = (folder / "index.html").read_text()
+    for heading in re.findall(r"^(?:\d\. )?(One weight.*|Credit.*)$", printed, re.MULTILINE):
+        assert heading in page
+    assert page.count("data:image/png;base64,") == 2
+    assert "http" not in page
+    assert {f.name for f in folder.iterdir()} == {
+        "index.html",
+        "network.png",
+        "network.svg",
+        "decades.png",
+        "decades.svg",
+    }
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.393, "39%"), (0.0123, "1.2%"), (3e-9, "3e-07%"), (0.0, "0%")]
+)
+def test_shares_are_told_in_few_digits(share, text):
+    assert percent(share) == text
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(capsys):
+    Path("taken").write_text("a file")
+    assert cli.main(["explain", "explain.dir=taken"]) == 2
+    assert "taken cannot be written" in capsys.readouterr().err
