@@ -16,6 +16,7 @@ demo: demo/report/index.html
 	@echo "The report: demo/report/index.html"
 	@echo "The runs:   $(BIN)/gradlab show demo"
 	@echo "Your own:   $(BIN)/gradlab run -m model.depth=5,20,50 model.activation=tanh,silu"
+	@echo "And why:    $(BIN)/gradlab explain model.activation=sigmoid model.depth=10"
 
 demo/report/index.html: .venv/.ready $(SOURCES)
 	@rm -rf demo

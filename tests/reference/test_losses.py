@@ -34,10 +34,17 @@ def numbers_or_classes(name, shape, rng):
 
 
 @pytest.mark.parametrize("shape", [(1, 2), (6, 3), (5, 10)])
+@pytest.mark.parametrize("targets", ["usual", "classes", "probabilities"])
 @pytest.mark.parametrize("name", LOSSES)
-def test_values_and_derivatives_are_torchs(name, shape):
+def test_values_and_derivatives_are_torchs(name, targets, shape):
     rng = np.random.default_rng(0)
     output, target = 3 * rng.normal(size=shape), numbers_or_classes(name, shape, rng)
+    if targets == "classes":
+        target = rng.integers(0, shape[1], shape[0])
+    elif targets == "probabilities":
+        target = (
+            np.eye(shape[1])[target] if name == "focal" else rng.dirichlet([1] * shape[1], shape[0])
+        )
     tensor = torch.from_numpy(output).requires_grad_()
     value = torch_loss(name)(tensor, torch.from_numpy(target))
     value.backward()
