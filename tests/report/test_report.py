@@ -13,7 +13,6 @@ from rich.console import Console
 from gradlab.errors import StoreError
 from gradlab.report import factors, heatmap, losses, profile, sentences, timeline
 from gradlab.report.reduce import layer_means, lost, reduce
-from gradlab.report.settings import label, varied
 from gradlab.report.show import show
 from gradlab.report.style import printed
 from gradlab.report.table import table
@@ -209,23 +208,6 @@ def test_many_keys_and_missing_ones(tmp_path):
     assert "clip.max_norm" not in keys
     assert {"model.depth", "clip", "model.init", "optim.lr"} <= set(keys)
     assert write(tmp_path).runs == 13
-
-
-def test_varied_ignores_seeds_and_what_one_choice_alone_has():
-    configs = pd.DataFrame(
-        {
-            "seed": [0, 1, 2],
-            "clip": ["none", "norm", "norm"],
-            "clip.max_norm": [None, 1.0, 1.0],
-            "model.depth": [3, 3, 3],
-        }
-    )
-    assert varied(configs) == ["clip"]
-    assert varied(configs.assign(**{"clip.max_norm": [None, 1.0, 2.0]})) == [
-        "clip",
-        "clip.max_norm",
-    ]
-    assert label(configs.iloc[1], ["clip"]) == "clip norm"
 
 
 def test_a_damaged_run_is_named_and_the_others_reported(sweep):
