@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from gradlab.report import cells, factors, heatmap, losses, profile, timeline
 from gradlab.report.edges import Edges
@@ -94,6 +95,15 @@ def test_marks_of_what_is_not_finite_say_of_which_setting(inits):
     assert "exactly 0" not in names
 
 
+def test_a_panel_without_a_run_says_so(inits):
+    _, layers = inits
+    some = layers[(layers["model.init"] != "a") | (layers["clip"] != "norm")]
+    with printed():
+        figure = profile.draw(some, ["model.init", "clip"], "delta_norm", "title")
+    told = {ax.get_title(): [text.get_text() for text in ax.texts] for ax in figure.axes}
+    assert [name for name, texts in told.items() if texts] == ["clip norm, init a"]
+
+
 def test_no_tick_is_at_a_layer_that_does_not_exist(tmp_path):
     write_run(tmp_path / "a", 10.0 ** np.arange(-20, 1))
     write_run(tmp_path / "b", [1.0], seed=1)
@@ -134,6 +144,22 @@ def test_a_colour_bar_is_named_and_only_where_there_is_colour():
     assert [ax.get_ylabel() for ax in figure.axes[2:]] == ["log10 ‖delta‖"]
 
 
+def test_labels_of_many_columns_do_not_overlap(tmp_path):
+    for depth in (2, 10, 20, 50):
+        write_run(tmp_path / str(depth), [1.0] * (depth + 1), **{"model.depth": depth, "clip": "x"})
+    frame, _, whole = reduced(tmp_path)
+    layers = whole.layers.merge(frame[["run", "model.depth", "clip"]], on="run")
+    with printed():
+        figure = profile.draw(layers, ["model.depth", "clip"], "delta_norm", "title")
+        assert not cut(figure)
+    texts = [t for t in figure.findobj(lambda a: hasattr(a, "get_text")) if t.get_text()]
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_visible()]
+    pairs = [
+        (a, b) for i, (a, one) in enumerate(boxes) for b, two in boxes[:i] if one.overlaps(two)
+    ]
+    assert not pairs
+
+
 def test_losses_of_runs_that_ended_at_once(tmp_path):
     write_run(tmp_path / "0", verdict="diverged", status="diverged", losses=[np.inf])
     write_run(tmp_path / "1", verdict="diverged", status="diverged", losses=[1.0, 2.0, np.inf])
@@ -154,7 +180,20 @@ def test_an_axis_holds_what_no_float_can():
     assert 308 < edges.infinity(0) < edges.infinity(1) < edges.high
 
 
+@pytest.mark.parametrize(
+    ("logs", "named"),
+    [([0.0], ["$10^{0}$"]), ([0.3, 0.4], ["$10^{0}$", "$10^{1}$"]), ([np.nan], [])],
+)
+def test_an_axis_names_a_power_of_ten_where_there_is_one(logs, named):
+    ax = Figure().subplots()
+    Edges(np.array(logs), zeros=0, infinities=0).draw(ax)
+    assert [text.get_text() for text in ax.get_yticklabels()] == named
+    low, high = ax.get_ylim()
+    assert all(low < tick < high for tick in ax.get_yticks())
+
+
 def test_a_title_has_lines_of_one_length():
     lines = balanced("one two three four five six", 25).split("\n")
     assert [len(line) for line in lines] == [13, 13]
     assert balanced("short", 92) == "short"
+    assert balanced("it stays in 2 of 4 at depth 50", 27) == "it stays in 2 of 4 at\ndepth 50"

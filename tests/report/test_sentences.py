@@ -101,6 +101,13 @@ def test_weights_are_counted_beside_the_signal():
     assert titles.weights(table).endswith("in 2 of 3 runs, the error signal in 1")
 
 
+def test_what_activations_add_is_said_of_the_key_that_rules():
+    table = pd.DataFrame({"model.activation": ["relu"], "model.init_gain": [3.0]})
+    table["act_factor"] = -0.15
+    for key, name in (("model.activation", "relu"), ("model.init_gain", "init_gain 3")):
+        assert titles.per_layer(table, key).endswith(f"activations add: {name} -0.15")
+
+
 def test_a_key_with_many_levels_is_not_listed():
     table = runs(decades=[0.0] * 7 + [-9.0], **{"optim.lr": range(8)})
     assert titles.reach(table, ["optim.lr"]).endswith("over depth in 7 of 8 runs")

@@ -19,8 +19,11 @@ class Edges:
     """
 
     def __init__(self, logs: np.ndarray, zeros: int, infinities: int) -> None:
-        self.logs = logs[np.isfinite(logs)]
-        low, high = (self.logs.min(), self.logs.max()) if len(self.logs) else (0.0, 0.0)
+        logs = logs[np.isfinite(logs)]
+        low, high = (float(logs.min()), float(logs.max())) if len(logs) else (0.0, 0.0)
+        if high - low < 1:  # so that there is a power of ten to name
+            low, high = float(np.floor(low)), float(np.ceil(high))
+        self.data = (low, high) if len(logs) else None
         span = high - low
         margin = max(1.0, 0.1 * span) if zeros or infinities else 0.05 * span + 0.1
         self.gap = max(0.5, 0.07 * (span + 2 * margin))  # that the marks of two series do not touch
@@ -47,12 +50,13 @@ class Edges:
             if series:
                 axes.axhspan(border, end, color="0.93", lw=0, zorder=0)
                 ticks[(border + end) / 2] = name
-        axes.set_ylim(self.low, self.high)
         axes.set_yticks(list(ticks), list(ticks.values()))
+        axes.set_ylim(self.low, self.high)
 
     def _powers(self) -> dict[float, str]:
-        if not len(self.logs):
+        if self.data is None:
             return {}
-        low, high = self.logs.min(), self.logs.max()
-        nice = MaxNLocator(5, integer=True, steps=ROUND).tick_values(low, high)
-        return {float(t): f"$10^{{{t:.0f}}}$" for t in nice if low - 0.5 <= t <= high + 0.5}
+        low, high = self.data
+        nice = MaxNLocator(5, integer=True, steps=ROUND).tick_values(low - 0.5, high + 0.5)
+        powers = [round(tick) for tick in nice if low - 0.5 <= tick <= high + 0.5]
+        return {float(power): f"$10^{{{power}}}$" for power in powers}

@@ -68,7 +68,7 @@ def plane(table: pd.DataFrame, keys: list[str], title: str) -> Figure:
         for m, shape in enumerate(roles["row"].values):
             chosen = (frame[hue] == colour) & (frame["row"] == shape)
             ax.plot(x[chosen], y[chosen], **_look(c, m))
-    across, up = _span(x), _span(pd.concat([y, -x]))
+    across, up = _span(x, 0.1), _span(pd.concat([y, -x]), 0.18)  # room for the words
     line = np.array([min(across[0], -up[1]), max(across[1], -up[0])])
     ax.plot(line, -line, color="0.4", lw=0.8, linestyle=(0, (4, 2)), zorder=0)
     ax.fill_between(line, -line, max(up[1], -line[0]), color="0.93", zorder=-1, lw=0)
@@ -124,13 +124,13 @@ def _normed(layers: pd.DataFrame) -> bool:
     return bool((layers["norm_factor"].abs() > 1e-6).any())
 
 
-def _span(values: pd.Series) -> tuple[float, float]:
+def _span(values: pd.Series, share: float) -> tuple[float, float]:
     """Return the range of the finite values, with a margin."""
     finite = values[np.isfinite(values)]
     if finite.empty:
         return -1.0, 1.0
     low, high = float(finite.min()), float(finite.max())
-    margin = max(0.08, 0.1 * (high - low))
+    margin = max(0.08, share * (high - low))
     return low - margin, high + margin
 
 
@@ -158,7 +158,12 @@ def _look(hue: int, shape: int, ink: Any = None) -> dict[str, Any]:
 
 def _handles(hue: Role, shape: Role) -> list[Line2D]:
     handles = [
-        Line2D([], [], label=f"{short(hue.key)} {word(value)}", **_look(i, NO_SHAPE))
+        Line2D(
+            [],
+            [],
+            label=f"{short(hue.key)} {word(value)}",
+            **_look(i, NO_SHAPE if shape.key else 0),
+        )
         for i, value in enumerate(hue.values)
         if hue.key
     ]

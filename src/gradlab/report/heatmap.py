@@ -16,7 +16,7 @@ SCALE = 12.0  # decades at which the colour is full
 HATCHES = {
     "0": ("////", "exactly 0 at the first layer"),
     "inf": ("xxxx", "infinite at the first layer"),
-    "n/a": ("....", "no ratio: first and last layer not finite, or both 0"),
+    "n/a": ("....", "no ratio (not finite, 0/0, or a single layer)"),
 }
 
 
@@ -65,7 +65,7 @@ def _text(value: float, runs: int, of: int) -> str:
         return ""
     if np.isnan(value):
         return "n/a"
-    kind = f"{value:+.1f}" if np.isfinite(value) else "0" if value < 0 else "inf"
+    kind = f"{round(value, 1) + 0.0:+.1f}" if np.isfinite(value) else "0" if value < 0 else "inf"
     return kind if runs == of else f"{kind} ({runs}/{of})"
 
 

@@ -57,13 +57,16 @@ def draw(layers: pd.DataFrame, keys: list[str], column: str, title: str) -> Figu
         for j, value in enumerate(columns):
             panel = in_row[in_row["column"] == value]
             _panel(axes[i, j], panel, roles, edges, marked)
+            if panel.empty:
+                where = {"transform": axes[i, j].transAxes, "ha": "center", "color": "0.3"}
+                axes[i, j].text(0.5, 0.5, "not run", **where)
             named = (roles["row"].name(row), roles["column"].name(value))
             axes[i, j].set_title(", ".join(filter(None, named)))
     for j, value in enumerate(columns):
         layers_there = int(table[table["column"] == value]["position"].max())
         axes[-1, j].set_xlim(0.5, layers_there + 0.5)
         layer_ticks(axes[-1, j].xaxis, layers_there)
-        axes[-1, j].set_xlabel("layer (1 = nearest the input)")
+        axes[-1, j].set_xlabel("layer, 1 = input side")
     figure.supylabel(NAMES[column], fontsize=8)
     head(figure, title + left_out(roles))
     legend(figure, _handles(roles))
@@ -106,7 +109,9 @@ def _panel(
                 at = lines[lines[kind] > 0]["position"]
                 if len(at):
                     level = levels[kind](series.index((colour, style)))
-                    axes.plot(at, [level] * len(at), linestyle="none", gid=kind, **look)
+                    axes.hlines([level] * len(at), at - 0.5, at + 0.5, color=COLOURS[c], lw=0.8)
+                    few = at[:: max(1, -(-len(at) // 10))]
+                    axes.plot(few, [level] * len(few), linestyle="none", gid=kind, **look)
     edges.draw(axes)
 
 

@@ -1,5 +1,6 @@
 """How figures look: print sizes, a colour-blind-safe palette, and marks that survive in grey."""
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ VERDICTS: dict[str, tuple[Any, Any]] = {
 }
 """Colour and line of each verdict; the lines tell them apart in grey."""
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
 ROUND = [1, 2, 5, 10]  # times powers of ten: where ticks may be
 WIDTH = 7.0  # inches: two columns of a paper
 
@@ -81,10 +83,14 @@ def panel_head(axes: Axes, text: str, columns: int) -> None:
 
 
 def balanced(text: str, width: int) -> str:
-    """Return the text in as few lines as `width` allows, all of about the same length."""
+    """Return the text in as few lines as `width` allows, all of about the same length.
+
+    A number is not parted from the words beside it.
+    """
+    text = re.sub(r"(?<=\d) (?=\w)|(?<=\w) (?=[-+]?\d)", NO_BREAK, text)
     lines = len(wrap(text, width))
     widths = (w for w in range(1, width) if len(wrap(text, w)) <= lines)
-    return fill(text, next(widths, width))
+    return fill(text, next(widths, width)).replace(NO_BREAK, " ")
 
 
 def panels(count: int) -> tuple[int, int]:

@@ -66,8 +66,9 @@ def per_layer(table: pd.DataFrame, key: str | None) -> str:
     if key is None:
         return f"The activations add {_signed(known['act_factor'].mean())} decades a layer"
     means = known.groupby(key, sort=False)["act_factor"].mean()
+    of = "" if key == "model.activation" else f"{short(key)} "
     return "Decades a layer that activations add: " + ", ".join(
-        f"{word(level)} {_signed(value)}" for level, value in means.items()
+        f"{of}{word(level)} {_signed(value)}" for level, value in means.items()
     )
 
 
