@@ -34,6 +34,8 @@ def test_null_is_a_value_that_a_sweep_can_vary(tmp_path):
 def test_lists_are_settings_like_others(tmp_path):
     for number, betas in enumerate(([0.9, 0.99], [0.8, 0.9])):
         write_run(tmp_path / str(number), **{"optim.betas": betas})
+    frame, keys = table(*gather(tmp_path))
+    assert label(frame.iloc[0], keys) == "betas [0.9, 0.99]"
     page = write(tmp_path).path.read_text()
     assert "betas = [0.9, 0.99], [0.8, 0.9]" in page
 

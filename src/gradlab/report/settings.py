@@ -63,9 +63,14 @@ def levels(values: pd.Series) -> list[object]:
 def label(row: pd.Series, keys: list[str]) -> str:
     """Return the name of a setting: `depth 50, sigmoid, default, clip none`."""
     words = [
-        word(row[key])
-        if isinstance(row[key], str) and row[key] != UNSET and key not in ("clip", "model.norm")
-        else f"{short(key)} {word(row[key])}"
+        word(row[key]) if _speaks(key, row[key]) else f"{short(key)} {word(row[key])}"
         for key in keys
     ]
     return ", ".join(words) or "this run"
+
+
+def _speaks(key: str, value: object) -> bool:
+    """Say whether a value is a name that needs no key beside it."""
+    if key in ("clip", "model.norm") or value == UNSET:
+        return False
+    return isinstance(value, str) and value.isidentifier()
