@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from gradlab.report import cells, factors, heatmap, losses, profile, timeline
+from gradlab.report import cells, factors, factors_by_layer, heatmap, losses, profile, timeline
 from gradlab.report.edges import Edges
 from gradlab.report.style import balanced, printed
 from tests.report.runs import write_run
@@ -117,7 +117,9 @@ def test_no_tick_is_at_a_layer_that_does_not_exist(tmp_path):
     with printed():
         for axis in (
             profile.draw(whole.layers, [], "delta_norm", "t").axes[0].xaxis,
-            factors.by_layer([("a", whole.layers[whole.layers["run"] == "a"])], "t").axes[0].xaxis,
+            factors_by_layer.draw([("a", whole.layers[whole.layers["run"] == "a"])], "t")
+            .axes[0]
+            .xaxis,
             timeline.draw([("a", record, 12)], "t").axes[0].yaxis,
         ):
             assert axis.get_ticklocs().tolist() == [1, 5, 10, 15, 20]
@@ -127,7 +129,7 @@ def test_panels_of_factors_share_their_scale(inits):
     _, layers = inits
     records = [(run, layers[layers["run"] == run]) for run in ("0", "1")]
     with printed():
-        one, two = factors.by_layer(records, "t").axes
+        one, two = factors_by_layer.draw(records, "t").axes
     assert one.get_ylim() == two.get_ylim()
     assert "decades" in one.get_ylabel()
 

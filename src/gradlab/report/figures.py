@@ -7,7 +7,17 @@ from typing import Any
 
 import pandas as pd
 
-from gradlab.report import cells, factors, heatmap, losses, profile, sentences, timeline, titles
+from gradlab.report import (
+    cells,
+    factors,
+    factors_by_layer,
+    heatmap,
+    losses,
+    profile,
+    sentences,
+    timeline,
+    titles,
+)
 from gradlab.report.page import Drawn
 from gradlab.report.reduce import Reduced
 from gradlab.report.settings import label
@@ -57,7 +67,7 @@ def draw(
             "factors_by_layer",
             deep,
             titles.by_factor(_factors(layers, frame, picked)),
-            partial(factors.by_layer, few),
+            partial(factors_by_layer.draw, few),
         ),
         ("losses", True, sentences.learning(frame), partial(losses.draw, reduced.losses, frame)),
         ("timeline", True, sentences.onset(frame), partial(timeline.draw, single)),
