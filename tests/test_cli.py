@@ -186,7 +186,7 @@ def test_a_truncated_file_is_named_and_the_rest_reported(capsys):
     printed = capsys.readouterr()
     assert "sweep/1/layers.parquet is damaged" in printed.err
     assert "sweep/2/run.json is damaged" in printed.err
-    assert printed.out.startswith("1 runs")
+    assert printed.out.startswith("1 run:")
     page = Path("sweep/report/index.html").read_text()
     assert "sweep/1/layers.parquet is damaged" in page
     assert gradlab("show", "sweep") == 0

@@ -56,5 +56,5 @@ def test_it_runs_elsewhere(wheel, tmp_path):
     run("-m", "gradlab", "run", *short, "hydra.run.dir=out/a")
     frames = load(home / "out")
     assert len(frames.layers) == 9
-    assert "1 runs" in run("-m", "gradlab", "report", "out")
+    assert "1 run:" in run("-m", "gradlab", "report", "out")
     assert (home / "out" / "report" / "index.html").exists()

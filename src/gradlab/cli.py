@@ -75,12 +75,13 @@ def _complete(arguments: list[str]) -> int:
 
 
 def _report(arguments: list[str]) -> int:
+    from gradlab.report.sentences import count
     from gradlab.report.write import write
 
     report = write(_folder("report", arguments))
     for line in report.damaged:
         print(f"left out: {line}", file=sys.stderr)
-    print(f"{report.runs} runs: {report.path}")
+    print(f"{count(report.runs, 'run')}: {report.path}")
     return 0
 
 

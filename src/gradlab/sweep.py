@@ -99,6 +99,7 @@ def job(config: DictConfig) -> float | None:
 
 def summarise(folder: Path) -> int:
     """Print how the runs of a sweep ended, name those that failed, and return how many did not."""
+    from gradlab.report.sentences import count
     from gradlab.store.load import find
 
     told: Counter[str] = Counter()
@@ -113,8 +114,8 @@ def summarise(folder: Path) -> int:
     failed += [
         f"  {path}: see {path}/gradlab.log" for path in sorted(started) if not _has_run(path)
     ]
-    counts = ", ".join(f"{count} {word}" for word, count in told.most_common())
-    print(f"{told.total()} runs: {counts or 'none finished'}; {len(failed)} failed")
+    counts = ", ".join(f"{number} {word}" for word, number in told.most_common())
+    print(f"{count(told.total(), 'run')}: {counts or 'none finished'}; {len(failed)} failed")
     print("\n".join([*failed, f"gradlab report {folder}"]), flush=True)
     return told.total()
 

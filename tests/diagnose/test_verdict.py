@@ -27,7 +27,10 @@ def measured(**overrides):
     """Train for real; return the frames of the run and how it ended."""
     loop, (sink,) = train(settings(train__steps=60, **overrides))
     layers = pd.concat([pd.DataFrame(rows) for rows in sink.layers], ignore_index=True)
-    steps = pd.DataFrame({name: sink.steps(name) for name in ("step", "loss", "grad_norm")})
+    columns = ["step", "loss", "grad_norm"]
+    if loop.dataset.task == "classification":
+        columns.append("accuracy")
+    steps = pd.DataFrame({name: sink.steps(name) for name in columns})
     return layers, steps, loop.outcomes[0].status
 
 
@@ -138,6 +141,58 @@ def test_exact_zeros_below_the_output_vanish():
     (finding,) = diagnose(frame([0.0, 0.0, 1e-12]))
     assert (finding.kind, finding.where, finding.severity) == ("vanishing", (1, 2), "gross")
     assert "exact zeros" in finding.cause
+
+
+UNDERFLOW = {"loss__scale": 1e-60}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        UNDERFLOW,
+        {"loss__scale": 1e-9, "train__dtype": "float16"},
+        {**UNDERFLOW, "data": "diabetes", "loss": "mse"},
+    ],
+)
+def test_a_network_that_no_gradient_reaches_is_not_healthy(overrides):
+    layers, steps, status = measured(**overrides)
+    findings = diagnose(layers, steps)
+    assert verdict(status, findings) == "vanishing"
+    assert findings[0].where == tuple(range(1, 1 + layers["position"].max()))
+    assert (findings[0].since, findings[0].severity) == (0, "gross")
+    assert findings[0].cause.startswith("exactly 0 at every layer, the last included: underflow")
+
+
+def test_what_the_dtype_can_hold_is_no_underflow():
+    assert judged(loss__scale=1e-60, optim__lr=1e59, train__dtype="float64") == "healthy"
+
+
+def ended(loss, accuracy, first=1.0):
+    """A network whose error signal is 0 from its second record on, and how it did."""
+    layers = pd.concat(
+        [frame([first] * 3, steps=1), frame([0.0] * 3).assign(step=lambda t: t.step + 10)]
+    )
+    steps = pd.DataFrame({"step": range(60), "loss": loss, "accuracy": accuracy, "grad_norm": 1.0})
+    return diagnose(layers, steps)
+
+
+def test_zeros_at_the_minimum_are_no_sickness():
+    assert not ended(loss=0.0, accuracy=1.0)
+    assert not ended(loss=1e-5, accuracy=1.0)
+    assert not ended(loss=0.0, accuracy=None)  # of a regression
+
+
+def test_zeros_short_of_the_minimum_are_told_with_what_is_known():
+    (wrong,) = ended(loss=0.0, accuracy=0.25)
+    assert (wrong.since, wrong.evidence) == (10, {"mean_loss": 0.0, "mean_accuracy": 0.25})
+    assert wrong.cause.endswith("(of the batch, 25% are right)")
+    (high,) = ended(loss=2.0, accuracy=None)
+    assert high.cause.endswith("or the loss is at its minimum, 2")
+    (never,) = ended(loss=0.0, accuracy=None, first=0.0)
+    assert never.since == 0
+    assert never.cause.endswith("at its minimum from the first record on")
+    (unknown,) = diagnose(frame([0.0, 0.0]))
+    assert unknown.kind == "vanishing"
 
 
 def test_a_gradient_that_grows_in_training_explodes():

@@ -20,6 +20,7 @@ def write_run(
     act: float = 0.1,
     weight: float = 1.0,
     seed: int = 0,
+    since: int = 0,
     **config: Any,
 ) -> None:
     """Write a run of `steps` records, every one with ‖delta_l‖ = `delta`."""
@@ -40,7 +41,15 @@ def write_run(
             {**values, "step": list(range(len(losses))), "loss": np.asarray(losses, float)}
         )
     table.flush()
-    finding = {"kind": verdict, "since": 0, "cause": f"made to be {verdict}"}
+    finding = {
+        "kind": verdict,
+        "where": [1],
+        "since": since,
+        "severity": "gross",
+        "cause": f"made to be {verdict}",
+        "evidence": {},
+        "remedies": [],
+    }
     info = {
         "schema": schema.VERSION,
         "status": status,

@@ -11,9 +11,8 @@ import pytest
 from rich.console import Console
 
 from gradlab.errors import StoreError
-from gradlab.report import factors, heatmap, losses, profile, sentences, timeline
+from gradlab.report import cells, factors, heatmap, losses, profile, sentences, timeline, titles
 from gradlab.report.reduce import layer_means, lost, reduce
-from gradlab.report.settings import label, varied
 from gradlab.report.show import show
 from gradlab.report.style import printed
 from gradlab.report.table import table
@@ -68,7 +67,7 @@ def test_tables_equal_those_worked_out_by_hand(sweep):
     assert keys == ["model.depth", "model.activation"]
     assert frame["decades"].tolist() == pytest.approx([0, 0, -4, -4, 0, 0, -6, -np.inf])
     assert frame["final_loss"].tolist() == [1.0] * 8
-    pivot = heatmap.pivot(frame, keys)
+    pivot = cells.pivot(frame, keys).decades
     assert pivot.loc["relu", 2] == 0
     assert pivot.loc["sigmoid", 2] == pytest.approx(-4)
     assert pivot.loc["sigmoid", 3] == -np.inf  # half of its seeds are exact zeros
@@ -114,13 +113,13 @@ def test_zeros_and_infinities_are_drawn(sweep):
         for line in (*zeros, *infinite):
             low, high = line.axes.get_ylim()
             assert all(low < y < high for y in line.get_ydata())
-        told = {text.get_text() for ax in figure.axes for text in ax.texts}
+        told = {text.get_text() for ax in figure.axes for text in ax.get_yticklabels()}
         assert {"exactly 0", "not finite"} <= told
-        cells = heatmap.draw(heatmap.pivot(frame, keys), "title").axes[0]
-        assert "0" in {patch.get_gid() for patch in cells.patches}
-        assert "0" in {text.get_text() for text in cells.texts}
+        grid = heatmap.draw(cells.pivot(frame, keys), "title").axes[0]
+        assert "0" in {patch.get_gid() for patch in grid.patches}
+        assert "0 (1/2)" in {text.get_text() for text in grid.texts}
         record = find(sweep).runs[7].layers()
-        (panel, *_) = timeline.draw([("one", record)], "title").axes
+        (panel, *_) = timeline.draw([("one", record, 3)], "title").axes
         assert "exactly 0" in {c.get_gid() for c in panel.collections}
 
 
@@ -136,13 +135,13 @@ def test_a_band_over_seeds_is_their_range(sweep):
 def test_titles_state_what_the_tables_say(sweep):
     frame, keys, _ = reduced(sweep)
     assert sentences.headline(frame) == "2 of 8 networks are sick: 2 vanishing"
-    assert sentences.extremes(frame, keys) == (
+    assert titles.extremes(cells.by_setting(frame, keys), keys) == (
         "The error signal loses everything (depth 3, sigmoid)"
     )
-    assert sentences.reach(frame, keys) == (
+    assert titles.reach(frame, keys) == (
         "The error signal stays within 3 decades over depth in 2 of 4 at depth 2, 2 of 4 at depth 3"
     )
-    assert sentences.onset(frame).startswith("2 of 2 sick networks were sick at initialisation")
+    assert sentences.onset(frame) == "2 of 8 networks are sick: 2 were so at initialisation"
     assert "activation: the verdict depends on it in 2 of 4 settings" in "; ".join(
         sentences.influence(frame, keys)
     )
@@ -211,21 +210,42 @@ def test_many_keys_and_missing_ones(tmp_path):
     assert write(tmp_path).runs == 13
 
 
-def test_varied_ignores_seeds_and_what_one_choice_alone_has():
-    configs = pd.DataFrame(
-        {
-            "seed": [0, 1, 2],
-            "clip": ["none", "norm", "norm"],
-            "clip.max_norm": [None, 1.0, 1.0],
-            "model.depth": [3, 3, 3],
-        }
-    )
-    assert varied(configs) == ["clip"]
-    assert varied(configs.assign(**{"clip.max_norm": [None, 1.0, 2.0]})) == [
-        "clip",
-        "clip.max_norm",
-    ]
-    assert label(configs.iloc[1], ["clip"]) == "clip norm"
+def unlike(folder):
+    """Two depths with one init each, one depth with two of which one is never finite."""
+    runs = ((2, "a", 1e-2), (3, "b", 1e-3), (3, "b", np.nan), (4, "a", 1.0), (4, "c", np.nan))
+    for number, (depth, init, first) in enumerate(runs):
+        config = {"model.depth": depth, "model.init": init}
+        write_run(folder / str(number), [first, first and 1.0], seed=number, **config)
+    return reduced(folder)[:2]
+
+
+def test_what_was_not_run_is_blank_and_not_called_without_a_gradient(tmp_path):
+    frame, keys = unlike(tmp_path)
+    with printed():
+        figure = heatmap.draw(cells.pivot(frame, keys), "title")
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts == ["-2.0", "", "+0.0", "", "-3.0 (1/2)", "", "", "", "n/a"]
+    assert [patch.get_gid() for patch in figure.axes[0].patches] == ["n/a"]
+
+
+def test_rows_and_columns_without_a_run_are_not_there(tmp_path):
+    frame, keys = unlike(tmp_path)
+    keys = [*keys, "model.width", "clip"]
+    frame = frame.assign(**{"model.width": range(5), "clip": ["x", "y", "y", "y", "y"]})
+    decades, _, of = cells.pivot(frame, keys)
+    assert decades.shape == (5, 3)
+    assert list(decades.columns) == [(2, "x"), (3, "y"), (4, "y")]
+    assert of.to_numpy().sum() == 5
+
+
+def test_a_mean_says_over_how_many_runs_it_is(tmp_path):
+    frame, keys = unlike(tmp_path)
+    table = cells.by_setting(frame, keys)
+    assert table["runs"].tolist() == [1, 1, 1, 0]
+    assert table["of"].tolist() == [1, 2, 1, 1]
+    edges = pd.Series([-np.inf, -np.inf, -1.0, np.nan])
+    assert (cells.typical(edges), cells.counted(edges)) == (-np.inf, 2)
+    assert cells.counted(edges[1:].reset_index(drop=True)) == 1
 
 
 def test_a_damaged_run_is_named_and_the_others_reported(sweep):
@@ -287,6 +307,38 @@ def test_show_lists_every_run_and_cuts_no_line(sweep, capsys):
     assert "sigmoid" in lines[2]
 
 
+def test_runs_without_a_verdict_are_shown(tmp_path, capsys):
+    write_run(tmp_path / "0", verdict=None, status="running")
+    show(tmp_path)
+    assert capsys.readouterr().out.splitlines()[-1] == "The run has no verdict yet"
+
+
+def test_a_folder_whose_pages_are_all_damaged_is_one_line(tmp_path):
+    write_run(tmp_path / "0")
+    file = tmp_path / "0" / "layers.parquet"
+    content = file.read_bytes()
+    file.write_bytes(content[:4] + b"\xff" * 200 + content[204:])
+    for command in (show, write):
+        with pytest.raises(StoreError, match=r"no run under .* can be read: .*layers.parquet"):
+            command(tmp_path)
+
+
+def test_nothing_false_is_said_of_runs_that_diverge_at_once(tmp_path):
+    for number in range(2):
+        write_run(
+            tmp_path / str(number),
+            [np.nan] * 3,
+            verdict="diverged",
+            status="diverged",
+            losses=[np.inf],
+            seed=number,
+        )
+    page = write(tmp_path).path.read_text()
+    for claim in ("keeps its size", "out of proportion", "Median of the last loss", "can be flat."):
+        assert claim not in page
+    assert "No run ends with a finite loss" in page
+
+
 def test_the_users_matplotlib_is_left_alone(sweep):
     before = dict(mpl.rcParams)
     write(sweep)
@@ -302,5 +354,5 @@ def test_losses_of_every_verdict_have_a_panel(sweep):
     frame, _, whole = reduced(sweep)
     with printed():
         figure = losses.draw(whole.losses, frame, "title")
-    titles = [ax.get_title() for ax in figure.axes if ax.get_visible()]
-    assert titles == ["healthy: 6 runs", "vanishing: 2 runs"]
+    heads = [ax.get_title() for ax in figure.axes if ax.get_visible()]
+    assert heads == ["healthy: 6 runs", "vanishing: 2 runs"]

@@ -1,6 +1,7 @@
 """Files that explain themselves, and folders read in the order of their numbers."""
 
 import json
+from dataclasses import fields
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from gradlab import schema
+from gradlab.diagnose.finding import Finding
 from gradlab.errors import StoreError
+from gradlab.store import damage
 from gradlab.store.folder import Folder
 from gradlab.store.load import find, load
 from gradlab.store.parquet import Table, write_json
@@ -111,3 +114,84 @@ def test_a_later_schema_is_named(tmp_path):
     info = json.loads((tmp_path / "b" / "run.json").read_text())
     write_json(tmp_path / "b" / "run.json", {**info, "schema": 2})
     assert "expected a run.json of schema 1" in find(tmp_path).damaged[0]
+
+
+def test_the_keys_of_a_finding_are_those_that_are_checked():
+    assert [f.name for f in fields(Finding)] == list(damage.FINDING)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"config": 3}, "expected a configuration as config, but it is 3"),
+        ({"status": "done"}, "expected status to be one of running, completed"),
+        ({"verdict": "fine"}, "expected verdict to be one of healthy, vanishing"),
+        ({"findings": None}, "expected a list of findings, but it is None"),
+        ({"findings": [{}]}, "expected kind of a finding to be of type str, but it is missing"),
+        ({"findings": [3]}, "expected a finding to be of type dict, but it is 3"),
+        ({"test": 0.5}, "expected test to be of type dict, but it is 0.5"),
+        ({"seed": "x"}, "expected seed to be of type int, but it is 'x'"),
+        ({"first_nonfinite": {"step": 1}}, "expected where of first_nonfinite to be of type str"),
+    ],
+)
+def test_foreign_content_is_named_and_left_out(tmp_path, content, said):
+    for name in "ab":
+        write_run(tmp_path / name)
+    info = json.loads((tmp_path / "b" / "run.json").read_text())
+    write_json(tmp_path / "b" / "run.json", {**info, **content})
+    (run,), (line,) = find(tmp_path)
+    assert run.name == "a"
+    assert line.startswith(f"{tmp_path}/b/run.json is damaged: {said}")
+
+
+def test_a_bare_run_json_is_named(tmp_path):
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b")
+    write_json(tmp_path / "b" / "run.json", {"schema": 1, "config": 3})
+    assert "b/run.json is damaged" in find(tmp_path).damaged[0]
+
+
+@pytest.mark.parametrize("part", ["layers", "steps"])
+def test_columns_of_another_type_are_named(tmp_path, part):
+    for name in "ab":
+        write_run(tmp_path / name)
+    file = tmp_path / "b" / f"{part}.parquet"
+    whole = pq.read_table(file)
+    index = whole.column_names.index("step")
+    pq.write_table(whole.set_column(index, "step", whole["step"].cast("string")), file)
+    assert f"{part}.parquet is damaged: expected step to be of type int32" in find(tmp_path)[1][0]
+
+
+def spoil(file):
+    """Overwrite the pages of a Parquet file and leave its footer as it was."""
+    content = file.read_bytes()
+    file.write_bytes(content[:4] + b"\xff" * 200 + content[204:])
+
+
+def test_load_leaves_out_and_names_a_run_whose_pages_are_damaged(tmp_path):
+    for name in "abc":
+        write_run(tmp_path / name)
+    spoil(tmp_path / "b" / "layers.parquet")
+    (tmp_path / "c" / "run.json").write_text("{")
+    with pytest.warns(UserWarning, match="left out") as warned:
+        frames = load(tmp_path)
+    for frame in frames:
+        assert frame["run"].unique().tolist() == ["a"]
+    told = sorted(str(w.message).split(" is damaged")[0] for w in warned)
+    assert told == [f"left out: {tmp_path}/{f}" for f in ("b/layers.parquet", "c/run.json")]
+    assert {w.filename for w in warned} == {__file__}
+    spoil(tmp_path / "a" / "steps.parquet")
+    with pytest.raises(StoreError, match="no run under"):
+        load(tmp_path)
+
+
+def test_lists_in_the_configuration_can_be_grouped_by(tmp_path):
+    for number, betas in enumerate(([0.9, 0.99], [0.8, 0.9], [0.9, 0.99])):
+        write_run(tmp_path / str(number), **{"optim.betas": betas})
+    counts = load(tmp_path).runs.groupby("optim.betas")["run"].count()
+    assert counts.to_dict() == {"[0.8, 0.9]": 1, "[0.9, 0.99]": 2}
+
+
+def test_no_configuration_renames_a_run(tmp_path):
+    write_run(tmp_path / "a", run="x")
+    assert load(tmp_path).runs["run"].tolist() == ["a"]

@@ -10,13 +10,15 @@ def over_depth(layers: pd.DataFrame, column: str) -> pd.DataFrame:
     return depth.pivot_table(index="step", columns="position", values=column, dropna=False)
 
 
-def decades(layers: pd.DataFrame) -> pd.DataFrame:
+def decades(layers: pd.DataFrame, column: str = "delta_norm") -> pd.DataFrame:
     """Return log10(‖delta_l‖ / ‖delta_L‖) by step and position: what is gained since the output.
+
+    Or the same of another `column`.
 
     An exact zero gives -inf; where the ratio is not defined (0/0, NaN) the entry is NaN. A factor
     on the loss cancels.
     """
-    logs = log10(over_depth(layers, "delta_norm"))
+    logs = log10(over_depth(layers, column))
     if logs.empty:
         return logs
     with np.errstate(invalid="ignore"):  # inf - inf

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from gradlab.diagnose.finding import Finding
+from gradlab.diagnose.onset import since_when
 from gradlab.diagnose.profile import decades, over_depth, shares
+from gradlab.diagnose.starved import starved
 
 DECADES = 3.0
 """A layer whose signal is 1,000 times weaker (stronger) than the last one's vanishes (explodes).
@@ -44,7 +46,7 @@ def growing(layers: pd.DataFrame, steps: pd.DataFrame) -> Finding | None:
     if not len(norms) or not norms.iloc[0] > 0:
         return None
     ratio = norms / norms.iloc[0]
-    since = _since(ratio >= GROWTH)
+    since = since_when(ratio >= GROWTH)
     if since is None:
         return None
     factor = float(ratio.max())
@@ -69,14 +71,14 @@ def saturated(layers: pd.DataFrame, steps: pd.DataFrame) -> Finding | None:
     return _fraction(layers, "saturated", SATURATED, "model.init=xavier_normal", "model.norm=layer")
 
 
-RULES: tuple[Rule, ...] = (dead, exploding, growing, vanishing, saturated)
+RULES: tuple[Rule, ...] = (starved, dead, exploding, growing, vanishing, saturated)
 """In the order in which they name a run: the first finding is the verdict."""
 
 
 def _over_depth(
     layers: pd.DataFrame, kind: str, holds: pd.DataFrame, worst: pd.Series
 ) -> Finding | None:
-    since = _since(holds.any(axis=1))
+    since = since_when(holds.any(axis=1))
     if since is None:
         return None
     total = float(worst[holds.any(axis=1)].median())
@@ -97,7 +99,7 @@ def _over_depth(
 def _fraction(layers: pd.DataFrame, kind: str, limit: float, *remedies: str) -> Finding | None:
     table = over_depth(layers, kind)
     holds = table >= limit
-    since = _since(holds.any(axis=1))
+    since = since_when(holds.any(axis=1))
     if since is None:
         return None
     worst = float(table.max(axis=1)[holds.any(axis=1)].median())
@@ -117,14 +119,3 @@ def _fraction(layers: pd.DataFrame, kind: str, limit: float, *remedies: str) -> 
 def _mostly(holds: pd.DataFrame) -> pd.Series:
     """Say of each position whether the condition holds in most steps in which it holds anywhere."""
     return holds[holds.any(axis=1)].mean() >= 0.5
-
-
-def _since(holds: pd.Series) -> int | None:
-    """Return the first step at which a condition held, if it holds in most of the later half.
-
-    What a network leaves behind as it trains is not its sickness.
-    """
-    late = holds.iloc[len(holds) // 2 :]
-    if not len(late) or late.mean() < 0.5:
-        return None
-    return int(holds.index[holds.to_numpy()][0])

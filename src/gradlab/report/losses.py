@@ -5,8 +5,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from gradlab.report.style import VERDICTS, grid, head, log_axis, panels
+from gradlab.report.sentences import count
+from gradlab.report.style import (
+    VERDICTS,
+    grid,
+    head,
+    legend,
+    log_axis,
+    panel_head,
+    panels,
+    step_ticks,
+)
+
+THIN: dict[str, Any] = {"color": "0.45", "lw": 0.7, "label": "a run"}
+MEDIAN: dict[str, Any] = {"color": "0.15", "lw": 1.5}
+LAST: dict[str, Any] = {"color": "0.2", "marker": "x", "ms": 4, "linestyle": "none"}
 
 
 def draw(losses: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figure:
@@ -14,10 +29,12 @@ def draw(losses: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figure:
     table = losses.merge(runs[["run", "verdict"]], on="run")
     shown = [v for v in VERDICTS if (runs["verdict"] == v).any()]
     rows, columns = panels(max(len(shown), 1))
-    figure, axes = grid(rows, columns, 0.7 + 1.9 * rows)
+    figure, axes = grid(rows, columns, 1.0 + 1.9 * rows)
+    drawn: set[str] = set()
     for ax, verdict in zip(axes.flat, shown, strict=False):
-        _panel(ax, table[table["verdict"] == verdict], verdict)
-        ax.set_title(f"{verdict}: {int((runs['verdict'] == verdict).sum())} runs")
+        curves = table[table["verdict"] == verdict]
+        drawn |= _panel(ax, curves, verdict)
+        panel_head(ax, _name(runs[runs["verdict"] == verdict], curves, verdict), columns)
     for ax in axes.flat[len(shown) :]:
         ax.set_visible(False)
     for ax in axes[:, 0]:
@@ -25,24 +42,50 @@ def draw(losses: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figure:
     for ax in axes.flat[max(0, len(shown) - columns) : len(shown)]:
         ax.set_xlabel("step (updates)")
     head(figure, title)
+    keys = {
+        "run": Line2D([], [], **THIN),
+        "median": Line2D([], [], label="median of the runs", **MEDIAN),
+        "last": Line2D([], [], label="the last finite loss", **LAST),
+    }
+    legend(figure, [handle for kind, handle in keys.items() if kind in drawn])
     return figure
 
 
-def _panel(ax: Any, table: pd.DataFrame, verdict: str) -> None:
+def _name(runs: pd.DataFrame, curves: pd.DataFrame, verdict: str) -> str:
+    begun = curves.groupby("run")["loss"].agg(lambda loss: np.isfinite(loss).any())
+    never = int((~begun.astype(bool)).sum())
+    told = f", {never} without a finite loss" if never else ""
+    return f"{verdict}: {count(len(runs), 'run')}{told}"
+
+
+def _panel(ax: Any, table: pd.DataFrame, verdict: str) -> set[str]:
+    """Draw the curves of one verdict; return which kinds of marks there are."""
     colour, line = VERDICTS[verdict]
     finite = table[np.isfinite(table["loss"])]
+    kinds = {"run"} if len(finite) else set[str]()
     alpha = float(np.clip(6 / max(table["run"].nunique(), 1), 0.2, 0.8))
     for _, curve in finite.groupby("run", sort=False):
         ax.plot(curve["step"], curve["loss"], color=colour, alpha=alpha, lw=0.7)
         if verdict == "diverged":
-            ax.plot(*curve.iloc[-1][["step", "loss"]], "x", color="0.2", ms=4, gid="diverged")
+            ax.plot(*curve.iloc[-1][["step", "loss"]], **LAST, gid="diverged")
+            kinds.add("last")
     if finite["run"].nunique() > 2 and verdict != "diverged":
         median = finite.groupby("step")["loss"].median()
-        ax.plot(median.index, median, color="0.15", linestyle=line, lw=1.5)
-    never = table["run"].nunique() - finite["run"].nunique()
-    if never:
-        note = f"{never} not finite at step 0"
-        ax.annotate(note, (0.98, 0.96), xycoords="axes fraction", ha="right", va="top", fontsize=7)
-    wide = len(finite) and finite["loss"].min() > 0
-    if wide and finite["loss"].max() / finite["loss"].min() > 30:
+        ax.plot(median.index, median, linestyle=line, **MEDIAN)
+        kinds.add("median")
+    if finite.empty:
+        ax.set(xticks=[], yticks=[])
+        ax.text(0.5, 0.5, "no finite loss to draw", ha="center", transform=ax.transAxes)
+        return kinds
+    ax.set_xlim(*_room(finite["step"]))
+    step_ticks(ax.xaxis)
+    if finite["loss"].min() > 0 and finite["loss"].max() / finite["loss"].min() > 30:
         log_axis(ax)
+    return kinds
+
+
+def _room(steps: pd.Series) -> tuple[float, float]:
+    """Return limits that show the first and the last step whole."""
+    last = float(steps.max())
+    margin = max(0.5, 0.03 * last)
+    return -margin, last + margin

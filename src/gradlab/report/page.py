@@ -10,25 +10,30 @@ import jinja2
 import pandas as pd
 
 from gradlab import schema
-from gradlab.report import sentences
-from gradlab.report.settings import levels, short
+from gradlab.report import sentences, titles
+from gradlab.report.cells import by_setting
+from gradlab.report.settings import levels, short, word
 from gradlab.report.show import text
 from gradlab.report.table import shown
 
 CAPTIONS = {
     "decades": "log10 of ‖delta_1‖ / ‖delta_L‖: what the error signal gains (+) or loses (-) on "
-    "its way from the last layer to the first. Median over recorded steps, mean over seeds.",
+    "its way from the last layer to the first. Median over recorded steps, mean over the runs that "
+    "count: (1/2) means one of two, n/a none; blank was not run.",
     "profile": "The norm of the error signal over the batch, at each layer. Geometric mean over "
-    "the recorded steps; the line is the mean over seeds, the band their range.",
+    "the recorded steps; the line is the mean over seeds, the band their range. Each row of panels "
+    "has its own scale. In the strips: settings in which a run has no logarithm in most steps.",
     "factors": "Each point is a setting. On the dashed line the weights give back what the "
     "activations take, and the signal keeps its size; off it, each layer adds or takes as much.",
-    "factors_by_layer": "The worst run of each verdict, and a healthy one. At each layer, the "
-    "decades that the activation's derivative and the transposed weights add.",
-    "losses": "Thin: runs. Thick: the median of the runs of a verdict.",
+    "factors_by_layer": "The worst run of each verdict, and a healthy one, on one scale. At each "
+    "layer, the decades that the activation's derivative and the transposed weights add.",
+    "losses": "Thin: runs. Thick: the median of the runs of a verdict. Each panel has its own "
+    "scale. A healthy gradient is no promise that the loss falls: that takes steps and a rate.",
     "timeline": "log10 ‖dLoss/dz‖ by layer and step. The worst run of each verdict, and a healthy "
-    "one; each panel has its own scale.",
+    "one; each panel has its own scale. A record holds until the next, the last to the end.",
     "profile_weights": "The weights' gradient is the error signal times the layer's input: it can "
-    "be flat where the error signal falls, when the forward signal falls the other way.",
+    "be flat where the error signal falls, when the forward signal falls the other way. Mean, band "
+    "and strips as above.",
 }
 
 
@@ -50,10 +55,10 @@ def render(
     runs = shown(frame, keys)
     return environment.get_template("page.html.j2").render(
         headline=sentences.headline(frame),
-        extremes=sentences.extremes(frame, keys),
+        extremes=titles.extremes(by_setting(frame, keys), keys),
         influence=sentences.influence(frame, keys),
         verdicts=verdict_map(frame, keys),
-        varied=[(short(key), [str(v) for v in levels(frame[key].dropna())]) for key in keys],
+        varied=[(short(key), [word(v) for v in levels(frame[key])]) for key in keys],
         seeds=int(frame["seed"].nunique()),
         unfinished=frame[frame["status"].isin(["running", "failed", "interrupted"])],
         figures=[
@@ -87,10 +92,10 @@ def verdict_map(frame: pd.DataFrame, keys: list[str]) -> dict[str, Any] | None:
     groups = frame.groupby(down, sort=False, dropna=False) if down else [((), frame)]
     for setting, group in groups:
         cells = [_cell(group[group[across] == column]) for column in columns]
-        rows.append({"setting": [str(s) for s in setting], "cells": cells})
+        rows.append({"setting": [word(s) for s in setting], "cells": cells})
     return {
         "across": short(across),
-        "columns": [str(c) for c in columns],
+        "columns": [word(c) for c in columns],
         "down": [short(k) for k in down],
         "rows": rows,
     }

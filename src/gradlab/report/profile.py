@@ -2,17 +2,17 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from gradlab.report.edges import Edges
 from gradlab.report.roles import Role, assign, left_out
-from gradlab.report.style import COLOURS, LINES, Edges, grid, head, legend, log_axis
+from gradlab.report.style import COLOURS, FILLS, LINES, MARKERS, grid, head, layer_ticks, legend
 
 NAMES = {
-    "delta_norm": "error signal ‖dLoss/dz‖",
-    "weight_grad_norm": "weight gradient ‖dLoss/dW‖",
+    "delta_norm": "error signal ‖dLoss/dz‖\n(units of the loss)",
+    "weight_grad_norm": "weight gradient ‖dLoss/dW‖\n(units of the loss)",
 }
 
 
@@ -40,68 +40,101 @@ def over_seeds(layers: pd.DataFrame, by: list[str], column: str) -> pd.DataFrame
 
 
 def draw(layers: pd.DataFrame, keys: list[str], column: str, title: str) -> Figure:
-    """Draw `column` over depth on a log axis, zeros and infinities at its edges."""
+    """Draw log10 of `column` over depth, zeros and what is not finite in strips at the edges.
+
+    Colour and shape of the markers are one key; dashes and how much of a marker is filled are
+    another: either is enough without the other, as in print without colour.
+    """
     frame, roles = assign(layers, keys)
     table = over_seeds(frame, ["column", "row", "colour", "line"], column)
     rows, columns = roles["row"].values, roles["column"].values
-    figure, axes = grid(
-        len(rows), len(columns), 0.9 + 1.45 * max(len(rows), 1.4), sharey="row", sharex="col"
-    )
+    height = 1.1 + 1.45 * max(len(rows), 1.4)
+    figure, axes = grid(len(rows), len(columns), height, sharey="row", sharex="col")
     for i, row in enumerate(rows):
         in_row = table[table["row"] == row]
-        edges = _edges(in_row)
+        marked = {kind: _marked(in_row, kind) for kind in ("zero", "inf")}
+        edges = _edges(in_row, marked)
         for j, value in enumerate(columns):
             panel = in_row[in_row["column"] == value]
-            _panel(axes[i, j], panel, roles, edges)
-            axes[i, j].set_title(
-                ", ".join(filter(None, [roles["row"].name(row), roles["column"].name(value)]))
-            )
-    figure.supylabel(f"{NAMES[column]}, geometric mean over steps", fontsize=8)
-    for axis in axes[-1]:
-        axis.set_xlabel("layer, 1 = input side")
+            _panel(axes[i, j], panel, roles, edges, marked)
+            if panel.empty:
+                where = {"transform": axes[i, j].transAxes, "ha": "center", "color": "0.3"}
+                axes[i, j].text(0.5, 0.5, "not run", **where)
+            named = (roles["row"].name(row), roles["column"].name(value))
+            axes[i, j].set_title(", ".join(filter(None, named)))
+    for j, value in enumerate(columns):
+        layers_there = int(table[table["column"] == value]["position"].max())
+        axes[-1, j].set_xlim(0.5, layers_there + 0.5)
+        layer_ticks(axes[-1, j].xaxis, layers_there)
+        axes[-1, j].set_xlabel("layer, 1 = input side")
+    figure.supylabel(NAMES[column], fontsize=8)
     head(figure, title + left_out(roles))
     legend(figure, _handles(roles))
     return figure
 
 
-def _edges(table: pd.DataFrame) -> Edges:
-    logs = table[["low", "high"]].to_numpy().ravel()
-    logs = logs[np.isfinite(logs)]
-    low, high = (float(logs.min()), float(logs.max())) if len(logs) else (-1.0, 1.0)
-    return Edges(low, high, bool((table["zero"] > 0).any()), bool((table["inf"] > 0).any()))
+def _marked(table: pd.DataFrame, kind: str) -> list[tuple[object, object]]:
+    """Return the series, by colour and line, that have `kind` anywhere in a row of panels."""
+    found = table[table[kind] > 0][["colour", "line"]].drop_duplicates()
+    return list(found.itertuples(index=False, name=None))
 
 
-def _panel(axes: Any, table: pd.DataFrame, roles: dict[str, Role], edges: Edges) -> None:
-    log_axis(axes)
+def _edges(table: pd.DataFrame, marked: dict[str, list[tuple[object, object]]]) -> Edges:
+    logs = table[["low", "high"]].to_numpy(dtype=float).ravel()
+    return Edges(logs, len(marked["zero"]), len(marked["inf"]))
+
+
+def _panel(
+    axes: Any,
+    table: pd.DataFrame,
+    roles: dict[str, Role],
+    edges: Edges,
+    marked: dict[str, list[tuple[object, object]]],
+) -> None:
+    levels = {"zero": edges.zero, "inf": edges.infinity}
     for c, colour in enumerate(roles["colour"].values):
         for s, style in enumerate(roles["line"].values):
             lines = table[(table["colour"] == colour) & (table["line"] == style)]
             lines = lines.sort_values("position")
             if lines.empty:
                 continue
-            x, look = lines["position"], {"color": COLOURS[c], "linestyle": LINES[s]}
-            marker = "o" if len(lines) == 1 else None
-            axes.plot(x, 10.0 ** lines["mean"], marker=marker, markersize=3, zorder=3 - s, **look)
+            x, look = lines["position"], _look(c, s)
+            sparse = max(1, -(-len(lines) // 6))
+            start = (2 * c + s) % sparse  # that the markers of close lines do not hide each other
+            shown = {"linestyle": LINES[s], "markevery": (start, sparse), "zorder": 4 - s}
+            axes.plot(x, lines["mean"], **look, **shown)
             if (lines["runs"] > 1).any():
-                band = (10.0 ** lines["low"], 10.0 ** lines["high"])
-                axes.fill_between(x, *band, color=COLOURS[c], alpha=0.2, linewidth=0)
-            for kind, edge, mark in (("zero", edges.zero, "v"), ("inf", edges.infinity, "^")):
+                axes.fill_between(x, lines["low"], lines["high"], color=COLOURS[c], alpha=0.2, lw=0)
+            for kind, series in marked.items():
                 at = lines[lines[kind] > 0]["position"]
-                (marks,) = axes.plot(at, [10**edge] * len(at), mark, color=COLOURS[c], gid=kind)
-                marks.set(markersize=3, markeredgewidth=0, alpha=0.8)
+                if len(at):
+                    level = levels[kind](series.index((colour, style)))
+                    axes.hlines([level] * len(at), at - 0.5, at + 0.5, color=COLOURS[c], lw=0.8)
+                    few = at[:: max(1, -(-len(at) // 10))]
+                    axes.plot(few, [level] * len(few), linestyle="none", gid=kind, **look)
     edges.draw(axes)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _look(colour: int, line: int, ink: Any = None) -> dict[str, Any]:
+    return {
+        "color": ink or COLOURS[colour],
+        "marker": MARKERS[colour],
+        "fillstyle": FILLS[line],
+        "markerfacecoloralt": "white",
+        "markersize": 4,
+        "markeredgewidth": 0.8,
+    }
 
 
 def _handles(roles: dict[str, Role]) -> list[Any]:
     colour, line = roles["colour"], roles["line"]
     handles = [
-        Line2D([], [], color=COLOURS[i], label=colour.name(value))
+        Line2D([], [], label=colour.name(value), **_look(i, 0))
         for i, value in enumerate(colour.values)
         if colour.key
     ]
     return handles + [
-        Line2D([], [], color="0.3", linestyle=LINES[i], label=line.name(value))
+        Line2D([], [], linestyle=LINES[i], label=line.name(value), **_look(0, i, "0.3"))
         for i, value in enumerate(line.values)
         if line.key
     ]

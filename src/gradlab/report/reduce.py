@@ -5,17 +5,19 @@ report needs grows with the number of runs and not with what they recorded.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from gradlab.diagnose.profile import decades
 from gradlab.errors import StoreError
-from gradlab.store.load import Run
+from gradlab.store.load import Run, find, unreadable
 
 SIGNALS = ("delta_norm", "weight_grad_norm")
 FACTORS = ("act_factor", "weight_factor", "norm_factor")
+RUN = ("decades", "weight_decades", "first_loss", "final_loss", "steps")
 LOSS_POINTS = 200
 
 
@@ -25,7 +27,8 @@ class Reduced:
 
     Attributes:
         runs: a row per run: `run`, `decades` (of the error signal from last layer to first, median
-            over steps; -inf for exact zeros), `final_loss`, `steps`.
+            over steps; -inf for exact zeros), `weight_decades` (of the weight gradient),
+            `first_loss`, `final_loss`, `steps`.
         layers: a row per run and position: for each signal and factor its mean of log10 over the
             recorded steps (of the finite, nonzero values), and for each signal the shares of steps
             at which it was exactly 0 (`_zero`) or not finite (`_inf`).
@@ -37,6 +40,20 @@ class Reduced:
     layers: pd.DataFrame
     losses: pd.DataFrame
     damaged: list[str]
+
+
+def gather(folder: str | Path) -> tuple[list[Run], Reduced]:
+    """Find and reduce every run under `folder`; `damaged` names all that was left out.
+
+    Raises:
+        StoreError: the folder is missing, or holds no run that can be read.
+    """
+    found = find(folder)
+    reduced = reduce(found.runs)
+    whole = replace(reduced, damaged=[*found.damaged, *reduced.damaged])
+    if whole.runs.empty:
+        raise unreadable(folder, whole.damaged)
+    return found.runs, whole
 
 
 def reduce(runs: Iterable[Run]) -> Reduced:
@@ -58,12 +75,14 @@ def reduce(runs: Iterable[Run]) -> Reduced:
             {
                 "run": run.name,
                 "decades": lost(record),
+                "weight_decades": lost(record, "weight_grad_norm"),
+                "first_loss": steps["loss"].iloc[0] if len(steps) else np.nan,
                 "final_loss": steps["loss"].iloc[-1] if len(steps) else np.nan,
                 "steps": len(steps),
             }
         )
     return Reduced(
-        pd.DataFrame(rows, columns=["run", "decades", "final_loss", "steps"]),
+        pd.DataFrame(rows, columns=["run", *RUN]),
         pd.concat(layers, ignore_index=True) if layers else pd.DataFrame(),
         pd.concat(losses, ignore_index=True) if losses else pd.DataFrame(),
         damaged,
@@ -90,9 +109,9 @@ def layer_means(record: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(out).rename_axis("position").reset_index()
 
 
-def lost(record: pd.DataFrame) -> float:
+def lost(record: pd.DataFrame, column: str = "delta_norm") -> float:
     """Return log10 ‖delta_1‖ / ‖delta_L‖, the median over the steps at which it is defined."""
-    table = decades(record)
+    table = decades(record, column)
     if table.shape[1] < 2:
         return float("nan")
     first = table.iloc[:, 0].dropna()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from gradlab.report.settings import levels, short
+from gradlab.report.settings import levels, short, word
 
 LIMITS = {"column": 4, "row": 6, "colour": 8, "line": 4}
 
@@ -24,8 +24,8 @@ class Role:
         """Return what a legend or a panel says of a level."""
         # Of joined keys, and of an activation, the value says enough.
         if not self.key or "," in self.key or self.key == "model.activation":
-            return str(value)
-        return f"{short(self.key)} {value}"
+            return word(value)
+        return f"{short(self.key)} {word(value)}"
 
 
 def assign(frame: pd.DataFrame, keys: list[str]) -> tuple[pd.DataFrame, dict[str, Role]]:
@@ -47,11 +47,9 @@ def assign(frame: pd.DataFrame, keys: list[str]) -> tuple[pd.DataFrame, dict[str
         if not joined:
             frame[role] = ""
         else:
-            columns = [
-                frame[key].astype(object).where(frame[key].notna(), "unset") for key in joined
-            ]
-            rows = zip(*columns, strict=True)
-            frame[role] = columns[0] if len(joined) == 1 else [", ".join(map(str, r)) for r in rows]
+            rows = frame[joined].itertuples(index=False)
+            one = len(joined) == 1
+            frame[role] = frame[joined[0]] if one else [", ".join(map(word, r)) for r in rows]
         found = levels(frame[role])
         kept = _spread(found, LIMITS[role])
         roles[role] = Role(", ".join(joined), kept, len(found) - len(kept))

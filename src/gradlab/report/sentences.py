@@ -1,75 +1,52 @@
-"""The findings in words: every title and sentence of the report is computed from its table."""
+"""The findings about runs in words: every sentence of the report is computed from its table."""
 
 import numpy as np
 import pandas as pd
 
-from gradlab.diagnose.rules import DECADES
-from gradlab.report.settings import label, short
+from gradlab.report.settings import short
+
+LEARNT = 0.1  # share of the first loss by which the last one must be below it
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 run`, `2 runs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def headline(runs: pd.DataFrame) -> str:
     """Say how many runs are sick, and of what."""
-    judged = runs[runs["verdict"].notna()]
-    sick = judged[judged["verdict"] != "healthy"]
+    judged, sick = _judged(runs), _sick(runs)
     if judged.empty:
-        return f"None of {len(runs)} runs has a verdict yet"
+        one = len(runs) == 1
+        return (
+            "The run has no verdict yet" if one else f"None of {len(runs)} runs has a verdict yet"
+        )
     if sick.empty:
         return f"All of {len(judged)} networks are healthy" if len(judged) > 1 else "Healthy"
     if len(judged) == 1:
         return f"The network is sick: {sick['verdict'].iloc[0]}"
     counts = ", ".join(f"{n} {verdict}" for verdict, n in sick["verdict"].value_counts().items())
-    verb = "is" if len(sick) == 1 else "are"
-    return f"{len(sick)} of {len(judged)} networks {verb} sick: {counts}"
-
-
-def extremes(runs: pd.DataFrame, keys: list[str]) -> str:
-    """Name the settings in which the error signal loses and gains most."""
-    told: list[str] = []
-    known = runs.dropna(subset=["decades"])
-    for word, sign in (("loses", -1.0), ("gains", 1.0)):
-        size = sign * known["decades"]
-        if len(known) and size.max() > 1:
-            worst = known.loc[size.idxmax()]
-            much = f"{size.max():.0f} decades" if np.isfinite(size.max()) else "everything"
-            told.append(f"{word} {much} ({label(worst, keys)})")
-    return "The error signal " + " and ".join(told) if told else "The error signal keeps its size"
-
-
-def reach(runs: pd.DataFrame, keys: list[str]) -> str:
-    """Say, for each level of the first key, in how many runs the signal stays within 3 decades."""
-    if runs["decades"].isna().all():
-        return "The error signal"
-    kept = runs["decades"].abs() <= DECADES
-    if not keys:
-        return f"The error signal stays within 3 decades in {int(kept.sum())} of {len(runs)} runs"
-    told = [
-        f"{int(group.sum())} of {len(group)} at {short(keys[0])} {level}"
-        for level, group in kept.groupby(runs[keys[0]])
-    ]
-    return f"The error signal stays within 3 decades over depth in {', '.join(told)}"
+    return f"{len(sick)} of {len(judged)} networks {_be(sick, 'is', 'are')} sick: {counts}"
 
 
 def onset(runs: pd.DataFrame) -> str:
-    """Say how many sick runs were so from their first record on."""
-    since = runs["since"].dropna()
-    if since.empty:
-        return "No layer's signal is out of proportion at any step"
-    return (
-        f"{int((since == 0).sum())} of {len(since)} sick networks were sick at initialisation: "
-        "training did not make them so"
-        if (since == 0).any()
-        else f"All {len(since)} sick networks became so in training"
+    """Say how many of the sick were so from initialisation on, and how many since a later step."""
+    judged, sick = _judged(runs), _sick(runs)
+    if judged.empty or sick.empty:
+        return "No network is sick" if len(judged) else "No run has a verdict yet"
+    since = sick["since"].astype(float)
+    parts = (
+        (since == 0, "was so", "were so", "at initialisation"),
+        (since > 0, "became so", "became so", "in training"),
+        (since.isna(), "became so", "became so", "at a step that is not known"),
     )
-
-
-def per_layer(table: pd.DataFrame, key: str | None) -> str:
-    """Say of each level of a key how many decades a layer the activations take."""
-    if key is None:
-        return f"The activations take {table['act_factor'].mean():+.2f} decades a layer"
-    means = table.groupby(key, sort=False)["act_factor"].mean()
-    return "Decades a layer that activations take: " + ", ".join(
-        f"{level} {value:+.2f}" for level, value in means.items()
-    )
+    told = [
+        f"{int(held.sum())} {_be(sick[held], one, many)} {when}"
+        for held, one, many, when in parts
+        if held.any()
+    ]
+    total = f"{len(sick)} of {count(len(judged), 'network')} {_be(sick, 'is', 'are')} sick"
+    return f"{total}: {', '.join(told)}"
 
 
 def influence(runs: pd.DataFrame, keys: list[str]) -> list[str]:
@@ -85,13 +62,49 @@ def influence(runs: pd.DataFrame, keys: list[str]) -> list[str]:
         if len(changed):
             told.append(
                 f"{short(key)}: the verdict depends on it in {int(changed.sum())} of "
-                f"{len(changed)} settings of everything else"
+                f"{count(len(changed), 'setting')} of everything else"
             )
     return told
 
 
 def learning(runs: pd.DataFrame) -> str:
-    """Say what the verdicts mean for the loss: the median of the last losses of each."""
-    last = runs[np.isfinite(runs["final_loss"])].groupby("verdict")["final_loss"].median()
-    order = last.sort_values()
-    return "Median of the last loss: " + ", ".join(f"{v} {x:.2g}" for v, x in order.items())
+    """Say what the verdicts mean for the loss: the median of the last losses of each.
+
+    And how many of the healthy did not learn, for a healthy gradient is not yet learning.
+    """
+    begun = _judged(runs)
+    begun = begun[begun["steps"] > 0]
+    ended = np.isfinite(begun["final_loss"])
+    if not ended.any():
+        return (
+            "No run ends with a finite loss" if len(begun) else "No run with a verdict has a loss"
+        )
+    medians = begun[ended].groupby("verdict")["final_loss"].median().sort_values()
+    told = [f"{verdict} {median:.2g}" for verdict, median in medians.items()]
+    lost = begun[~ended]["verdict"].value_counts()
+    told += [
+        f"not finite in {n} of {int((begun['verdict'] == verdict).sum())} {verdict}"
+        for verdict, n in lost.items()
+    ]
+    return (
+        f"Median of the last loss: {', '.join(told)}{_idle(begun[begun['verdict'] == 'healthy'])}"
+    )
+
+
+def _idle(healthy: pd.DataFrame) -> str:
+    first, last = healthy["first_loss"], healthy["final_loss"]
+    idle = int((~(last < first - LEARNT * first.abs())).sum())
+    told = f"; in {idle} of {len(healthy)} healthy runs it fell by less than {LEARNT:.0%}"
+    return told if idle else ""
+
+
+def _judged(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs[runs["verdict"].notna()]
+
+
+def _sick(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs[runs["verdict"].notna() & (runs["verdict"] != "healthy")]
+
+
+def _be(runs: pd.DataFrame, one: str, many: str) -> str:
+    return one if len(runs) == 1 else many

@@ -8,11 +8,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gradlab.report.reduce import reduce
+from gradlab.report.reduce import gather
 from gradlab.report.sentences import headline
 from gradlab.report.settings import short
 from gradlab.report.table import shown, table
-from gradlab.store.load import find
 
 COLOURS = {"healthy": "green", "vanishing": "yellow", "exploding": "red", "diverged": "magenta"}
 NO_WRAP = 10_000  # columns of a pipe: a line must not be cut or wrapped there
@@ -24,9 +23,8 @@ def show(folder: str | Path, console: Console | None = None) -> None:
     Raises:
         StoreError: the folder is missing, or holds no run that can be read.
     """
-    found = find(folder)
-    reduced = reduce(found.runs)
-    frame, keys = table(found.runs, reduced)
+    runs, reduced = gather(folder)
+    frame, keys = table(runs, reduced)
     console = console or Console()
     if not console.is_terminal:
         console = Console(file=console.file, width=NO_WRAP)
@@ -39,7 +37,7 @@ def show(folder: str | Path, console: Console | None = None) -> None:
         out.add_row(*map(text, values), style=COLOURS.get(str(verdict), ""))
     console.print(out)
     console.print(headline(frame), highlight=False)
-    for line in [*found.damaged, *reduced.damaged]:
+    for line in reduced.damaged:
         console.print(f"left out: {line}", highlight=False)
 
 

@@ -1,20 +1,24 @@
 """How figures look: print sizes, a colour-blind-safe palette, and marks that survive in grey."""
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from textwrap import fill
+from textwrap import fill, wrap
 from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 COLOURS: list[Any] = list(sns.color_palette("colorblind"))
 LINES: list[Any] = ["-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1, 1, 1)), (0, (6, 2, 1, 2, 1, 2))]
+FILLS: list[Any] = ["full", "none", "left", "bottom", "right", "top"]
+"""How much of a marker is filled: tells levels apart where colour cannot."""
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*", "<", ">"]
 
 VERDICTS: dict[str, tuple[Any, Any]] = {
@@ -27,6 +31,8 @@ VERDICTS: dict[str, tuple[Any, Any]] = {
 }
 """Colour and line of each verdict; the lines tell them apart in grey."""
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
+ROUND = [1, 2, 5, 10]  # times powers of ten: where ticks may be
 WIDTH = 7.0  # inches: two columns of a paper
 
 RC: Any = {
@@ -68,12 +74,23 @@ def grid(rows: int, columns: int, height: float, **kwargs: Any) -> tuple[Figure,
 
 def head(figure: Figure, text: str) -> None:
     """Set the figure's title: the finding, in as many lines as the width asks for."""
-    figure.suptitle(fill(text, 92))
+    figure.suptitle(balanced(text, 92))
 
 
 def panel_head(axes: Axes, text: str, columns: int) -> None:
     """Set a panel's title, broken to the width of one of `columns` panels."""
-    axes.set_title(fill(text, 96 // columns - 4))
+    axes.set_title(balanced(text, 96 // columns - 4))
+
+
+def balanced(text: str, width: int) -> str:
+    """Return the text in as few lines as `width` allows, all of about the same length.
+
+    A number is not parted from the words beside it.
+    """
+    text = re.sub(r"(?<=\d) (?=\w)|(?<=\w) (?=[-+]?\d)", NO_BREAK, text)
+    lines = len(wrap(text, width))
+    widths = (w for w in range(1, width) if len(wrap(text, w)) <= lines)
+    return fill(text, next(widths, width)).replace(NO_BREAK, " ")
 
 
 def panels(count: int) -> tuple[int, int]:
@@ -98,47 +115,19 @@ def legend(figure: Figure, handles: list[Any], title: str | None = None) -> None
         )
 
 
-class Edges:
-    """The limits of a log axis, and the lines at which it draws what has no logarithm.
-
-    Args:
-        low: log10 of the least value drawn.
-        high: log10 of the greatest.
-        zeros: whether there are exact zeros; their line is below the data.
-        infinities: whether anything is not finite; its line is above the data.
-    """
-
-    def __init__(self, low: float, high: float, zeros: bool, infinities: bool) -> None:
-        margin = max(2.0, 0.1 * (high - low)) if zeros or infinities else 0.05 * (high - low) + 0.1
-        self.zero, self.infinity = low - margin, high + margin
-        self.zeros, self.infinities = zeros, infinities
-        self.limits = (
-            10.0 ** (self.zero - margin if zeros else low - margin / 2),
-            10.0 ** (self.infinity + margin if infinities else high + margin / 2),
-        )
-
-    def draw(self, axes: Axes) -> None:
-        """Set the limits, and draw the lines that are needed, each with its name."""
-        axes.set_ylim(*self.limits)
-        for needed, value, name, side in (
-            (self.zeros, self.zero, "exactly 0", "top"),
-            (self.infinities, self.infinity, "not finite", "bottom"),
-        ):
-            if needed:
-                axes.axhline(10**value, color="0.45", linewidth=0.7, linestyle=(0, (1, 2)))
-                axes.annotate(
-                    name,
-                    (1.0, 10**value),
-                    xycoords=axes.get_yaxis_transform(),
-                    ha="right",
-                    va=side,
-                    fontsize=6.5,
-                    color="0.3",
-                )
-
-
 def log_axis(axes: Axes) -> None:
     """Give a log y axis few, round ticks, over however many decades."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(numticks=6))
     axes.yaxis.set_minor_locator(NullLocator())
+
+
+def layer_ticks(axis: Axis, layers: int, most: int = 6) -> None:
+    """Put ticks at whole layers, the first among them: there is no layer 0."""
+    nice = MaxNLocator(most, integer=True, steps=ROUND).tick_values(1, max(layers, 2))
+    axis.set_ticks([1, *(int(tick) for tick in nice if 1 < tick <= layers)])
+
+
+def step_ticks(axis: Axis, most: int = 6) -> None:
+    """Put ticks at whole steps, however few there are."""
+    axis.set_major_locator(MaxNLocator(most, integer=True, steps=ROUND))

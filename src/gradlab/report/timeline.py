@@ -8,9 +8,10 @@ import pandas as pd
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from gradlab.diagnose.profile import over_depth
-from gradlab.report.style import grid, head, panel_head, panels
+from gradlab.report.style import grid, head, layer_ticks, panel_head, panels, step_ticks
 
 
 def pick(runs: pd.DataFrame, most: int = 6) -> list[str]:
@@ -26,25 +27,33 @@ def pick(runs: pd.DataFrame, most: int = 6) -> list[str]:
     return [*sick[: most - 1], *healthy] or runs["run"].tolist()[:1]
 
 
-def draw(records: Sequence[tuple[str, pd.DataFrame]], title: str) -> Figure:
-    """Draw log10 ‖delta_l‖ of each named record, layer down, step across.
+def draw(records: Sequence[tuple[str, pd.DataFrame, int]], title: str) -> Figure:
+    """Draw log10 ‖delta_l‖ of each record, layer down, step across.
 
     Exact zeros are hatched, what is not finite is crossed.
+
+    Args:
+        records: of each run its name, its layers, and how many steps it took.
+        title: of the figure.
     """
     rows, columns = panels(len(records))
-    figure, axes = grid(rows, columns, 0.9 + 1.9 * rows)
+    figure, axes = grid(rows, columns, 1.1 + 1.9 * rows)
     kinds: set[str] = set()
-    for ax, (name, record) in zip(axes.flat, records, strict=False):
-        mesh = _panel(ax, over_depth(record, "delta_norm"), kinds)
+    for ax, (name, record, steps) in zip(axes.flat, records, strict=False):
+        mesh = _panel(ax, over_depth(record, "delta_norm"), steps, kinds)
         panel_head(ax, name, columns)
-        bar = figure.colorbar(mesh, ax=ax, pad=0.02)
-        bar.ax.tick_params(labelsize=6)
+        if mesh.get_array().count():  # else there is nothing that has a colour
+            bar = figure.colorbar(mesh, ax=ax, pad=0.02)
+            bar.set_label("log10 ‖delta‖", fontsize=7)
+            bar.locator = MaxNLocator(5)
+            bar.update_ticks()
+            bar.ax.tick_params(labelsize=6)
     for ax in axes.flat[len(records) :]:
         ax.set_visible(False)
     for ax in axes[:, 0]:
         ax.set_ylabel("layer (1 = nearest the input)")
     for ax in axes.flat[max(0, len(records) - columns) : len(records)]:
-        ax.set_xlabel("step")
+        ax.set_xlabel("step (updates)")
     head(figure, title)
     handles = [
         Patch(facecolor="white", edgecolor="0.4", hatch=hatch, label=label)
@@ -56,12 +65,13 @@ def draw(records: Sequence[tuple[str, pd.DataFrame]], title: str) -> Figure:
     return figure
 
 
-def _panel(ax: Any, delta: pd.DataFrame, kinds: set[str]) -> Any:
+def _panel(ax: Any, delta: pd.DataFrame, steps: int, kinds: set[str]) -> Any:
     values = delta.to_numpy(dtype=float).T
-    steps, positions = delta.index.to_numpy(), delta.columns.to_numpy()
+    positions = delta.columns.to_numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log10(values)
-    x, y = _edges(steps), np.append(positions - 0.5, positions[-1] + 0.5)
+    x = edges(delta.index.to_numpy(), steps)
+    y = np.append(positions - 0.5, positions[-1] + 0.5)
     mesh = ax.pcolormesh(x, y, np.ma.masked_invalid(logs), cmap="cividis", rasterized=True)
     for label, where, hatch in (
         ("exactly 0", values == 0, "////"),
@@ -73,12 +83,14 @@ def _panel(ax: Any, delta: pd.DataFrame, kinds: set[str]) -> Any:
             grey = ListedColormap(["0.92"])
             ax.pcolor(x, y, masked, cmap=grey, hatch=hatch, edgecolor="0.5", lw=0, gid=label)
     ax.invert_yaxis()
-    ax.xaxis.get_major_locator().set_params(integer=True, nbins=5)
-    ax.yaxis.get_major_locator().set_params(integer=True, nbins=6)
+    step_ticks(ax.xaxis, 5)
+    layer_ticks(ax.yaxis, int(positions[-1]))
     return mesh
 
 
-def _edges(steps: np.ndarray) -> np.ndarray:
-    """Return the borders between recorded steps: each record holds until the next."""
-    last = steps[-1] + (steps[-1] - steps[-2] if len(steps) > 1 else 1)
-    return np.append(steps, last)
+def edges(recorded: np.ndarray, steps: int) -> np.ndarray:
+    """Return the borders between recorded steps: each record holds until the next.
+
+    The last one holds until the end of training.
+    """
+    return np.append(recorded, max(steps, recorded[-1] + 1))

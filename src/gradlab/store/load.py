@@ -1,6 +1,7 @@
 """Read results back: every run under a folder, damaged files named and left out."""
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 
 from gradlab import schema
 from gradlab.errors import StoreError
+from gradlab.store import damage
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Run:
     @property
     def config(self) -> dict[str, Any]:
         """The run's configuration, flattened: `model.depth`, `clip`, …."""
-        return self.info.get("config", {})
+        return self.info["config"]
 
     def layers(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Read `layers.parquet`, or only some of its columns."""
@@ -74,34 +76,61 @@ def find(folder: str | Path) -> Found:
         except (OSError, ValueError, pa.ArrowException) as error:
             damaged.append(str(error).splitlines()[0])
     if not runs:
-        raise StoreError(f"no run under {folder} can be read: {damaged[0]}")
+        raise unreadable(folder, damaged)
     return Found(runs, damaged)
 
 
 def load(folder: str | Path) -> Frames:
     """Load every run under `folder` as pandas frames: `.runs`, `.steps`, `.layers`.
 
-    `runs` has a row per run: name, status, verdict, seed, and the configuration as columns. The
+    `runs` has a row per run: name, status, verdict, seed, and the configuration as columns; a list
+    in the configuration is there as JSON text, `[0.9, 0.99]`, so that one can group by it. The
     other two are the Parquet files, stacked, with the run's name in front (see `gradlab.schema`).
+
+    A run with a damaged file is in none of the three: a `UserWarning` names the file.
 
     Raises:
         StoreError: the folder is missing, or holds no run that can be read.
     """
-    runs = find(folder).runs
-    return Frames(
-        runs_frame(runs),
-        _stack(runs, [run.steps() for run in runs]),
-        _stack(runs, [run.layers() for run in runs]),
-    )
+    found, damaged = find(folder)
+    runs: list[Run] = []
+    steps: list[pd.DataFrame] = []
+    layers: list[pd.DataFrame] = []
+    for run in found:
+        try:
+            content = run.steps(), run.layers()
+        except StoreError as error:
+            damaged.append(str(error))
+            continue
+        runs.append(run)
+        steps.append(content[0])
+        layers.append(content[1])
+    if not runs:
+        raise unreadable(folder, damaged)
+    for line in damaged:
+        warnings.warn(f"left out: {line}", stacklevel=2)
+    return Frames(runs_frame(runs), _stack(runs, steps), _stack(runs, layers))
+
+
+def unreadable(folder: str | Path, damaged: Sequence[str]) -> StoreError:
+    """Return the error of a folder all of whose runs are damaged: it names the first."""
+    return StoreError(f"no run under {folder} can be read: {damaged[0]}")
 
 
 def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
     """Return one row per run: what `run.json` says of it, and its configuration as columns."""
     keys = ("status", "verdict", "config_hash", "seed")
-    rows = [
-        {"run": run.name, **{key: run.info.get(key) for key in keys}, **run.config} for run in runs
-    ]
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        known = {"run": run.name, **{key: run.info.get(key) for key in keys}}
+        config = {key: hashable(value) for key, value in run.config.items()}
+        rows.append({**known, **config, **known})  # no configuration renames a run
     return pd.DataFrame(rows)
+
+
+def hashable(value: Any) -> Any:
+    """Return a configuration's value as a frame can group by it: lists and mappings as JSON."""
+    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def _stack(runs: Sequence[Run], frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -114,26 +143,28 @@ def _open(name: str, file: Path) -> Run:
         info = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{file} is damaged: {error}") from error
-    if not isinstance(info, dict) or info.get("schema") != schema.VERSION:
-        raise ValueError(f"{file} is damaged: expected a run.json of schema {schema.VERSION}")
+    _refuse(file, damage.in_info(info))
     for columns, part in (schema.LAYERS, "layers"), (schema.STEPS, "steps"):
         path = file.parent / f"{part}.parquet"
         try:
-            present = set(pq.read_schema(path).names)
+            present = pq.read_schema(path)
         except FileNotFoundError:
             raise ValueError(f"{path} is missing") from None
         except (OSError, pa.ArrowException) as error:
             raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
-        missing = [column for column in schema.names(columns) if column not in present]
-        if missing:
-            raise ValueError(f"{path} is damaged: it has no column {missing[0]}")
+        _refuse(path, damage.in_schema(present, columns))
     return Run(name, file.parent, info)
+
+
+def _refuse(path: Path, wrong: str | None) -> None:
+    if wrong:
+        raise ValueError(f"{path} is damaged: {wrong}")
 
 
 def _read(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     try:
         return pq.read_table(path, columns=list(columns) if columns else None).to_pandas()
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise StoreError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
 
 

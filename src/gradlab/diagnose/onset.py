@@ -1,0 +1,14 @@
+"""Since when a condition holds, and whether it lasts."""
+
+import pandas as pd
+
+
+def since_when(holds: pd.Series) -> int | None:
+    """Return the first step at which a condition held, if it holds in most of the later half.
+
+    What a network leaves behind as it trains is not its sickness.
+    """
+    late = holds.iloc[len(holds) // 2 :]
+    if not len(late) or late.mean() < 0.5:
+        return None
+    return int(holds.index[holds.to_numpy()][0])

@@ -1,0 +1,47 @@
+"""The rule for a network that no gradient reaches at all: ‖delta_l‖ is exactly 0 at every layer.
+
+All other rules compare layers, and 0/0 is no ratio. A loss at its minimum leaves the same zeros, so
+this rule asks the loss and the accuracy whether there was anything left to learn.
+"""
+
+import pandas as pd
+
+from gradlab.diagnose.finding import Finding
+from gradlab.diagnose.onset import since_when
+from gradlab.diagnose.profile import over_depth
+
+
+def starved(layers: pd.DataFrame, steps: pd.DataFrame) -> Finding | None:
+    """Find an error signal of exactly 0 at every layer, the last included, short of the minimum."""
+    delta = over_depth(layers, "delta_norm")
+    zero = (delta == 0).all(axis=1)
+    before = zero.astype(int).cummin() == 0  # there was a gradient, so it may have done its work
+    told = steps.drop_duplicates("step").set_index("step")
+    told = told.reindex(index=delta.index, columns=["loss", "accuracy"]).astype(float)
+    holds = zero & ~(before & (told["loss"] == 0) & ~(told["accuracy"] < 1))
+    holds &= ~(told["accuracy"] == 1)
+    since = since_when(holds)
+    if since is None:
+        return None
+    seen = told[holds].mean().dropna()
+    return Finding(
+        kind="vanishing",
+        where=tuple(int(position) for position in delta.columns),
+        since=since,
+        severity="gross",
+        cause=f"exactly 0 at every layer, the last included: {_why(seen, bool(before.any()))}",
+        evidence={f"mean_{name}": float(value) for name, value in seen.items()},
+        remedies=("train.dtype=float64", "loss.scale=1"),
+    )
+
+
+def _why(seen: pd.Series, before: bool) -> str:
+    """Say what the zeros can come from, as far as loss and accuracy tell."""
+    gone = "underflow, or a loss that does not depend on the output"
+    if seen.get("accuracy", 1.0) < 1:
+        return f"{gone} (of the batch, {seen['accuracy']:.0%} are right)"
+    if seen.get("loss", 0.0) != 0:
+        return f"{gone}, or the loss is at its minimum, {seen['loss']:.2g}"
+    if before:
+        return "underflow, or the loss is at its minimum"
+    return f"{gone}, or that was at its minimum from the first record on"

@@ -1,0 +1,105 @@
+"""Every figure of a report: what is drawn, from which table, under which finding."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gradlab.report import (
+    cells,
+    factors,
+    factors_by_layer,
+    heatmap,
+    losses,
+    profile,
+    sentences,
+    timeline,
+    titles,
+)
+from gradlab.report.page import Drawn
+from gradlab.report.reduce import Reduced
+from gradlab.report.settings import label
+from gradlab.report.style import printed, save
+from gradlab.store.load import Run
+
+
+def draw(
+    runs: list[Run], frame: pd.DataFrame, keys: list[str], reduced: Reduced, folder: Path
+) -> list[Drawn]:
+    """Draw and save every figure for which there is something to draw; return them in order."""
+    if reduced.layers.empty:
+        return []
+    layers = reduced.layers.merge(frame[["run", *keys]], on="run")
+    by_setting = factors.per_layer(layers, keys)
+    decades = cells.by_setting(frame, keys)
+    names = {row["run"]: _named(row, keys) for _, row in frame.iterrows()}
+    by_name = {run.name: run for run in runs}
+    recorded = frame[frame["run"].isin(layers["run"])]
+    picked = timeline.pick(recorded)
+    few = [(names[run], layers[layers["run"] == run]) for run in picked]
+    record = ["step", "axis", "position", "delta_norm"]
+    taken = frame.set_index("run")["steps"]
+    single = [(names[run], by_name[run].layers(record), int(taken[run])) for run in picked]
+    deep = bool(frame["decades"].notna().any())
+    ruling = next((k for k in ("model.activation", *keys) if k in keys), None)
+    drawings: list[tuple[str, bool, str, Callable[[str], Any]]] = [
+        (
+            "decades",
+            deep and bool(keys),
+            titles.extremes(decades, keys),
+            partial(heatmap.draw, cells.pivot(frame, keys)),
+        ),
+        (
+            "profile",
+            True,
+            titles.reach(frame, keys),
+            partial(profile.draw, layers, keys, "delta_norm"),
+        ),
+        (
+            "factors",
+            deep,
+            titles.per_layer(by_setting, ruling),
+            partial(factors.plane, by_setting, keys),
+        ),
+        (
+            "factors_by_layer",
+            deep,
+            titles.by_factor(_factors(layers, frame, picked)),
+            partial(factors_by_layer.draw, few),
+        ),
+        ("losses", True, sentences.learning(frame), partial(losses.draw, reduced.losses, frame)),
+        ("timeline", True, sentences.onset(frame), partial(timeline.draw, single)),
+        (
+            "profile_weights",
+            True,
+            titles.weights(frame),
+            partial(profile.draw, layers, keys, "weight_grad_norm"),
+        ),
+    ]
+    drawn: list[Drawn] = []
+    for name, possible, title, drawing in drawings:
+        if possible:
+            with printed():
+                save(drawing(title), folder, name)
+            drawn.append(Drawn(name, title))
+    return drawn
+
+
+def _factors(
+    layers: pd.DataFrame, frame: pd.DataFrame, picked: list[str]
+) -> list[tuple[str, dict[str, float]]]:
+    """Return of each picked run its verdict and the decades a layer of each factor."""
+    chosen = layers[layers["run"].isin(picked)]
+    means: dict[Any, Any] = factors.per_run(chosen, []).set_index("run").to_dict("index")
+    verdicts = frame.set_index("run")["verdict"]
+    return [(_verdict(verdicts[run]), means[run]) for run in picked if run in means]
+
+
+def _named(row: pd.Series, keys: list[str]) -> str:
+    return f"{_verdict(row['verdict'])}: {label(row, keys)}"
+
+
+def _verdict(word: Any) -> str:
+    return word if isinstance(word, str) else "no verdict"

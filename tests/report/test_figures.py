@@ -1,0 +1,201 @@
+"""Figures as they are printed: nothing cut, nothing told by colour alone, no layer 0."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from gradlab.report import cells, factors, factors_by_layer, heatmap, losses, profile, timeline
+from gradlab.report.edges import Edges
+from gradlab.report.style import balanced, printed
+from tests.report.runs import write_run
+from tests.report.test_report import reduced
+
+
+@pytest.fixture
+def inits(tmp_path):
+    """Three inits and two clips at one depth; one of the clips is never finite."""
+    for number, (init, clip) in enumerate(product("abc", ("none", "norm"))):
+        delta = np.array([1e-3, 1e-2, 1.0]) if clip == "norm" or init == "a" else [np.nan] * 3
+        config = {"model.depth": 2, "model.activation": "relu", "model.init": init, "clip": clip}
+        write_run(tmp_path / str(number), delta, act=0.1 * (number + 1), **config)
+    frame, keys, whole = reduced(tmp_path)
+    every = ["run", "model.depth", "model.activation", *keys]
+    return frame, whole.layers.merge(frame[every], on="run")
+
+
+def cut(figure):
+    """The texts of a figure that are not wholly inside it."""
+    figure.draw_without_rendering()
+    width, height = figure.bbox.size
+    found = []
+    for text in figure.findobj(lambda a: hasattr(a, "get_text") and a.get_text()):
+        box = text.get_window_extent()
+        inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1
+        if text.get_visible() and not inside:
+            found.append(text.get_text())
+    return found
+
+
+@pytest.mark.parametrize("column", ["delta_norm", "weight_grad_norm"])
+def test_no_label_of_a_figure_of_one_row_is_cut(inits, column):
+    frame, layers = inits
+    with printed():
+        assert not cut(profile.draw(layers, ["model.init"], column, "title"))
+        assert not cut(heatmap.draw(cells.pivot(frame, ["model.init"]), "title"))
+
+
+def looks(figure):
+    """Marker and fill of the series in the legend: what is left of it in grey."""
+    (legend,) = figure.legends
+    handles = [h for h in legend.legend_handles if h.get_marker() not in (None, "None")]
+    return {
+        text.get_text(): (handle.get_marker(), handle.get_fillstyle())
+        for text, handle in zip(legend.texts, handles, strict=True)
+    }
+
+
+def test_levels_differ_without_colour(inits):
+    _, layers = inits
+    with printed():
+        drawn = profile.draw(layers, ["clip", "model.activation", "model.init"], "delta_norm", "t")
+        assert len(set(looks(drawn).values())) == 3
+        both = layers.assign(**{"model.activation": layers["model.init"].map(str.upper)})
+        keys = ["model.activation", "model.init"]
+        plane = factors.plane(factors.per_layer(both, keys), keys, "t")
+    assert len(set(looks(plane).values())) == 6
+    points = [line for line in plane.axes[0].lines if line.get_linestyle() == "None"]
+    assert len({(p.get_marker(), p.get_fillstyle()) for p in points}) == 9
+
+
+def test_one_key_of_the_plane_has_the_colours_of_its_legend(inits):
+    _, layers = inits
+    with printed():
+        plane = factors.plane(factors.per_layer(layers, ["model.init"]), ["model.init"], "t")
+    points = [line for line in plane.axes[0].lines if line.get_linestyle() == "None"]
+    (legend,) = plane.legends
+    assert {to_rgb(p.get_color()) for p in points} == {
+        to_rgb(h.get_color()) for h in legend.legend_handles
+    }
+
+
+def test_marks_of_what_is_not_finite_say_of_which_setting(inits):
+    _, layers = inits
+    keys = ["model.depth", "model.activation", "model.init", "clip"]
+    with printed():
+        figure = profile.draw(layers, keys, "delta_norm", "title")
+    marks = [line for line in figure.axes[0].lines if line.get_gid() == "inf"]
+    assert [(m.get_marker(), m.get_fillstyle()) for m in marks] == [("s", "full"), ("^", "full")]
+    assert len({tuple(m.get_ydata()) for m in marks}) == 2  # none hides another
+    names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert "not finite" in names
+    assert "exactly 0" not in names
+
+
+def test_a_panel_without_a_run_says_so(inits):
+    _, layers = inits
+    some = layers[(layers["model.init"] != "a") | (layers["clip"] != "norm")]
+    with printed():
+        figure = profile.draw(some, ["model.init", "clip"], "delta_norm", "title")
+    told = {ax.get_title(): [text.get_text() for text in ax.texts] for ax in figure.axes}
+    assert [name for name, texts in told.items() if texts] == ["clip norm, init a"]
+
+
+def test_no_tick_is_at_a_layer_that_does_not_exist(tmp_path):
+    write_run(tmp_path / "a", 10.0 ** np.arange(-20, 1))
+    write_run(tmp_path / "b", [1.0], seed=1)
+    _, _, whole = reduced(tmp_path)
+    record = pd.concat(
+        [
+            pd.DataFrame({"step": s, "axis": "depth", "position": range(1, 22), "delta_norm": 1.0})
+            for s in (0, 10)
+        ]
+    )
+    with printed():
+        for axis in (
+            profile.draw(whole.layers, [], "delta_norm", "t").axes[0].xaxis,
+            factors_by_layer.draw([("a", whole.layers[whole.layers["run"] == "a"])], "t")
+            .axes[0]
+            .xaxis,
+            timeline.draw([("a", record, 12)], "t").axes[0].yaxis,
+        ):
+            assert axis.get_ticklocs().tolist() == [1, 5, 10, 15, 20]
+
+
+def test_panels_of_factors_share_their_scale(inits):
+    _, layers = inits
+    records = [(run, layers[layers["run"] == run]) for run in ("0", "1")]
+    with printed():
+        one, two = factors_by_layer.draw(records, "t").axes
+    assert one.get_ylim() == two.get_ylim()
+    assert "decades" in one.get_ylabel()
+
+
+def test_the_last_record_ends_where_training_ends():
+    assert timeline.edges(np.array([0, 10, 20]), 25).tolist() == [0, 10, 20, 25]
+    assert timeline.edges(np.array([0]), 0).tolist() == [0, 1]
+
+
+def test_a_colour_bar_is_named_and_only_where_there_is_colour():
+    record = pd.DataFrame({"step": 0, "axis": "depth", "position": [1, 2], "delta_norm": [0.0, 1]})
+    with printed():
+        figure = timeline.draw([("a", record, 1), ("b", record.assign(delta_norm=0.0), 1)], "t")
+    assert [ax.get_ylabel() for ax in figure.axes[2:]] == ["log10 ‖delta‖"]
+
+
+def test_labels_of_many_columns_do_not_overlap(tmp_path):
+    for depth in (2, 10, 20, 50):
+        write_run(tmp_path / str(depth), [1.0] * (depth + 1), **{"model.depth": depth, "clip": "x"})
+    frame, _, whole = reduced(tmp_path)
+    layers = whole.layers.merge(frame[["run", "model.depth", "clip"]], on="run")
+    with printed():
+        figure = profile.draw(layers, ["model.depth", "clip"], "delta_norm", "title")
+        assert not cut(figure)
+    texts = [t for t in figure.findobj(lambda a: hasattr(a, "get_text")) if t.get_text()]
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_visible()]
+    pairs = [
+        (a, b) for i, (a, one) in enumerate(boxes) for b, two in boxes[:i] if one.overlaps(two)
+    ]
+    assert not pairs
+
+
+def test_losses_of_runs_that_ended_at_once(tmp_path):
+    write_run(tmp_path / "0", verdict="diverged", status="diverged", losses=[np.inf])
+    write_run(tmp_path / "1", verdict="diverged", status="diverged", losses=[1.0, 2.0, np.inf])
+    write_run(tmp_path / "2", verdict="exploding", losses=[np.nan])
+    frame, _, whole = reduced(tmp_path)
+    with printed():
+        exploding, diverged = losses.draw(whole.losses, frame, "t").axes
+    assert diverged.get_title() == "diverged: 2 runs, 1 without a finite loss"
+    assert exploding.get_title() == "exploding: 1 run, 1 without a finite loss"
+    assert [text.get_text() for text in exploding.texts] == ["no finite loss to draw"]
+    assert not diverged.texts
+    assert all(tick == round(tick) for tick in diverged.get_xticks())
+
+
+def test_an_axis_holds_what_no_float_can():
+    edges = Edges(np.array([-320.0, 308.0]), zeros=1, infinities=2)
+    assert edges.low < edges.zero(0) < -320
+    assert 308 < edges.infinity(0) < edges.infinity(1) < edges.high
+
+
+@pytest.mark.parametrize(
+    ("logs", "named"),
+    [([0.0], ["$10^{0}$"]), ([0.3, 0.4], ["$10^{0}$", "$10^{1}$"]), ([np.nan], [])],
+)
+def test_an_axis_names_a_power_of_ten_where_there_is_one(logs, named):
+    ax = Figure().subplots()
+    Edges(np.array(logs), zeros=0, infinities=0).draw(ax)
+    assert [text.get_text() for text in ax.get_yticklabels()] == named
+    low, high = ax.get_ylim()
+    assert all(low < tick < high for tick in ax.get_yticks())
+
+
+def test_a_title_has_lines_of_one_length():
+    lines = balanced("one two three four five six", 25).split("\n")
+    assert [len(line) for line in lines] == [13, 13]
+    assert balanced("short", 92) == "short"
+    assert balanced("it stays in 2 of 4 at depth 50", 27) == "it stays in 2 of 4 at\ndepth 50"

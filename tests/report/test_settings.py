@@ -1,0 +1,57 @@
+"""What a sweep varied, and what its settings are called."""
+
+import pandas as pd
+import pytest
+
+from gradlab.report.reduce import gather
+from gradlab.report.settings import label, varied, word
+from gradlab.report.table import table
+from gradlab.report.write import write
+from tests.report.runs import write_run
+
+
+def test_varied_ignores_seeds_and_what_one_choice_alone_has():
+    none = {"clip": "none", "model.depth": 3}
+    norm = {"clip": "norm", "model.depth": 3, "clip.max_norm": 1.0}
+    configs = [{**none, "seed": 0}, {**norm, "seed": 1}, {**norm, "seed": 2}]
+    assert varied(configs) == ["clip"]
+    assert varied([*configs, {**norm, "clip.max_norm": 2.0}]) == ["clip", "clip.max_norm"]
+    assert label(pd.Series(norm), ["model.depth", "clip"]) == "depth 3, clip norm"
+
+
+def test_null_is_a_value_that_a_sweep_can_vary(tmp_path):
+    for number, (gain, seed) in enumerate(((None, 0), (None, 1), (3, 0), (3, 1))):
+        delta = [1e-2 if gain else 1e-4, 1.0]
+        write_run(tmp_path / str(number), delta, seed=seed, **{"model.init_gain": gain})
+    frame, keys = table(*gather(tmp_path))
+    assert keys == ["model.init_gain"]
+    means = frame.groupby("model.init_gain", sort=False)["decades"].mean()
+    assert means.to_dict() == {"unset": pytest.approx(-4), 3: pytest.approx(-2)}
+    assert [label(frame.iloc[i], keys) for i in (0, 2)] == ["init_gain unset", "init_gain 3"]
+    assert write(tmp_path).runs == 4
+
+
+def test_lists_are_settings_like_others(tmp_path):
+    for number, betas in enumerate(([0.9, 0.99], [0.8, 0.9])):
+        write_run(tmp_path / str(number), **{"optim.betas": betas})
+    frame, keys = table(*gather(tmp_path))
+    assert label(frame.iloc[0], keys) == "betas [0.9, 0.99]"
+    page = write(tmp_path).path.read_text()
+    assert "betas = [0.9, 0.99], [0.8, 0.9]" in page
+
+
+def test_a_damaged_run_varies_nothing(tmp_path):
+    for name, depth in (("a", 2), ("b", 3)):
+        write_run(tmp_path / name, **{"model.depth": depth})
+    file = tmp_path / "b" / "layers.parquet"
+    content = file.read_bytes()
+    file.write_bytes(content[:4] + b"\xff" * 200 + content[204:])
+    frame, keys = table(*gather(tmp_path))
+    assert (frame["run"].tolist(), keys) == (["a"], [])
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(3.0, "3"), (3, "3"), (1e-5, "1e-05"), (0.1234567, "0.1234567")]
+)
+def test_numbers_are_called_what_a_user_types(value, said):
+    assert word(value) == said
