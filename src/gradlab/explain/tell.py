@@ -94,7 +94,9 @@ def _path(subject: Subject, path: Path) -> Section:
     rows = [_factor(subject, factor, k == 0) for k, factor in enumerate(path.factors)]
     rows.append(["the product", f"= {number(share)}", "this path's share of the gradient"])
     if count > 1:
-        rows.append([f"the other {count - 1:,}", f"+ {number(total - share)}", "all other paths"])
+        rest = total - share
+        sign = "-" if rest < 0 else "+"
+        rows.append([f"the other {count - 1:,}", f"{sign} {number(abs(rest))}", "all other paths"])
     rows.append([f"dLoss/d{name}", f"= {number(total)}", "by hand"])
     rows.append(["", f"= {number(subject.of_autograd)}", "by autograd"])
     gap = abs(total - subject.of_autograd) / max(abs(total), np.finfo(float).tiny)
