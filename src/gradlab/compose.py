@@ -1,6 +1,5 @@
 """A configuration without a run: composed from `conf/`, checked, handed over as settings."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +20,6 @@ def compose(name: str, overrides: Sequence[str]) -> tuple[Settings, dict[str, An
     Raises:
         SettingsError: the configuration is wrong.
     """
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         with initialize_config_dir(str(choices.conf_dir()), version_base="1.3"):
             config = hydra_compose(name, list(overrides))
