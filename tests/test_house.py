@@ -14,6 +14,7 @@ ROOMS = [
     "errors",
     "schema",
     "choices",
+    "foreign",
     "ranges",
     "settings",
     "reference",

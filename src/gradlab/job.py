@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradlab.data.dataset import Dataset
+from gradlab.data.dataset import Dataset, load
 from gradlab.diagnose.profile import slope
 from gradlab.diagnose.verdict import diagnose, verdict
 from gradlab.errors import GradlabError, JobError
+from gradlab.foreign import blamed
 from gradlab.interrupt import Interrupt
 from gradlab.progress import Watching
 from gradlab.settings import Settings, check_data
@@ -42,12 +43,13 @@ def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
             failed, and what it had recorded is in `path`, with `traceback.txt`.
         KeyboardInterrupt: Ctrl-C, after the files were completed.
     """
-    dataset = settings.data.call()
+    dataset = load(settings)
     check_data(settings, len(dataset.x_train), dataset.task)
     if settings.train.check_gradients:
         check(settings, dataset)
     sinks: list[Sink] = []
-    loop = Loop([settings], dataset, [sinks])  # a network that can't be built leaves no files
+    with blamed("the network cannot be built"):  # and leaves no files
+        loop = Loop([settings], dataset, [sinks])
     folder = Folder(path, settings)
     with Interrupt() as interrupt, Watching(settings.train.steps) as watching:
         tracking = _tracking(settings, path, label)

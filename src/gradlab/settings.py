@@ -5,13 +5,14 @@ Keys, types and ranges are checked in `ranges`; here, choices and combinations.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from gradlab import choices
 from gradlab.errors import SettingsError, nearest
-from gradlab.ranges import flatten
+from gradlab.foreign import locate
+from gradlab.ranges import flatten, held
 
 GROUPS = ("model", "data", "loss", "optim", "clip", "tracking")
 
@@ -109,7 +110,7 @@ def from_config(config: Mapping[str, Any], name: str = "config") -> Settings:
         if not isinstance(section, Mapping) or "name" not in section:
             raise SettingsError(f"{group} is missing; {nearest('', choices.names(group))}")
         defaults[group] = choices.load(group, str(section["name"]))
-    flat = flatten(config, defaults)
+    config = held(config, defaults)
     model, train, loss = config["model"], config["train"], config["loss"]
     settings = Settings(
         model=Model(
@@ -130,7 +131,7 @@ def from_config(config: Mapping[str, Any], name: str = "config") -> Settings:
         train=Train(**train),
         every=config["record"]["every"],
         seed=config["seed"],
-        flat=flat,
+        flat=flatten(config),
     )
     _check_combinations(settings)
     return settings
@@ -162,25 +163,6 @@ def pick(group: str, name: str) -> Component:
         locate(name)
         return Component(name, name, {})
     return component(choices.load(group, name))
-
-
-def locate(path: str) -> Callable[..., Any]:
-    """Import what a dotted path leads to.
-
-    Raises:
-        SettingsError: nothing callable is there.
-    """
-    from hydra.utils import get_object
-
-    try:
-        found = get_object(path)
-    except Exception as error:  # what an import of somebody else's module raises is anyone's guess
-        raise SettingsError(f"{path} cannot be imported: {str(error).splitlines()[0]}") from error
-    if not callable(found):
-        raise SettingsError(
-            f"expected a class or a function, but {path} is a {type(found).__name__}"
-        )
-    return found
 
 
 MODEL_KEYS = ("depth", "width", "activation", "init", "init_gain", "norm", "norm_position")
