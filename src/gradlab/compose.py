@@ -1,14 +1,11 @@
 """A configuration without a run: composed from `conf/`, checked, handed over as settings."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from gradlab import choices
 from gradlab.overrides import as_settings_error
@@ -21,11 +18,10 @@ def compose(name: str, overrides: Sequence[str]) -> tuple[Settings, dict[str, An
     Raises:
         SettingsError: the configuration is wrong.
     """
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         with initialize_config_dir(str(choices.conf_dir()), version_base="1.3"):
             config = hydra_compose(name, list(overrides))
         content: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise as_settings_error(error, name) from error
+    except Exception as error:  # Hydra has its own, OmegaConf's, and bare ValueErrors
+        raise as_settings_error(error, name, overrides) from error
     return from_config(content, name), content[name]
