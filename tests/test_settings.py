@@ -50,6 +50,7 @@ from tests.configs import config, settings
         ({"optim__weight_decay": 1e39}, "of at least 0, of at most 3.4"),
         ({"loss__scale": 10**39}, "of at most 3.4"),
         ({"clip": "value", "clip__max_value": 1e300}, "of at most 3.4"),
+        ({"model__init_gain": 10**400}, "or null, of at most 1.797693135"),
         ({"train__steps": 2**31}, "train.steps=2147483648: .* of at most 2147483647"),
         ({"model__depth": 10**20}, "of at most 2147483647"),
         ({"tracking": "offline", "tracking__mode": "onlin"}, "one of .*; did you mean online"),

@@ -5,6 +5,7 @@ or, where none is stated here, have the type of the default.
 """
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -85,13 +86,15 @@ class Rule:
 
 LARGEST = 3.4028234663852886e38
 """Of float32: a larger one is infinite in the arithmetic of a run."""
+DRAWN = sys.float_info.max
+"""Of float64, in which weights are drawn: to overflow afterwards is what a gain may be for."""
 MOST = 2**31 - 1
 """Of int32, the type in which steps and positions are stored."""
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any, most: float = LARGEST) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and abs(value) <= LARGEST  # which NaN is not
+    return is_number and abs(value) <= most  # which NaN is not
 
 
 def _is_whole(value: Any) -> bool:
@@ -113,6 +116,7 @@ def _or_null(rule: Rule) -> Rule:
 
 NAME = Rule("a name", lambda v: isinstance(v, str))
 POSITIVE = Rule("a number above 0", lambda v: _is_number(v) and v > 0, LARGEST)
+GAIN = Rule(POSITIVE.expected, lambda v: _is_number(v, DRAWN) and v > 0, DRAWN)
 NOT_NEGATIVE = Rule("a number of at least 0", lambda v: _is_number(v) and v >= 0, LARGEST)
 DECAY = Rule("a number from 0 to below 1", lambda v: _is_number(v) and 0 <= v < 1)
 SHARE = Rule("a number between 0 and 1", lambda v: _is_number(v) and 0 < v < 1)
@@ -131,7 +135,7 @@ RULES = {
     "scheme": _one_of("two_sided", "one_sided"),
     "elements": _or_null(_whole(1)),
     "tolerance": POSITIVE,
-    "init_gain": _or_null(POSITIVE),
+    "init_gain": _or_null(GAIN),
     "norm_position": _one_of("before", "after"),
     "mode": _one_of("offline", "online"),
     "entity": _or_null(NAME),
