@@ -59,3 +59,8 @@ def first_line(error: BaseException) -> str:
     'MemoryError'
     """
     return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def is_of_stream(error: BaseException) -> bool:
+    """Say whether an error is of writing to the terminal or a pipe: of no file that has a name."""
+    return isinstance(error, OSError) and error.errno is not None and error.filename is None

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gradlab import choices, flags
 from gradlab.breakdown import broken
-from gradlab.errors import GradlabError
+from gradlab.errors import GradlabError, is_of_stream
 from gradlab.interrupt import Interrupt
 from gradlab.overrides import as_settings_error
 from gradlab.settings import from_config
@@ -89,7 +89,7 @@ def _compose_and_run(arguments: Sequence[str]) -> GradlabError | None:
     except GradlabError as error:
         return error
     except Exception as error:  # of Hydra: a job keeps its own. Hydra has bare ValueErrors too
-        if asked:
+        if asked or is_of_stream(error):
             raise
         return as_settings_error(error, overrides=overrides)
     finally:
