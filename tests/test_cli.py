@@ -404,3 +404,31 @@ def test_shell_completion(capsys, monkeypatch):
 def test_the_users_hydra_full_error_is_left_as_it_was(monkeypatch):
     gradlab("run", "loss=mes")
     assert "HYDRA_FULL_ERROR" not in os.environ
+
+
+def test_choices_of_the_users_own_are_files_in_the_search_path(capsys):
+    own = {
+        "optim/mine": "name: mine\n_target_: torch.optim.Adagrad\nlr: 0.01\n",
+        "model/activation/soft": "name: soft\n_target_: torch.nn.Softsign\n",
+        "optim/lost": "name: lost\nlr: 0.01\n",
+    }
+    for name, content in own.items():
+        file = Path("own", f"{name}.yaml")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    mine = ["optim=mine", "optim.lr=1", "model.activation=soft"]
+    assert gradlab("run", "-cd", "own", *SHORT, *mine, "hydra.run.dir=out") == 0
+    config = find("out").runs[0].config
+    assert (config["optim"], config["optim.lr"], config["model.activation"]) == (
+        "mine",
+        1.0,
+        "soft",
+    )
+    assert gradlab("check", *SHORT, *mine, "hydra.searchpath=[own]") == 0
+    capsys.readouterr()
+    assert gradlab("run", "-cd", "own", *SHORT, "optim=mine", "optim.lr=fast") == 2
+    assert "optim.lr=fast: expected a number" in one_line(capsys)
+    assert gradlab("run", "-cd", "own", *SHORT, "model.activation=sott") == 2
+    assert "did you mean soft?" in one_line(capsys)
+    assert gradlab("run", "-cd", "own", *SHORT, "optim=lost") == 2
+    assert "lost.yaml: expected _target_, as in a file that ships" in one_line(capsys)

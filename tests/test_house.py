@@ -13,8 +13,8 @@ SOURCE = Path(gradlab.__file__).parent
 ROOMS = [
     "errors",
     "schema",
-    "choices",
     "foreign",
+    "choices",
     "ranges",
     "settings",
     "reference",

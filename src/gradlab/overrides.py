@@ -1,8 +1,9 @@
 """What Hydra says of a wrong command line, in one line that names the nearest valid choice."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from hydra.conf import HydraConf
@@ -47,6 +48,11 @@ def not_a_choice(overrides: Sequence[str]) -> str | None:
         if group in (*GROUPS, "experiment") and not each.is_delete() and not _is_name(value):
             return f"{group}={each.get_value_string()}: {nearest('', choices.names(group))}"
     return None
+
+
+def own_folders(sources: Iterable[Any]) -> list[Path]:
+    """Return the folders among the sources of Hydra's search path: also the user's own choices."""
+    return [Path(source.path) for source in sources if source.schema == "file"]
 
 
 def known_keys(name: str = "config") -> set[str]:

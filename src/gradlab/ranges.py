@@ -43,7 +43,9 @@ def held(
             found[key] = held(value, default, f"{dotted}.")
         elif key in FIXED:
             if value != default:
-                raise SettingsError(f"{dotted}={value}: expected {default}, as it ships")
+                raise SettingsError(
+                    f"{dotted}={value}: expected {default}, as in the choice's file"
+                )
             found[key] = value
         else:
             if not (key == "name" and prefix):

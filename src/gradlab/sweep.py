@@ -25,7 +25,7 @@ from gradlab import choices, flags
 from gradlab.breakdown import broken
 from gradlab.errors import GradlabError, is_of_stream
 from gradlab.interrupt import Interrupt
-from gradlab.overrides import as_settings_error
+from gradlab.overrides import as_settings_error, own_folders
 from gradlab.settings import from_config
 from gradlab.tally import Job, Tally
 
@@ -153,7 +153,7 @@ def _train(config: DictConfig, path: Path) -> dict[str, Any]:
 
     context = HydraConfig.get()
     swept = context.mode == RunMode.MULTIRUN
-    settings = from_config(_plain(config))
+    settings = from_config(_plain(config), own=own_folders(context.runtime.config_sources))
     sweep = Path(context.sweep.dir)
     group = "/".join(sweep.parts[-2:]) if swept else None
     return run(settings, path, Label(context.job.override_dirname or path.name, group))
