@@ -88,7 +88,7 @@ def one_line(capsys) -> str:
         (["run", "model._target_=os.system"], "expected gradlab.nets.mlp.MLP"),
         (["run", "model.activation=torch.nn.Tanhshrin"], "did you mean torch.nn.Tanhshrink?"),
         (["run", "model.activation=torch.nn.Softmax"], "more than its own input"),
-        (["run", "model.activation=sys.exit"], "expected an elementwise torch module: SystemExit"),
+        (["run", "model.activation=sys.exit"], "expected an elementwise torch module: it ends the"),
         (["run", "model.width=10000000"], "the network cannot be built"),
         (["run", "train.steps=99999999999999999999"], "of at most 2147483647"),
         (["rnu"], "rnu is not a command; did you mean run?"),

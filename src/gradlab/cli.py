@@ -19,7 +19,8 @@ gradlab: a laboratory for gradient pathologies in PyTorch networks
   gradlab explain [overrides]  the chain rule through one weight, factor by factor
 
 gradlab run --help lists the configuration; --cfg job, --info and Hydra's other flags work as ever.
-Exit codes: 0 done, 1 a run failed, 2 the command or the configuration is wrong.
+Exit codes: 0 done, 1 a run failed, 2 the command or the configuration is wrong,
+130 and 143 interrupted.
 """
 
 

@@ -43,7 +43,9 @@ def blamed(what: str) -> Generator[None]:
         yield
     except GradlabError:
         raise
-    except (Exception, SystemExit) as error:
+    except SystemExit as error:
+        raise SettingsError(f"{what}: it ends the program") from error
+    except Exception as error:
         raise SettingsError(f"{what}: {first_line(error)}") from error
 
 

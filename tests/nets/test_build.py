@@ -34,7 +34,10 @@ HERE = "tests.nets.test_build"
         ({"model__activation": "torch.nn.Flatten"}, "activation=torch.nn.Flatten: expected an ele"),
         ({"model__activation": "torch.nn.Softmax"}, "depends on more than its own input"),
         ({"model__activation": f"{HERE}.Warns"}, "depends on more than its own input"),
-        ({"model__activation": "sys.exit"}, "model.activation=sys.exit: expected .*: SystemExit"),
+        (
+            {"model__activation": "sys.exit"},
+            "model.activation=sys.exit: expected .*: it ends the program",
+        ),
         ({"model__activation": "os.getcwd"}, "but it makes a str"),
         (
             {"model__norm": "torch.nn.Dropout"},
@@ -45,7 +48,7 @@ HERE = "tests.nets.test_build"
         ({"model__norm": "torch.nn.AvgPool1d"}, r"keeps the shape, but \(2, 64\) became \(2, 1\)"),
         ({"model__init": "torch.nn.init.ones_"}, "model.init=torch.nn.init.ones_, called with"),
         ({"model__init": "os.getcwd"}, "takes no arguments"),
-        ({"model__init": f"{HERE}.end_the_program"}, "failed: 0"),
+        ({"model__init": f"{HERE}.end_the_program"}, "failed: it ends the program"),
         ({"model__width": 10_000_000}, "cannot be built: model.depth=5 and model.width=10000000 n"),
         ({"model__depth": 2**31 - 1}, "cannot be built: model.depth=2147483647"),
     ],
