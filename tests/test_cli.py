@@ -2,7 +2,7 @@
 
 import json
 import os
-import subprocess
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +12,17 @@ from gradlab import cli
 from gradlab.store.load import find, load
 
 SHORT = ["tracking=none", "model.depth=2", "model.width=8", "train.steps=4", "record.every=2"]
+
+
+NOT_A_NAME = [
+    ("clip", "null"),
+    ("optim", "null"),
+    ("model", "1"),
+    ("data", "true"),
+    ("loss", "nan"),
+    ("clip", "[1,2]"),
+    ("optim", "{a:1}"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +67,30 @@ def one_line(capsys) -> str:
         (["report", "missing"], "missing is not a folder"),
         (["report"], "expected one folder, given 0"),
         (["show", "missing"], "missing is not a folder"),
+        *[(["run", f"{key}={v}"], f"{key}={v}: choose from ") for key, v in NOT_A_NAME],
+        (["run", "+experiment=1"], "experiment=1: choose from depth_activation"),
+        (["run", "-m", "clip=norm,null"], "clip=norm,null: choose from adaptive"),
+        (["check", "clip=null"], "clip=null: choose from adaptive"),
+        (["explain", "model=1"], "model=1: choose from mlp"),
+        (["run", "experiment=depth_activation"], "write +experiment=depth_activation"),
+        (["run", "hydra.swep.dir=x"], "did you mean hydra.sweep.dir?"),
+        (["run", "hydra.foo=1"], "not a key of Hydra's; gradlab run --cfg hydra"),
+        (["run", "-m", "seed=0,1", "--cfg", "job"], "Only one of --run, --multirun, --cfg"),
+        (["run", "-m", "--info"], "Only one of --run, --multirun, --cfg, --info"),
+        (["run", "--resolve"], "The --resolve flag can only be used"),
+        (["run", "-sc", "install=foo"], "No completion plugin for 'foo'"),
+        (["run", "-m", "-sc", "install=bash"], "Only one of"),
+        (["run", "--multrun"], "--multrun is not a flag; did you mean --multirun?"),
+        (["run", "--cfg", "jbo"], "choose from 'job', 'hydra', 'all'"),
+        (["run", "seed=1", "-m", "clip=none"], "clip=none stands apart"),
+        (["run", "-cn", "foo"], "foo.yaml is not in the search path; choose from config"),
+        (["run", "-cp", "/"], "config.yaml is not in the search path"),
+        (["run", "model._target_=os.system"], "expected gradlab.nets.mlp.MLP"),
+        (["run", "model.activation=torch.nn.Tanhshrin"], "did you mean torch.nn.Tanhshrink?"),
+        (["run", "model.activation=torch.nn.Softmax"], "more than its own input"),
+        (["run", "model.activation=sys.exit"], "expected an elementwise torch module: it ends the"),
+        (["run", "model.width=10000000"], "the network cannot be built"),
+        (["run", "train.steps=99999999999999999999"], "of at most 2147483647"),
         (["rnu"], "rnu is not a command; did you mean run?"),
     ],
 )
@@ -113,6 +148,147 @@ def test_one_failing_job_loses_no_other(capsys, monkeypatch):
     assert "s/3: " in printed.out
     assert "Traceback" not in printed.err
     assert len(find("s").runs) == 3
+
+
+def sweep(*swept: str) -> int:
+    return gradlab("run", "-m", *SHORT, *swept, "hydra.sweep.dir=s")
+
+
+def test_only_the_jobs_of_this_command_are_counted(capsys):
+    assert sweep("seed=0,1") == 0
+    capsys.readouterr()
+    assert sweep("seed=0,1,2") == 1
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert "1 runs: 1 healthy; 2 failed" in lines
+    named = [line for line in lines if line.startswith("  s/")]
+    assert [line.split(":")[0] for line in named] == ["  s/0", "  s/1"]
+    assert all("already holds a run" in line for line in named)
+    assert not printed.err
+
+
+def test_a_sweep_whose_every_job_is_a_mistake_is_one_line_and_exit_2(capsys):
+    assert sweep("seed=0,1") == 0
+    capsys.readouterr()
+    assert sweep("seed=0,1") == 2
+    printed = capsys.readouterr()
+    assert "0 runs: none finished; 2 failed" in printed.out
+    assert "gradlab report" not in printed.out
+    (line,) = printed.err.splitlines()
+    assert "already holds a run" in line
+
+
+def test_jobs_whose_folders_collide(capsys):
+    assert sweep("seed=0,1", "hydra.sweep.subdir=same") == 1
+    printed = capsys.readouterr()
+    assert "1 runs: 1 healthy; 1 failed\n  s/same: " in printed.out
+    assert not printed.err
+
+
+def test_jobs_whose_folders_lie_in_those_of_others(capsys):
+    assert sweep("seed=0,1") == 0
+    capsys.readouterr()
+    assert sweep("seed=2,3", "hydra.sweep.subdir=0/${hydra.job.num}") == 0
+    assert "2 runs: 2 healthy; 0 failed" in capsys.readouterr().out
+
+
+def test_a_failure_does_not_end_the_batches_that_follow(capsys):
+    swept = ["model.init_gain=2.0,null", "model.init=zeros", "hydra.sweeper.max_batch_size=1"]
+    assert sweep(*swept) == 1
+    assert "1 runs: 1 dead; 1 failed" in capsys.readouterr().out
+    assert "no gain" in Path("s/0/gradlab.log").read_text()
+
+
+def test_a_mistake_of_all_and_a_failure_of_one_is_a_failure(capsys, monkeypatch):
+    from gradlab import job
+
+    monkeypatch.setattr(job, "check_data", lambda *arguments: 1 / 0)
+    assert sweep("model.init=zeros", "model.init_gain=2.0,null") == 1
+    printed = capsys.readouterr()
+    assert "0 runs: none finished; 2 failed" in printed.out
+    assert "ZeroDivisionError: division by zero (traceback in s/1/traceback.txt)" in printed.err
+    assert "division by zero" in Path("s/1/gradlab.log").read_text()
+    assert "1 / 0" in Path("s/1/traceback.txt").read_text()
+
+
+def test_a_job_in_another_process_raises_what_failed(monkeypatch):
+    from gradlab import sweep as sweeps
+    from gradlab.errors import StoreError
+
+    def elsewhere(config):
+        sweeps.tally = None  # as it is where nothing but the job was imported
+        return job(config)
+
+    job = sweeps.job
+    monkeypatch.setattr(sweeps, "job", elsewhere)
+    Path("s/0").mkdir(parents=True)
+    Path("s/0/run.json").touch()
+    with pytest.raises(StoreError, match="already holds a run"):
+        sweeps.run(["-m", *SHORT, "seed=0,1", "hydra.sweep.dir=s"])
+
+
+def test_an_attempt_to_end_the_program_in_a_run_is_a_failure(capsys, monkeypatch):
+    from gradlab.train.loop import Loop
+
+    monkeypatch.setattr(Loop, "step", lambda *arguments: sys.exit())
+    assert gradlab("run", *SHORT, "hydra.run.dir=out") == 1
+    assert "SystemExit" in one_line(capsys)
+    assert find("out").runs[0].info["status"] == "failed"
+
+
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+def interrupt_at(monkeypatch, where: str, call: int, ask: signal.Signals) -> None:
+    """Send this process a signal in the middle of the nth call of a function."""
+    module, _, name = where.rpartition(".")
+    import importlib
+
+    owner = importlib.import_module(module)
+    original, calls = getattr(owner, name), []
+
+    def interrupted(*arguments, **keywords):
+        calls.append(1)
+        if len(calls) == call:
+            os.kill(os.getpid(), ask)
+        return original(*arguments, **keywords)
+
+    monkeypatch.setattr(owner, name, interrupted)
+
+
+@pytest.mark.parametrize(("ask", "code"), SIGNALS)
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("gradlab.train.loop.measure", "1 runs: 1 healthy; 0 failed; 1 interrupted; 2 did not"),
+        ("gradlab.job.load", "1 runs: 1 healthy; 0 failed; 1 interrupted; 2 did not start"),
+        ("hydra.core.utils.JobReturn", "1 runs: 1 healthy; 0 failed; 3 did not start"),
+    ],
+)
+def test_an_interrupted_sweep_says_what_was_interrupted(
+    ask, code, where, told, capsys, monkeypatch
+):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    nth = 3 if where.endswith("measure") else 2  # two records a job
+    interrupt_at(monkeypatch, where, nth, ask)
+    assert sweep("seed=0,1,2,3") == code
+    printed = capsys.readouterr()
+    assert told in printed.out
+    assert "gradlab report s" in printed.out
+    assert printed.err == "gradlab: interrupted; what was recorded is complete\n"
+    statuses = [run.info["status"] for run in find("s").runs]
+    assert statuses == ["completed", "interrupted"][: 1 + where.endswith("measure")]
+    logs = [file.read_text() for file in sorted(Path("s").glob("1/gradlab.log"))]
+    assert all("interrupted" in log for log in logs)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+@pytest.mark.parametrize(("ask", "code"), SIGNALS)
+def test_a_signal_before_the_first_step(ask, code, capsys, monkeypatch):
+    interrupt_at(monkeypatch, "gradlab.job.load", 1, ask)
+    assert gradlab("run", *SHORT, "hydra.run.dir=out") == code
+    assert "interrupted" in one_line(capsys)
+    assert "interrupted" in Path("out/gradlab.log").read_text()
 
 
 def test_an_error_in_a_run_is_told_in_one_line_and_kept(capsys, monkeypatch):
@@ -190,7 +366,9 @@ def test_a_truncated_file_is_named_and_the_rest_reported(capsys):
     page = Path("sweep/report/index.html").read_text()
     assert "sweep/1/layers.parquet is damaged" in page
     assert gradlab("show", "sweep") == 0
-    assert "left out: sweep/1/layers.parquet is damaged" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "left out: sweep/1/layers.parquet is damaged" in printed.err
+    assert "left out" not in printed.out
 
 
 @pytest.mark.parametrize("flag", [["--cfg", "job"], ["--info", "defaults"], ["--help"]])
@@ -228,8 +406,29 @@ def test_the_users_hydra_full_error_is_left_as_it_was(monkeypatch):
     assert "HYDRA_FULL_ERROR" not in os.environ
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path):
-    gradlab("run", *SHORT, "hydra.run.dir=out")
-    command = f"{sys.executable} -m gradlab show out | true; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stderr
+def test_choices_of_the_users_own_are_files_in_the_search_path(capsys):
+    own = {
+        "optim/mine": "name: mine\n_target_: torch.optim.Adagrad\nlr: 0.01\n",
+        "model/activation/soft": "name: soft\n_target_: torch.nn.Softsign\n",
+        "optim/lost": "name: lost\nlr: 0.01\n",
+    }
+    for name, content in own.items():
+        file = Path("own", f"{name}.yaml")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    mine = ["optim=mine", "optim.lr=1", "model.activation=soft"]
+    assert gradlab("run", "-cd", "own", *SHORT, *mine, "hydra.run.dir=out") == 0
+    config = find("out").runs[0].config
+    assert (config["optim"], config["optim.lr"], config["model.activation"]) == (
+        "mine",
+        1.0,
+        "soft",
+    )
+    assert gradlab("check", *SHORT, *mine, "hydra.searchpath=[own]") == 0
+    capsys.readouterr()
+    assert gradlab("run", "-cd", "own", *SHORT, "optim=mine", "optim.lr=fast") == 2
+    assert "optim.lr=fast: expected a number" in one_line(capsys)
+    assert gradlab("run", "-cd", "own", *SHORT, "model.activation=sott") == 2
+    assert "did you mean soft?" in one_line(capsys)
+    assert gradlab("run", "-cd", "own", *SHORT, "optim=lost") == 2
+    assert "lost.yaml: expected _target_, as in a file that ships" in one_line(capsys)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from gradlab.interrupt import Interrupt
+from gradlab.interrupt import Interrupt, Interrupted
 from gradlab.progress import Watching
 from gradlab.train.rows import Rows
 
@@ -46,3 +46,10 @@ def test_the_first_signal_asks_and_the_second_breaks_off():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_at_once_is_an_exception_that_knows_the_signal(number, code):
+    with pytest.raises(Interrupted, match=number.name) as caught, Interrupt(at_once=True):
+        os.kill(os.getpid(), number)
+    assert caught.value.exit_code == code

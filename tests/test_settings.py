@@ -42,6 +42,20 @@ from tests.configs import config, settings
         ({"clip__max_norm": 1}, "clip.max_norm is not a key"),
         ({"model__activation": "torch.nn.NoSuch"}, "torch.nn.NoSuch cannot be imported"),
         ({"model__activation": None}, "model.activation=null: expected a name"),
+        ({"model__activation": "torch.nn.Tanhshrin"}, "did you mean torch.nn.Tanhshrink?"),
+        ({"model___target_": "os.system"}, "model._target_=os.system: expected gradlab.nets.mlp"),
+        ({"loss__tasks": 3}, r"loss.tasks=3: expected \['classification'\]"),
+        ({"optim__lr": 1e300}, r"optim.lr=1e\+300: expected .* at most 3.402823466e\+38"),
+        ({"optim__lr": 10**400}, "expected a number above 0, of at most 3.4"),
+        ({"optim__weight_decay": 1e39}, "of at least 0, of at most 3.4"),
+        ({"loss__scale": 10**39}, "of at most 3.4"),
+        ({"clip": "value", "clip__max_value": 1e300}, "of at most 3.4"),
+        ({"model__init_gain": 10**400}, "or null, of at most 1.797693135"),
+        ({"train__steps": 2**31}, "train.steps=2147483648: .* of at most 2147483647"),
+        ({"model__depth": 10**20}, "of at most 2147483647"),
+        ({"tracking": "offline", "tracking__mode": "onlin"}, "one of .*; did you mean online"),
+        ({"tracking": "offline", "tracking__tags": [1]}, r"tags=\[1\]: expected a list of names"),
+        ({"tracking": "offline", "tracking__entity": 3}, "entity=3: expected a name, or null"),
     ],
 )
 def test_a_wrong_configuration_is_one_line_that_names_the_key(overrides, words):
@@ -95,6 +109,15 @@ def test_the_hash_names_what_is_computed():
     assert settings(tracking="offline").config_hash == base
     for change in ({"seed": 1}, {"model__depth": 6}, {"clip": "norm"}, {"optim__lr": 0.2}):
         assert settings(**change).config_hash != base
+
+
+def test_a_whole_number_where_a_float_belongs_is_that_float():
+    whole = settings(optim="adam", optim__lr=1, optim__betas=[0, 0.9], model__init_gain=2)
+    given = [whole.optim.params["lr"], *whole.optim.params["betas"], whole.model.init_gain]
+    assert [type(value) for value in given] == [float] * 4
+    same = settings(optim="adam", optim__lr=1.0, optim__betas=[0.0, 0.9], model__init_gain=2.0)
+    assert whole.config_hash == same.config_hash
+    assert type(whole.train.steps) is int
 
 
 def test_what_may_differ_within_a_stack():

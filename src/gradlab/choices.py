@@ -1,8 +1,10 @@
-"""The choices that ship with gradlab: one YAML file each, under `conf/`.
+"""The choices: one YAML file each, under `conf/` or in a folder of the user's own.
 
-The files' names are the valid names, so that adding a choice touches no list.
+The files' names are the valid names, so that adding a choice touches no list. `own` are the folders
+that a user has added to Hydra's search path; what ships comes first, as in Hydra.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import yaml
 
 from gradlab.errors import SettingsError, nearest
+from gradlab.foreign import blamed
 
 
 def conf_dir() -> Path:
@@ -19,26 +22,34 @@ def conf_dir() -> Path:
     return shipped if shipped.is_dir() else package.parents[1] / "conf"
 
 
-def names(group: str) -> list[str]:
+def names(group: str, own: Sequence[Path] = ()) -> list[str]:
     """Return the choices of a group, such as `optim` or `model/activation`, sorted."""
-    return sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
+    return sorted(_files(group, own))
 
 
-def check(group: str, name: str) -> None:
-    """Raise SettingsError, naming the nearest choice, unless `name` is a choice of `group`."""
-    if name not in names(group):
-        key = group.replace("/", ".")
-        raise SettingsError(f"{key}={name} is not a choice; {nearest(name, names(group))}")
-
-
-def load(group: str, name: str) -> dict[str, Any]:
+def load(group: str, name: str, own: Sequence[Path] = ()) -> dict[str, Any]:
     """Return the content of the choice's file, `_target_` and `name` included.
 
     Raises:
-        SettingsError: the group has no such choice.
+        SettingsError: the group has no such choice, and the nearest is named; or its file is wrong.
     """
-    check(group, name)
-    return dict(_read(conf_dir() / group / f"{name}.yaml"))
+    files = _files(group, own)
+    if name not in files:
+        key = group.replace("/", ".")
+        raise SettingsError(f"{key}={name} is not a choice; {nearest(name, files)}")
+    with blamed(f"{files[name]} cannot be read"):
+        content = _read(files[name])
+    for key in ("name", "_target_", *NEEDED.get(group, ())):
+        if key not in content:
+            raise SettingsError(f"{files[name]}: expected {key}, as in a file that ships")
+    return dict(content)
+
+
+NEEDED = {
+    "loss": ("tasks", "scale"),
+    "model": ("depth", "width", "activation", "init", "init_gain", "norm", "norm_position"),
+}
+"""What the files of a group must have beside what its target takes."""
 
 
 def base(name: str = "config") -> dict[str, Any]:
@@ -47,6 +58,11 @@ def base(name: str = "config") -> dict[str, Any]:
     return {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
 
 
+def _files(group: str, own: Sequence[Path]) -> dict[str, Path]:
+    folders = [conf_dir(), *own]
+    return {file.stem: file for each in reversed(folders) for file in (each / group).glob("*.yaml")}
+
+
 @cache
-def _read(file: Path) -> dict[str, Any]:
-    return yaml.safe_load(file.read_text(encoding="utf-8"))
+def _read(file: Path) -> Mapping[str, Any]:
+    return yaml.safe_load(file.read_text(encoding="utf-8")) or {}

@@ -1,10 +1,11 @@
 """The commands. Each imports what it needs when it is called, so that help is instant."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 
-from gradlab.errors import GradlabError, SettingsError, nearest
+from gradlab.errors import GradlabError, SettingsError, is_of_stream, nearest
 
 HELP = """\
 gradlab: a laboratory for gradient pathologies in PyTorch networks
@@ -18,7 +19,8 @@ gradlab: a laboratory for gradient pathologies in PyTorch networks
   gradlab explain [overrides]  the chain rule through one weight, factor by factor
 
 gradlab run --help lists the configuration; --cfg job, --info and Hydra's other flags work as ever.
-Exit codes: 0 done, 1 a run failed, 2 the command or the configuration is wrong.
+Exit codes: 0 done, 1 a run failed, 2 the command or the configuration is wrong,
+130 and 143 interrupted.
 """
 
 
@@ -26,16 +28,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; a user's mistake is one line on stderr."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
+        code = _told(arguments)
+        if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]
+            sys.stdout.flush()  # here, where it can still be told that it cannot be written
+        return code
+    except BrokenPipeError:  # the reader of our output has gone, as in `gradlab show DIR | head`
+        _drop_output()
+        return 0
+    except OSError as error:
+        if not is_of_stream(error):
+            raise
+        _drop_output()
+        print(f"gradlab: the output cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
+
+
+def _told(arguments: list[str]) -> int:
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it has words for a missing home
+    try:
         return _dispatch(arguments)
     except GradlabError as error:
         print(f"gradlab: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("gradlab: interrupted; what was recorded is complete", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has gone, as in `gradlab show DIR | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return getattr(error, "exit_code", 130)
+
+
+def _drop_output() -> None:
+    """Send what is left in the buffer nowhere, so that Python's own last flush does not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -56,8 +78,6 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    import logging
-
     from gradlab.sweep import run
 
     logging.raiseExceptions = False  # a log on a full disk is no reason for a traceback
@@ -79,8 +99,7 @@ def _report(arguments: list[str]) -> int:
     from gradlab.report.write import write
 
     report = write(_folder("report", arguments))
-    for line in report.damaged:
-        print(f"left out: {line}", file=sys.stderr)
+    _leave_out(report.damaged)
     print(f"{count(report.runs, 'run')}: {report.path}")
     return 0
 
@@ -88,8 +107,13 @@ def _report(arguments: list[str]) -> int:
 def _show(arguments: list[str]) -> int:
     from gradlab.report.show import show
 
-    show(_folder("show", arguments))
+    _leave_out(show(_folder("show", arguments)))
     return 0
+
+
+def _leave_out(damaged: Sequence[str]) -> None:
+    for line in damaged:
+        print(f"left out: {line}", file=sys.stderr)
 
 
 def _folder(command: str, arguments: list[str]) -> str:

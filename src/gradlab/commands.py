@@ -34,9 +34,10 @@ def check(arguments: Sequence[str]) -> int:
     settings, how = compose("check", overrides)
     from gradlab.check.comparison import Options
     from gradlab.check.configured import check_settings, problem_of
+    from gradlab.data.dataset import load
 
     options = Options(how["scheme"], how["elements"], how["tolerance"], seed=settings.seed)
-    dataset = settings.data.call()
+    dataset = load(settings)
     if "--trade-off" in flags:
         from gradlab.check.module import Problem
         from gradlab.check.trade_off import told, trade_off
@@ -87,11 +88,12 @@ def explain(arguments: Sequence[str]) -> int:
             story, atlas = ATLASES[topics[0]]()
             path = write(story, {"atlas": atlas}, folder / topics[0], markdown=True)
     else:
+        from gradlab.data.dataset import load
         from gradlab.explain import figures
         from gradlab.explain.subject import subject
         from gradlab.explain.tell import tell
 
-        found = subject(settings, settings.data.call(), how)
+        found = subject(settings, load(settings), how)
         story = tell(found)
         with printed():
             drawn = {"network": figures.network(found)}

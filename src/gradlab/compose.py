@@ -5,12 +5,10 @@ from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from gradlab import choices
-from gradlab.overrides import as_settings_error
+from gradlab.overrides import as_settings_error, own_folders
 from gradlab.settings import Settings, from_config
 
 
@@ -22,8 +20,10 @@ def compose(name: str, overrides: Sequence[str]) -> tuple[Settings, dict[str, An
     """
     try:
         with initialize_config_dir(str(choices.conf_dir()), version_base="1.3"):
-            config = hydra_compose(name, list(overrides))
-        content: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise as_settings_error(error, name) from error
-    return from_config(content, name), content[name]
+            config = hydra_compose(name, list(overrides), return_hydra_config=True)
+        own = own_folders(config.hydra.runtime.config_sources)
+        ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        content: Any = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
+    except Exception as error:  # Hydra has its own, OmegaConf's, and bare ValueErrors
+        raise as_settings_error(error, name, overrides) from error
+    return from_config(content, name, own), content[name]

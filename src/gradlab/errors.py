@@ -50,3 +50,17 @@ def nearest(given: str, valid: Iterable[str]) -> str:
     names = sorted(valid)
     close = get_close_matches(given, names, n=1, cutoff=0.6)
     return f"did you mean {close[0]}?" if close else f"choose from {', '.join(names)}"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its name if it says nothing.
+
+    >>> first_line(MemoryError())
+    'MemoryError'
+    """
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def is_of_stream(error: BaseException) -> bool:
+    """Say whether an error is of writing to the terminal or a pipe: of no file that has a name."""
+    return isinstance(error, OSError) and error.errno is not None and error.filename is None

@@ -1,6 +1,7 @@
-"""Ctrl-C, and a scheduler's SIGTERM, as a question that is asked at the end of each step.
+"""Ctrl-C, and a scheduler's SIGTERM: at once, or as a question asked at the end of each step.
 
-An exception could strike while a file is being handed its rows. The second Ctrl-C is one.
+While a network is trained an exception could strike as a file is being handed its rows, so there
+the first signal is a question; the second is an exception.
 """
 
 import signal
@@ -9,12 +10,31 @@ from types import FrameType, TracebackType
 from typing import Any
 
 
-class Interrupt:
-    """A context manager: while it is open, a first signal only sets `asked`."""
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM; `exit_code` is what a shell expects of a program that `number` ended."""
 
-    def __init__(self) -> None:
-        self.asked = False
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+class Interrupt:
+    """A context manager: while it is open, a first signal only sets `asked`, unless `at_once`."""
+
+    def __init__(self, at_once: bool = False) -> None:
+        self.at_once = at_once
+        self.number: int | None = None
         self._before: dict[signal.Signals, Any] = {}
+
+    @property
+    def asked(self) -> bool:
+        """Whether a signal has come."""
+        return self.number is not None
+
+    def check(self) -> None:
+        """Raise Interrupted if a signal has come."""
+        if self.number is not None:
+            raise Interrupted(self.number)
 
     def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():  # only there can they be set
@@ -32,6 +52,6 @@ class Interrupt:
             signal.signal(each, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
+        again, self.number = self.asked, number
+        if again or self.at_once:
+            raise Interrupted(number)

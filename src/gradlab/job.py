@@ -2,17 +2,18 @@
 
 import logging
 import os
-import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradlab.data.dataset import Dataset
+from gradlab.breakdown import broken, described
+from gradlab.data.dataset import Dataset, load
 from gradlab.diagnose.profile import slope
 from gradlab.diagnose.verdict import diagnose, verdict
 from gradlab.errors import GradlabError, JobError
+from gradlab.foreign import blamed
 from gradlab.interrupt import Interrupt
 from gradlab.progress import Watching
 from gradlab.settings import Settings, check_data
@@ -40,41 +41,39 @@ def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
         StoreError: `path` holds a run already or cannot be written.
         JobError: a gradient is wrong (`train.check_gradients`), and nothing was written; or the run
             failed, and what it had recorded is in `path`, with `traceback.txt`.
-        KeyboardInterrupt: Ctrl-C, after the files were completed.
+        Interrupted: Ctrl-C or SIGTERM, after the files were completed.
     """
-    dataset = settings.data.call()
+    dataset = load(settings)
     check_data(settings, len(dataset.x_train), dataset.task)
     if settings.train.check_gradients:
         check(settings, dataset)
     sinks: list[Sink] = []
-    loop = Loop([settings], dataset, [sinks])  # a network that can't be built leaves no files
-    folder = Folder(path, settings)
+    with blamed("the network cannot be built"):  # and leaves no files
+        loop = Loop([settings], dataset, [sinks])
     with Interrupt() as interrupt, Watching(settings.train.steps) as watching:
-        tracking = _tracking(settings, path, label)
-        sinks += [sink for sink in (folder, tracking, watching) if sink is not None]
+        folder, tracking = Folder(path, settings), None
         try:
+            tracking = _tracking(settings, path, label)
+            sinks += [sink for sink in (folder, tracking, watching) if sink is not None]
             (outcome,) = loop.run(stop=lambda: interrupt.asked)
             info = _conclude(folder, outcome, loop.evaluate()[0])
-        except KeyboardInterrupt:  # the second Ctrl-C: the first is waiting for the step to end
+        except KeyboardInterrupt:  # the second signal: the first is waiting for the step to end
             folder.finish({"status": "interrupted"})
             raise
         except GradlabError as error:
             folder.finish({"status": "failed", "error": str(error)})
             raise
-        except Exception as error:
-            told = f"{type(error).__name__}: {error}".splitlines()[0]
+        except (Exception, SystemExit) as error:
+            told = broken(error, path)
             with suppress(OSError):  # of a full disk; what was flushed before still reads
-                (path / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
-                folder.finish({"status": "failed", "error": told})
-            file = os.path.relpath(path / "traceback.txt")
-            raise JobError(f"{told} (traceback in {file})") from error
+                folder.finish({"status": "failed", "error": described(error)})
+            raise told from error
         finally:
             if tracking is not None:
                 tracking.finish(summary(folder.info))
     log.info("%s", sentence(info))
     log.info("%s", os.path.relpath(path))
-    if interrupt.asked:
-        raise KeyboardInterrupt
+    interrupt.check()
     return info
 
 

@@ -4,8 +4,8 @@ A key must be one that the chosen files in `conf/` have, and its value must be i
 or, where none is stated here, have the type of the default.
 """
 
-import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,61 +15,111 @@ from gradlab.errors import SettingsError, nearest
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
-def flatten(
+FIXED = ("_target_", "tasks")
+"""What a choice stands for: another is another choice, with a file of its own."""
+
+
+def held(
     config: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = ""
 ) -> dict[str, Any]:
-    """Hold each key against its default; return them flat, a group's choice under its own name.
+    """Return `config`, each key held against its default, and whole numbers as floats in its place.
 
     Raises:
         SettingsError: a key is missing or unknown, or a value is out of range or of a wrong type.
     """
-    flat: dict[str, Any] = {}
     for key in defaults:
         if key not in config:
             raise SettingsError(f"{prefix}{key} is missing")
+    found: dict[str, Any] = {}
     for key, value in config.items():
         dotted = f"{prefix}{key}"
         if key not in defaults:
             valid = [f"{prefix}{name}" for name in defaults]
             raise SettingsError(f"{dotted} is not a key; {nearest(dotted, valid)}")
-        if isinstance(defaults[key], Mapping):
+        default = defaults[key]
+        if isinstance(default, Mapping):
             if not isinstance(value, Mapping):
                 raise SettingsError(f"{dotted} is a section, but was given {value!r}")
-            flat |= flatten(value, defaults[key], f"{dotted}.")
+            found[key] = held(value, default, f"{dotted}.")
+        elif key in FIXED:
+            if value != default:
+                raise SettingsError(
+                    f"{dotted}={value}: expected {default}, as in the choice's file"
+                )
+            found[key] = value
+        else:
+            if not (key == "name" and prefix):
+                check_value(dotted, value, default)
+            found[key] = cast(value, default)
+    return found
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the configuration flat, a group's choice under its own name."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
         elif key == "name" and prefix:
             flat[prefix.rstrip(".")] = value
-        elif key not in ("_target_", "tasks"):
-            check_value(dotted, value, defaults[key])
-            flat[dotted] = value
+        elif key not in FIXED:
+            flat[f"{prefix}{key}"] = value
     return flat
+
+
+def cast(value: Any, default: Any) -> Any:
+    """Return a whole number as a float unless the default is whole: 1 and 1.0 are one setting."""
+    if isinstance(default, list):
+        kind: Any = next(iter(default), None)
+        return [each if kind is None else cast(each, kind) for each in value]
+    if isinstance(value, int) and not isinstance(value, bool) and not isinstance(default, int):
+        return float(value)
+    return value
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a value must be, in words and as a test."""
+    """What a value must be, in words and as a test; `most` is told to who gave more."""
 
     expected: str
     holds: Callable[[Any], bool]
+    most: float | None = None
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+LARGEST = 3.4028234663852886e38
+"""Of float32: a larger one is infinite in the arithmetic of a run."""
+DRAWN = sys.float_info.max
+"""Of float64, in which weights are drawn: to overflow afterwards is what a gain may be for."""
+MOST = 2**31 - 1
+"""Of int32, the type in which steps and positions are stored."""
+
+
+def _is_number(value: Any, most: float = LARGEST) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= most  # which NaN is not
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST
 
 
 def _whole(least: int) -> Rule:
-    return Rule(f"a whole number of at least {least}", lambda v: _is_whole(v) and v >= least)
+    words = f"a whole number of at least {least}"
+    return Rule(words, lambda v: _is_whole(v) and v >= least, MOST)
 
 
 def _one_of(*valid: str) -> Rule:
     return Rule(f"one of {', '.join(valid)}", lambda v: v in valid)
 
 
-POSITIVE = Rule("a number above 0", lambda v: _is_number(v) and v > 0)
-NOT_NEGATIVE = Rule("a number of at least 0", lambda v: _is_number(v) and v >= 0)
+def _or_null(rule: Rule) -> Rule:
+    return Rule(f"{rule.expected}, or null", lambda v: v is None or rule.holds(v), rule.most)
+
+
+NAME = Rule("a name", lambda v: isinstance(v, str))
+POSITIVE = Rule("a number above 0", lambda v: _is_number(v) and v > 0, LARGEST)
+GAIN = Rule(POSITIVE.expected, lambda v: _is_number(v, DRAWN) and v > 0, DRAWN)
+NOT_NEGATIVE = Rule("a number of at least 0", lambda v: _is_number(v) and v >= 0, LARGEST)
 DECAY = Rule("a number from 0 to below 1", lambda v: _is_number(v) and 0 <= v < 1)
 SHARE = Rule("a number between 0 and 1", lambda v: _is_number(v) and 0 < v < 1)
 
@@ -85,12 +135,13 @@ RULES = {
     "after": _whole(0),
     "weight": Rule("[from, to], or null", lambda v: v is None or isinstance(v, list | tuple)),
     "scheme": _one_of("two_sided", "one_sided"),
-    "elements": Rule(
-        "a whole number of at least 1, or null", lambda v: v is None or (_is_whole(v) and v >= 1)
-    ),
+    "elements": _or_null(_whole(1)),
     "tolerance": POSITIVE,
-    "init_gain": Rule("a number above 0, or null", lambda v: v is None or POSITIVE.holds(v)),
+    "init_gain": _or_null(GAIN),
     "norm_position": _one_of("before", "after"),
+    "mode": _one_of("offline", "online"),
+    "entity": _or_null(NAME),
+    "tags": Rule("a list of names", lambda v: isinstance(v, list) and all(map(NAME.holds, v))),
     "dtype": _one_of(*DTYPES),
     "device": Rule(
         "cpu, cuda, cuda:N or auto",
@@ -108,7 +159,9 @@ RULES = {
     "delta": POSITIVE,
     "gamma": NOT_NEGATIVE,
     "noise": NOT_NEGATIVE,
-    "samples": _whole(10),
+    "samples": Rule(
+        "a whole number from 10 to 10 million", lambda v: _is_whole(v) and 10 <= v <= 10_000_000
+    ),
     "test_fraction": SHARE,
     "betas": Rule(
         "two numbers from 0 to below 1",
@@ -119,9 +172,9 @@ RULES = {
 
 TYPES: tuple[tuple[type, Rule], ...] = (
     (bool, Rule("true or false", lambda v: isinstance(v, bool))),
-    (int, Rule("a whole number", _is_whole)),
-    (float, Rule("a finite number", _is_number)),
-    (str, Rule("a name", lambda v: isinstance(v, str))),
+    (int, Rule("a whole number", _is_whole, MOST)),
+    (float, Rule("a finite number", _is_number, LARGEST)),
+    (str, NAME),
     (list, Rule("a list", lambda v: isinstance(v, list | tuple))),
 )
 
@@ -136,4 +189,6 @@ def check_value(key: str, value: Any, default: Any) -> None:
         if rule.expected.startswith("one of ") and isinstance(value, str):
             close = nearest(value, rule.expected.removeprefix("one of ").split(", "))
             hint = f"; {close}" if close.startswith("did") else ""
+        elif rule.most is not None and isinstance(value, int | float) and value > rule.most:
+            hint = f", of at most {rule.most:.10g}"
         raise SettingsError(f"{key}={given}: expected {rule.expected}{hint}")

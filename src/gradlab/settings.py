@@ -5,13 +5,15 @@ Keys, types and ranges are checked in `ranges`; here, choices and combinations.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from gradlab import choices
 from gradlab.errors import SettingsError, nearest
-from gradlab.ranges import flatten
+from gradlab.foreign import locate
+from gradlab.ranges import flatten, held
 
 GROUPS = ("model", "data", "loss", "optim", "clip", "tracking")
 
@@ -92,12 +94,15 @@ class Settings:
         return replace(self, model=model, clip=none, tracking=none, seed=0, flat={})
 
 
-def from_config(config: Mapping[str, Any], name: str = "config") -> Settings:
+def from_config(
+    config: Mapping[str, Any], name: str = "config", own: Sequence[Path] = ()
+) -> Settings:
     """Check a composed configuration and return it typed.
 
     Args:
         config: plain nested mappings, as composed from `conf/config.yaml`.
         name: of the file that it was composed from, if another.
+        own: folders of choices beside those that ship.
 
     Raises:
         SettingsError: an unknown key or choice, a wrong type, a value out of range, or an
@@ -107,30 +112,32 @@ def from_config(config: Mapping[str, Any], name: str = "config") -> Settings:
     for group in GROUPS:
         section = config.get(group)
         if not isinstance(section, Mapping) or "name" not in section:
-            raise SettingsError(f"{group} is missing; {nearest('', choices.names(group))}")
-        defaults[group] = choices.load(group, str(section["name"]))
-    flat = flatten(config, defaults)
+            raise SettingsError(f"{group} is missing; {nearest('', choices.names(group, own))}")
+        defaults[group] = choices.load(group, str(section["name"]), own)
+    config = held(config, defaults)
     model, train, loss = config["model"], config["train"], config["loss"]
     settings = Settings(
         model=Model(
-            component=component(model, without=MODEL_KEYS),
+            component=component(model, without=choices.NEEDED["model"]),
             depth=model["depth"],
             width=model["width"],
-            activation=pick("model/activation", model["activation"]),
-            init=pick("model/init", model["init"]),
+            activation=pick("model/activation", model["activation"], own),
+            init=pick("model/init", model["init"], own),
             init_gain=model["init_gain"],
-            norm=pick("model/norm", model["norm"]),
+            norm=pick("model/norm", model["norm"], own),
             norm_position=model["norm_position"],
         ),
         data=component(config["data"]),
-        loss=Loss(component(loss, without=("scale", "tasks")), loss["scale"], tuple(loss["tasks"])),
+        loss=Loss(
+            component(loss, without=choices.NEEDED["loss"]), loss["scale"], tuple(loss["tasks"])
+        ),
         optim=component(config["optim"]),
         clip=component(config["clip"]),
         tracking=component(config["tracking"]),
         train=Train(**train),
         every=config["record"]["every"],
         seed=config["seed"],
-        flat=flat,
+        flat=flatten(config),
     )
     _check_combinations(settings)
     return settings
@@ -156,34 +163,12 @@ def check_data(settings: Settings, samples: int, task: str) -> None:
         )
 
 
-def pick(group: str, name: str) -> Component:
-    """Return a shipped choice, or, if the name has a dot, the class or function it leads to."""
+def pick(group: str, name: str, own: Sequence[Path] = ()) -> Component:
+    """Return a choice, or, if the name has a dot, the class or function it leads to."""
     if "." in name:
         locate(name)
         return Component(name, name, {})
-    return component(choices.load(group, name))
-
-
-def locate(path: str) -> Callable[..., Any]:
-    """Import what a dotted path leads to.
-
-    Raises:
-        SettingsError: nothing callable is there.
-    """
-    from hydra.utils import get_object
-
-    try:
-        found = get_object(path)
-    except Exception as error:  # what an import of somebody else's module raises is anyone's guess
-        raise SettingsError(f"{path} cannot be imported: {str(error).splitlines()[0]}") from error
-    if not callable(found):
-        raise SettingsError(
-            f"expected a class or a function, but {path} is a {type(found).__name__}"
-        )
-    return found
-
-
-MODEL_KEYS = ("depth", "width", "activation", "init", "init_gain", "norm", "norm_position")
+    return component(choices.load(group, name, own))
 
 
 def component(section: Mapping[str, Any], without: tuple[str, ...] = ()) -> Component:

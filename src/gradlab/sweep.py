@@ -1,41 +1,47 @@
 """`gradlab run`: Hydra composes the configuration of each job, this hands it on and counts up."""
 
 import logging
+import math
 import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gradlab import choices
-from gradlab.errors import GradlabError, StoreError
-from gradlab.overrides import as_settings_error
+from gradlab import choices, flags
+from gradlab.breakdown import broken
+from gradlab.errors import GradlabError, is_of_stream
+from gradlab.interrupt import Interrupt
+from gradlab.overrides import as_settings_error, own_folders
 from gradlab.settings import from_config
+from gradlab.tally import Job, Tally
 
 log = logging.getLogger(__name__)
 
-failures: list[GradlabError] = []
-"""Of a single run: kept here rather than raised through Hydra, which would add lines of its own."""
+tally: Tally | None = None
+"""Of the command that runs in this process. None in another, where a launcher sent a job."""
 
 
 class Sweep(Callback):
-    """Remembers where the sweep's jobs lie, for the summary."""
-
-    folder: Path | None = None
+    """Tells the tally of a sweep before its first job starts."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Note the folder before the first job starts."""
-        Sweep.folder = Path(config.hydra.sweep.dir)
+        """Note where the jobs will lie, and how many there are."""
+        if tally is not None:
+            tally.folder, tally.planned = Path(config.hydra.sweep.dir), planned(config)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -44,84 +50,113 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         SettingsError: the configuration is wrong.
         GradlabError: the run, or every run of the sweep, failed.
+        Interrupted: Ctrl-C or SIGTERM.
     """
-    Sweep.folder = None
-    failures.clear()
-    sys.argv = [sys.argv[0], *arguments]
+    global tally
+    tally = count = Tally()
+    trouble = None
+    with Interrupt(at_once=True):
+        try:
+            trouble = _compose_and_run(arguments)
+        except SystemExit as end:  # how Hydra ends its help, or after a line of its own
+            return 2 if end.code else 0
+        finally:
+            tally = None
+            if count.folder is not None and (count.jobs or trouble is None):
+                print("\n".join(count.summary()), flush=True)
+    failures = count.failures
+    if trouble is not None and not failures:
+        raise trouble
+    if trouble is not None:
+        log.error("%s", trouble)  # of a sweeper, which the failures have made stop
+    if failures and len(failures) == len(count.jobs):
+        raise min(failures, key=lambda error: error.exit_code)  # of a run before a mistake's
+    return 1 if failures else 0
+
+
+def _compose_and_run(arguments: Sequence[str]) -> GradlabError | None:
+    """Hand the arguments to Hydra; return what it says of them if they are wrong."""
     asked = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # have Hydra raise its errors rather than print and exit
+    overrides: list[str] = []
     try:
+        overrides = flags.overrides(arguments)
+        sys.argv = [sys.argv[0], *arguments]
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # have Hydra raise its errors, not print and exit
         main = hydra.main(
             config_path=str(choices.conf_dir()), config_name="config", version_base="1.3"
         )
         main(job)()
-    except (HydraException, OmegaConfBaseException) as error:
-        if asked:
-            raise
-        raise as_settings_error(error) from error
     except GradlabError as error:
-        failures.append(error)
-    except OSError as error:  # of Hydra, which makes the jobs' folders
-        raise StoreError(f"{error.filename} cannot be written: {error.strerror}") from error
+        return error
+    except Exception as error:  # of Hydra: a job keeps its own. Hydra has bare ValueErrors too
+        if asked or is_of_stream(error):
+            raise
+        return as_settings_error(error, overrides=overrides)
     finally:
-        os.environ.pop("HYDRA_FULL_ERROR")
+        os.environ.pop("HYDRA_FULL_ERROR", None)
         if asked is not None:
             os.environ["HYDRA_FULL_ERROR"] = asked
-        finished = summarise(Sweep.folder) if Sweep.folder else 0
-    if failures and not finished:
-        raise failures[0]
-    return 1 if failures else 0
+    return None
 
 
-def job(config: DictConfig) -> float | None:
-    """Run one job; return its held-out loss, which is what Hydra's optimising sweepers minimise."""
+def job(config: DictConfig) -> float:
+    """Run one job; return its held-out loss, which is what Hydra's optimising sweepers minimise.
+
+    A failure is counted and told at the end, and the loss is then NaN: if Hydra heard of it, it
+    would drop the batches that follow. Raised only in another process, from where nothing else
+    reaches the command.
+    """
+    context = HydraConfig.get()
+    path = Path(context.runtime.output_dir)
+    try:
+        info = _train(config, path)
+        ended = Job(path, info=info)
+    except KeyboardInterrupt:
+        log.info("interrupted")
+        if tally is not None:
+            tally.jobs.append(Job(path))
+        raise
+    except OmegaConfBaseException as error:
+        ended = Job(path, error=as_settings_error(error))
+    except GradlabError as error:
+        ended = Job(path, error=error)
+    except (Exception, SystemExit) as error:  # SystemExit would pass for a success
+        ended = Job(path, error=broken(error, path))
+    if ended.error is not None and context.mode == RunMode.MULTIRUN:
+        log.error("failed: %s", ended.error)
+    if tally is not None:
+        tally.jobs.append(ended)
+    elif ended.error is not None:
+        raise ended.error
+    return math.nan if ended.info is None else ended.info["test"]["loss"]
+
+
+def planned(config: DictConfig) -> int | None:
+    """Return how many jobs will run here, if Hydra's own sweeper and launcher see to them."""
+    sweeper = config.hydra.sweeper
+    if not (_is(sweeper, BasicSweeper) and _is(config.hydra.launcher, BasicLauncher)):
+        return None
+    params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
+    with suppress(HydraException):  # which Hydra will raise itself, in its time
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())
+        given = parser.parse_overrides([*params, *config.hydra.overrides.task])
+        return len(BasicSweeper.split_arguments(given, None)[0])
+    return None
+
+
+def _is(section: DictConfig, plugin: type) -> bool:
+    return section.get("_target_") == f"{plugin.__module__}.{plugin.__qualname__}"
+
+
+def _train(config: DictConfig, path: Path) -> dict[str, Any]:
     from gradlab.job import Label, run
 
     context = HydraConfig.get()
     swept = context.mode == RunMode.MULTIRUN
-    try:
-        settings = from_config(_plain(config))
-        path = Path(context.runtime.output_dir)
-        sweep = Path(context.sweep.dir)
-        group = "/".join(sweep.parts[-2:]) if swept else None
-        name = context.job.override_dirname or path.name
-        return run(settings, path, Label(name, group))["test"]["loss"]
-    except OmegaConfBaseException as error:
-        failure: GradlabError = as_settings_error(error)
-    except GradlabError as error:
-        failure = error
-    if swept:  # Hydra goes on with the other jobs, and raises the first failure at the end
-        log.error("failed: %s", failure)
-        raise failure
-    failures.append(failure)
-    return None
-
-
-def summarise(folder: Path) -> int:
-    """Print how the runs of a sweep ended, name those that failed, and return how many did not."""
-    from gradlab.report.sentences import count
-    from gradlab.store.load import find
-
-    told: Counter[str] = Counter()
-    failed: list[str] = []
-    with suppress(StoreError):
-        for each in find(folder).runs:
-            if each.info["status"] == "failed":
-                failed.append(f"  {each.path}: {each.info.get('error')}")
-            else:
-                told[each.info["verdict"] or each.info["status"]] += 1
-    started = {path.parent.parent for path in folder.glob("*/.hydra/overrides.yaml")}
-    failed += [
-        f"  {path}: see {path}/gradlab.log" for path in sorted(started) if not _has_run(path)
-    ]
-    counts = ", ".join(f"{number} {word}" for word, number in told.most_common())
-    print(f"{count(told.total(), 'run')}: {counts or 'none finished'}; {len(failed)} failed")
-    print("\n".join([*failed, f"gradlab report {folder}"]), flush=True)
-    return told.total()
-
-
-def _has_run(path: Path) -> bool:
-    return (path / "run.json").exists()
+    settings = from_config(_plain(config), own=own_folders(context.runtime.config_sources))
+    sweep = Path(context.sweep.dir)
+    group = "/".join(sweep.parts[-2:]) if swept else None
+    return run(settings, path, Label(context.job.override_dirname or path.name, group))
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

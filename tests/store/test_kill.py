@@ -48,8 +48,8 @@ def test_kill_9_leaves_files_that_read(tmp_path, after):
         assert len(steps) > 1
 
 
-@pytest.mark.parametrize("ask", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_completes_the_files(tmp_path, ask):
+@pytest.mark.parametrize(("ask", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_completes_the_files(tmp_path, ask, code):
     with start(tmp_path / "run", "train.steps=1000000", "record.every=3") as process:
         wait_for(tmp_path / "run" / "run.json", process)
         while not len(find(tmp_path).runs[0].steps()):
@@ -57,7 +57,7 @@ def test_ctrl_c_completes_the_files(tmp_path, ask):
         time.sleep(0.5)
         os.kill(process.pid, ask)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "Traceback" not in errors
     (run,), damaged = find(tmp_path)
     assert not damaged

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from gradlab import schema
-from gradlab.store.tracking import Tracking, has_account
+from gradlab.store.tracking import Tracking, has_account, settle
 from gradlab.train.rows import Rows
 
 CONFIG = {"model": "mlp", "model.depth": 3, "clip": "none", "seed": 7}
@@ -223,3 +223,23 @@ def test_where_an_account_is_looked_for(tmp_path, monkeypatch):
     assert not has_account()
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
     assert has_account()
+
+
+def test_an_account_is_looked_for_where_there_is_no_home(monkeypatch):
+    import pwd
+
+    monkeypatch.delenv("NETRC")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: {}[uid])
+    assert not has_account()
+
+
+def test_the_users_own_places_for_wandb_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "missing"))
+    monkeypatch.setenv("WANDB_CACHE_DIR", "mine")
+    for kind in ("DATA", "CONFIG"):  # set, so that they are unset again afterwards
+        monkeypatch.setenv(f"WANDB_{kind}_DIR", "")
+        monkeypatch.delenv(f"WANDB_{kind}_DIR")
+    settle(tmp_path)
+    assert os.environ["WANDB_CACHE_DIR"] == "mine"
+    assert os.environ["WANDB_DATA_DIR"] == str(tmp_path / "wandb" / "home")

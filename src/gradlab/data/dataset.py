@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from gradlab.errors import SettingsError
+from gradlab.foreign import blamed
+from gradlab.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,16 @@ class Standardised(NamedTuple):
     test: Tensor
     mean: Tensor
     std: Tensor
+
+
+def load(settings: Settings) -> Dataset:
+    """Return the data of a run.
+
+    Raises:
+        SettingsError: there is none of these settings, or it does not fit in memory.
+    """
+    with blamed(f"data={settings.data.name} cannot be had"):
+        return settings.data.call()
 
 
 def standardise(train: np.ndarray, test: np.ndarray) -> Standardised:

@@ -1,21 +1,30 @@
 """From settings to a network that is not yet initialised."""
 
+import os
+import warnings
 from functools import partial
 
 import torch
 from torch import nn
 
 from gradlab.errors import SettingsError
+from gradlab.foreign import blamed
 from gradlab.settings import Component, Model
+
+ENTRY = 8  # bytes: each is drawn in float64
+LAYER = 8_000  # bytes that a layer's modules take before they have any parameter
 
 
 def build(model: Model, n_in: int, n_out: int) -> nn.Module:
     """Return the network of `model`, from `n_in` features to `n_out` outputs.
 
     Raises:
-        SettingsError: the activation is not an elementwise module without parameters.
+        SettingsError: the network is too large for the machine; the activation is not an
+            elementwise module without parameters; the normalisation is not one.
     """
+    check_size(model, n_in, n_out)
     check_activation(model.activation)
+    check_norm(model.norm, model.width)
     return model.component.call(
         widths=[n_in, *[model.width] * model.depth, n_out],
         activation=model.activation.call,
@@ -24,18 +33,53 @@ def build(model: Model, n_in: int, n_out: int) -> nn.Module:
     )
 
 
+def check_size(model: Model, n_in: int, n_out: int) -> None:
+    """Raise SettingsError if the parameters alone would not fit in the machine's memory."""
+    depth, width = model.depth, model.width
+    entries = width * (n_in + max(depth - 1, 0) * (width + 1) + n_out)
+    needed, there = entries * ENTRY + depth * LAYER, memory()
+    if needed > there:
+        raise SettingsError(
+            f"the network cannot be built: model.depth={depth} and model.width={width} need "
+            f"{needed / 1e9:.4g} GB, and the machine has {there / 1e9:.4g}"
+        )
+
+
+def memory() -> float:
+    """Return the machine's memory in bytes, infinite where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
+
+
 def check_activation(activation: Component) -> None:
     """Raise SettingsError unless it makes elementwise modules, with no parameters to initialise."""
     wanted = f"model.activation={activation.name}: expected an elementwise torch module"
-    try:
+    with blamed(wanted), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a trial: what is refused need not be told twice
         phi = activation.call()
         if not isinstance(phi, nn.Module):
             raise SettingsError(f"{wanted}, but it makes a {type(phi).__name__}")
         if any(True for _ in phi.parameters()):
             raise SettingsError(f"{wanted} without parameters, but {type(phi).__name__} has some")
         z = torch.linspace(-2, 2, 12).view(3, 4)
-        elementwise = torch.allclose(phi(z)[:2, :3], phi(z[:2, :3]))
-    except (TypeError, ValueError, RuntimeError, IndexError) as error:
-        raise SettingsError(f"{wanted}: {str(error).splitlines()[0]}") from error
+        whole, part, flat = phi(z.clone()), phi(z[:2, :3].clone()), phi(z.flatten())
+        elementwise = torch.allclose(whole[:2, :3], part) and torch.allclose(whole.flatten(), flat)
     if not elementwise:
         raise SettingsError(f"{wanted}, but an output depends on more than its own input")
+
+
+def check_norm(norm: Component, width: int) -> None:
+    """Raise SettingsError unless it makes a module from the width, which keeps [B, width]."""
+    if norm.target is None:
+        return
+    wanted = f"model.norm={norm.name}: expected a torch module that is made from the width"
+    with blamed(wanted), warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        module = norm.call(width)
+        if not isinstance(module, nn.Module):
+            raise SettingsError(f"{wanted}, but it makes a {type(module).__name__}")
+        shape = tuple(module(torch.zeros(2, width)).shape)
+    if shape != (2, width):
+        raise SettingsError(f"{wanted} and keeps the shape, but (2, {width}) became {shape}")

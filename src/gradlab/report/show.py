@@ -17,8 +17,8 @@ COLOURS = {"healthy": "green", "vanishing": "yellow", "exploding": "red", "diver
 NO_WRAP = 10_000  # columns of a pipe: a line must not be cut or wrapped there
 
 
-def show(folder: str | Path, console: Console | None = None) -> None:
-    """Print a table of the runs, then a line for each that could not be read.
+def show(folder: str | Path, console: Console | None = None) -> list[str]:
+    """Print a table of the runs; return a line for each that could not be read.
 
     Raises:
         StoreError: the folder is missing, or holds no run that can be read.
@@ -35,10 +35,11 @@ def show(folder: str | Path, console: Console | None = None) -> None:
         out.add_column(short(str(column)), justify="right" if numeric else "left", no_wrap=True)
     for values, verdict in zip(rows.itertuples(index=False), rows["verdict"], strict=True):
         out.add_row(*map(text, values), style=COLOURS.get(str(verdict), ""))
-    console.print(out)
-    console.print(headline(frame), highlight=False)
-    for line in reduced.damaged:
-        console.print(f"left out: {line}", highlight=False)
+    with console.capture() as printed:
+        console.print(out)
+        console.print(headline(frame), highlight=False)
+    console.file.write(printed.get())  # by ourselves: rich ends the program if the reader has gone
+    return reduced.damaged
 
 
 def text(value: Any) -> str:

@@ -27,7 +27,9 @@ class Folder:
 
     def __init__(self, path: Path, settings: Settings, interval: float = 2.0) -> None:
         if (path / "run.json").exists():
-            raise StoreError(f"{path} already holds a run; choose another hydra.run.dir")
+            raise StoreError(
+                f"{path} already holds a run; choose another hydra.run.dir or sweep.dir"
+            )
         self.path = path
         self.layers = Table(path / "layers.parquet", schema.LAYERS, interval)
         self.steps = Table(path / "steps.parquet", schema.STEPS, interval)

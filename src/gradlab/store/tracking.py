@@ -63,6 +63,7 @@ class Tracking:
             mode = "offline"
 
         def start(mode: Literal["online", "offline"]) -> None:
+            settle(folder)
             import wandb
 
             self._run = wandb.init(
@@ -138,15 +139,25 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
+def settle(folder: Path) -> None:
+    """Give W&B a place under `folder` for what it keeps at home, if there is no home to write to.
+
+    Without one it fails, and its service writes its log to the terminal.
+    """
+    if not os.access(os.environ.get("HOME", os.environ.get("USERPROFILE", "")), os.W_OK):
+        for kind in ("DATA", "CACHE", "CONFIG"):
+            os.environ.setdefault(f"WANDB_{kind}_DIR", str(folder.resolve() / "wandb" / "home"))
+
+
 def has_account() -> bool:
     """Say whether W&B could log in without asking: by environment variable or by netrc."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
     file = os.environ.get("NETRC")
-    for path in [Path(file)] if file else [Path.home() / ".netrc", Path.home() / "_netrc"]:
+    for path in [file] if file else ["~/.netrc", "~/_netrc"]:
         try:
-            if netrc.netrc(path).authenticators(host):
+            if netrc.netrc(os.path.expanduser(path)).authenticators(host):
                 return True
         except (OSError, netrc.NetrcParseError):
             continue

@@ -12,6 +12,7 @@ from torch.func import functional_call, vmap
 
 from gradlab.data.dataset import Dataset
 from gradlab.errors import SettingsError
+from gradlab.foreign import blamed
 from gradlab.nets.build import build
 from gradlab.settings import Settings
 from gradlab.train.batches import Batches
@@ -84,13 +85,21 @@ class Stack:
 
 
 def initialised(settings: Settings, dataset: Dataset, dtype: torch.dtype) -> nn.Module:
-    """Build one network and initialise it from its seed, on its first batch if need be."""
-    model = build(settings.model, dataset.x_train.shape[1], dataset.n_out).to(dtype)
+    """Build one network and initialise it from its seed, on its first batch if need be.
+
+    Raises:
+        SettingsError: it cannot be built, or its initialisation fails.
+    """
+    with blamed("the network cannot be built"):
+        model = build(settings.model, dataset.x_train.shape[1], dataset.n_out).to(dtype)
     samples, batch_size = len(dataset.x_train), settings.train.batch_size
     batch = Batches(samples, batch_size, [settings.seed]).next()[0]
     generator = torch.Generator().manual_seed(settings.seed)
     gain = {} if settings.model.init_gain is None else {"gain": settings.model.init_gain}
-    settings.model.init.call(model, dataset.x_train[batch].to(dtype), generator, **gain)
+    init = settings.model.init
+    called = f"model.init={init.name}, called with (network, inputs, generator), failed"
+    with blamed(called):
+        init.call(model, dataset.x_train[batch].to(dtype), generator, **gain)
     return model
 
 
