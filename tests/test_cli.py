@@ -160,7 +160,7 @@ def test_only_the_jobs_of_this_command_are_counted(capsys):
     assert sweep("seed=0,1,2") == 1
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
-    assert "1 runs: 1 healthy; 2 failed" in lines
+    assert "1 run: 1 healthy; 2 failed" in lines
     named = [line for line in lines if line.startswith("  s/")]
     assert [line.split(":")[0] for line in named] == ["  s/0", "  s/1"]
     assert all("already holds a run" in line for line in named)
@@ -181,7 +181,7 @@ def test_a_sweep_whose_every_job_is_a_mistake_is_one_line_and_exit_2(capsys):
 def test_jobs_whose_folders_collide(capsys):
     assert sweep("seed=0,1", "hydra.sweep.subdir=same") == 1
     printed = capsys.readouterr()
-    assert "1 runs: 1 healthy; 1 failed\n  s/same: " in printed.out
+    assert "1 run: 1 healthy; 1 failed\n  s/same: " in printed.out
     assert not printed.err
 
 
@@ -195,7 +195,7 @@ def test_jobs_whose_folders_lie_in_those_of_others(capsys):
 def test_a_failure_does_not_end_the_batches_that_follow(capsys):
     swept = ["model.init_gain=2.0,null", "model.init=zeros", "hydra.sweeper.max_batch_size=1"]
     assert sweep(*swept) == 1
-    assert "1 runs: 1 dead; 1 failed" in capsys.readouterr().out
+    assert "1 run: 1 dead; 1 failed" in capsys.readouterr().out
     assert "no gain" in Path("s/0/gradlab.log").read_text()
 
 
@@ -260,9 +260,9 @@ def interrupt_at(monkeypatch, where: str, call: int, ask: signal.Signals) -> Non
 @pytest.mark.parametrize(
     ("where", "told"),
     [
-        ("gradlab.train.loop.measure", "1 runs: 1 healthy; 0 failed; 1 interrupted; 2 did not"),
-        ("gradlab.job.load", "1 runs: 1 healthy; 0 failed; 1 interrupted; 2 did not start"),
-        ("hydra.core.utils.JobReturn", "1 runs: 1 healthy; 0 failed; 3 did not start"),
+        ("gradlab.train.loop.measure", "1 run: 1 healthy; 0 failed; 1 interrupted; 2 did not"),
+        ("gradlab.job.load", "1 run: 1 healthy; 0 failed; 1 interrupted; 2 did not start"),
+        ("hydra.core.utils.JobReturn", "1 run: 1 healthy; 0 failed; 3 did not start"),
     ],
 )
 def test_an_interrupted_sweep_says_what_was_interrupted(

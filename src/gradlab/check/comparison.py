@@ -199,7 +199,7 @@ def _closer(
         # So small that it may be rounding, more of it than was estimated: a longer step, which has
         # less of it, then gives another value.
         far = _at(f, array, index, options, sigma, 1 / SHRINK[0])
-        noise = max(first.noise, abs(first.value - far.value))
+        noise = max(first.noise, 3 * abs(first.value - far.value))
         first = replace(first, noise=noise)
         if _agree(a, first, options):
             return first
