@@ -39,7 +39,7 @@ def check(arguments: Sequence[str]) -> int:
     options = Options(how["scheme"], how["elements"], how["tolerance"], seed=settings.seed)
     dataset = load(settings)
     if "--trade-off" in flags:
-        from gradlab.check.module import Problem
+        from gradlab.check.problem import Problem
         from gradlab.check.trade_off import told, trade_off
         from gradlab.report.trade_off import draw_to
 

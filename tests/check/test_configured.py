@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gradlab import choices
 from gradlab.check.comparison import Options
 from gradlab.check.configured import check_settings, problem_of
-from gradlab.check.module import Problem
+from gradlab.check.problem import Problem
 from gradlab.check.trade_off import slope, trade_off
 from gradlab.report.trade_off import draw_to
 from tests.configs import settings

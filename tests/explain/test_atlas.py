@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gradlab import cli
-from gradlab.explain.atlas import ATLASES, activations, losses
+from gradlab.explain.atlas import ATLASES
+from gradlab.explain.entries import activations, losses
 from gradlab.explain.page import as_markdown
 from gradlab.reference.activations import ACTIVATIONS
 from gradlab.reference.losses import LOSSES

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from gradlab.check.comparison import Options
-from gradlab.check.module import Problem, check_module
+from gradlab.check.module import check_module
+from gradlab.check.problem import Problem
 from gradlab.check.report import GradientReport, table
 from gradlab.data.dataset import Dataset
 from gradlab.errors import SettingsError

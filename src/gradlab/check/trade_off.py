@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from gradlab.check.comparison import Options, sample
-from gradlab.check.module import Problem, one_thread
+from gradlab.check.problem import Problem, one_thread
 from gradlab.errors import CheckError
 from gradlab.reference.differences import POWERS, difference, scale_of
 

@@ -37,3 +37,8 @@ def shape(array: Array) -> str:
 def steepest(phi: Activation) -> float:
     """Return max |phi'|."""
     return float(np.abs(phi.derivative(GRID)).max())
+
+
+def norm(array: Array) -> float:
+    """Return the Euclidean norm."""
+    return float(np.linalg.norm(array))

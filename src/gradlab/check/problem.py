@@ -1,0 +1,155 @@
+"""loss(model(*inputs), target) as a function of arrays that can be varied one element at a time."""
+
+import copy
+import warnings
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradlab.check.observe import Observer, tensors
+from gradlab.errors import CheckError
+from gradlab.reference.activations import Array
+
+REFUSALS = (RuntimeError, TypeError, ValueError, IndexError)
+"""What torch raises for shapes, dtypes and values that it cannot take."""
+
+TorchLoss = Callable[[Any, Any], Any]
+
+
+class Problem:
+    """loss(model(*inputs), target) as a function of arrays: a float64 copy of all of it.
+
+    `arrays` are the parameters and floating inputs by name; they share memory with what is
+    evaluated.
+    """
+
+    def __init__(
+        self, model: nn.Module, inputs: Sequence[Any], target: Any, loss: TorchLoss, seed: int
+    ) -> None:
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad and not parameter.is_floating_point():
+                raise CheckError(f"{name} is {parameter.dtype}: expected real numbers")
+        try:
+            self.model = copy.deepcopy(model).double().cpu()
+        except RuntimeError as error:
+            raise CheckError(f"the model cannot be copied: {_line(error)}") from error
+        self.inputs = [_double(each) for each in inputs]
+        self.target = _double(target)
+        self.loss, self.seed = loss, seed
+        self.leaves: dict[str, Tensor] = {}
+        for i, each in enumerate(tensors(self.inputs)):
+            self.leaves["input" if i == 0 else f"input {i + 1}"] = each.requires_grad_()
+        self.parameters = [n for n, p in self.model.named_parameters() if p.requires_grad]
+        self.frozen = [n for n, p in self.model.named_parameters() if not p.requires_grad]
+        self.leaves |= {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        self.arrays: dict[str, Array] = {n: p.detach().numpy() for n, p in self.leaves.items()}
+
+    def value(self) -> float:
+        """Return the loss at what the arrays hold."""
+        with torch.no_grad():
+            return float(self._loss())
+
+    def gradients(self) -> tuple[Mapping[str, Array | None], Observer]:
+        """Return autograd's gradients by name, None where none arrives, and the pass's observer."""
+        observer = Observer(self.model)
+        with observer:
+            loss = self._loss()
+        first, second = self.value(), self.value()
+        if first != second:
+            raise CheckError(
+                f"the loss is random: at the same weights it is {first:.6g}, then {second:.6g}; "
+                "expected randomness from torch's generator alone, which is held fixed"
+            )
+        if not loss.requires_grad:
+            raise CheckError("the loss does not depend on any parameter by way of autograd")
+        leaves = list(self.leaves.values())
+        found: Any = torch.autograd.grad(loss, leaves, allow_unused=True)  # None where none arrives
+        arrays = [None if grad is None else grad.numpy() for grad in found]
+        return dict(zip(self.leaves, arrays, strict=True)), observer
+
+    def notes(self) -> list[str]:
+        """Return what was not checked, or held fixed."""
+        if not self.frozen:
+            return []
+        return [f"{', '.join(self.frozen)}: frozen, so there is no gradient to check"]
+
+    def _loss(self) -> Tensor:
+        with _seeded(self.seed):
+            # A model may change its input in place; the array that is varied must stay.
+            inputs = [v.clone() if isinstance(v, Tensor) else v for v in self.inputs]
+            try:
+                output = self.model(*inputs)
+            except REFUSALS as error:
+                raise CheckError(f"the model cannot be run in float64: {_line(error)}") from error
+            _check_targets(output, self.target)
+            try:
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("error", message="Using a target size")
+                    loss = self.loss(output, self.target)
+            except (*REFUSALS, UserWarning) as error:
+                said = f"the loss refuses {_shapes(output, self.target)}"
+                raise CheckError(f"{said}: {_line(error)}") from error
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            said = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise CheckError(f"expected a loss that is one number, given {said}: take its mean")
+        if not loss.isfinite():
+            raise CheckError(f"the loss is {float(loss)}: there is no gradient to check")
+        return loss.reshape(())
+
+
+@contextmanager
+def _seeded(seed: int) -> Generator[None]:
+    """Fix what torch's generator draws, and leave it afterwards as it was."""
+    generator = torch.default_generator
+    state = generator.get_state()
+    generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        generator.set_state(state)
+
+
+@contextmanager
+def one_thread() -> Generator[None]:
+    """Compute on one thread: small networks are fastest so, and sums are always split alike."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _check_targets(output: Any, target: Any) -> None:
+    """Raise CheckError for numbers that would be broadcast against an output of another shape."""
+    if isinstance(output, Tensor) and isinstance(target, Tensor) and target.is_floating_point():
+        numbers = target.ndim and output.ndim and target.shape != output.shape
+        if numbers and target.numel() == output.numel():
+            raise CheckError(
+                f"targets of shape {list(target.shape)} against outputs of {list(output.shape)} "
+                f"would broadcast: expected {list(output.shape)}"
+            )
+
+
+def _double(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().clone()
+        return value.double() if value.is_floating_point() else value
+    return value
+
+
+def _shapes(output: Any, target: Any) -> str:
+    parts = [
+        f"{list(v.shape)} {str(v.dtype).removeprefix('torch.')}"
+        if isinstance(v, Tensor)
+        else repr(v)
+        for v in (output, target)
+    ]
+    return f"outputs {parts[0]} with targets {parts[1]}"
+
+
+def _line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
