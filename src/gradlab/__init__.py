@@ -3,6 +3,8 @@
 gradlab.load(dir)             pandas frames of all runs under dir: .runs .steps .layers
 gradlab.diagnose(layers)      what is wrong with a run: a list of findings
 gradlab.check_gradients(...)  analytic gradients against finite differences
+gradlab.predict(widths, ...)  what theory says of a plain network, layer by layer, without training
+gradlab.phase(activation, ..) whether a wide network is ordered, critical or chaotic
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,13 +13,17 @@ if TYPE_CHECKING:
     from gradlab.check.gradients import check_gradients as check_gradients
     from gradlab.diagnose.verdict import diagnose as diagnose
     from gradlab.store.load import load as load
+    from gradlab.theory.phase import phase as phase
+    from gradlab.theory.predict import predict as predict
 
-__all__ = ["check_gradients", "diagnose", "load"]
+__all__ = ["check_gradients", "diagnose", "load", "phase", "predict"]
 
 _HOMES = {
     "check_gradients": "gradlab.check.gradients",
     "diagnose": "gradlab.diagnose.verdict",
     "load": "gradlab.store.load",
+    "phase": "gradlab.theory.phase",
+    "predict": "gradlab.theory.predict",
 }
 
 

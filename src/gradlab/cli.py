@@ -16,6 +16,7 @@ gradlab: a laboratory for gradient pathologies in PyTorch networks
   gradlab report DIR           everything under DIR -> DIR/report/index.html, figures/, tables/
   gradlab show DIR             the runs under DIR as a table
   gradlab check [overrides]    its gradients by hand, by autograd, by finite differences
+  gradlab predict [overrides]  what theory says of it, layer by layer, without training
   gradlab explain [overrides]  the chain rule through one weight, factor by factor
 
 gradlab run --help lists the configuration; --cfg job, --info and Hydra's other flags work as ever.
@@ -137,10 +138,17 @@ def _explain(arguments: list[str]) -> int:
     return explain(arguments)
 
 
+def _predict(arguments: list[str]) -> int:
+    from gradlab.commands import predict
+
+    return predict(arguments)
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "run": _run,
     "report": _report,
     "show": _show,
     "check": _check,
+    "predict": _predict,
     "explain": _explain,
 }

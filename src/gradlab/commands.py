@@ -1,4 +1,4 @@
-"""What `gradlab check` and `gradlab explain` do, from their arguments to what they print."""
+"""What `check`, `explain` and `predict` do, from their arguments to what they print."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,6 +102,32 @@ def explain(arguments: Sequence[str]) -> int:
             path = write(story, drawn, folder)
     print(as_text(story))
     print(f"\nThe same with its figure: {path}")
+    return 0
+
+
+PREDICT_HELP = """\
+gradlab predict [overrides]   what mean-field theory says of the configured network, layer by layer,
+                              without training: geometric means and spread over networks
+
+Overrides: those of gradlab run.
+"""
+
+
+def predict(arguments: Sequence[str]) -> int:
+    """Print the prediction for a plain network, and its phase."""
+    flags, overrides = split(arguments, ("--help", "-h"))
+    if flags:
+        print(PREDICT_HELP, end="")
+        return 0
+    settings, _ = compose("config", overrides)
+    from gradlab.data.dataset import load
+    from gradlab.theory.configured import prediction
+    from gradlab.theory.table import table, told
+
+    dataset = load(settings)
+    rms = float(dataset.x_train.square().mean().sqrt())
+    frame, phase = prediction(settings, dataset.x_train.shape[1], dataset.n_out, rms)
+    print("\n".join([*table(frame), "", *told(frame, phase)]))
     return 0
 
 

@@ -26,4 +26,4 @@ def compose(name: str, overrides: Sequence[str]) -> tuple[Settings, dict[str, An
         content: Any = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
     except Exception as error:  # Hydra has its own, OmegaConf's, and bare ValueErrors
         raise as_settings_error(error, name, overrides) from error
-    return from_config(content, name, own), content[name]
+    return from_config(content, name, own), content.get(name, {})

@@ -4,6 +4,7 @@
     ├── SettingsError      the command or the configuration is wrong        (exit code 2)
     ├── StoreError         a folder or file of results cannot be used       (exit code 2)
     ├── CheckError         there is no gradient that could be checked       (exit code 2)
+    ├── PredictionError    theory says nothing of what was asked            (exit code 2)
     └── JobError           a run failed while it was running                (exit code 1)
 
 Each message is one line: what was expected, what was given, and the nearest valid choice.
@@ -33,6 +34,12 @@ class StoreError(GradlabError):
 
 class CheckError(GradlabError):
     """There is no gradient that could be checked."""
+
+    exit_code = 2
+
+
+class PredictionError(GradlabError):
+    """Theory says nothing of what was asked."""
 
     exit_code = 2
 
