@@ -35,8 +35,8 @@ def told(frame: pd.DataFrame, phase: Phase | None) -> Sequence[str]:
     delta = float(np.log10(first["delta_norm"]))
     lines = [
         f"From the last layer to the first one sample's error signal changes by {delta:+.2f} "
-        f"decades, ± {first['delta_sd']:.2f} over networks: activations {act:+.2f}, weights {weights:+.2f}, "
-        f"finite width {delta - act - weights:+.2f}.",
+        f"decades, ± {first['delta_sd']:.2f} over networks: activations {act:+.2f}, "
+        f"weights {weights:+.2f}, finite width {delta - act - weights:+.2f}.",
         f"The weights' gradient changes by {np.log10(first['weight_grad_norm']):+.2f}, "
         f"± {first['weight_grad_sd']:.2f}.",
     ]

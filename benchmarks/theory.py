@@ -1,0 +1,101 @@
+"""Theory against Monte Carlo: log10 of ‖dLoss/dW_1‖ / ‖dLoss/dW_L‖ and of the error signal's ratio.
+
+python benchmarks/theory.py [seeds] [width]
+
+For every activation and every initialisation that theory covers, at depth 10 and 50: the mean over
+random networks (one random sample of unit mean square, a random gradient at the output) beside the
+prediction, and the share of networks inside the predicted band of ±1 standard deviation (nominal:
+68%). Networks whose float64 gradients are not finite are named and left out.
+"""
+
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+import gradlab
+from gradlab import choices
+from gradlab.errors import PredictionError
+from gradlab.reference.activations import ACTIVATIONS
+from gradlab.reference.network import Dense, backward, forward
+from gradlab.theory.variance import variances
+
+DEPTHS, OUTPUTS = (10, 50), 10
+
+
+def network(widths, phi, init, rng):
+    """Return layers drawn with the variances of an initialisation, in its own distribution."""
+    names = [phi] * (len(widths) - 2) + ["identity"]
+    uniform = init == "default" or init.endswith("uniform")
+
+    def draw(shape, variance):
+        std = np.sqrt(variance)
+        if uniform:
+            return rng.uniform(-np.sqrt(3) * std, np.sqrt(3) * std, shape)
+        return std * rng.standard_normal(shape)
+
+    return [
+        Dense(draw((n, m), v.weight), draw(m, v.bias), ACTIVATIONS[name])
+        for (n, m), v, name in zip(pairwise(widths), variances(widths, init), names, strict=True)
+    ]
+
+
+def ratios(widths, phi, init, seeds):
+    """Return log10 of the first layer's ‖dW‖ and ‖dZ‖ over the last one's, [seeds, 2]."""
+    out = []
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        x = rng.standard_normal((1, widths[0]))
+        x *= np.sqrt(x.size / (x**2).sum())
+        layers = network(widths, phi, init, rng)
+        grads = backward(layers, forward(layers, x), rng.standard_normal((1, widths[-1])))
+        ends = [[np.linalg.norm(g.dW), np.linalg.norm(g.dZ)] for g in (grads[0], grads[-1])]
+        out.append(np.log10(ends[0]) - np.log10(ends[1]))
+    return np.array(out)
+
+
+def table(seeds, width):
+    """Return a row per activation, initialisation and depth."""
+    rows = []
+    for depth in DEPTHS:
+        widths = [width] * (depth + 1) + [OUTPUTS]
+        for phi in ACTIVATIONS:
+            for init in choices.names("model/init"):
+                try:
+                    first = gradlab.predict(widths, phi, init).iloc[0]
+                except PredictionError:
+                    continue
+                with np.errstate(all="ignore"):
+                    found = ratios(widths, phi, init, seeds)
+                found = found[np.isfinite(found).all(axis=1)]
+                row = {"depth": depth, "activation": phi, "init": init, "networks": len(found)}
+                for k, name in enumerate(("weight_grad", "delta")):
+                    predicted, spread = np.log10(first[f"{name}_norm"]), first[f"{name}_sd"]
+                    row |= {
+                        f"{name}": found[:, k].mean(),
+                        f"{name} theory": predicted,
+                        f"{name} sd": found[:, k].std(ddof=1),
+                        f"{name} sd theory": spread,
+                        f"{name} inside": (abs(found[:, k] - predicted) <= spread).mean(),
+                    }
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def main(seeds=20, width=256) -> None:
+    found = table(seeds, width)
+    print(found.round(3).to_string(index=False))
+    for name in ("weight_grad", "delta"):
+        error = (found[name] - found[f"{name} theory"]).abs()
+        inside = np.average(found[f"{name} inside"], weights=found["networks"])
+        spread = (found[f"{name} sd"] / found[f"{name} sd theory"]).median()
+        print(
+            f"\n{name}: |measured - predicted| in decades: median {error.median():.3f}, "
+            f"90% below {error.quantile(0.9):.3f}, worst {error.max():.3f}; measured sd over "
+            f"predicted, median {spread:.2f}; {inside:.0%} of networks inside the band (68%)"
+        )
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
