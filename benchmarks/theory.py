@@ -84,6 +84,7 @@ def table(seeds, width):
 
 
 def main(seeds=20, width=256) -> None:
+    """Print the table, and what it comes to."""
     found = table(seeds, width)
     print(found.round(3).to_string(index=False))
     for name in ("weight_grad", "delta"):

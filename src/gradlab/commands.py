@@ -26,7 +26,7 @@ def check(arguments: Sequence[str]) -> int:
     if "--mutations" in flags:
         from gradlab.check.bugs import table
 
-        if overrides:
+        if overrides or len(flags) > 1:
             raise SettingsError("expected nothing beside --mutations: its networks are its own")
         lines, right = table()
         print("\n".join(lines))

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 import gradlab
 from gradlab.errors import CheckError
@@ -231,8 +232,8 @@ def test_a_plain_function_with_its_gradient():
     ("arguments", "words"),
     [
         ({"scheme": "twosided"}, "did you mean two_sided?"),
-        ({"tolerance": 0.0}, "a tolerance above 0"),
-        ({"samples": 0}, "at least one sample"),
+        ({"tolerance": 0.0}, "tolerance=0.0: expected a number above 0"),
+        ({"samples": 0}, "samples=0: expected 1, 2"),
         ({"gradient": lambda x: {"y": x}}, "expected a gradient with the keys x"),
     ],
 )
@@ -250,3 +251,148 @@ def test_a_subject_of_no_kind_is_refused():
         gradlab.check_gradients(lambda x: rng.random(), np.ones(2), gradient=lambda x: x)
     with pytest.raises(CheckError, match="one number"):
         gradlab.check_gradients(lambda x: x, np.ones(2), gradient=lambda x: x)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(5, 5), nn.Linear(5, 2)
+
+    def forward(self, x):
+        return self.b(torch.tanh(checkpoint(self.a, x, use_reentrant=False)))
+
+
+class Twice(nn.Module):
+    """Calls one activation twice: first where it is right, then where it is wrong."""
+
+    def __init__(self):
+        super().__init__()
+        self.l, self.a, self.o = nn.Linear(5, 5), WrongBelow(), nn.Linear(5, 2)
+
+    def forward(self, x):
+        return self.o(self.a(self.l(self.a(x.abs()))))
+
+
+class Below(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z):
+        ctx.save_for_backward(z)
+        return z.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return torch.where(ctx.saved_tensors[0] < 0, 3 * grad, grad)
+
+
+class WrongBelow(nn.Module):
+    def forward(self, z):
+        return Below.apply(z)
+
+
+class Whole(nn.Module):
+    """Twenty sigmoid layers in one module, of which the second has a wrong gradient."""
+
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.w = nn.ParameterList(
+            [torch.randn(5, 5, generator=generator) / 5**0.5 for _ in range(20)]
+        )
+
+    def forward(self, x):
+        for i, w in enumerate(self.w):
+            x = x @ (Below.apply(w) if i == 1 else w)
+            x = x.sigmoid()
+        return x[:, :2]
+
+
+def test_checkpoints_are_checked():
+    assert check(Checkpointed()).passed
+
+
+def test_what_is_wrong_in_its_second_call_alone_is_found():
+    assert check(Twice()).enters == ["a (WrongBelow): input"]
+
+
+def test_what_could_not_be_told_is_not_called_right():
+    report = check(Whole())
+    assert report.passed  # nothing was shown to be wrong
+    assert "w.1" in report.untold
+    assert "all 21" not in str(report)
+    assert f"{21 - len(report.untold)} of 21 gradients are right" in str(report)
+
+
+def test_a_gradient_hook_is_part_of_the_gradient():
+    model = nn.Linear(5, 2)
+    model.weight.register_hook(lambda grad: 2 * grad)
+    assert check(model).wrong == ["weight"]
+    model = nn.Linear(5, 2)
+    model.weight.register_post_accumulate_grad_hook(lambda p: None)
+    assert "weight: hooks after accumulation are not checked" in str(check(model))
+
+
+@pytest.mark.parametrize("how", ["scaled", "detached"])
+def test_a_wrong_gradient_of_the_loss_is_found_at_the_loss(how):
+    def loss(output, target):
+        error = output - target
+        if how == "detached":
+            return (error * error.detach()).mean()
+        return (error**2).mean() / 2 + ((error**2).mean() / 2).detach()
+
+    assert check(nn.Linear(5, 2), loss=loss).enters == ["the loss: dLoss/doutput"]
+
+
+def test_an_embeddings_padding_has_no_gradient_by_design():
+    model = nn.Sequential(nn.Embedding(10, 5, padding_idx=0), nn.Flatten(), nn.Linear(15, 2))
+    tokens = torch.arange(24).view(8, 3) % 10
+    report = check(model, tokens, CLASSES, F.cross_entropy, samples=None)
+    assert report.passed, str(report)
+    assert "row 0 is padding" in str(report)
+
+
+def test_one_wrong_element_of_many_is_found_if_all_are_asked_for():
+    class OneWrong(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, w):
+            return w.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            grad = grad.clone()
+            grad[31, 7] *= 2
+            return grad
+
+    class Wide(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.randn(40, 40, generator=torch.Generator().manual_seed(0)))
+
+        def forward(self, x):
+            return x @ OneWrong.apply(self.w)
+
+    model = nn.Sequential(nn.Linear(5, 40), Wide(), nn.Linear(40, 2))
+    report = check(model, samples=None)
+    assert report.wrong == ["1.w"]
+    assert report.enters == ["1 (Wide): w"]
+
+
+def test_nested_inputs_and_losses_with_tensors_of_their_own_become_float64():
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.l = nn.Linear(5, 2)
+
+        def forward(self, batch):
+            return self.l(batch["a"] + batch["b"])
+
+    weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0]))
+    report = check(Sum(), {"a": X, "b": X**2}, CLASSES, weighted)
+    assert report.passed
+    assert {row.name for row in report.rows} == {"input", "input 2", "l.weight", "l.bias"}
+    with torch.no_grad():
+        assert check(nn.Linear(5, 2)).passed
+
+
+def test_spectral_normalisation_is_held_still():
+    model = nn.utils.parametrizations.spectral_norm(nn.Linear(5, 2))
+    assert check(model).untold == []

@@ -141,7 +141,7 @@ def test_the_command_prints_it_and_leaves_a_page(overrides, capsys):
 
 
 @pytest.mark.parametrize(
-    ("share", "text"), [(0.393, "39%"), (0.0123, "1.2%"), (3e-9, "3e-07%"), (0.0, "0%")]
+    ("share", "text"), [(0.393, "39%"), (0.0123, "1.2%"), (3e-9, "0.0000003%"), (0.0, "0%")]
 )
 def test_shares_are_told_in_few_digits(share, text):
     assert percent(share) == text

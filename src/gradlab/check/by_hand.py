@@ -12,6 +12,7 @@ import numpy as np
 
 from gradlab.check.comparison import Options, Row, compare
 from gradlab.check.report import GradientReport
+from gradlab.errors import CheckError
 from gradlab.reference.activations import Array
 from gradlab.reference.differences import noise_of
 from gradlab.reference.losses import Loss
@@ -37,7 +38,14 @@ def check_network(
     """Check the gradient of every W, b and the input, in float64; `backward` is on trial."""
     layers = [Dense(_double(layer.W), _double(layer.b), layer.phi) for layer in layers]
     X, Y, options = _double(x), _numbers(y), options.of_parameters()
-    grads = backward(layers, X, Y, loss)
+    try:
+        value = loss.value(forward(layers, X)[-1].A, Y)
+        grads = backward(layers, X, Y, loss)
+    except (IndexError, TypeError, ValueError) as error:
+        told = f"inputs {list(X.shape)} and targets {list(np.shape(Y))} do not fit the network"
+        raise CheckError(f"{told}: {str(error).splitlines()[0]}") from error
+    if not np.isfinite(value):
+        raise CheckError(f"the loss is {value}: there is no gradient to check")
 
     def f() -> float:
         return loss.value(forward(layers, X)[-1].A, Y)
@@ -53,7 +61,12 @@ def check_network(
     if all(row.resolved and not row.wrong for row in rows):
         return GradientReport(rows, options)
     local = check_steps(layers, X, Y, loss, grads, options)
-    return GradientReport(rows, options, local, [row.name for row in local if row.wrong])
+    told = {row.name.replace(": d", ": ") for row in local if row.resolved}
+    if all(row.resolved for row in local if row.name.endswith(("dZ", "dA_prev", "dA"))):
+        told.add("input")
+    covered = [row.name for row in rows if not row.resolved and row.name in told]
+    enters = [row.name for row in local if row.wrong]
+    return GradientReport(rows, options, local, enters, covered=covered)
 
 
 def check_steps(

@@ -1,5 +1,6 @@
 """Each module on its own: where, in a torch module, an error enters."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,36 +12,37 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from gradlab.check.comparison import Options, Row, compare
 from gradlab.check.observe import Call, tensors
-from gradlab.check.problem import Problem
+from gradlab.check.problem import REFUSALS, Problem
 from gradlab.errors import CheckError
-from gradlab.reference.differences import noise_of
+from gradlab.reference.differences import Index, noise_of
 
-FEW = 4  # elements of each array, where a module is checked on its own
+FEW, CALLS = 4, 3  # elements of each array, and calls, of a module that is checked on its own
 
 
-def check_calls(calls: Sequence[Call], options: Options) -> dict[str, Row]:
+def check_calls(
+    calls: Sequence[Call], options: Options, must: Mapping[str, Index]
+) -> dict[str, list[Row]]:
     """Check each module on its own, from a random gradient at its output: rows by module name.
 
-    A module's row is the worst of its arrays'. The innermost modules that are wrong are where
-    errors enter; a module that is wrong while its children are right has the error in its own
-    forward.
+    The innermost modules that are wrong are where errors enter; a module that is wrong while its
+    children are right has the error in its own forward. `must` names elements of parameters that
+    are checked in any case.
     """
-    rows: dict[str, Row] = {}
+    rows: dict[str, list[Row]] = {}
+    times = Counter[str]()
     for call in calls:
-        if call.name in rows:
+        times[call.name] += 1
+        if times[call.name] > CALLS:
             continue
         try:
-            found = list(_check_call(call, options))
-        except (CheckError, RuntimeError):  # not a function of tensors that stands alone
+            found = list(_check_call(call, options, must))
+        except (CheckError, *REFUSALS):  # not a function of tensors that stands alone
             continue
-        if found:
-            rows[call.name] = max(
-                found, key=lambda row: (row.wrong, row.worst == row.worst, row.worst)
-            )
+        rows.setdefault(call.name, []).extend(found)
     return rows
 
 
-def _check_call(call: Call, options: Options) -> Iterator[Row]:
+def _check_call(call: Call, options: Options, must: Mapping[str, Index]) -> Iterator[Row]:
     inputs = tensors((call.args, call.kwargs))
     generator = torch.Generator().manual_seed(options.seed)
     upstream: list[Tensor] = []
@@ -56,13 +58,24 @@ def _check_call(call: Call, options: Options) -> Iterator[Row]:
     grads, _ = problem.gradients()
     few = replace(options.of_parameters().beside([*grads.values(), np.ones(1)]), samples=FEW)
     for name, array in problem.arrays.items():
-        grad = grads[name]
+        grad, own = grads[name], name.removeprefix("module.")
         claimed = np.zeros_like(array) if grad is None else grad
-        label = f"{_called(call)}: {name.removeprefix('module.')}"
-        yield compare(label, problem.value, array, claimed, noise_of(problem.value, array), few)
+        sigma, label = noise_of(problem.value, array), f"{named(call)}: {own}"
+        at = must.get(f"{call.name}.{own}" if call.name else own)
+        row = compare(label, problem.value, array, claimed, sigma, few, left_out(call.module, own))
+        if at is not None and not row.wrong:
+            only = replace(few, only=at)
+            row = compare(label, problem.value, array, claimed, sigma, only)
+        yield row
 
 
-def _called(call: Call) -> str:
+def left_out(module: nn.Module, name: str) -> int | None:
+    """Return the row of a parameter that gets no gradient by design: an embedding's padding."""
+    return module.padding_idx if isinstance(module, nn.Embedding) and name == "weight" else None
+
+
+def named(call: Call) -> str:
+    """Return a call's module by name and class."""
     kind = type(call.module).__name__
     return f"{call.name} ({kind})" if call.name else kind
 
@@ -84,29 +97,32 @@ class _Called(nn.Module):
         return self.module(*args, **kwargs)
 
 
-def places(rows: Sequence[Row], local: Mapping[str, Row], called: Sequence[str]) -> list[str]:
+def places(
+    rows: Sequence[Row], local: Mapping[str, Sequence[Row]], called: Sequence[str]
+) -> list[str]:
     """Say where errors enter: the innermost modules that are wrong on their own, last first."""
-    wrong = [name for name, row in local.items() if row.wrong]
-    places: list[str] = []
+    wrong = {name: [r for r in found if r.wrong] for name, found in local.items()}
+    wrong = {name: found for name, found in wrong.items() if found}
+    owners = {row.name.rpartition(".")[0] for row in rows if row.wrong}
+    found: list[str] = []
     for name in reversed(wrong):
-        inside = [other for other in called if _within(other, name)]
+        inside = [other for other in called if within(other, name)]
         if any(other in wrong for other in inside):
             continue
         if not inside:
-            places.append(local[name].name)
+            found.append(max(wrong[name], key=lambda row: row.worst).name)
             continue
         # Its parts are right. What it does between them is not: after the last one that gets a
         # wrong gradient.
-        owners = {row.name.rpartition(".")[0] for row in rows if row.wrong}
         late = max((i for i, other in enumerate(inside) if other in owners), default=None)
         where = "" if late is None else f", after {inside[late]}"
         if late is not None and late + 1 < len(inside):
             where += f" and before {inside[late + 1]}"
-        places.append(
-            f"{local[name].name.split(':')[0]}, in its own forward{where}: its parts are right"
-        )
-    return places
+        kind = wrong[name][0].name.split(":")[0]
+        found.append(f"{kind}, in its own forward{where}: its parts are right")
+    return found
 
 
-def _within(name: str, parent: str) -> bool:
+def within(name: str, parent: str) -> bool:
+    """Say whether a module is inside another; all are inside the root, whose name is empty."""
     return name != parent and name.startswith(f"{parent}." if parent else "")

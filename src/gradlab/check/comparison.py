@@ -28,6 +28,7 @@ class Options:
         floor: the least size that errors are relative to; None for what rounding allows.
         seed: of the sample, and of torch's generator during the check.
         rounding: what rounding may do to the analytic gradient, an absolute number.
+        only: the one element to check, if not a sample.
         typical: the size at which an element matters; None for the array's root mean square. 1 for
             the parameters of networks.
     """
@@ -38,6 +39,7 @@ class Options:
     floor: float | None = None
     seed: int = 0
     rounding: float = 0.0
+    only: Index | None = None
     typical: float | None = None
 
     def beside(self, grads: Iterable[Array | None]) -> "Options":
@@ -95,7 +97,13 @@ class Row:
 
 
 def compare(
-    name: str, f: Evaluate, array: Array, analytic: Array, sigma: float, options: Options
+    name: str,
+    f: Evaluate,
+    array: Array,
+    analytic: Array,
+    sigma: float,
+    options: Options,
+    skip: int | None = None,
 ) -> Row:
     """Compare the gradient of f with respect to `array` (float64, changed in place and restored).
 
@@ -106,6 +114,7 @@ def compare(
         analytic: the gradient to be checked.
         sigma: the noise in f, as `reference.differences.noise_of` estimates it.
         options: how to check.
+        skip: a row that has no gradient by design, and is left out.
     """
     if analytic.shape != array.shape:
         said = f"shape {list(analytic.shape)}, expected {list(array.shape)}"
@@ -115,7 +124,7 @@ def compare(
         return Row(name, array.size, where=at, problem=f"{analytic[at]} at {list(at)}", wrong=True)
     found: list[tuple[float, Index, float, float]] = []
     kinks = unresolved = 0
-    indices = sample(analytic, options)
+    indices = [each for each in sample(analytic, options) if skip is None or each[0] != skip]
     for index in indices:
         a, first = float(analytic[index]), _at(f, array, index, options, sigma)
         best = (
@@ -151,6 +160,8 @@ def compare(
 def sample(analytic: Array, options: Options) -> Sequence[Index]:
     """Return the indices to check: all, or a random sample and the gradient's largest element."""
     count = analytic.size
+    if options.only is not None:
+        return [options.only]
     if options.samples is None or options.samples >= count:
         flat = np.arange(count)
     else:

@@ -37,10 +37,9 @@ def check_gradients(
 
     Three kinds of subject:
 
-        check_gradients(model, x, y, loss=torch.nn.functional.mse_loss)     a torch module: autograd
-        check_gradients(layers, x, y, loss=MSE())                           `reference.network`
-        layers check_gradients(f, x, gradient=g)                                   f(x) -> number,
-        by g(x)
+        check_gradients(model, x, y, loss=mse_loss)   a torch module, by autograd
+        check_gradients(layers, x, y, loss=MSE())     layers of `gradlab.reference.network`
+        check_gradients(f, x, gradient=g)             f(x), a number, whose gradient is g(x)
 
     >>> import numpy as np
     >>> report = check_gradients(lambda x: (x**3).sum(), np.ones(4), gradient=lambda x: 3 * x**2)
@@ -69,14 +68,17 @@ def check_gradients(
     """
     if scheme not in POWERS:
         raise CheckError(f"scheme={scheme} is not a choice; {nearest(str(scheme), POWERS)}")
-    if not tolerance > 0 or (samples is not None and samples < 1):
-        raise CheckError("expected a tolerance above 0, and at least one sample or None for all")
+    _check_arguments(samples, tolerance, floor, seed)
     options = Options(scheme, samples, tolerance, floor, seed)
     if gradient is not None:
-        if not callable(subject):
+        if not callable(subject) or hasattr(subject, "named_parameters"):
             raise CheckError(f"expected a function with `gradient`, given a {_kind(subject)}")
         return _check_function(subject, x, gradient, options)
-    if isinstance(subject, Sequence) and all(isinstance(layer, Dense) for layer in subject):
+    if (
+        isinstance(subject, Sequence)
+        and subject
+        and all(isinstance(layer, Dense) for layer in subject)
+    ):
         return check_network(subject, np.asarray(x), np.asarray(y), _by_hand(loss), options)
     if hasattr(subject, "named_parameters"):
         from gradlab.check.module import check_module
@@ -89,15 +91,35 @@ def check_gradients(
     )
 
 
+def _check_arguments(samples: Any, tolerance: Any, floor: Any, seed: Any) -> None:
+    def number(value: Any) -> bool:
+        real = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        return real and bool(np.isfinite(value))
+
+    for name, value, holds, expected in (
+        ("samples", samples, lambda v: v is None or (number(v) and v == int(v) >= 1), "1, 2, …"),
+        ("tolerance", tolerance, lambda v: number(v) and v > 0, "a number above 0"),
+        ("floor", floor, lambda v: v is None or (number(v) and v >= 0), "None or at least 0"),
+        ("seed", seed, lambda v: number(v) and v == int(v) and 0 <= v < 2**63, "0, 1, …"),
+    ):
+        if not holds(value):
+            raise CheckError(f"{name}={value!r}: expected {expected}")
+
+
 def _check_function(
     f: Callable[[Any], float], x: Any, gradient: Callable[[Any], Arrays], options: Options
 ) -> GradientReport:
     named = isinstance(x, Mapping)
-    arrays = {name: np.array(v, np.float64) for name, v in (x if named else {"x": x}).items()}
+    try:
+        arrays = {name: np.array(v, np.float64) for name, v in (x if named else {"x": x}).items()}
+    except (TypeError, ValueError) as error:
+        raise CheckError(f"expected x to be real numbers: {str(error).splitlines()[0]}") from error
     given: Any = arrays if named else arrays["x"]
 
     def value() -> float:
         out = np.asarray(f(given))
+        if out.dtype.kind not in "fiu":
+            raise CheckError(f"expected a function of one real number, given {out.dtype}")
         if out.size != 1:
             raise CheckError(f"expected a function of one number, given shape {list(out.shape)}")
         if not np.isfinite(out).all():

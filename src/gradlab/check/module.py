@@ -1,13 +1,13 @@
 """The check of a torch module: autograd against differences, on a float64 copy on the CPU."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from gradlab.check.calls import check_calls, places
+from gradlab.check.calls import check_calls, left_out, places, within
 from gradlab.check.comparison import Options, Row, compare
 from gradlab.check.problem import Problem, TorchLoss, one_thread
 from gradlab.check.report import GradientReport
@@ -33,18 +33,74 @@ def _check(problem: Problem, options: Options) -> GradientReport:
     grads, observer = problem.gradients()
     rows: list[Row] = []
     options = options.beside(grads.values())
+    modules = dict(problem.model.named_modules())
+    notes = [*problem.notes(), *_by_design(modules)]
     for name, array in problem.arrays.items():
         grad = grads[name]
         claimed = np.zeros_like(array) if grad is None else grad
         how = options.of_parameters() if name in problem.parameters else options
-        row = compare(name, problem.value, array, claimed, noise_of(problem.value, array), how)
+        owner, _, own = name.rpartition(".")
+        skip = left_out(modules.get(owner, problem.model), own)
+        sigma = noise_of(problem.value, array)
+        row = compare(name, problem.value, array, claimed, sigma, how, skip)
         rows.append(row if grad is not None else _without_gradient(row))
-    notes = problem.notes()
     if all(row.resolved and not row.wrong for row in rows):
         return GradientReport(rows, options, notes=notes)
-    local = check_calls(observer.calls, options)
-    where = places(rows, local, [call.name for call in observer.calls])
-    return GradientReport(rows, options, list(local.values()), where, notes)
+    must = {row.name: row.where for row in rows if row.wrong and row.where is not None}
+    local = check_calls(observer.calls, options, must)
+    called = [call.name for call in observer.calls]
+    where = places(rows, local, called)
+    wrong = [row.name for row in rows if row.wrong]
+    if wrong and not where:
+        where = _at_the_loss(problem, options) or [
+            f"{wrong[-1]}: each module and the loss alone seem right, as far as they were sampled"
+        ]
+    each = [row for found in local.values() for row in found]
+    return GradientReport(rows, options, each, where, notes, _covered(rows, local, called))
+
+
+def _at_the_loss(problem: Problem, options: Options) -> list[str]:
+    """Say so if the loss's own gradient in the network's output is wrong."""
+    alone = problem.of_the_loss()
+    if alone is None:
+        return []
+    grads, _ = alone.gradients()
+    options = options.beside(grads.values())
+    for name, array in alone.arrays.items():
+        grad = grads[name]
+        claimed = np.zeros_like(array) if grad is None else grad
+        sigma = noise_of(alone.value, array)
+        if compare(name, alone.value, array, claimed, sigma, options).wrong:
+            return ["the loss: dLoss/doutput"]
+    return []
+
+
+def _covered(
+    rows: Sequence[Row], local: Mapping[str, Sequence[Row]], called: Sequence[str]
+) -> list[str]:
+    """Name the arrays that the whole could not resolve, and their module alone could."""
+    told = {
+        f"{name}.{row.name.split(': ')[-1]}".lstrip(".")
+        for name, found in local.items()
+        for row in found
+        if row.resolved
+    }
+    leaves = [name for name in called if not any(within(other, name) for other in called)]
+    if leaves and all(f"{name}.input".lstrip(".") in told for name in leaves):
+        told.add("input")  # what reaches it has passed through them all
+    return [row.name for row in rows if not row.resolved and row.name in told]
+
+
+def _by_design(modules: Mapping[str, nn.Module]) -> list[str]:
+    """Name the embeddings whose gradient is, by design, not that of the loss."""
+    told: list[str] = []
+    for name, module in modules.items():
+        if isinstance(module, nn.Embedding):
+            if module.padding_idx is not None:
+                told.append(f"{name}: row {module.padding_idx} is padding, without a gradient")
+            if module.scale_grad_by_freq or module.max_norm is not None:
+                told.append(f"{name}: scale_grad_by_freq and max_norm change what is compared")
+    return told
 
 
 def _without_gradient(row: Row) -> Row:

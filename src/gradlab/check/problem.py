@@ -8,13 +8,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from gradlab.check.observe import Observer, tensors
 from gradlab.errors import CheckError
 from gradlab.reference.activations import Array
 
-REFUSALS = (RuntimeError, TypeError, ValueError, IndexError)
-"""What torch raises for shapes, dtypes and values that it cannot take."""
+REFUSALS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What somebody's code raises for shapes, dtypes and values that it cannot take."""
 
 TorchLoss = Callable[[Any, Any], Any]
 
@@ -34,11 +43,13 @@ class Problem:
                 raise CheckError(f"{name} is {parameter.dtype}: expected real numbers")
         try:
             self.model = copy.deepcopy(model).double().cpu()
-        except RuntimeError as error:
+            self.loss = copy.deepcopy(loss).double().cpu() if isinstance(loss, nn.Module) else loss
+        except REFUSALS as error:
             raise CheckError(f"the model cannot be copied: {_line(error)}") from error
-        self.inputs = [_double(each) for each in inputs]
-        self.target = _double(target)
-        self.loss, self.seed = loss, seed
+        self.unheard = _copy_hooks(model, self.model)
+        self.inputs: list[Any] = [tree_map(_double, each) for each in inputs]
+        self.target, self.seed = tree_map(_double, target), seed
+        self.buffers = [(b, b.clone()) for b in self.model.buffers()]
         self.leaves: dict[str, Tensor] = {}
         for i, each in enumerate(tensors(self.inputs)):
             self.leaves["input" if i == 0 else f"input {i + 1}"] = each.requires_grad_()
@@ -55,31 +66,50 @@ class Problem:
     def gradients(self) -> tuple[Mapping[str, Array | None], Observer]:
         """Return autograd's gradients by name, None where none arrives, and the pass's observer."""
         observer = Observer(self.model)
-        with observer:
-            loss = self._loss()
+        with torch.enable_grad():
+            with observer:
+                self._loss()
+            loss = self._loss()  # unobserved, so that checkpoints find what they expect
+        if not loss.requires_grad:
+            raise CheckError("the loss does not depend on any parameter by way of autograd")
+        try:  # None where no gradient arrives
+            leaves = list(self.leaves.values())
+            found: Any = torch.autograd.grad(loss, leaves, allow_unused=True)
+        except REFUSALS as error:
+            raise CheckError(f"the backward pass fails: {_line(error)}") from error
         first, second = self.value(), self.value()
         if first != second:
             raise CheckError(
-                f"the loss is random: at the same weights it is {first:.6g}, then {second:.6g}; "
+                f"the loss is random: at the same weights it is {first!r}, then {second!r}; "
                 "expected randomness from torch's generator alone, which is held fixed"
             )
-        if not loss.requires_grad:
-            raise CheckError("the loss does not depend on any parameter by way of autograd")
-        leaves = list(self.leaves.values())
-        found: Any = torch.autograd.grad(loss, leaves, allow_unused=True)  # None where none arrives
-        arrays = [None if grad is None else grad.numpy() for grad in found]
+        arrays = [None if grad is None else grad.to_dense().numpy() for grad in found]
         return dict(zip(self.leaves, arrays, strict=True)), observer
 
     def notes(self) -> list[str]:
         """Return what was not checked, or held fixed."""
-        if not self.frozen:
-            return []
-        return [f"{', '.join(self.frozen)}: frozen, so there is no gradient to check"]
+        told: list[str] = []
+        if self.frozen:
+            told.append(f"{', '.join(self.frozen)}: frozen, so there is no gradient to check")
+        if self.unheard:
+            told.append(f"{', '.join(self.unheard)}: hooks after accumulation are not checked")
+        return told
+
+    def of_the_loss(self) -> "Problem | None":
+        """Return the loss as a function of the network's output, if that is a tensor."""
+        with torch.no_grad(), _seeded(self.seed):
+            output: Any = self.model(*tree_map(_clone, self.inputs))
+        if not isinstance(output, Tensor):
+            return None
+        return Problem(nn.Identity(), [output], self.target, self.loss, self.seed)
 
     def _loss(self) -> Tensor:
         with _seeded(self.seed):
-            # A model may change its input in place; the array that is varied must stay.
-            inputs = [v.clone() if isinstance(v, Tensor) else v for v in self.inputs]
+            # A model may change its input and its buffers in place; what is varied must stay.
+            inputs: list[Any] = tree_map(_clone, self.inputs)
+            with torch.no_grad():
+                for buffer, kept in self.buffers:
+                    buffer.copy_(kept)
             try:
                 output = self.model(*inputs)
             except REFUSALS as error:
@@ -92,6 +122,8 @@ class Problem:
             except (*REFUSALS, UserWarning) as error:
                 said = f"the loss refuses {_shapes(output, self.target)}"
                 raise CheckError(f"{said}: {_line(error)}") from error
+        if isinstance(loss, Tensor) and loss.is_complex():
+            raise CheckError("expected a loss that is a real number, given a complex one")
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             said = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
             raise CheckError(f"expected a loss that is one number, given {said}: take its mean")
@@ -132,6 +164,26 @@ def _check_targets(output: Any, target: Any) -> None:
                 f"targets of shape {list(target.shape)} against outputs of {list(output.shape)} "
                 f"would broadcast: expected {list(output.shape)}"
             )
+
+
+def _copy_hooks(model: nn.Module, copied: nn.Module) -> list[str]:
+    """Give the copy the gradient hooks of the model's parameters, which a copy loses.
+
+    Returns the names of the parameters that have hooks of the other kind, which run only when a
+    gradient is accumulated.
+    """
+    copies = dict(copied.named_parameters())
+    unheard: list[str] = []
+    for name, parameter in model.named_parameters():
+        for hook in (getattr(parameter, "_backward_hooks", None) or {}).values():
+            copies[name].register_hook(hook)
+        if getattr(parameter, "_post_accumulate_grad_hooks", None):
+            unheard.append(name)
+    return unheard
+
+
+def _clone(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 def _double(value: Any) -> Any:

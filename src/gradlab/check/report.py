@@ -17,6 +17,7 @@ class GradientReport:
             show where an error enters; and what the whole could not resolve. Empty if not needed.
         enters: the places where an error enters, those nearest the loss first.
         notes: what else should be known, a line each.
+        covered: the arrays that only the local checks could tell of.
     """
 
     rows: Sequence[Row]
@@ -24,11 +25,18 @@ class GradientReport:
     local: Sequence[Row] = ()
     enters: Sequence[str] = ()
     notes: Sequence[str] = field(default_factory=tuple)
+    covered: Sequence[str] = ()
 
     @property
     def passed(self) -> bool:
         """Whether no gradient is wrong."""
         return not any(row.wrong for row in (*self.rows, *self.local))
+
+    @property
+    def untold(self) -> list[str]:
+        """The names of the arrays of which neither the whole nor a single step could tell."""
+        blind = [row.name for row in self.rows if not row.resolved and not row.problem]
+        return [name for name in blind if name not in self.covered]
 
     @property
     def wrong(self) -> list[str]:
@@ -42,16 +50,18 @@ class GradientReport:
     def told(self) -> list[str]:
         """Return what the table says, in lines."""
         lines = [f"note: {note}" for note in self.notes]
-        blind = [row.name for row in self.rows if not row.resolved and not row.problem]
-        if blind:
-            lines.append(
-                f"{_some(blind)}: too near to 0 or a kink for a difference of losses to tell"
-                + ("; checked step by step instead" if self.local else "")
-            )
+        if self.covered:
+            small = "too small for a difference of losses to tell; checked step by step instead"
+            lines.append(f"{_some(self.covered)}: {small}")
+        if self.untold:
+            lines.append(f"{_some(self.untold)}: too near to 0 or to a kink to tell")
         if self.passed:
-            told = f"all {len(self.rows)} gradients are right" if len(self.rows) > 1 else "right"
-            return [*lines, f"{told}: every relative error is below {self.options.tolerance:g}"]
-        lines.append(f"wrong: {_some(self.wrong)}")
+            right = len(self.rows) - len(self.untold)
+            many = f"{right} of {len(self.rows)}" if self.untold else f"all {len(self.rows)}"
+            limit = f"the elements checked differ by less than {self.options.tolerance:g}"
+            return [*lines, f"{many} gradients are right: {limit}" if right else "nothing was told"]
+        wrong = self.wrong or [row.name for row in self.local if row.wrong]
+        lines.append(f"wrong: {_some(wrong)}")
         lines += [f"the error enters at {place}" for place in self.enters]
         return lines
 

@@ -74,9 +74,11 @@ def told(table: pd.DataFrame) -> Sequence[str]:
         f"{r.h:<12.1e} {r.one_sided:>11.2e}  {r.two_sided:>11.2e}" for r in shown.itertuples()
     ]
     for scheme, order in ORDERS.items():
+        order = slope(table, scheme)
+        said = f"h^{order:.2f}" if order == order else "no power of h, for there are kinks"
         best = table.iloc[int(table[scheme].argmin())]
         lines.append(
-            f"{scheme.replace('_', '-')}: error ~ h^{slope(table, scheme):.2f} (theory: {order}), "
+            f"{scheme.replace('_', '-')}: error ~ {said} (theory: {order}), "
             f"least {best[scheme]:.1e} at h = {best['h']:.1e} of the scale "
             f"(theory: eps^{POWERS[scheme]:.2f} = {np.finfo(float).eps ** POWERS[scheme]:.1e})"
         )

@@ -24,7 +24,7 @@ def story(title: str, entries: Sequence[Entry], symbol: str, derivative: str) ->
         ]
         for e in entries
     ]
-    headings = ["", f"max |{derivative}|", "below 5% of it", "exactly 0 (float32)"]
+    headings = ["", f"max |{derivative}|", "below 5% of it", "exactly 0 in torch, float32"]
     sections = [
         Section(
             "Where the gradient gets through",

@@ -26,6 +26,12 @@ def blamed(subject: Subject) -> Section:
         for l, (share, g) in enumerate(zip(shares, subject.sample.grads, strict=True), start=1)
     ]
     named = ", ".join(f"{_name(subject, l, i, j)} ({percent(share)})" for share, l, i, j in top)
+    heading = "Credit: which weights carry the error"
+    if not any(share.any() for share in shares):
+        told = (
+            "No weight has any: every dLoss/dW is exactly 0 for this sample. Only biases can learn."
+        )
+        return Section(heading, (), None, [told], figure="network")
     before = ["A weight's blame is |dLoss/dW|, as a share of the sum over all weights."]
     after = [f"The most blamed weights: {named}."]
     heavy = int(np.argmax([share.sum() for share in shares])) + 1
@@ -35,12 +41,13 @@ def blamed(subject: Subject) -> Section:
         f"{shares[heavy - 1].size} weights, {percent(each)} each."
     )
     table = Table(["", "blame", "weights", "‖dLoss/dW‖"], rows, prose=False)
-    return Section("Credit: which weights carry the error", before, table, after, figure="network")
+    return Section(heading, before, table, after, figure="network")
 
 
 def stepped(subject: Subject) -> Section:
     """Return what a step changes, predicted to first order and measured, at three rates."""
     lr = subject.settings.optim.params["lr"]
+    classes = subject.dataset.task == "classification"
     steps = [step(subject.sample, lr * shrink, subject.target) for shrink in SHRINK]
     rows = [
         [
@@ -65,6 +72,7 @@ def stepped(subject: Subject) -> Section:
         "Every weight moves by -rate · its gradient. To first order the loss changes by "
         "-rate · ‖g‖², with ‖g‖ over all weights and biases; the smaller the step, the better "
         "that holds."
+        + (f" The output is that of the true class, {subject.target}." if classes else "")
     ]
     after: list[str] = []
     first, data = steps[0], subject.dataset

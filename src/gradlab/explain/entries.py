@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import torch
 
+from gradlab import choices
+from gradlab.record.slopes import derivative
 from gradlab.reference.activations import ACTIVATIONS, Array
 from gradlab.reference.losses import LOSSES, Loss
+from gradlab.settings import component, pick
 
 SATURATED_BELOW = 0.05  # of the steepest slope, as in the column `saturated`
 SHOWN, GRID = 5.0, np.linspace(-120, 120, 240_001)
@@ -20,7 +24,7 @@ class Entry:
     """A function of one variable, its derivative, and what to know of it.
 
     `steepest` is max |f'|, `steepest_at` where (NaN if in no one place), `steepest_said` both in
-    words. `saturated` and `zero` are where f' is below 5% of its steepest, and exactly 0 in
+    words. `saturated` and `zero` are where f' is below 5% of its steepest, and torch's exactly 0 in
     float32, as intervals.
     """
 
@@ -44,11 +48,10 @@ def entry(
     derivative: Callable[[Array], Array],
     use: str,
     pitfall: str,
+    zero: Array,
 ) -> Entry:
-    """Return an entry; where it is steep, flat and zero is found on a grid."""
+    """Return an entry; where it is steep and flat is found on a grid, `zero` is over `COARSE`."""
     slope = np.abs(derivative(GRID))
-    # One at a time: the mean over a batch would underflow before the sample does.
-    zero = np.array([derivative(x)[0] == 0 for x in COARSE[:, None]])
     steepest, at, said = _steepest(slope)
     flat = (
         slope < SATURATED_BELOW * steepest if np.isfinite(steepest) else np.zeros_like(slope, bool)
@@ -86,7 +89,19 @@ def _steepest(slope: Array) -> tuple[float, float, str]:
 
 def activations() -> list[Entry]:
     """Return an entry for each activation, over z."""
-    return [entry(a.name, "z", a.f, a.derivative, a.use, a.pitfall) for a in ACTIVATIONS.values()]
+    z = torch.from_numpy(COARSE)
+    return [
+        entry(
+            name,
+            "z",
+            a.f,
+            a.derivative,
+            a.use,
+            a.pitfall,
+            derivative(pick("model/activation", name).call(), z).numpy() == 0,
+        )
+        for name, a in ACTIVATIONS.items()
+    ]
 
 
 def losses() -> list[Entry]:
@@ -100,8 +115,18 @@ def losses() -> list[Entry]:
     for name, kind in LOSSES.items():
         loss = kind()
         value, slope = partial(_value, loss), partial(_slope, loss)
-        out.append(entry(name, axes[kind.takes], value, slope, kind.use, kind.pitfall))
+        zero = _torch_slope(name, *_samples(loss, COARSE)) == 0
+        out.append(entry(name, axes[kind.takes], value, slope, kind.use, kind.pitfall, zero))
     return out
+
+
+def _torch_slope(name: str, output: Array, target: Array) -> Array:
+    """Return torch's dLoss/doutput[0] of each sample on its own, in the dtype given."""
+    call = component(choices.load("loss", name), ("scale", "tasks")).call
+    out = torch.from_numpy(output).requires_grad_()
+    (len(output) * call(out, torch.from_numpy(target))).backward()  # a sum, not a mean
+    assert out.grad is not None
+    return out.grad[:, 0].numpy()
 
 
 def _value(loss: Loss, x: Array) -> Array:

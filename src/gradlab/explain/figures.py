@@ -17,6 +17,8 @@ from gradlab.report.style import COLOURS, LINES, grid, head, legend
 Places = dict[tuple[int, int], tuple[float, float]]
 """Where each drawn unit stands, by layer (0 = the input) and unit."""
 
+MOST_NUMBERED = 90  # units: in a picture of more, numbers run into each other
+MOST_EDGES = 40  # drawn between two layers
 MOST_UNITS = 12  # drawn of a layer: those with most blame
 
 
@@ -118,6 +120,8 @@ def _places(shares: Sequence[Array], must: Sequence[tuple[int, int]]) -> Places:
 
 def _edges(ax: Axes, sample: Sample, shares: Sequence[Array], places: Places) -> None:
     largest = max(float(share.max()) for share in shares) or 1.0
+    # Of a wide layer, the weights with most blame: all of them would be a black patch.
+    least = [np.sort(share, axis=None)[-MOST_EDGES:][0] for share in shares]
     for sign, colour, style in ((1, COLOURS[3], LINES[1]), (-1, COLOURS[0], LINES[0])):
         edges = [
             (places[m, i], places[m + 1, j], float(share[i, j]) / largest)
@@ -126,6 +130,7 @@ def _edges(ax: Axes, sample: Sample, shares: Sequence[Array], places: Places) ->
             for j in range(share.shape[1])
             if (m, i) in places and (m + 1, j) in places
             if sample.grads[m].dW[i, j] * sign > 0
+            if share[i, j] >= least[m]
         ]
         lines = LineCollection(
             [[start, end] for start, end, _ in edges],
@@ -154,6 +159,11 @@ def _names(ax: Axes, subject: Subject, places: Places) -> None:
     sample = subject.sample
     for m, count in enumerate([sample.X.shape[1], *(layer.W.shape[1] for layer in sample.layers)]):
         shown = [y for (layer, _), (_, y) in places.items() if layer == m]
+        for (layer, unit), place in places.items():
+            if layer == m > 0 and len(places) <= MOST_NUMBERED:
+                ax.annotate(
+                    str(unit), place, (0, 6), textcoords="offset points", ha="center", fontsize=6
+                )
         if len(shown) < count:
             ax.annotate(f"{len(shown)} of {count}", (m, min(shown) - 0.9), ha="center", fontsize=7)
 

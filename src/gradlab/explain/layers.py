@@ -5,7 +5,7 @@ import numpy as np
 from gradlab.explain.story import Section, Table
 from gradlab.explain.subject import Subject
 from gradlab.explain.words import decade, norm, power, steepest
-from gradlab.reference.chain import decades
+from gradlab.reference.chain import Sample, decades
 
 
 def section(subject: Subject) -> Section:
@@ -32,14 +32,18 @@ def section(subject: Subject) -> Section:
         f"({n * np.log10(bound):+.2f} decades): {phi.name}'s steepest slope, once per activation."
         if bound > 0
         else "",
-        f"phi' in this network: {power(taken)} ({taken:+.2f} decades), the product of the "
-        f"{n} activation factors.",
-        f"The weights: {power(given)} ({given:+.2f} decades), the product of the factors of "
+        f"phi' in this network: {power(taken)}, the product of the {n} activation factors.",
+        f"The weights: {power(given)}, the product of the factors of "
         f"W_{len(sample.layers)} to W_2.",
-        f"Together ‖dZ_1‖ / ‖dZ_{len(sample.layers)}‖ = {power(taken + given)} "
-        f"({taken + given:+.2f} decades).",
+        f"Together ‖dZ_1‖ / ‖dZ_{len(sample.layers)}‖ = {power(_together(sample))}.",
     ]
-    if bound < 1:
+    off = [l for l, size in enumerate(sizes, start=1) if size == 0]
+    if off:
+        after.append(
+            f"Nothing passes layer {max(off)}: its error signal is exactly 0 for this sample, and "
+            "so is everything before it."
+        )
+    elif bound < 1:
         after.append(
             f"So {bound:.4g}^{n} is a bound on what phi' does, and leaves out the weights: "
             + (
@@ -55,3 +59,11 @@ def section(subject: Subject) -> Section:
         "What is left of the signal at each layer, from the loss back; a decade is a factor of 10."
     ]
     return Section("What each layer does to it", before, table, after, figure="decades")
+
+
+def _together(sample: Sample) -> float:
+    """log10 of ‖dZ_1‖ / ‖dZ_L‖."""
+    first, last = norm(sample.grads[0].dZ), norm(sample.grads[-1].dZ)
+    if last == 0:
+        return float("nan")
+    return float(np.log10(first / last)) if first > 0 else -np.inf

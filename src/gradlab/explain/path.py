@@ -37,6 +37,8 @@ def section(subject: Subject) -> Section:
     gap = abs(total - subject.of_autograd) / max(abs(total), np.finfo(float).tiny)
     down = "increase" if total < 0 else "decrease"
     after = [f"By hand and by autograd differ by {gap:.1g} of the value."]
+    if total == 0 and share == 0:
+        after = ["A factor of 0 on every path: no change of this weight reaches the loss."]
     if total:
         after.append(f"Its sign says: {down} this weight, and the loss falls.")
     return Section(
@@ -78,4 +80,6 @@ def _said_of_loss(subject: Subject) -> str:
         "bce": "(sigmoid(output) - target) / outputs",
         "cross_entropy": "softmax(output) - target",
     }
-    return f"the loss against the output: {told.get(loss, f'the derivative of {loss}')}"
+    scale = subject.settings.loss.scale
+    times = "" if scale == 1 else f", times {scale:g}"
+    return f"the loss against the output: {told.get(loss, f'the derivative of {loss}')}{times}"

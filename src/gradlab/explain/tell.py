@@ -27,15 +27,21 @@ def tell(subject: Subject) -> Story:
 
 def _title(subject: Subject) -> str:
     chosen = subject.settings.model
-    hidden = (
-        f"{chosen.depth} hidden layer{'s' if chosen.depth != 1 else ''} of {chosen.width} units"
-    )
-    share = sum(float(b.sum()) for b in blame(subject.sample)[:1])
+    hidden = "no hidden layer"
+    if chosen.depth:
+        layers, units = _count(chosen.depth, "hidden layer"), _count(chosen.width, "unit")
+        hidden = f"{layers} of {units} ({chosen.activation.name})"
+    shares = [float(share.sum()) for share in blame(subject.sample)]
+    heavy = int(np.argmax(shares))
+    blamed = f", of whose blame layer {heavy + 1} gets {percent(shares[heavy])}"
     return (
-        f"Why dLoss/d{subject.name} is {number(subject.gradient)} in a network of "
-        f"{hidden if chosen.depth else 'no hidden layer'} ({chosen.activation.name}), whose first "
-        f"layer gets {percent(share)} of the blame"
+        f"Why dLoss/d{subject.name} is {number(subject.gradient)} in a network of {hidden}"
+        f"{blamed if max(shares) > 0 else ', which gets no gradient at all'}"
     )
+
+
+def _count(count: int, word: str) -> str:
+    return f"{count} {word}{'s' if count != 1 else ''}"
 
 
 def _sample(subject: Subject) -> Section:

@@ -13,10 +13,11 @@ def number(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share as a percentage: 39%, 0.12%, 1e-05%."""
+    """Return a share as a percentage, in one or two digits: 39%, 0.12%, 0.00002%."""
     if share >= 0.095 or share == 0:
         return f"{share:.0%}"
-    return f"{share:.1%}" if share >= 0.001 else f"{100 * share:.0e}%"
+    places = max(1, -int(np.floor(np.log10(100 * share))))
+    return f"{share:.1%}" if share >= 0.001 else f"{100 * share:.{places}f}%"
 
 
 def decade(value: float) -> str:
@@ -25,8 +26,10 @@ def decade(value: float) -> str:
 
 
 def power(decades: float) -> str:
-    """Return 10 to the `decades`."""
-    return f"{10.0**decades:.3g}" if np.isfinite(decades) else "0"
+    """Return 10 to the `decades`, and they themselves."""
+    if np.isnan(decades):
+        return "not defined (0/0)"
+    return f"{10.0**decades:.3g} ({decades:+.2f} decades)" if np.isfinite(decades) else "exactly 0"
 
 
 def shape(array: Array) -> str:

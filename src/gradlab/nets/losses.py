@@ -40,9 +40,9 @@ def focal(output: Tensor, target: Tensor, *, gamma: float) -> Tensor:
     its gradient loses its digits where p rounds to 1.
     """
     y = _numbers(target, output)
-    whole = output.logsumexp(-1)
-    log_p = (y * output).sum(-1) - whole
-    log_rest = output.masked_fill(y > 0, -torch.inf).logsumexp(-1) - whole
+    # The odds of all other classes together: p = sigmoid(-odds).
+    odds = output.masked_fill(y > 0, -torch.inf).logsumexp(-1) - (y * output).sum(-1)
+    log_p, log_rest = F.logsigmoid(-odds), F.logsigmoid(odds)
     return -((gamma * log_rest).exp() * log_p).mean()
 
 
