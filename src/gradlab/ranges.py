@@ -130,6 +130,7 @@ RULES = {
     "steps": _whole(1),
     "batch_size": _whole(1),
     "every": _whole(1),
+    "dir": Rule("the name of a folder", lambda v: isinstance(v, str) and v != ""),
     "sample": _whole(0),
     "layer": _whole(1),
     "after": _whole(0),

@@ -182,6 +182,7 @@ LINEAR = nn.Linear(5, 2)
             F.mse_loss,
             "1 computes in float32, by float: .*inner.weight",
         ),
+        (nn.LazyLinear(2), X, Y, F.mse_loss, "weight is not initialised: run the model once"),
         (Random(), X, Y, F.mse_loss, "the loss is random"),
         (
             nn.Sequential(nn.Flatten()),
@@ -196,6 +197,12 @@ def test_where_there_is_nothing_to_check_it_says_why_in_one_line(model, x, y, lo
     with pytest.raises(CheckError, match=words) as caught:
         check(model, x, y, loss)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace.*:DeprecationWarning")
+def test_a_scripted_model_is_refused():
+    with pytest.raises(CheckError, match="a scripted model cannot be watched"):
+        check(torch.jit.trace(LINEAR, X))
 
 
 def test_a_complex_parameter_is_named():

@@ -38,7 +38,11 @@ class Problem:
     def __init__(
         self, model: nn.Module, inputs: Sequence[Any], target: Any, loss: TorchLoss, seed: int
     ) -> None:
+        if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+            raise CheckError("a scripted model cannot be watched: check what it was made from")
         for name, parameter in model.named_parameters():
+            if isinstance(parameter, nn.parameter.UninitializedParameter):
+                raise CheckError(f"{name} is not initialised: run the model once first")
             if parameter.requires_grad and not parameter.is_floating_point():
                 raise CheckError(f"{name} is {parameter.dtype}: expected real numbers")
         try:

@@ -69,7 +69,7 @@ class Huber:
     takes: ClassVar[str] = "numbers"
     use: ClassVar[str] = "regression with outliers: no error pulls harder than delta"
     pitfall = (
-        "half of the squared error near 0, and flat in scale: delta must fit the targets' unit"
+        "delta is in the targets' unit: too large and nothing is clipped, too small and all is"
     )
 
     def value(self, output: Array, target: Array) -> float:
@@ -137,6 +137,7 @@ class CrossEntropy:
 class Focal:
     """Mean over samples of -(1 - p)^gamma log p, p = softmax(z)[y] (Lin et al. 2017, eq. 4).
 
+    For targets of one class each, of two or more.
     1 - p is taken as the probability of the other classes, exp(v) with v = log Σ_{k≠y} exp(z_k) -
     log Σ exp(z_k), which has all its digits when p rounds to 1; and its derivative never divides by
     it. gamma = 0 is the cross entropy.
