@@ -34,6 +34,14 @@ def test_it_is_named_and_every_job_of_it_is_valid(name):
     assert f"{count} runs" in file.read_text()
 
 
+@pytest.mark.parametrize("name", choices.names("experiment"))
+def test_it_runs_without_tracking(name):
+    with initialize_config_dir(str(choices.conf_dir()), version_base="1.3"):
+        config = compose("config", [f"+experiment={name}", "tracking=none"])
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert from_config(plain).tracking.target is None
+
+
 def test_the_demo_has_at_least_48_runs():
     assert "144 runs" in (choices.conf_dir() / "experiment" / "depth_activation.yaml").read_text()
 

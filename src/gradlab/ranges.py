@@ -34,7 +34,8 @@ def held(
     for key, value in config.items():
         dotted = f"{prefix}{key}"
         if key not in defaults:
-            valid = [f"{prefix}{name}" for name in defaults]
+            own = ("_target_", "name", "tasks")
+            valid = [f"{prefix}{name}" for name in defaults if name not in own] or [prefix[:-1]]
             raise SettingsError(f"{dotted} is not a key; {nearest(dotted, valid)}")
         default = defaults[key]
         if isinstance(default, Mapping):
