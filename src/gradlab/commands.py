@@ -32,8 +32,8 @@ def check(arguments: Sequence[str]) -> int:
         print("\n".join(lines))
         return 0 if right else 1
     settings, how = compose("check", overrides)
-    from gradlab.check.comparison import Options
     from gradlab.check.configured import check_settings, problem_of
+    from gradlab.check.row import Options
     from gradlab.data.dataset import load
 
     options = Options(how["scheme"], how["elements"], how["tolerance"], seed=settings.seed)

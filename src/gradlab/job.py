@@ -83,8 +83,8 @@ def check(settings: Settings, dataset: Dataset) -> None:
     Raises:
         JobError: one is wrong.
     """
-    from gradlab.check.comparison import Options
     from gradlab.check.configured import check_settings
+    from gradlab.check.row import Options
 
     found = check_settings(settings, dataset, Options())
     if not found.passed:

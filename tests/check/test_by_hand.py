@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gradlab.check import bugs
 from gradlab.check.by_hand import check_network
-from gradlab.check.comparison import Options
+from gradlab.check.row import Options
 from gradlab.reference.activations import ACTIVATIONS
 from gradlab.reference.losses import LOSSES
 from gradlab.reference.mutations import MUTATIONS

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradlab.check.comparison import Options, compare, sample
+from gradlab.check.comparison import compare, sample
+from gradlab.check.row import Options
 from gradlab.reference.differences import noise_of
 
 EVERY = Options(samples=None)

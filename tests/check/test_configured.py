@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradlab import choices
-from gradlab.check.comparison import Options
 from gradlab.check.configured import check_settings, problem_of
 from gradlab.check.problem import Problem
+from gradlab.check.row import Options
 from gradlab.check.trade_off import slope, trade_off
 from gradlab.report.trade_off import draw_to
 from tests.configs import settings

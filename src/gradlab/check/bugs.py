@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradlab.check.by_hand import check_network
-from gradlab.check.comparison import Options
+from gradlab.check.row import Options
 from gradlab.reference.activations import ACTIVATIONS
 from gradlab.reference.losses import LOSSES
 from gradlab.reference.mutations import MUTATIONS, Mutation

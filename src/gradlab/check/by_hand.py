@@ -10,8 +10,9 @@ from functools import partial
 
 import numpy as np
 
-from gradlab.check.comparison import Options, Row, compare
+from gradlab.check.comparison import compare
 from gradlab.check.report import GradientReport
+from gradlab.check.row import Options, Row
 from gradlab.errors import CheckError
 from gradlab.reference.activations import Array
 from gradlab.reference.differences import noise_of

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from gradlab.check.comparison import Options, Row, compare
+from gradlab.check.comparison import compare
 from gradlab.check.observe import Call, tensors
 from gradlab.check.problem import REFUSALS, Problem
+from gradlab.check.row import Options, Row
 from gradlab.errors import CheckError
 from gradlab.reference.differences import Index, noise_of
 

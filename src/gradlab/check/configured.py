@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradlab.check.comparison import Options
 from gradlab.check.module import check_module
 from gradlab.check.problem import Problem
 from gradlab.check.report import GradientReport, table
+from gradlab.check.row import Options
 from gradlab.data.dataset import Dataset
 from gradlab.errors import SettingsError
 from gradlab.nets.by_hand import twin

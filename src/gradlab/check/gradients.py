@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradlab.check.by_hand import check_network
-from gradlab.check.comparison import Options, compare
+from gradlab.check.comparison import compare
 from gradlab.check.report import GradientReport
+from gradlab.check.row import Options
 from gradlab.errors import CheckError, nearest
 from gradlab.reference.activations import Array
 from gradlab.reference.differences import POWERS, noise_of

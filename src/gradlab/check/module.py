@@ -8,9 +8,10 @@ import numpy as np
 from torch import nn
 
 from gradlab.check.calls import check_calls, left_out, places, within
-from gradlab.check.comparison import Options, Row, compare
+from gradlab.check.comparison import compare
 from gradlab.check.problem import Problem, TorchLoss, one_thread
 from gradlab.check.report import GradientReport
+from gradlab.check.row import Options, Row
 from gradlab.reference.differences import noise_of
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gradlab.check.comparison import Options, Row
+from gradlab.check.row import Options, Row
 
 
 @dataclass(frozen=True)

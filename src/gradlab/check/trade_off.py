@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from gradlab.check.comparison import Options, sample
+from gradlab.check.comparison import sample
 from gradlab.check.problem import Problem, one_thread
+from gradlab.check.row import Options
 from gradlab.errors import CheckError
 from gradlab.reference.differences import POWERS, difference, scale_of
 
