@@ -15,7 +15,7 @@ from gradlab.check.observe import Call, tensors
 from gradlab.check.problem import REFUSALS, Problem
 from gradlab.check.row import Options, Row
 from gradlab.errors import CheckError
-from gradlab.reference.differences import Index, noise_of
+from gradlab.reference.differences import Index
 
 FEW, CALLS = 4, 3  # elements of each array, and calls, of a module that is checked on its own
 
@@ -59,14 +59,12 @@ def _check_call(call: Call, options: Options, must: Mapping[str, Index]) -> Iter
     grads, _ = problem.gradients()
     few = replace(options.of_parameters().beside([*grads.values(), np.ones(1)]), samples=FEW)
     for name, array in problem.arrays.items():
-        grad, own = grads[name], name.removeprefix("module.")
-        claimed = np.zeros_like(array) if grad is None else grad
-        sigma, label = noise_of(problem.value, array), f"{named(call)}: {own}"
+        own = name.removeprefix("module.")
+        label = f"{named(call)}: {own}"
         at = must.get(f"{call.name}.{own}" if call.name else own)
-        row = compare(label, problem.value, array, claimed, sigma, few, left_out(call.module, own))
+        row = compare(label, problem.value, array, grads[name], few, left_out(call.module, own))
         if at is not None and not row.wrong:
-            only = replace(few, only=at)
-            row = compare(label, problem.value, array, claimed, sigma, only)
+            row = compare(label, problem.value, array, grads[name], replace(few, only=at))
         yield row
 
 

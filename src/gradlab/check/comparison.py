@@ -12,7 +12,14 @@ import numpy as np
 
 from gradlab.check.row import Options, Row
 from gradlab.reference.activations import Array
-from gradlab.reference.differences import Difference, Evaluate, Index, difference, step_size
+from gradlab.reference.differences import (
+    Difference,
+    Evaluate,
+    Index,
+    difference,
+    noise_of,
+    step_size,
+)
 
 SHRINK = (8.0, 64.0, 512.0, 4096.0)  # of a step that is too long, or crosses a kink
 
@@ -21,8 +28,7 @@ def compare(
     name: str,
     f: Evaluate,
     array: Array,
-    analytic: Array,
-    sigma: float,
+    analytic: Array | None,
     options: Options,
     skip: int | None = None,
 ) -> Row:
@@ -32,17 +38,19 @@ def compare(
         name: of the array.
         f: the function, read at what the array holds.
         array: of any shape.
-        analytic: the gradient to be checked.
-        sigma: the noise in f, as `reference.differences.noise_of` estimates it.
+        analytic: the gradient to be checked; None stands for 0.
         options: how to check.
         skip: a row that has no gradient by design, and is left out.
     """
+    if analytic is None:
+        analytic = np.zeros_like(array)
     if analytic.shape != array.shape:
         said = f"shape {list(analytic.shape)}, expected {list(array.shape)}"
         return Row(name, array.size, problem=said, wrong=True)
     if not np.isfinite(analytic).all():
         at = tuple(int(i) for i in np.argwhere(~np.isfinite(analytic))[0])
         return Row(name, array.size, where=at, problem=f"{analytic[at]} at {list(at)}", wrong=True)
+    sigma = noise_of(f, array)
     found: list[tuple[float, Index, float, float]] = []
     kinks = unresolved = 0
     indices = [each for each in sample(analytic, options) if skip is None or each[0] != skip]

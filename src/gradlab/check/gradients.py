@@ -11,7 +11,7 @@ from gradlab.check.report import GradientReport
 from gradlab.check.row import Options
 from gradlab.errors import CheckError, nearest
 from gradlab.reference.activations import Array
-from gradlab.reference.differences import POWERS, noise_of
+from gradlab.reference.differences import POWERS
 from gradlab.reference.losses import LOSSES
 from gradlab.reference.network import Dense
 
@@ -136,10 +136,7 @@ def _check_function(
         raise CheckError(f"expected a gradient with the keys {', '.join(arrays)}")
     claims = {n: np.array(claimed[n] if named else claimed, np.float64) for n in arrays}
     options = options.beside(claims.values())
-    rows = [
-        compare(name, value, array, claims[name], noise_of(value, array), options)
-        for name, array in arrays.items()
-    ]
+    rows = [compare(name, value, array, claims[name], options) for name, array in arrays.items()]
     wrong = [row.name for row in rows if row.wrong]
     # Of a chain, what is wrong nearest the loss is where the error enters; before it, all is wrong.
     return GradientReport(rows, options, enters=wrong[-1:])

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from gradlab.check.calls import check_calls, left_out, places, within
@@ -12,7 +11,6 @@ from gradlab.check.comparison import compare
 from gradlab.check.problem import Problem, TorchLoss, one_thread
 from gradlab.check.report import GradientReport
 from gradlab.check.row import Options, Row
-from gradlab.reference.differences import noise_of
 
 
 def check_module(
@@ -37,14 +35,11 @@ def _check(problem: Problem, options: Options) -> GradientReport:
     modules = dict(problem.model.named_modules())
     notes = [*problem.notes(), *_by_design(modules)]
     for name, array in problem.arrays.items():
-        grad = grads[name]
-        claimed = np.zeros_like(array) if grad is None else grad
         how = options.of_parameters() if name in problem.parameters else options
         owner, _, own = name.rpartition(".")
         skip = left_out(modules.get(owner, problem.model), own)
-        sigma = noise_of(problem.value, array)
-        row = compare(name, problem.value, array, claimed, sigma, how, skip)
-        rows.append(row if grad is not None else _without_gradient(row))
+        row = compare(name, problem.value, array, grads[name], how, skip)
+        rows.append(row if grads[name] is not None else _without_gradient(row))
     if all(row.resolved and not row.wrong for row in rows):
         return GradientReport(rows, options, notes=notes)
     must = {row.name: row.where for row in rows if row.wrong and row.where is not None}
@@ -68,10 +63,7 @@ def _at_the_loss(problem: Problem, options: Options) -> list[str]:
     grads, _ = alone.gradients()
     options = options.beside(grads.values())
     for name, array in alone.arrays.items():
-        grad = grads[name]
-        claimed = np.zeros_like(array) if grad is None else grad
-        sigma = noise_of(alone.value, array)
-        if compare(name, alone.value, array, claimed, sigma, options).wrong:
+        if compare(name, alone.value, array, grads[name], options).wrong:
             return ["the loss: dLoss/doutput"]
     return []
 
