@@ -51,12 +51,12 @@ def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
     with blamed("the network cannot be built"):  # and leaves no files
         loop = Loop([settings], dataset, [sinks])
     with Interrupt() as interrupt, Watching(settings.train.steps) as watching:
-        folder, tracking = Folder(path, settings), None
+        folder, tracking = Folder(path, settings, dataset), None
         try:
             tracking = _tracking(settings, path, label)
             sinks += [sink for sink in (folder, tracking, watching) if sink is not None]
             (outcome,) = loop.run(stop=lambda: interrupt.asked)
-            info = _conclude(folder, outcome, loop.evaluate()[0])
+            info = _conclude(settings, folder, outcome, loop.evaluate()[0])
         except KeyboardInterrupt:  # the second signal: the first is waiting for the step to end
             folder.finish({"status": "interrupted"})
             raise
@@ -126,9 +126,11 @@ def _tracking(settings: Settings, path: Path, label: Label) -> Tracking | None:
     )
 
 
-def _conclude(folder: Folder, outcome: Outcome, test: dict[str, float | None]) -> dict[str, Any]:
+def _conclude(
+    settings: Settings, folder: Folder, outcome: Outcome, test: dict[str, float | None]
+) -> dict[str, Any]:
     layers, steps = folder.frame(), folder.steps.table().to_pandas()
-    findings = diagnose(layers, steps)
+    findings = diagnose(layers, steps, settings.flat)
     folder.finish(
         {
             "status": outcome.status,
