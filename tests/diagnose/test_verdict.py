@@ -140,10 +140,15 @@ def test_what_a_network_grows_out_of_is_not_its_sickness():
     assert not diagnose(pd.concat([early, late.assign(step=late["step"] + 20)]))
 
 
-def test_exact_zeros_below_the_output_vanish():
-    (finding,) = diagnose(frame([0.0, 0.0, 1e-12]))
+def test_exact_zeros_below_dead_units_or_zero_weights_are_exact_in_the_cause():
+    nothing = frame([0.0, 0.0, 1e-12], act_factor=[np.nan, 0, 1], dead=[1, 1, 0])
+    findings = {f.kind: f for f in diagnose(nothing)}
+    assert [*findings] == ["dead", "vanishing"]
+    assert findings["vanishing"].severity == "gross"
+    assert "layers below 3 get nothing (exactly 0)" in findings["vanishing"].cause
+    unweighted = frame([0.0, 0.0, 1e-12], weight_factor=[np.nan, 0, 0], weight_norm=[1, 1, 0])
+    (finding,) = diagnose(unweighted)
     assert (finding.kind, finding.where, finding.severity) == ("vanishing", (1, 2), "gross")
-    assert "exact zeros" in finding.cause
 
 
 UNDERFLOW = {"loss__scale": 1e-60}

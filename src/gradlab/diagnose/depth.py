@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from gradlab.diagnose.cause import attribute, expected_at, sentence
+from gradlab.diagnose.cause import Attribution, attribute, expected_at, sentence
+from gradlab.diagnose.chain import beyond
 from gradlab.diagnose.finding import Finding
 from gradlab.diagnose.onset import mostly, since_when
-from gradlab.diagnose.profile import decades
+from gradlab.diagnose.profile import decades, over_depth
 from gradlab.diagnose.record import Record
 
 REMEDIES = {
@@ -16,8 +17,10 @@ REMEDIES = {
 
 
 def vanishing(record: Record) -> Finding | None:
-    """Find layers whose error signal is at least `decades` below the last layer's."""
+    """Find layers whose error signal is, or by its factors would be, `decades` below the last's."""
     table = decades(record.depth)
+    # An exact zero vanishes if the factors say so; that the dtype ran out is another sickness.
+    table = beyond(table.where(np.isfinite(table)), record.depth)
     return _finding(record, "vanishing", table, table <= -record.limit("decades"))
 
 
@@ -28,18 +31,14 @@ def exploding(record: Record) -> Finding | None:
 
 
 def _finding(record: Record, kind: str, lost: pd.DataFrame, holds: pd.DataFrame) -> Finding | None:
-    """Make the finding; `lost` is lowest where it is worst, -inf where the signal is exactly 0."""
+    """Make the finding; `lost` is lowest where it is worst."""
     since = since_when(holds.any(axis=1))
     if since is None:
         return None
-    step, layer = _worst(lost[holds.any(axis=1)])
-    zeros = bool(np.isinf(lost.loc[step]).any())
+    step, layer = _worst(lost[holds.any(axis=1)], record.depth)
     found = attribute(record.depth, step, layer)
-    told = sentence(record, found)
-    if zeros and kind == "vanishing":
-        below = int(lost.columns[np.isinf(lost.loc[step])].max())
-        told = f"exact zeros up to layer {below}" + (f", and {told}" if found.layers else "")
-    gross = zeros or abs(found.total) >= record.limit("gross_decades")
+    worst = float(lost.min(axis=1)[step])
+    gross = abs(worst) >= record.limit("gross_decades")
     evidence = {"decades": found.total, "step": found.step, "layer": found.layer, **found.parts()}
     theory = expected_at(record, found.layer)
     if theory is not None:
@@ -51,20 +50,28 @@ def _finding(record: Record, kind: str, lost: pd.DataFrame, holds: pd.DataFrame)
         where=mostly(holds),
         since=since,
         severity="gross" if gross else "mild",
-        cause=told,
+        cause=f"{_beyond(worst, found)}{sentence(record, found)}",
         evidence=evidence,
         remedies=REMEDIES[kind],
     )
 
 
-def _worst(lost: pd.DataFrame) -> tuple[int, int]:
+def _beyond(worst: float, found: Attribution) -> str:
+    """Say what is below the last layer that a signal still reaches, if it does not reach all."""
+    if abs(worst) <= abs(found.total) + 1e-9:
+        return ""
+    size = "exactly 0" if np.isinf(worst) else f"0 in this dtype, {worst:+.0f} decades by factors"
+    return f"layers below {found.layer} get nothing ({size}); "
+
+
+def _worst(lost: pd.DataFrame, layers: pd.DataFrame) -> tuple[int, int]:
     """Return the step whose worst layer is the median one of all steps, and that layer.
 
-    Of a signal that is exactly 0 in places, the layer is the last one that it still reaches.
+    Of a signal that is exactly 0 in places, the layer is the worst that it still reaches.
     """
     worst = lost.min(axis=1).sort_values(kind="stable")
-    step = worst.index[(len(worst) - 1) // 2]
-    row = lost.loc[step]
-    finite = row[np.isfinite(row)]
-    layer = finite.index.max() if finite.empty else finite.idxmin()
-    return int(step), int(lost.columns[-1] if finite.empty else layer)
+    step = int(worst.index[(len(worst) - 1) // 2])
+    signal = over_depth(layers, "delta_norm")
+    reached = lost.loc[step][np.isfinite(signal.loc[step]) & (signal.loc[step] > 0)]
+    layers_there = lost.columns.to_numpy() if reached.empty else reached.index.to_numpy()
+    return step, int(layers_there[-1] if reached.empty else layers_there[reached.argmin()])
