@@ -19,6 +19,7 @@ from gradlab.progress import Watching
 from gradlab.settings import Settings, check_data
 from gradlab.store.folder import Folder
 from gradlab.store.tracking import Tracking
+from gradlab.theory.configured import decades_per_layer, expected
 from gradlab.train.loop import Loop
 from gradlab.train.rows import Outcome, Sink
 
@@ -109,7 +110,7 @@ def summary(info: Mapping[str, Any]) -> dict[str, Any]:
 
 def sentence(info: Mapping[str, Any]) -> str:
     """Say in one line how a run ended."""
-    found = [finding["cause"] for finding in info["findings"]]
+    found = [finding["cause"] for finding in info["findings"] if finding["severity"] != "note"]
     where = info["first_nonfinite"]
     if info["status"] == "diverged" and where:
         place = f" at {where['site']}" if where["site"] else ""
@@ -130,7 +131,16 @@ def _conclude(
     settings: Settings, folder: Folder, outcome: Outcome, test: dict[str, float | None]
 ) -> dict[str, Any]:
     layers, steps = folder.frame(), folder.steps.table().to_pandas()
-    findings = diagnose(layers, steps, settings.flat)
+    config, data = settings.flat, folder.info["data"]
+    findings = diagnose(
+        layers,
+        steps,
+        config,
+        expected=expected(
+            config, data["inputs"], data["outputs"], data["input_rms"], settings.train.batch_size
+        ),
+        fixed_point=decades_per_layer(config),
+    )
     folder.finish(
         {
             "status": outcome.status,

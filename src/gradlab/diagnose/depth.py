@@ -73,5 +73,6 @@ def _worst(lost: pd.DataFrame, layers: pd.DataFrame) -> tuple[int, int]:
     step = int(worst.index[(len(worst) - 1) // 2])
     signal = over_depth(layers, "delta_norm")
     reached = lost.loc[step][np.isfinite(signal.loc[step]) & (signal.loc[step] > 0)]
-    layers_there = lost.columns.to_numpy() if reached.empty else reached.index.to_numpy()
-    return step, int(layers_there[-1] if reached.empty else layers_there[reached.argmin()])
+    if reached.empty:
+        return step, int(lost.columns[-1])
+    return step, int(reached.index.to_numpy()[reached.to_numpy().argmin()])

@@ -7,7 +7,11 @@ import pandas as pd
 def over_depth(layers: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return `column` as a table: a row per recorded step, a column per position."""
     depth = layers[layers["axis"] == "depth"]
-    return depth.pivot_table(index="step", columns="position", values=column, dropna=False)
+    steps, row = np.unique(depth["step"].to_numpy(), return_inverse=True)
+    positions, place = np.unique(depth["position"].to_numpy(), return_inverse=True)
+    values = np.full((len(steps), len(positions)), np.nan)
+    values[row, place] = depth[column].to_numpy()
+    return pd.DataFrame(values, pd.Index(steps, name="step"), pd.Index(positions, name="position"))
 
 
 def decades(layers: pd.DataFrame, column: str = "delta_norm") -> pd.DataFrame:

@@ -23,6 +23,8 @@ def underflow(record: Record) -> Finding | None:
     # A row of dLoss/dW is 0 for a dead unit, a column for one in the layer before.
     unexplained = zeros - dead - dead.shift(axis=1, fill_value=0.0)
     smallest = SMALLEST.get(record.dtype, SMALLEST["float32"])
+    if not (unexplained >= record.limit("zeros")).any(axis=None):
+        return None
     sizes = entries(record)  # -inf where a factor is 0 itself: no dtype would help
     small = np.isfinite(sizes) & (sizes <= np.log10(REACH * smallest))
     holds = (unexplained >= record.limit("zeros")) & small
