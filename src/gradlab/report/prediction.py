@@ -44,9 +44,11 @@ def join(runs: Sequence[Run], reduced: Reduced) -> pd.DataFrame:
                 out[f"{name}_theory"] = np.log10(both[f"{name}_y"].astype(float))
                 out[f"{name}_left"] = out[name] - out[f"{name}_theory"]
         found.append(out)
-    columns = [f"{name}{part}" for name in SHARED for part in ("", "_theory", "_left")]
-    empty = pd.DataFrame(columns=["run", "position", "delta_sd", *columns])
-    return pd.concat(found, ignore_index=True) if found else empty
+    if found:
+        return pd.concat(found, ignore_index=True)
+    numbers = [f"{name}{part}" for name in SHARED for part in ("", "_theory", "_left")]
+    empty = pd.DataFrame(columns=["position", "delta_sd", *numbers], dtype=float)
+    return empty.assign(run=pd.Series(dtype=str))
 
 
 def prediction_of(run: Run) -> pd.DataFrame | None:
