@@ -173,6 +173,7 @@ RULES = {
     "saturated": SHARE,
     "symmetric": SHARE,
     "zeros": SHARE,
+    "rise": POSITIVE,
     "update": POSITIVE,
     "betas": Rule(
         "two numbers from 0 to below 1",

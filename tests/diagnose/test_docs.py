@@ -18,7 +18,7 @@ def test_the_thresholds_are_those_of_the_file():
     assert f"{-limits['decades']:+g} decades" in ROWS["vanishing"]
     assert f"{-limits['starved_decades']:+g} decades" in ROWS["starved"]
     assert f"{limits['symmetric']:g} of the gradient" in ROWS["symmetric"]
-    assert f"below {limits['descent']:g}; {limits['update']:.0%}" in ROWS["unstable"]
+    assert f"below {limits['descent']:g}; twice; {limits['update']:.0%}" in ROWS["unstable"]
     for kind, name in (("dead", "dead"), ("saturated", "saturated"), ("underflow", "zeros")):
         assert f"{limits[name]:.0%} of a layer" in ROWS[kind]
 

@@ -162,6 +162,11 @@ def test_steps_so_large_that_the_gradient_grows_are_named_before_the_growth():
     assert [*judged(run)] == ["unstable", "exploding"]
 
 
+def test_steps_that_fit_one_batch_and_wreck_the_others_are_unstable():
+    found = of(model__depth=0, model__init="zeros", optim__lr=300.0)
+    assert "the loss rises from 2.3" in found["unstable"].cause
+
+
 def test_an_update_as_large_as_the_weights_is_unstable():
     layers = frame([1.0, 1.0], update_ratio=[0.5, 1e-3])
     found = unstable(Record(layers, pd.DataFrame({"step": []})))

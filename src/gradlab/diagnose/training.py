@@ -3,7 +3,7 @@
 import pandas as pd
 
 from gradlab.diagnose.finding import Finding
-from gradlab.diagnose.onset import since_when
+from gradlab.diagnose.onset import mostly, since_when
 from gradlab.diagnose.profile import decades, over_depth
 from gradlab.diagnose.record import Record
 
@@ -32,26 +32,45 @@ def growing(record: Record) -> Finding | None:
 
 
 def unstable(record: Record) -> Finding | None:
-    """Find steps that are too large: the loss of the same batch rises where it was to fall.
+    """Find steps that are too large, by the first sign of it: overshooting, a rise, a large share.
 
     `descent` is 1 - lr λ / 2 on a quadratic of curvature λ along the step: 0 is the edge of
-    stability, lr = 2 / λ. Or an update that is a large part of the weights themselves.
+    stability, lr = 2 / λ.
     """
+    return _overshoots(record) or _rises(record) or _outweighs(record)
+
+
+def _overshoots(record: Record) -> Finding | None:
     descent = record.over_steps("descent").dropna()
-    late = descent.iloc[len(descent) // 2 :]
+    typical = float(descent.iloc[len(descent) // 2 :].median())
     since = since_when(descent < record.limit("descent"))
-    if since is not None and late.median() < record.limit("descent"):
-        typical = float(late.median())
-        return Finding(
-            kind="unstable",
-            where=(),
-            since=since,
-            severity="gross" if typical <= -1 else "mild",
-            cause=f"the steps overshoot: instead of falling by what the gradient promises, the "
-            f"loss of the same batch changes by {-typical:+.2g} times that",
-            evidence={"descent": typical},
-            remedies=CALM,
-        )
+    if since is None or typical >= record.limit("descent"):
+        return None
+    return _too_large(
+        since,
+        f"the steps overshoot: instead of falling by what the gradient promises, the loss of the "
+        f"same batch changes by {-typical:+.2g} times that",
+        gross=typical <= -1,
+        evidence={"descent": typical},
+    )
+
+
+def _rises(record: Record) -> Finding | None:
+    loss = record.over_steps("loss")
+    first = loss.iloc[0] if len(loss) else 0.0
+    late = float(loss.iloc[len(loss) // 2 :].median())
+    since = since_when(loss >= record.limit("rise") * first)
+    if not first > 0 or since is None or not late >= record.limit("rise") * first:
+        return None
+    return _too_large(
+        since,
+        f"the loss rises from {first:.2g} to {late:.2g}, the median of the later half",
+        gross=late >= 10 * record.limit("rise") * first,
+        evidence={"rise": late / first},
+    )
+
+
+def _outweighs(record: Record) -> Finding | None:
     ratios = over_depth(record.depth, "update_ratio")
     ratios = ratios[ratios.index > 0]  # weights that begin at 0 have no ratio
     holds = ratios >= record.limit("update")
@@ -59,16 +78,20 @@ def unstable(record: Record) -> Finding | None:
     if since is None:
         return None
     worst = float(ratios.max(axis=1)[holds.any(axis=1)].median())
-    layers = [int(p) for p in ratios.columns[holds[holds.any(axis=1)].mean() >= 0.5]]
-    return Finding(
-        kind="unstable",
-        where=tuple(layers),
-        since=since,
-        severity="gross" if worst >= 1 else "mild",
-        cause=f"one update changes the weights of a layer by {worst:.0%} of their norm",
+    return _too_large(
+        since,
+        f"one update changes the weights of a layer by {worst:.0%} of their norm",
+        gross=worst >= 1,
         evidence={"update_ratio": worst},
-        remedies=CALM,
+        where=mostly(holds),
     )
+
+
+def _too_large(
+    since: int, cause: str, *, gross: bool, evidence: dict[str, float], where: tuple[int, ...] = ()
+) -> Finding:
+    severity = "gross" if gross else "mild"
+    return Finding("unstable", where, since, severity, cause, evidence, CALM)
 
 
 def starved(record: Record) -> Finding | None:
@@ -86,8 +109,7 @@ def starved(record: Record) -> Finding | None:
     since = since_when(holds.any(axis=1))
     if since is None:
         return None
-    often = holds[holds.any(axis=1)].mean() >= 0.5
-    where = tuple(int(position) for position in holds.columns[often])
+    where = mostly(holds)
     ratio = float((ratios.min(axis=1) / middle)[holds.any(axis=1)].median())
     return Finding(
         kind="starved",
