@@ -35,12 +35,15 @@ def plain(
 ) -> list[tuple[float, float]]:
     """Return `log_of` d, l = 1..L, of a plain network.
 
+    Where V' = chi_1, as of ReLU, t keeps its size, and what it makes d vary by is part of the
+    layers' own noise: only what it makes beyond that is counted.
+
     Args:
         moments: of the hidden layers.
         maps: W_1..W_L.
         shares: the part of q_l that comes from the weights and not from biases, l = 1..L.
     """
-    d, t = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+    d, t, counted = np.array([1.0, 0.0]), np.array([0.0, 1.0]), 0.0
     found = [(0.0, 0.0)]
     for m, after, share in zip(moments[::-1], maps[:0:-1], shares[:0:-1], strict=True):
         n, e = after.n_in, m.q * m.square_1 / m.square
@@ -48,5 +51,7 @@ def plain(
         rest = d - (along if after.orthogonal else d / n)
         c, r = m.both / m.square, m.square / (m.q * m.slope) * e**2
         d, t = rest * (1 - c / n) + along * (1 + c), r * n * along + rest * (m.alike - r)
-        found.append(log_of(d))
+        counted += (1 + c) / n
+        beyond = max(float(d[1]) - counted, 0.0)
+        found.append(log_of(np.array([d.sum() - beyond, beyond])))
     return found[::-1]
