@@ -30,7 +30,7 @@ def test_a_line():
 
 
 def test_tanh_without_biases():
-    """Poole et al. 2016, figure 1, Schoenholz et al. 2017, figure 1: (sigma_w, sigma_b) = (1, 0)."""
+    """Poole et al. 2016, figure 1, Schoenholz et al. 2017, figure 1: (1, 0)."""
     point = at_criticality(ACTIVATIONS["tanh"])
     assert (point.sigma_w, point.sigma_b, point.q) == (pytest.approx(1), 0, 0)
 

@@ -41,6 +41,6 @@ def frame(found: Prediction) -> pd.DataFrame:
     for name, pairs in (("delta", found.delta), ("weight_grad", found.grad)):
         mean, variance = np.array(pairs).T
         columns[f"{name}_norm"] = np.exp(mean / 2)
-        columns[f"{name}_sd"] = np.sqrt(variance) / 2 / LN10
+        columns[f"{name}_sd"] = np.sqrt(np.maximum(variance, 0)) / 2 / LN10  # -1e-17 is 0
     position = np.arange(1, len(found.preact) + 1, dtype="int32")
     return pd.DataFrame({"position": position, **columns})
