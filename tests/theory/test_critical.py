@@ -110,7 +110,7 @@ def test_softplus_has_none():
         at_criticality(ACTIVATIONS["softplus"])
     model = MLP([4, 4, 4], nn.Softplus)
     with pytest.raises(
-        SettingsError, match=r"Softplus has no .*; choose model.init=lsuv"
+        SettingsError, match=r"Softplus has no .*; choose model.init=kaiming_normal"
     ) as caught:
         critical(model, torch.ones(2, 4), torch.Generator())
     assert "\n" not in str(caught.value)

@@ -43,7 +43,9 @@ def _point(module: nn.Module, sigma_b: float | None) -> Point:
     try:
         return at_criticality(by_autograd(module), sigma_b)
     except PredictionError as error:
-        raise SettingsError(f"model.init=critical: {error}; choose model.init=lsuv") from error
+        raise SettingsError(
+            f"model.init=critical: {error}; choose model.init=kaiming_normal"
+        ) from error
 
 
 def _mean_square(x: Tensor) -> float:
