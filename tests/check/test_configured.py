@@ -20,8 +20,15 @@ DATA = {
 SMALL = {"model__depth": 3, "model__width": 6, "train__batch_size": 8}
 
 
-@pytest.mark.parametrize("init", choices.names("model/init"))
-@pytest.mark.parametrize("activation", choices.names("model/activation"))
+@pytest.mark.parametrize(
+    ("activation", "init"),
+    [
+        (activation, init)
+        for activation in choices.names("model/activation")
+        for init in choices.names("model/init")
+        if (activation, init) != ("softplus", "critical")  # which has no such point
+    ],
+)
 def test_every_configured_network_is_right_three_ways(activation, init):
     run = settings(
         **SMALL, model__activation=activation, model__init=init, data="diabetes", loss="huber"
@@ -52,6 +59,8 @@ ZOO = {
 def test_no_right_network_of_the_zoo_is_called_wrong(overrides):
     if overrides["data"] != "digits" and overrides["loss"] not in ("mse", "huber"):
         overrides["loss"] = "mse"
+    if (overrides["model__activation"], overrides["model__init"]) == ("softplus", "critical"):
+        overrides["model__init"] = "lsuv"  # there is no such point
     run = settings(**overrides)
     found = check_settings(run, DATA[overrides["data"]], Options(samples=4, seed=run.seed))
     assert found.passed, f"{overrides}\n{found}"

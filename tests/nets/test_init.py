@@ -41,7 +41,7 @@ def fill(name, model, seed=0, x=None, **kwargs):
 
 
 def test_every_initialisation_has_a_stated_variance_or_a_test_of_its_own():
-    assert set(choices.names("model/init")) == {*VARIANCE, "lsuv"}
+    assert set(choices.names("model/init")) == {*VARIANCE, "lsuv", "critical"}
 
 
 @pytest.mark.parametrize("name", VARIANCE)
@@ -105,7 +105,9 @@ def test_orthogonal_is_uniform_over_signs():
     assert 60 < sum(corner > 0 for corner in corners) < 140
 
 
-@pytest.mark.parametrize("name", ["xavier_normal", "kaiming_uniform", "default", "orthogonal"])
+@pytest.mark.parametrize(
+    "name", ["xavier_normal", "kaiming_uniform", "default", "orthogonal", "critical"]
+)
 def test_a_seed_means_the_same_in_every_dtype(name):
     exact = fill(name, network(12, 9, 4), seed=7)
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
@@ -141,6 +143,30 @@ def test_lsuv_gives_every_layer_unit_variance(activation, norm):
     assert buffers.keys() == dict(fresh.named_buffers()).keys()
     for name, value in fresh.named_buffers():
         assert torch.equal(buffers[name], value)
+
+
+@pytest.mark.parametrize(
+    ("activation", "variance", "bias"),
+    [(nn.ReLU, 2.0, 0.0), (nn.Tanh, 1.0, 0.0), (nn.GELU, 1.98305826, 0.17292239)],
+)
+def test_critical_variances(activation, variance, bias):
+    models = [
+        fill("critical", MLP([64, 64, 64, 64], activation).double(), seed) for seed in range(20)
+    ]
+    hidden = torch.cat([m.layers[1].linear.weight.detach().flatten() for m in models])
+    assert float(hidden.square().mean()) == pytest.approx(variance / 64, rel=0.03)
+    biases = torch.cat([m.layers[1].linear.bias.detach() for m in models])
+    assert float(biases.square().mean()) == pytest.approx(bias, rel=0.2)
+    out = torch.cat([m.layers[-1].linear.weight.detach().flatten() for m in models])
+    assert float(out.square().mean()) == pytest.approx(1 / 64, rel=0.03)
+    assert not any(m.layers[-1].linear.bias.any() for m in models)
+
+
+def test_critical_of_networks_of_every_form():
+    fill("critical", MLP([5, 3], nn.ReLU).double())  # no hidden layer, so no activation
+    fill("critical", network(5, 6, 3, norm=nn.LayerNorm))
+    silent = fill("critical", MLP([5, 6, 3], nn.GELU).double(), x=torch.zeros(4, 5))
+    assert all(torch.isfinite(p).all() for p in silent.parameters())
 
 
 def test_norm_parameters_are_reset():

@@ -210,8 +210,7 @@ def test_the_unit_of_the_input_moves_only_what_it_should():
     [
         (lambda: gradlab.predict([4, 4], "rely"), "did you mean relu?"),
         (lambda: gradlab.predict([4, 4], "relu", "xavier"), "did you mean xavier_"),
-        (lambda: gradlab.predict([4, 4], "relu", "lsuv"), "init=lsuv has no prediction"),
-        (lambda: gradlab.predict([4, 4], "relu", "zeros"), "init=zeros has no prediction"),
+        (lambda: gradlab.predict([4, 4], "relu", "zeros"), "init=zeros has no decades to predict"),
         (lambda: gradlab.predict([4], "relu"), "expected at least two widths"),
         (lambda: gradlab.predict([4, 0], "relu"), "all above 0"),
         (lambda: gradlab.predict([4, 4], "relu", input_rms=0.0), "input_rms=0.0"),
@@ -232,7 +231,7 @@ def test_every_initialisation_is_predicted_or_refused():
             assert isinstance(gradlab.predict([8, 8, 8], "tanh", init), pd.DataFrame)
         except PredictionError:
             refused.append(init)
-    assert refused == ["lsuv", "orthogonal", "zeros"]
+    assert refused == ["zeros"]
 
 
 def test_the_command(capsys):
@@ -242,13 +241,17 @@ def test_the_command(capsys):
     assert "From the last layer to the first one sample's error signal changes by -8.5" in printed
     assert cli.main(["predict", "model.init=normal", "model.init_gain=0.1", "model.depth=60"]) == 0
     assert len(capsys.readouterr().out.splitlines()) < 35
+    assert cli.main(["predict", "model.norm=batch"]) == 0
+    assert "normalisation +" in capsys.readouterr().out
+    assert cli.main(["predict", "model=resmlp"]) == 0
+    assert "over networks.\n" in capsys.readouterr().out
     for wrong, words in (
-        ("model=resmlp", "model=resmlp has no prediction yet: expected model=mlp"),
-        ("model.norm=layer", "model.norm=layer has no prediction yet"),
-        ("model.init=zeros", "init=zeros has no prediction"),
+        ("model.norm_position=after model.norm=rms", "expected model.norm_position=before"),
+        ("model=resmlp model.norm=layer", "expected model.norm=none"),
+        ("model.init=zeros", "below the last layer every error signal is 0, exactly"),
         ("model.activation=torch.nn.Hardtanh", "is not known"),
     ):
-        assert cli.main(["predict", wrong]) == 2
+        assert cli.main(["predict", *wrong.split()]) == 2
         assert words in capsys.readouterr().err
 
 

@@ -28,11 +28,11 @@ def variance_scaling(
 
     `fan` is "in", "average" (of fan_in and fan_out) or "one"; `distribution` "normal" or "uniform".
     """
-    for linear in _linears(model):
+    for linear in linears(model):
         fan_out, fan_in = linear.weight.shape
         std = gain / math.sqrt(FAN[fan](fan_in, fan_out))
         if distribution == "normal":
-            draw = std * _normal(linear.weight, generator)
+            draw = std * normal(linear.weight, generator)
         else:
             draw = _uniform(linear.weight, math.sqrt(3) * std, generator)
         _set(linear, draw)
@@ -40,15 +40,15 @@ def variance_scaling(
 
 def default(model: nn.Module, x: Tensor, generator: Generator, *, gain: float) -> None:
     """Draw weights and biases uniform in ±gain/sqrt(fan_in): with gain 1, as `torch.nn.Linear`."""
-    for linear in _linears(model):
+    for linear in linears(model):
         bound = gain / math.sqrt(linear.in_features)
         _set(linear, _uniform(linear.weight, bound, generator))
-        _fill(linear.bias, _uniform(linear.bias, bound, generator))
+        fill(linear.bias, _uniform(linear.bias, bound, generator))
 
 
 def zeros(model: nn.Module, x: Tensor, generator: Generator) -> None:
     """Set every weight to 0: all units of a layer then have the same gradient, for ever."""
-    for linear in _linears(model):
+    for linear in linears(model):
         _set(linear, torch.zeros(linear.weight.shape))
 
 
@@ -58,7 +58,7 @@ def orthogonal(model: nn.Module, x: Tensor, generator: Generator, *, gain: float
     The variance of an entry is gain² / max(fan_in, fan_out). Q of a QR factorisation is uniform
     once the signs of R's diagonal are taken out (Mezzadri 2007, section 5).
     """
-    for linear in _linears(model):
+    for linear in linears(model):
         rows, columns = linear.weight.shape
         tall = torch.randn(
             max(rows, columns), min(rows, columns), generator=generator, dtype=torch.float64
@@ -80,10 +80,10 @@ def lsuv(model: nn.Module, x: Tensor, generator: Generator, *, gain: float) -> N
         assert isinstance(linear, nn.Linear)
         std = float(z.double().std(correction=0))
         factor = gain / std if math.isfinite(std) and std > 0 else 1.0
-        _fill(linear.weight, linear.weight.double() * factor)
+        fill(linear.weight, linear.weight.double() * factor)
         return nn.functional.linear(inputs[0], linear.weight, linear.bias)
 
-    handles = [linear.register_forward_hook(scale) for linear in _linears(model, reset=False)]
+    handles = [linear.register_forward_hook(scale) for linear in linears(model, reset=False)]
     try:
         with torch.no_grad():
             model(x)
@@ -93,7 +93,8 @@ def lsuv(model: nn.Module, x: Tensor, generator: Generator, *, gain: float) -> N
         _reset_norms(model)  # the pass has moved batch normalisation's running statistics
 
 
-def _linears(model: nn.Module, reset: bool = True) -> Iterator[nn.Linear]:
+def linears(model: nn.Module, reset: bool = True) -> Iterator[nn.Linear]:
+    """Yield the linear maps of a network's layers; first reset its normalisations, if asked."""
     if reset:
         _reset_norms(model)
     for module in model.modules():
@@ -109,7 +110,8 @@ def _reset_norms(model: nn.Module) -> None:
                 reset()
 
 
-def _normal(like: Tensor, generator: Generator) -> Tensor:
+def normal(like: Tensor, generator: Generator) -> Tensor:
+    """Draw standard normal numbers in a tensor's shape, float64."""
     return torch.randn(like.shape, generator=generator, dtype=torch.float64)
 
 
@@ -119,10 +121,11 @@ def _uniform(like: Tensor, bound: float, generator: Generator) -> Tensor:
 
 
 def _set(linear: nn.Linear, weight: Tensor) -> None:
-    _fill(linear.weight, weight)
-    _fill(linear.bias, torch.zeros(linear.bias.shape))
+    fill(linear.weight, weight)
+    fill(linear.bias, torch.zeros(linear.bias.shape))
 
 
-def _fill(parameter: Tensor, values: Tensor) -> None:
+def fill(parameter: Tensor, values: Tensor) -> None:
+    """Copy values into a parameter, cast to its dtype."""
     with torch.no_grad():
         parameter.copy_(values)

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import root_scalar
 
 from gradlab.errors import PredictionError
 from gradlab.reference.activations import Activation, Array
 from gradlab.theory.activation import find
+from gradlab.theory.critical import LEAST, at_criticality
 from gradlab.theory.gauss import average, nodes
 
 CRITICAL = 1e-6  # |chi_1 - 1| below this is criticality: a depth scale of a million layers
@@ -61,7 +61,7 @@ def phase(activation: str, sigma_w: float, sigma_b: float = 0.0) -> Phase:
         )
     q = fixed_point(phi, sigma_w, sigma_b)
     # At the ends the limits are those of a small and of a large variance.
-    at = min(max(q, TINY), HUGE)
+    at = min(max(q, LEAST), HUGE)
     chi_1 = sigma_w**2 * average(lambda z: phi.derivative(z) ** 2, at)
     growth = length_map(phi, at, sigma_w, sigma_b) / at  # 1, unless q* is 0 or infinite
     c_star, chi_c = 1.0, chi_1 / growth
@@ -100,33 +100,13 @@ def fixed_point(phi: Activation, sigma_w: float, sigma_b: float) -> float:
 
 
 def critical_sigma_w(activation: str, sigma_b: float = 0.0) -> tuple[float, float]:
-    """Return (sigma_w, q*) of the critical line: chi_1 = 1 at q* = V(q*).
-
-    Both conditions give q - sigma_b² = E phi² / E phi'², solved for the least q.
+    """Return (sigma_w, q*) of the critical line: chi_1 = 1 at a q* = V(q*) that attracts.
 
     Raises:
         PredictionError: no such point exists for this sigma_b.
     """
-    phi = find(activation)
-
-    def excess(q: float) -> float:
-        slope = average(lambda z: phi.derivative(z) ** 2, q)
-        return q - sigma_b**2 - average(lambda z: phi.f(z) ** 2, q) / slope
-
-    grid = np.geomspace(1e-8, 1e8, 200)
-    values = np.array([excess(float(q)) for q in grid])
-    if sigma_b == 0 and (np.abs(values) < 1e-9 * grid).all():
-        q = 1.0  # every q is a fixed point, as of ReLU
-    elif sigma_b == 0 and abs(values[0]) < 1e-6 * grid[0]:
-        q = 0.0  # approached from above, as of tanh
-    else:
-        change = np.flatnonzero(np.diff(np.sign(values)))
-        if not len(change):
-            raise PredictionError(f"{activation} has no critical point with sigma_b={sigma_b}")
-        bracket = grid[change[0]], grid[change[0] + 1]
-        q = float(root_scalar(excess, bracket=bracket, rtol=1e-13).root)
-    slope = average(lambda z: phi.derivative(z) ** 2, max(q, TINY))
-    return float(1 / np.sqrt(slope)), q
+    point = at_criticality(find(activation), float(sigma_b))
+    return point.sigma_w, point.q
 
 
 def _correlation(phi: Activation, sigma_w: float, sigma_b: float, q: float) -> tuple[float, float]:

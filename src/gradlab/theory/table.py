@@ -30,13 +30,10 @@ def table(frame: pd.DataFrame) -> list[str]:
 def told(frame: pd.DataFrame, phase: Phase | None) -> Sequence[str]:
     """Return what the prediction comes to, in sentences."""
     first = frame.iloc[0]
-    act = float(np.log10(frame["act_factor"].iloc[:-1]).sum())
-    weights = float(np.log10(frame["weight_factor"].iloc[1:]).sum())
     delta = float(np.log10(first["delta_norm"]))
     lines = [
         f"From the last layer to the first one sample's error signal changes by {delta:+.2f} "
-        f"decades, ± {first['delta_sd']:.2f} over networks: activations {act:+.2f}, "
-        f"weights {weights:+.2f}, finite width {delta - act - weights:+.2f}.",
+        f"decades, ± {first['delta_sd']:.2f} over networks{_parts(frame, delta)}.",
         f"The weights' gradient changes by {np.log10(first['weight_grad_norm']):+.2f}, "
         f"± {first['weight_grad_sd']:.2f}.",
     ]
@@ -47,3 +44,17 @@ def told(frame: pd.DataFrame, phase: Phase | None) -> Sequence[str]:
             f"a layer{scale}, at a variance of {phase.q_star:.4g}."
         )
     return lines
+
+
+def _parts(frame: pd.DataFrame, delta: float) -> str:
+    """Return what activations, weights, normalisation and finite width each do to it."""
+    if frame.attrs.get("residual"):
+        return ""  # what goes around a layer is no product of its factors
+    act = float(np.log10(frame["act_factor"].iloc[:-1]).sum())
+    weights = float(np.log10(frame["weight_factor"].iloc[1:]).sum())
+    norm = float(np.log10(frame["norm_factor"]).sum())
+    normed = f"normalisation {norm:+.2f}, " if (frame["norm_factor"] != 1).any() else ""
+    return (
+        f": activations {act:+.2f}, weights {weights:+.2f}, {normed}"
+        f"finite width {delta - act - weights - norm:+.2f}"
+    )

@@ -1,0 +1,148 @@
+"""Plain networks: each layer's variance follows from the one before it.
+
+For one sample, with s_l = n_{l-1} Var W_l (Schoenholz et al. 2017, section 4):
+
+    q_1 = s_1 input_rms² + Var b_1,             q_{l+1} = s_{l+1} h(q_l) + Var b_{l+1}
+    act_factor² = m(q_l),                       weight_factor² = s_l
+
+with h = E phi², m = E phi'². In a network of finite width q_l itself varies: its logarithm has to
+first order a variance v_l and a shift d_l. With w = s h / q_{l+1} and the elasticity e = q h' / h,
+
+    v_{l+1} = w² (e² v_l + Var_l) + radius_{l+1}
+    d_{l+1} = w (e d_l + q² h'' / h (v_l / 2 - 1/n))
+
+(Roberts, Yaida & Hanin 2022, section 4.3, for one input), where Var_l is a layer's noise and radius
+that of a map (`noise`, `variance`). That W carries both z and delta is in `aligned`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradlab.reference.activations import Activation
+from gradlab.theory.aligned import plain
+from gradlab.theory.frame import Prediction
+from gradlab.theory.gauss import Moments
+from gradlab.theory.noise import Noise
+from gradlab.theory.variance import Variance
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A hidden layer: its moments and noise, v_l and d_l, and the map behind it.
+
+    Attributes:
+        moments: at q_l.
+        noise: of its units, with that of W_{l+1}^T.
+        spread: v_l, variance of ln q_l.
+        shift: d_l, relative.
+        radius: the part of v_l that arises in the map W_l.
+        scale: s_{l+1}.
+        share: w, the part of q_{l+1} that comes from the weights.
+        width: n_l.
+    """
+
+    moments: Moments
+    noise: Noise
+    spread: float
+    shift: float
+    radius: float
+    scale: float
+    share: float
+    width: int
+
+    @property
+    def own(self) -> float:
+        """Return the variance of ln of the mean of phi²."""
+        return self.elasticity**2 * self.spread + self.noise.square
+
+    @property
+    def elasticity(self) -> float:
+        """Return q h' / h."""
+        return self.moments.q * self.moments.square_1 / self.moments.square
+
+    @property
+    def drift(self) -> float:
+        """Return the relative shift of the mean of phi²."""
+        m = self.moments
+        curve = m.q**2 * m.square_2 / m.square * self.spread / 2
+        return self.elasticity * self.shift + curve + self.noise.square_shift
+
+    @property
+    def felt(self) -> float:
+        """Return q m' / m, by which ln m follows ln q."""
+        return self.moments.q * self.moments.log_slope_1
+
+    @property
+    def log_slope(self) -> float:
+        """Return the mean of ln of ‖delta_l‖² / ‖delta_{l+1}‖²."""
+        m, q = self.moments, self.moments.q
+        mean = np.log(m.slope * self.scale) + self.felt * self.shift
+        mean += m.log_slope_2 * q**2 * self.spread / 2
+        return float(mean + self.noise.slope_shift - self.noise.slope / 2)
+
+    @property
+    def log_square(self) -> float:
+        """Return the mean of ln ‖a_l‖²."""
+        return float(np.log(self.width * self.moments.square) + self.drift - self.own / 2)
+
+
+def chain(phi: Activation, maps: Sequence[Variance], input_rms: float) -> Prediction:
+    """Return the prediction for a plain network whose variances follow from layer to layer."""
+    first = maps[0]
+    s = first.scale(input_rms**2)
+    q, share = s * input_rms**2 + first.bias, s * input_rms**2 / (s * input_rms**2 + first.bias)
+    radius = first.radius(share)
+    spread, shift = radius, 0.0
+    layers: list[Layer] = []
+    for after in maps[1:]:
+        m = Moments(phi, q)
+        s = after.scale(m.square)
+        n, q = after.n_in, s * m.square + after.bias
+        share = s * m.square / q
+        layer = Layer(m, Noise(m, n, after.back), spread, shift, radius, s, share, n)
+        layers.append(layer)
+        radius = after.radius(share)
+        spread, shift = share**2 * layer.own + radius, share * layer.drift
+    qs = [layer.moments.q for layer in layers] + [q]
+    start = float(np.log(first.n_in * input_rms**2))
+    # Of z_1 no share is asked for.
+    aligned = plain([x.moments for x in layers], maps, [1.0, *(x.share for x in layers)])
+    return Prediction(
+        preact=qs,
+        act=[layer.moments.slope for layer in layers] + [1.0],
+        weight=[first.scale(input_rms**2), *(layer.scale for layer in layers)],
+        norm=[1.0] * len(maps),
+        delta=[_between(layers, l, more, None) for l, more in enumerate(aligned, 1)],
+        grad=[_between(layers, l, more, start) for l, more in enumerate(aligned, 1)],
+    )
+
+
+def _between(
+    layers: Sequence[Layer], l: int, aligned: tuple[float, float], start: float | None
+) -> tuple[float, float]:
+    """Return mean and variance of ln (‖delta_l‖ / ‖delta_L‖)², or of the weight gradients'.
+
+    ‖dLoss/dW_l‖² = ‖delta_l‖² ‖a_{l-1}‖² for one sample, so that gradients, which are given
+    ln ‖a_0‖², add ln ‖a_{l-1}‖² - ln ‖a_{L-1}‖². Each layer's units make noise of their own in
+    phi² and in phi'²; the first is felt by every later q, which is summed up from the last back.
+    """
+    mean, variance = aligned
+    felt = 0.0  # by the ratio, of a change of ln q_{m+1}
+    for m in range(len(layers), 0, -1):
+        layer, below = layers[m - 1], m >= l
+        of_square = felt * layer.share  # of a change of ln of the mean of phi² at m
+        if start is not None and l <= len(layers):
+            sign = (m == l - 1) - (m == len(layers))
+            of_square += sign
+            mean += sign * layer.log_square
+        variance += of_square**2 * layer.noise.square
+        if below:
+            mean += layer.log_slope
+            variance += layer.noise.slope + 2 * of_square * layer.noise.both
+        felt = below * layer.felt + of_square * layer.elasticity
+        variance += felt**2 * layer.radius
+    if start is not None and l == 1 and layers:
+        mean += start
+    return mean, variance

@@ -1,0 +1,124 @@
+"""Predictions of configured networks, from settings and from what a run stores."""
+
+import time
+
+import numpy as np
+import pytest
+
+import gradlab
+from gradlab import choices
+from gradlab.errors import PredictionError
+from gradlab.theory.configured import decades_per_layer, expected, prediction
+from tests.configs import settings
+
+COLUMNS = [
+    "position",
+    "preact_std",
+    "act_factor",
+    "weight_factor",
+    "norm_factor",
+    "delta_norm",
+    "delta_sd",
+    "weight_grad_norm",
+    "weight_grad_sd",
+]
+
+
+@pytest.mark.parametrize("model", ["mlp", "resmlp"])
+@pytest.mark.parametrize("norm", choices.names("model/norm"))
+@pytest.mark.parametrize("init", choices.names("model/init"))
+def test_every_choice_is_predicted_or_refused(model, norm, init):
+    run = settings(model=model, model__norm=norm, model__init=init, model__depth=4)
+    frame = expected(run.flat, 64, 10, 1.0, run.train.batch_size)
+    if init == "zeros" or (model == "resmlp" and norm != "none"):
+        assert frame is None
+        with pytest.raises(PredictionError):
+            prediction(run, 64, 10, 1.0)
+        return
+    assert list(frame.columns) == COLUMNS
+    assert not frame.isna().any().any()
+    ours, phase = prediction(run, 64, 10, 1.0)
+    np.testing.assert_array_equal(frame, ours)
+    assert (phase is not None) == (model == "mlp" and norm == "none" and init != "lsuv")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            {"model": "resmlp", "model__norm": "batch"},
+            "model.norm=batch has no prediction with",
+        ),
+        ({"model__norm": "rms", "model__norm_position": "after"}, "expected model.norm_position=b"),
+        ({"model__norm": "torch.nn.Identity"}, "expected model.norm=none or layer or rms or batch"),
+        ({"model__activation": "torch.nn.Mish"}, "activation=torch.nn.Mish is not known"),
+        ({"model__init": "zeros"}, "below the last layer every error signal is 0, exactly"),
+        ({"model__activation": "softplus", "model__init": "critical"}, "softplus has no critical"),
+    ],
+)
+def test_what_has_no_theory(overrides, words):
+    run = settings(**overrides)
+    with pytest.raises(PredictionError, match=words) as caught:
+        prediction(run, 64, 10, 1.0)
+    assert "\n" not in str(caught.value)
+    assert expected(run.flat, 64, 10, 1.0, 32) is None
+    assert decades_per_layer(run.flat) is None
+
+
+def test_a_run_of_an_older_form_has_what_it_says():
+    flat = {"model": "mlp", "model.depth": 3, "model.width": 8, "model.activation": "tanh"}
+    assert expected(flat, 4, 2, 1.0, 32) is None
+    frame = expected({**flat, "model.init": "default"}, 4, 2, 1.0, 32)
+    np.testing.assert_array_equal(frame, gradlab.predict([4, 8, 8, 8, 2], "tanh"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "chi"),
+    [
+        ({"model__activation": "relu"}, 1 / 6),
+        ({"model__activation": "relu", "model__init": "kaiming_normal"}, 1),
+        ({"model__activation": "relu", "model__init": "orthogonal"}, 1 / 2),
+        ({"model__activation": "relu", "model__init": "lsuv", "model__init_gain": 7.0}, 1),
+        ({"model__activation": "gelu", "model__init": "critical"}, 1),
+        ({"model__activation": "relu", "model__norm": "rms", "model__init": "orthogonal"}, 1),
+        ({"model__activation": "relu", "model__norm": "batch"}, np.pi / (np.pi - 1)),
+        ({"model__activation": "identity", "model__init_gain": 3.0}, 3),
+    ],
+)
+def test_decades_per_layer(overrides, chi):
+    found = decades_per_layer(settings(**overrides).flat)
+    assert found == pytest.approx(np.log10(chi) / 2, abs=1e-9)
+
+
+def test_decades_are_those_of_a_long_prediction():
+    for overrides in (
+        {"model__activation": "sigmoid"},
+        {"model__activation": "tanh", "model__norm": "layer"},
+        {"model__activation": "sigmoid", "model__init": "lsuv"},
+        {"model__activation": "elu", "model__norm": "batch", "train__batch_size": 1000},
+    ):
+        run = settings(**overrides, model__depth=60, model__width=5000)
+        log = np.log10(prediction(run, 64, 10, 1.0)[0]["delta_norm"])
+        assert (log[30] - log[50]) / 20 == pytest.approx(decades_per_layer(run.flat), abs=2e-3)
+
+
+def test_residual_networks_have_no_one_number():
+    assert decades_per_layer(settings(model="resmlp").flat) is None
+    assert decades_per_layer(settings(model__depth=1).flat) is None
+
+
+def test_asking_again_costs_nothing_and_answers_cannot_be_spoilt():
+    flat = settings(model__depth=40, model__activation="gelu").flat
+    first = expected(flat, 64, 10, 1.0, 32)
+    first["delta_norm"] = 0.0
+    begun = time.perf_counter()
+    for _ in range(100):
+        again = expected(flat, 64, 10, 1.0, 32)
+    assert time.perf_counter() - begun < 0.5
+    assert (again["delta_norm"] > 0).all()
+
+
+def test_the_branch_scale_counts():
+    near, far = (settings(model="resmlp", model__branch_scale=s).flat for s in (0.1, 1.0))
+    ours = [expected(flat, 64, 10, 1.0, 32)["delta_norm"][1] for flat in (near, far)]
+    assert ours[1] > 5 * ours[0]

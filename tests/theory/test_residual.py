@@ -1,0 +1,75 @@
+"""Residual networks against many networks by hand, and gradlab's own at step 0."""
+
+import numpy as np
+import pytest
+
+import gradlab
+from gradlab.errors import PredictionError
+from tests.configs import settings, train
+from tests.theory.monte_carlo import agree, many
+
+DEEP = [50] + [100] * 20 + [10]
+
+
+@pytest.mark.parametrize("s", [1.0, 0.25])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu", "sigmoid"])
+def test_means_and_spreads(activation, s):
+    frame = gradlab.predict(DEEP, activation, sigma_w=1.0, sigma_b=0.2, branch_scale=s)
+    found = many(150, DEEP, activation, "normal", 1.0, 0.2, s=s)
+    agree(found, frame, (0, 10, 18), off=0.015, rel=0.25)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_rotations(activation):
+    frame = gradlab.predict(DEEP, activation, "orthogonal", branch_scale=0.5)
+    agree(many(150, DEEP, activation, "orthogonal", 1.0, s=0.5), frame, (0, 10), off=0.015)
+
+
+def test_the_signal_is_that_of_gradlabs_networks():
+    depth, seeds = 12, 10
+    common = {"model": "resmlp", "model__depth": depth, "model__width": 128}
+    runs = [
+        settings(
+            **common, model__init="lecun_normal", model__branch_scale=0.5, seed=seed, train__steps=1
+        )
+        for seed in range(seeds)
+    ]
+    data = runs[0].data.call()
+    _, sinks = train(*runs, dataset=data)
+    rms = float(data.x_train.square().mean().sqrt())
+    frame = gradlab.predict(
+        [64, *[128] * depth, 10], "relu", "lecun_normal", input_rms=rms, branch_scale=0.5
+    )
+    for name in ("preact_std", "act_factor", "weight_factor", "norm_factor"):
+        theirs = np.mean([sink.layers[0][name] for sink in sinks], axis=0)
+        # The inputs of one layer are data, whose features are not alike.
+        np.testing.assert_allclose(theirs[1:-1], frame[name][1:-1], rtol=0.08, err_msg=name)
+    delta = np.mean([np.log10(sink.layers[0]["delta_norm"]) for sink in sinks], axis=0)
+    predicted = np.log10(frame["delta_norm"])
+    np.testing.assert_allclose(delta[:-1] - delta[-1], predicted[:-1], atol=0.08)
+
+
+def test_a_scale_of_one_over_root_depth_is_bounded_at_any_depth():
+    """Zhang et al. 2019; Hayou et al. 2021."""
+    decades = [
+        np.log10(
+            gradlab.predict([256] * (depth + 1) + [10], "tanh", sigma_w=1.0, branch_scale=s)
+            .delta_norm.iloc[1:-1]
+            .agg(lambda d: d.iloc[0] / d.iloc[-1])
+        )
+        for depth in (50, 200)
+        for s in (depth**-0.5, 1.0)
+    ]
+    assert all(0 < each < np.log10(np.e) / 2 for each in decades[::2])
+    assert decades[3] > decades[1] + 1
+
+
+def test_branches_of_nothing_leave_the_gradient_alone():
+    frame = gradlab.predict([64] * 12 + [10], "relu", sigma_w=1.0, branch_scale=1e-9)
+    assert frame["delta_norm"][0] == pytest.approx(2**-0.5, rel=0.03)  # the first layer is plain
+    np.testing.assert_allclose(frame["preact_std"][1:], frame["preact_std"][1], rtol=1e-6)
+
+
+def test_hidden_layers_of_one_width():
+    with pytest.raises(PredictionError, match=r"hidden layers of one width, given \[5, 6\]"):
+        gradlab.predict([4, 5, 6, 3], "relu", branch_scale=1.0)
