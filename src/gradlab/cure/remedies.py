@@ -1,0 +1,101 @@
+"""What to try on a sick run: the overrides that its findings, and their kinds, propose."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gradlab import choices
+from gradlab.cure.offers import Config, offers
+from gradlab.diagnose.finding import Finding
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """Overrides that are tried together, and why; of the run as it is, there are none."""
+
+    overrides: tuple[str, ...]
+    reason: str = ""
+    pair: bool = False
+
+    @property
+    def name(self) -> str:
+        """What a user types."""
+        return " ".join(self.overrides) or "unchanged"
+
+    @property
+    def subjects(self) -> set[str]:
+        """What the remedy changes: of the model and the training a key, else the whole group."""
+        keys = {each.split("=")[0].lstrip("+~") for each in self.overrides}
+        return {key if key.startswith(("model", "train")) else key.split(".")[0] for key in keys}
+
+
+UNCHANGED = Remedy((), "the run as it is")
+
+
+def propose(findings: Sequence[Finding], diverged: bool, config: Config) -> list[Remedy]:
+    """Return what the findings propose and what their kinds do, the findings' own first.
+
+    Nothing that the run has already, nothing twice, no choice that is not there.
+
+    Args:
+        findings: of the run, gravest first.
+        diverged: whether the run ended in what is not finite.
+        config: the run's, flat.
+    """
+    kinds = [*(["diverged"] if diverged else []), *(finding.kind for finding in findings)]
+    by_kind = [each for kind in kinds for each in offers(kind, config)]
+    reasons = dict(reversed(by_kind))
+    own = [
+        (text, reasons.get(text, f"proposed for {finding.kind}"))
+        for finding in findings
+        for text in finding.remedies
+    ]
+    found: dict[tuple[str, ...], Remedy] = {}
+    for text, reason in [*own, *by_kind]:
+        overrides = completed(tuple(text.split()), config)
+        if _worth_a_try(overrides, config):
+            found.setdefault(overrides, Remedy(overrides, reason))
+    return list(found.values())
+
+
+def completed(overrides: tuple[str, ...], config: Config) -> tuple[str, ...]:
+    """Add what a choice needs if the run set it for another: its own gain, or learning rate."""
+    values = dict(each.split("=", 1) for each in overrides)
+    if "model.init" in values and config.get("model.init_gain") is not None:
+        return (*overrides, "model.init_gain=null")
+    if (
+        "optim" in values
+        and "optim.lr" not in values
+        and config["optim.lr"] != _rate(config["optim"])
+    ):
+        return (*overrides, f"optim.lr={_rate(values['optim']):g}")
+    return overrides
+
+
+def _worth_a_try(overrides: Sequence[str], config: Config) -> bool:
+    values = dict(each.split("=", 1) for each in overrides)
+    there = all(_is_there(key, value) for key, value in values.items())
+    new = any(not _has(config, key, value) for key, value in values.items())
+    faster = float(values.get("optim.lr", 0)) > config["optim.lr"] and "optim" not in values
+    lonely = values.get("model.norm") == "batch" and config["train.batch_size"] < 2
+    return there and new and not faster and not lonely
+
+
+def _has(config: Config, key: str, value: str) -> bool:
+    if key not in config:
+        return False
+    held = config[key]
+    if isinstance(held, int | float) and not isinstance(held, bool):
+        return value != "null" and float(value) == held
+    return value == ("null" if held is None else str(held))
+
+
+def _is_there(key: str, value: str) -> bool:
+    """Say whether what is chosen is a choice, or the path of a class; a number always is."""
+    valid = choices.names(key.replace(".", "/"))
+    return not valid or value in valid or "." in value
+
+
+def _rate(optim: str) -> float:
+    """Return the learning rate that ships with an optimiser; NaN of one that does not ship."""
+    ships = optim in choices.names("optim")
+    return choices.load("optim", optim)["lr"] if ships else float("nan")
