@@ -138,8 +138,9 @@ CURE_HELP = """\
 gradlab cure RUN [overrides]  train a sick run again with each remedy that its findings propose, and
                               unchanged; rank what came of it, by findings and by loss
 
-Overrides: cure.seeds=3 (of each remedy), cure.steps, cure.remedies=["'optim=adam'","'clip=norm'"],
-cure.dir (for the page; else RUN/cure), and those of gradlab run, which then hold for every trial.
+Overrides: cure.seeds (of each remedy), cure.steps, cure.dir (for the page; else RUN/cure),
+"cure.remedies=['optim=adam','clip=norm optim.lr=0.01']" (else what the findings propose), and those
+of gradlab run, which then hold for every trial, unchanged ones too.
 """
 
 

@@ -10,10 +10,10 @@ from gradlab.cure.pairs import pairs
 from gradlab.cure.patient import Patient
 from gradlab.cure.ranking import Rank, rank
 from gradlab.cure.remedies import UNCHANGED, Remedy, propose
-from gradlab.cure.trial import Trial
+from gradlab.cure.trial import FAILED, Trial
 from gradlab.cure.trials import Trials
 from gradlab.diagnose.finding import Finding
-from gradlab.errors import StoreError
+from gradlab.errors import JobError, StoreError
 from gradlab.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -72,11 +72,16 @@ def course(
     """Try the remedies, and then pairs if none cures and they were not the user's own choice.
 
     None if it was stopped before there was anything to compare with.
+
+    Raises:
+        JobError: the run itself, unchanged, could not be trained.
     """
     trials.treat([UNCHANGED, *remedies], stop)
     if not any(trial.remedy == UNCHANGED for trial in trials.made):
         return None
     base, ranks = rank(trials.made, UNCHANGED)
+    if base.gravity == FAILED:
+        raise JobError(f"the run itself could not be trained again: {base.error}")
     second = trials.options["remedies"] is None and not any(r.verdict == "cures" for r in ranks)
     if second and pairs(ranks) and not stop():
         log.info("no remedy cures it alone: pairs of the best")

@@ -32,9 +32,10 @@ def draw(course: Course) -> dict[str, Figure]:
 
 
 def compared(course: Course) -> list[Rank]:
-    """Return the unchanged run and the best remedies that could be trained."""
+    """Return the unchanged run and the best that cure it or help, or else the next best."""
     trained = [each for each in course.ranks if each.verdict != "failed"]
-    return [course.base, *trained[:BEST]]
+    good = [each for each in trained if each.verdict in ("cures", "helps")]
+    return [course.base, *(good[:BEST] or trained[:1])]
 
 
 def signal(course: Course, shown: list[Rank]) -> Figure:

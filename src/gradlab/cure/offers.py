@@ -28,6 +28,8 @@ def _vanishing(config: Config) -> Proposed:
     yield from _norms("layer", "batch", "rms")
     yield "model=resmlp", "the identity beside each layer passes the signal on"
     yield "optim=adam", "its step does not shrink with the gradient"
+    if config["train.dtype"] == "float16":
+        yield from _underflow(config)
 
 
 def _exploding(config: Config) -> Proposed:

@@ -92,7 +92,7 @@ def table(course: Course) -> pd.DataFrame:
             "seeds": each.seeds,
             "healthy": each.healthy,
             "learning": each.learning,
-            "findings": words.left(each),
+            "findings": words.left(each, most=len(each.left)),
             "decades": each.decades,
             "loss": each.loss,
             "loss_low": each.loss_low,

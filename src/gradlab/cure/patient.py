@@ -36,8 +36,8 @@ def admit(folder: str | Path) -> Patient:
     if not (root / "run.json").exists():
         worst = sickest(found.runs)
         raise StoreError(
-            f"expected the folder of one run, but {folder} is above {len(found.runs)}; "
-            f"the sickest: gradlab cure {worst.path}"
+            f"expected the folder of one run, but {folder} holds {len(found.runs)}; "
+            f"of the sickest: gradlab cure {worst.path}"
         )
     run = next((each for each in found.runs if each.path == root), None)
     if run is None:

@@ -7,9 +7,10 @@ below (above) that of every unchanged seed, and by more than 5% of their median.
 A trial *learns* if its loss ends at least 10% below its first. Then the verdict is
 
     cures      in most seeds healthy and learning; lighter, and the loss is not higher
-    helps      lighter or lower, and neither heavier nor higher
-    no better  neither of both, or one for the other: lighter but higher, lower but heavier
+    helps      lighter or lower, and neither heavier nor higher; learning in most seeds, or
+               healthy in more
     worse      heavier or higher, and neither lighter nor lower
+    no better  all else, as one for the other: lighter but higher, lower but heavier
     failed     no seed could be trained
 """
 
@@ -95,12 +96,15 @@ def judged(found: Rank, base: Rank) -> str:
         return "failed"
     lighter, heavier = found.gravity < base.gravity, found.gravity > base.gravity
     lower, higher = is_lower(found, base), is_higher(found, base)
-    most = min(found.healthy, found.learning) > found.seeds / 2
-    if most and lighter and not higher:
+    learning, healthy = found.learning > found.seeds / 2, found.healthy > found.seeds / 2
+    if healthy and learning and lighter and not higher:
         return "cures"
     if (lighter or lower) == (heavier or higher):
         return "no better"
-    return "helps" if lighter or lower else "worse"
+    if heavier or higher:
+        return "worse"
+    more = found.healthy / found.seeds > base.healthy / base.seeds
+    return "helps" if learning or more else "no better"
 
 
 def is_lower(found: Rank, base: Rank) -> bool:

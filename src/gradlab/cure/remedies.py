@@ -1,6 +1,7 @@
 """What to try on a sick run: the overrides that its findings, and their kinds, propose."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gradlab import choices
@@ -62,11 +63,8 @@ def completed(overrides: tuple[str, ...], config: Config) -> tuple[str, ...]:
     values = dict(each.split("=", 1) for each in overrides)
     if "model.init" in values and config.get("model.init_gain") is not None:
         return (*overrides, "model.init_gain=null")
-    if (
-        "optim" in values
-        and "optim.lr" not in values
-        and config["optim.lr"] != _rate(config["optim"])
-    ):
+    own_rate = config["optim.lr"] != _rate(config["optim"])
+    if "optim" in values and "optim.lr" not in values and own_rate:
         return (*overrides, f"optim.lr={_rate(values['optim']):g}")
     return overrides
 
@@ -84,8 +82,8 @@ def _has(config: Config, key: str, value: str) -> bool:
     if key not in config:
         return False
     held = config[key]
-    if isinstance(held, int | float) and not isinstance(held, bool):
-        return value != "null" and float(value) == held
+    with suppress(ValueError, TypeError):  # of what is no number
+        return float(value) == float(held)
     return value == ("null" if held is None else str(held))
 
 

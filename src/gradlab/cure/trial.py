@@ -53,4 +53,4 @@ FAILED = DIVERGED + 1
 
 def failed(member: Member, error: str) -> Trial:
     """Return the trial of a member that could not be trained."""
-    return Trial(member.remedy, member.settings.seed, gravity=FAILED, error=error)
+    return Trial(member.remedy, member.settings.seed, ("failed",), FAILED, error=error)

@@ -12,6 +12,7 @@ from gradlab.cure.remedies import Remedy
 from gradlab.cure.stacks import stacks, train
 from gradlab.cure.trial import Member, Trial, failed
 from gradlab.errors import SettingsError
+from gradlab.report.sentences import count
 from gradlab.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,9 @@ class Trials:
         for number, group in enumerate(groups, 1):
             names = list(dict.fromkeys(each.remedy.name for each in group))
             told = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
-            log.info("stack %d of %d, %d networks: %s", number, len(groups), len(group), told)
+            log.info(
+                "stack %d of %d, %s: %s", number, len(groups), count(len(group), "network"), told
+            )
             done = [] if stop() else train(group, stop)
             self.made += done
             self.waiting += len(group) - len(done)

@@ -13,10 +13,11 @@ MOST_NAMED = 6
 
 def headline(course: Course) -> str:
     """Say how many remedies cure the run, and which is best."""
-    sickness = ", ".join(course.base.left) or "healthy"
+    often = [kind for kind, n in course.base.left.items() if n >= course.base.seeds / 2]
+    sickness = ", ".join(often or course.base.left)
     cures = [each for each in course.ranks if each.verdict == "cures"]
     tried = f"of {count(len(course.ranks), 'remedy').replace('remedys', 'remedies')} tried"
-    if not course.base.left:
+    if not sickness:
         return (
             f"Trained again, it is healthy with {count(course.base.seeds, 'seed')}: nothing to cure"
         )
@@ -71,11 +72,11 @@ def effect(found: Rank, base: Rank) -> str:
     )
 
 
-def left(found: Rank) -> str:
-    """Return the findings that are left, and in how many seeds."""
-    if found.verdict == "failed":
-        return "failed"
-    return ", ".join(f"{kind} {n}/{found.seeds}" for kind, n in found.left.items()) or "healthy"
+def left(found: Rank, most: int = 2) -> str:
+    """Return the findings that are left, at `most` so many of them, and in how many seeds."""
+    told = [f"{kind} {n}/{found.seeds}" for kind, n in found.left.items()]
+    more = f" and {len(told) - most} more" if len(told) > most else ""
+    return ", ".join(told[:most]) + more or "healthy"
 
 
 def losses(found: Rank) -> str:
@@ -111,7 +112,8 @@ def row(found: Rank) -> list[str]:
     known = not math.isnan(found.test_accuracy)
     held_out = f"{found.test_accuracy:.1%}" if known else number(found.test_loss)
     verdict = "" if found.verdict == "unchanged" else found.verdict
-    cells = [found.remedy.name, verdict, left(found), decades(found.decades)]
+    name = f"{found.remedy.name} (a pair)" if found.remedy.pair else found.remedy.name
+    cells = [name, verdict, left(found), decades(found.decades)]
     return [*cells, losses(found), held_out] if found.verdict != "failed" else [*cells, "", ""]
 
 
