@@ -54,9 +54,16 @@ def columns_of(layer, cache, g):
         "saturated": (np.abs(slope) < 0.05 * steepest).mean(),
         "dead": (slope == 0).all(0).mean(),
         "weight_norm": norm(layer.W),
+        "weight_count": layer.W.size,
+        "unit_spread": spread(g.dW),
         "grad_zeros": (g.dW == 0).mean(),
         "grad_nonfinite": 0.0,
     }
+
+
+def spread(dW):
+    """How far the units (columns, by hand) are from their mean; NaN for one unit."""
+    return norm(dW - dW.mean(1, keepdims=True)) / norm(dW) if dW.shape[1] > 1 else np.nan
 
 
 def norm(x):

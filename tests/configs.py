@@ -16,6 +16,7 @@ GROUPS = {
     "optim": "sgd",
     "clip": "none",
     "tracking": "none",
+    "diagnose": "default",
 }
 
 

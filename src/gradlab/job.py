@@ -19,6 +19,7 @@ from gradlab.progress import Watching
 from gradlab.settings import Settings, check_data
 from gradlab.store.folder import Folder
 from gradlab.store.tracking import Tracking
+from gradlab.theory.configured import decades_per_layer, expected
 from gradlab.train.loop import Loop
 from gradlab.train.rows import Outcome, Sink
 
@@ -51,12 +52,12 @@ def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
     with blamed("the network cannot be built"):  # and leaves no files
         loop = Loop([settings], dataset, [sinks])
     with Interrupt() as interrupt, Watching(settings.train.steps) as watching:
-        folder, tracking = Folder(path, settings), None
+        folder, tracking = Folder(path, settings, dataset), None
         try:
             tracking = _tracking(settings, path, label)
             sinks += [sink for sink in (folder, tracking, watching) if sink is not None]
             (outcome,) = loop.run(stop=lambda: interrupt.asked)
-            info = _conclude(folder, outcome, loop.evaluate()[0])
+            info = _conclude(settings, folder, outcome, loop.evaluate()[0])
         except KeyboardInterrupt:  # the second signal: the first is waiting for the step to end
             folder.finish({"status": "interrupted"})
             raise
@@ -109,7 +110,7 @@ def summary(info: Mapping[str, Any]) -> dict[str, Any]:
 
 def sentence(info: Mapping[str, Any]) -> str:
     """Say in one line how a run ended."""
-    found = [finding["cause"] for finding in info["findings"]]
+    found = [finding["cause"] for finding in info["findings"] if finding["severity"] != "note"]
     where = info["first_nonfinite"]
     if info["status"] == "diverged" and where:
         place = f" at {where['site']}" if where["site"] else ""
@@ -126,9 +127,20 @@ def _tracking(settings: Settings, path: Path, label: Label) -> Tracking | None:
     )
 
 
-def _conclude(folder: Folder, outcome: Outcome, test: dict[str, float | None]) -> dict[str, Any]:
+def _conclude(
+    settings: Settings, folder: Folder, outcome: Outcome, test: dict[str, float | None]
+) -> dict[str, Any]:
     layers, steps = folder.frame(), folder.steps.table().to_pandas()
-    findings = diagnose(layers, steps)
+    config, data = settings.flat, folder.info["data"]
+    findings = diagnose(
+        layers,
+        steps,
+        config,
+        expected=expected(
+            config, data["inputs"], data["outputs"], data["input_rms"], settings.train.batch_size
+        ),
+        fixed_point=decades_per_layer(config),
+    )
     folder.finish(
         {
             "status": outcome.status,

@@ -176,6 +176,15 @@ RULES = {
         "a whole number from 10 to 10 million", lambda v: _is_whole(v) and 10 <= v <= 10_000_000
     ),
     "test_fraction": SHARE,
+    "decades": POSITIVE,
+    "gross_decades": POSITIVE,
+    "starved_decades": POSITIVE,
+    "growth": POSITIVE,
+    "dead": SHARE,
+    "saturated": SHARE,
+    "symmetric": SHARE,
+    "zeros": SHARE,
+    "update": POSITIVE,
     "betas": Rule(
         "two numbers from 0 to below 1",
         lambda v: isinstance(v, list | tuple) and len(v) == 2 and all(map(DECAY.holds, v)),

@@ -14,10 +14,24 @@ All norms are taken over every entry (Frobenius), so a signal's norm runs over t
 
 from dataclasses import dataclass
 
-VERSION = 1
+VERSION = 2
 
 STATUSES = ("running", "completed", "diverged", "failed", "interrupted")
-VERDICTS = ("healthy", "vanishing", "exploding", "dead", "saturated", "diverged")
+KINDS = (
+    "overflow",
+    "symmetric",
+    "dead",
+    "exploding",
+    "vanishing",
+    "underflow",
+    "saturated",
+    "unstable",
+    "starved",
+    "below_eps",
+    "clipping",
+)
+"""What a finding can be of, gravest first; the gravest that is more than a note is the verdict."""
+VERDICTS = ("healthy", *KINDS[:-1], "diverged")
 AXES = ("depth", "time")
 
 
@@ -66,6 +80,13 @@ STATISTICS = (
     ),
     _f64("weight_norm", "1", "‖W_l‖_F", "before the step's update"),
     _f64("update_ratio", "1", "‖W_after − W_before‖_F / ‖W_before‖_F", "how fast the layer learns"),
+    _f64("weight_count", "1", "", "number of entries of W_l"),
+    _f64(
+        "unit_spread",
+        "1",
+        "‖dLoss/dW_l − its mean over units‖_F / ‖dLoss/dW_l‖_F",
+        "0 = all units of the layer have the same gradient; null for a single unit",
+    ),
     _f64("grad_zeros", "1", "mean(dLoss/dW_l = 0)", "fraction of exact zeros"),
     _f64("grad_nonfinite", "1", "mean(dLoss/dW_l is inf or NaN)", "fraction of overflown entries"),
 )
@@ -80,6 +101,13 @@ STEPS = (
     _f64("grad_norm", "loss", "‖dLoss/dtheta‖", "over all parameters, before clipping"),
     _f64("clip_factor", "1", "‖clipped‖ / ‖dLoss/dtheta‖", "1 = not clipped"),
     _f64("lr", "1", "", "learning rate of the step"),
+    _f64(
+        "descent",
+        "1",
+        "(Loss_after − Loss) / (dLoss/dtheta · (theta_after − theta)), same batch",
+        "1 = the loss fell as the gradient promised, below 0 = the step overshot and it rose; at "
+        "recorded steps, at most every tenth; null where rounding hides it",
+    ),
     _f64("seconds", "s", "", "since training began"),
 )
 """Columns of `steps.parquet`: a row per training step."""

@@ -15,7 +15,7 @@ from gradlab.errors import SettingsError, nearest
 from gradlab.foreign import locate
 from gradlab.ranges import flatten, held
 
-GROUPS = ("model", "data", "loss", "optim", "clip", "tracking")
+GROUPS = ("model", "data", "loss", "optim", "clip", "tracking", "diagnose")
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class Settings:
 
     @property
     def config_hash(self) -> str:
-        """Name what the run computes: equal for equal results, whatever the tracking or checks."""
-        aside = ("tracking", "train.check_gradients")
+        """Name what the run computes: equal for equal records, whatever is said of them."""
+        aside = ("tracking", "train.check_gradients", "diagnose")
         kept = {key: v for key, v in self.flat.items() if not key.startswith(aside)}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 

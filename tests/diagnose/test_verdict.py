@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradlab import schema
-from gradlab.diagnose.profile import decades, shares, slope
+from gradlab.diagnose.cause import attribute
+from gradlab.diagnose.profile import decades, slope
 from gradlab.diagnose.verdict import diagnose, verdict
 from tests.configs import settings, train
 
@@ -16,7 +17,9 @@ def frame(delta, steps=5, **columns):
     """A record of `steps` steps of a network with the given ‖delta_l‖ and columns by layer."""
     count = len(delta)
     row = {column.name: np.ones(count) for column in schema.STATISTICS}
-    row |= {"saturated": np.zeros(count), "dead": np.zeros(count)}
+    none = ("saturated", "dead", "grad_zeros", "grad_nonfinite")
+    row |= {name: np.zeros(count) for name in none}
+    row |= {"update_ratio": np.full(count, 1e-3)}
     row |= {"delta_norm": np.asarray(delta, float)}
     row |= {name: np.asarray(values, float) for name, values in columns.items()}
     base = pd.DataFrame({"axis": "depth", "position": range(1, count + 1), "site": "x", **row})
@@ -137,10 +140,15 @@ def test_what_a_network_grows_out_of_is_not_its_sickness():
     assert not diagnose(pd.concat([early, late.assign(step=late["step"] + 20)]))
 
 
-def test_exact_zeros_below_the_output_vanish():
-    (finding,) = diagnose(frame([0.0, 0.0, 1e-12]))
+def test_exact_zeros_below_dead_units_or_zero_weights_are_exact_in_the_cause():
+    nothing = frame([0.0, 0.0, 1e-12], act_factor=[np.nan, 0, 1], dead=[1, 1, 0])
+    findings = {f.kind: f for f in diagnose(nothing)}
+    assert [*findings] == ["dead", "vanishing"]
+    assert findings["vanishing"].severity == "gross"
+    assert "layers below 3 get nothing (exactly 0)" in findings["vanishing"].cause
+    unweighted = frame([0.0, 0.0, 1e-12], weight_factor=[np.nan, 0, 0], weight_norm=[1, 1, 0])
+    (finding,) = diagnose(unweighted)
     assert (finding.kind, finding.where, finding.severity) == ("vanishing", (1, 2), "gross")
-    assert "exact zeros" in finding.cause
 
 
 UNDERFLOW = {"loss__scale": 1e-60}
@@ -157,7 +165,7 @@ UNDERFLOW = {"loss__scale": 1e-60}
 def test_a_network_that_no_gradient_reaches_is_not_healthy(overrides):
     layers, steps, status = measured(**overrides)
     findings = diagnose(layers, steps)
-    assert verdict(status, findings) == "vanishing"
+    assert verdict(status, findings) == "underflow"
     assert findings[0].where == tuple(range(1, 1 + layers["position"].max()))
     assert (findings[0].since, findings[0].severity) == (0, "gross")
     assert findings[0].cause.startswith("exactly 0 at every layer, the last included: underflow")
@@ -192,7 +200,7 @@ def test_zeros_short_of_the_minimum_are_told_with_what_is_known():
     assert never.since == 0
     assert never.cause.endswith("at its minimum from the first record on")
     (unknown,) = diagnose(frame([0.0, 0.0]))
-    assert unknown.kind == "vanishing"
+    assert unknown.kind == "underflow"
 
 
 def test_a_gradient_that_grows_in_training_explodes():
@@ -201,22 +209,40 @@ def test_a_gradient_that_grows_in_training_explodes():
     assert (finding.kind, finding.since) == ("exploding", 50)
 
 
-def test_nothing_is_said_of_a_record_without_finite_rows():
-    assert diagnose(frame([np.nan, np.nan])) == []
+def test_of_a_record_without_finite_rows_only_that_is_said():
+    assert [f.kind for f in diagnose(frame([np.nan, np.nan]))] == ["overflow"]
     assert diagnose(frame([1.0, 1.0]).iloc[:0]) == []
     assert verdict("diverged", []) == "diverged"
 
 
-def test_the_shares_sum_to_the_whole():
+def test_the_parts_of_a_cause_sum_to_the_whole():
     layers, _, _ = measured(model__depth=10, model__activation="sigmoid", model__norm="layer")
-    first = layers[layers["step"] == 0]
-    assert sum(shares(first).values()) == pytest.approx(decades(first).iloc[0, 0], abs=1e-5)
+    for layer in (1, 4, 10):
+        found = attribute(layers, step=20, layer=layer)
+        total = decades(layers).loc[20, layer]
+        assert found.total == pytest.approx(total)
+        assert sum(found.parts().values()) == pytest.approx(total, abs=1e-5)
+        assert "skips" not in found.parts()
+
+
+def test_skip_connections_have_what_the_chain_does_not_explain():
+    layers, _, _ = measured(model="resmlp", model__depth=8)
+    found = attribute(layers, step=0, layer=1)
+    assert sum(found.parts().values()) == pytest.approx(found.total)
+    assert found.skips > 1
 
 
 def test_the_cause_in_words_is_that_of_the_row():
-    (finding,) = diagnose(*measured(model__depth=10, model__activation="sigmoid")[:2])
-    assert finding.evidence["activation"] == pytest.approx(10 * np.log10(0.25), abs=0.3)
-    assert f"activation {finding.evidence['activation']:+.2g}" in finding.cause
+    layers, steps, _ = measured(model__depth=10, model__activation="sigmoid")
+    (finding,) = diagnose(layers, steps, {"model.activation": "sigmoid", "model.init": "default"})
+    step = finding.evidence["step"]
+    rows = layers[layers["step"] == step].set_index("position")
+    lost = np.log10(rows.delta_norm[1] / rows.delta_norm[11])
+    assert finding.evidence["decades"] == pytest.approx(lost)
+    by_hand = np.log10(rows.act_factor[:10]).sum()
+    assert finding.evidence["activation"] == pytest.approx(by_hand)
+    assert f"sigmoid's derivative {by_hand:+.1f} ({by_hand / 10:+.2f} a layer)" in finding.cause
+    assert f"from layer 11 to layer 1, step {step}" in finding.cause
 
 
 def test_slope_of_a_geometric_chain():

@@ -21,6 +21,7 @@ def write_run(
     weight: float = 1.0,
     seed: int = 0,
     since: int = 0,
+    data: dict[str, Any] | None = None,
     **config: Any,
 ) -> None:
     """Write a run of `steps` records, every one with ‖delta_l‖ = `delta`."""
@@ -58,6 +59,7 @@ def write_run(
         "config_hash": folder.name,
         "seed": seed,
         "config": {"model": "mlp", "seed": seed, **config},
+        "data": data,
         "test": {"loss": 1.0, "accuracy": 0.5},
         "error": None,
     }

@@ -288,7 +288,8 @@ def test_it_reads_columns_and_one_run_at_a_time(sweep, monkeypatch):
 
 
 def layer_columns():
-    return {"delta_norm", "weight_grad_norm", "act_factor", "weight_factor", "norm_factor"}
+    factors = {"act_factor", "weight_factor", "norm_factor"}
+    return {"delta_norm", "weight_grad_norm", "preact_std", *factors}
 
 
 def test_a_page_that_cannot_be_written_is_one_line(sweep):

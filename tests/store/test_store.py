@@ -22,8 +22,8 @@ from tests.report.runs import write_run
 @pytest.fixture
 def run(tmp_path):
     configured = settings(data="diabetes", loss="mse", model__depth=2, train__steps=5)
-    _, (sink,) = train(configured)
-    folder = Folder(tmp_path / "run", configured)
+    loop, (sink,) = train(configured)
+    folder = Folder(tmp_path / "run", configured, loop.dataset)
     for rows in sink.rows:
         folder.write(rows)
     folder.finish({"status": "completed", "slope": float("nan")})
@@ -34,7 +34,7 @@ def run(tmp_path):
 def test_units_and_formulas_travel_with_the_file(run, part, columns):
     read = pq.read_schema(run / f"{part}.parquet")
     assert read.names == [column.name for column in columns]
-    assert read.metadata[b"gradlab_schema"] == b"1"
+    assert read.metadata[b"gradlab_schema"] == str(schema.VERSION).encode()
     for column in columns:
         field = read.field(column.name)
         assert {"float64": "double"}.get(column.dtype, column.dtype) == str(field.type)
@@ -66,7 +66,7 @@ def test_run_json_has_no_nan_and_the_whole_configuration(run):
 
 def test_a_folder_that_holds_a_run_is_refused(run):
     with pytest.raises(StoreError, match="already holds a run"):
-        Folder(run, settings())
+        Folder(run, settings(), settings().data.call())
 
 
 def test_a_table_reads_between_flushes_and_keeps_infinities(tmp_path):
@@ -112,12 +112,13 @@ def test_a_later_schema_is_named(tmp_path):
     write_run(tmp_path / "a")
     write_run(tmp_path / "b")
     info = json.loads((tmp_path / "b" / "run.json").read_text())
-    write_json(tmp_path / "b" / "run.json", {**info, "schema": 2})
-    assert "expected a run.json of schema 1" in find(tmp_path).damaged[0]
+    write_json(tmp_path / "b" / "run.json", {**info, "schema": 3})
+    assert "expected a run.json of schema 2" in find(tmp_path).damaged[0]
 
 
 def test_the_keys_of_a_finding_are_those_that_are_checked():
-    assert [f.name for f in fields(Finding)] == list(damage.FINDING)
+    optional = ["confidence"]
+    assert [f.name for f in fields(Finding)] == [*damage.FINDING, *optional]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_the_keys_of_a_finding_are_those_that_are_checked():
     [
         ({"config": 3}, "expected a configuration as config, but it is 3"),
         ({"status": "done"}, "expected status to be one of running, completed"),
-        ({"verdict": "fine"}, "expected verdict to be one of healthy, vanishing"),
+        ({"verdict": "fine"}, "expected verdict to be one of healthy, overflow"),
         ({"findings": None}, "expected a list of findings, but it is None"),
         ({"findings": [{}]}, "expected kind of a finding to be of type str, but it is missing"),
         ({"findings": [3]}, "expected a finding to be of type dict, but it is 3"),

@@ -24,8 +24,9 @@ def assert_same_rows(alone: Memory, stacked: Memory, rtol: float, atol: float = 
             # Whether an entry of pure round-off is exactly 0 is chance: a few in a hundred entries.
             loose = 0.01 if name == "grad_zeros" and atol else atol
             np.testing.assert_allclose(other[name], one[name], rtol, loose, err_msg=name)
-    for name in ("step", "loss", "accuracy", "grad_norm", "clip_factor", "lr"):
-        np.testing.assert_allclose(stacked.steps(name), alone.steps(name), rtol=rtol, err_msg=name)
+    for name in ("step", "loss", "accuracy", "grad_norm", "clip_factor", "lr", "descent"):
+        loose = 1e-4 if name == "descent" else rtol  # a small difference of large numbers
+        np.testing.assert_allclose(stacked.steps(name), alone.steps(name), rtol=loose, err_msg=name)
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "layer"])
@@ -255,3 +256,58 @@ def test_batches_pass_over_every_sample_once_an_epoch():
 def test_batches_share_no_random_numbers_with_the_initialisation():
     start = torch.randperm(1000, generator=torch.Generator().manual_seed(3))
     assert not torch.equal(Batches(1000, 1000, [3]).next()[0], start)
+
+
+def quadratic(lr, **overrides):
+    """A linear regression on all its data: the loss is a quadratic, of known curvature."""
+    run = settings(
+        data="diabetes",
+        loss="mse",
+        model__depth=0,
+        optim__lr=lr,
+        train__batch_size=353,
+        train__dtype="float64",
+        **overrides,
+    )
+    dataset = run.data.call()
+    x = np.hstack([dataset.x_train.numpy(), np.ones((353, 1))])
+    return run, 2 * x.T @ x / 353, dataset
+
+
+@pytest.mark.parametrize("lr", [0.01, 0.1, 0.4])
+def test_descent_is_one_less_half_the_rate_times_the_curvature(lr):
+    run, hessian, dataset = quadratic(lr, train__steps=1)
+    stack = Stack([run], dataset)
+    theta = stack.theta.detach().numpy()[0]  # weights, then the bias
+    x = np.hstack([dataset.x_train.numpy(), np.ones((353, 1))])
+    g = 2 * x.T @ (x @ theta - dataset.y_train.numpy()[:, 0]) / 353
+    _, (sink,) = train(run)
+    expected = 1 - lr * (g @ hessian @ g) / (g @ g) / 2
+    assert sink.steps("descent") == pytest.approx([expected], rel=1e-9)
+
+
+@pytest.mark.parametrize(("share", "sign"), [(0.5, 1), (0.98, 1), (1.02, -1)])
+def test_descent_changes_its_sign_at_the_edge_of_stability(share, sign):
+    _, hessian, _ = quadratic(1.0)
+    edge = 2 / np.linalg.eigvalsh(hessian).max()
+    run, _, _ = quadratic(share * edge, train__steps=401)
+    _, (sink,) = train(run)
+    told = np.array(sink.steps("descent"))
+    assert np.isnan(told[1:10]).all()
+    told = told[np.isfinite(told)]
+    assert np.sign(told[-1]) == sign
+
+
+def test_descent_is_not_told_where_rounding_hides_it():
+    run = settings(optim__lr=1e-12, train__steps=3, record__every=1)
+    _, (sink,) = train(run)
+    assert np.isnan(sink.steps("descent")).all()
+
+
+def test_what_is_recorded_does_not_move_running_statistics():
+    common = {"model__norm": "batch", "train__steps": 12}
+    often, _ = train(settings(**common, record__every=1))
+    seldom, _ = train(settings(**common, record__every=1000))
+    for name, buffer in often.stack.buffers.items():
+        assert torch.equal(buffer, seldom.stack.buffers[name]), name
+    assert torch.equal(often.stack.theta, seldom.stack.theta)

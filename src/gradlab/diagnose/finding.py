@@ -6,16 +6,18 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Finding:
-    """One pathology of one run.
+    """One pathology of one run, or of several that differ in their seed.
 
     Attributes:
-        kind: one of `schema.VERDICTS`.
+        kind: one of `schema.KINDS`.
         where: positions of the layers concerned (1 = nearest the input).
         since: first recorded step at which it was seen.
-        severity: "mild" or "gross".
+        severity: "note" (worth knowing, no sickness), "mild" or "gross".
         cause: a sentence, with the factors that make it up.
         evidence: the numbers behind it.
-        remedies: overrides worth trying, most promising first. None has been tried on this run.
+        remedies: overrides worth trying, most promising first. None has been tried on this run:
+            `gradlab cure` does.
+        confidence: of several runs, the share that shows it; None of one.
     """
 
     kind: str
@@ -25,6 +27,7 @@ class Finding:
     cause: str
     evidence: dict[str, float] = field(default_factory=dict)
     remedies: tuple[str, ...] = ()
+    confidence: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the finding as plain JSON types."""

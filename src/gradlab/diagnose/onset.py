@@ -1,4 +1,4 @@
-"""Since when a condition holds, and whether it lasts."""
+"""Since when a condition holds, whether it lasts, and at which layers."""
 
 import pandas as pd
 
@@ -12,3 +12,9 @@ def since_when(holds: pd.Series) -> int | None:
     if not len(late) or late.mean() < 0.5:
         return None
     return int(holds.index[holds.to_numpy()][0])
+
+
+def mostly(holds: pd.DataFrame) -> tuple[int, ...]:
+    """Return the positions at which a condition holds in most of the steps in which it holds."""
+    often = holds[holds.any(axis=1)].mean() >= 0.5
+    return tuple(int(position) for position in holds.columns[often])

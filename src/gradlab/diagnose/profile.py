@@ -7,7 +7,11 @@ import pandas as pd
 def over_depth(layers: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return `column` as a table: a row per recorded step, a column per position."""
     depth = layers[layers["axis"] == "depth"]
-    return depth.pivot_table(index="step", columns="position", values=column, dropna=False)
+    steps, row = np.unique(depth["step"].to_numpy(), return_inverse=True)
+    positions, place = np.unique(depth["position"].to_numpy(), return_inverse=True)
+    values = np.full((len(steps), len(positions)), np.nan)
+    values[row, place] = depth[column].to_numpy()
+    return pd.DataFrame(values, pd.Index(steps, name="step"), pd.Index(positions, name="position"))
 
 
 def decades(layers: pd.DataFrame, column: str = "delta_norm") -> pd.DataFrame:
@@ -41,23 +45,3 @@ def slope(layers: pd.DataFrame) -> float:
         return float("nan")
     gained = table.iloc[:, 0].dropna()
     return float(gained.median() / (table.shape[1] - 1)) if len(gained) else float("nan")
-
-
-def shares(layers: pd.DataFrame) -> dict[str, float]:
-    """Return the decades between last and first layer by factor: median over steps, summed over l.
-
-    `activation` + `weights` + `normalisation` equals the whole for a plain chain, at each step.
-    """
-    columns = {
-        "activation": "act_factor",
-        "weights": "weight_factor",
-        "normalisation": "norm_factor",
-    }
-    found: dict[str, float] = {}
-    for name, column in columns.items():
-        logs = log10(over_depth(layers, column))
-        # delta_1 = delta_L times the weights of 2..L and the activations (and norms) of 1..L-1.
-        used = logs.iloc[:, 1:] if name == "weights" else logs.iloc[:, :-1]
-        total = used.sum(axis=1, skipna=False).dropna()
-        found[name] = float(total.median()) if len(total) else float("nan")
-    return found

@@ -1,31 +1,61 @@
-"""All rules on one run, and the one word that sums them up."""
+"""All rules on one run or several, and the one word that sums them up."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from gradlab.diagnose.finding import Finding
+from gradlab.diagnose.nonfinite import overflow
+from gradlab.diagnose.record import Record
 from gradlab.diagnose.rules import RULES
+from gradlab.diagnose.seeds import pooled
 
 
-def diagnose(layers: pd.DataFrame, steps: pd.DataFrame | None = None) -> list[Finding]:
+def diagnose(
+    layers: pd.DataFrame,
+    steps: pd.DataFrame | None = None,
+    config: Mapping[str, Any] | None = None,
+    *,
+    expected: pd.DataFrame | None = None,
+    fixed_point: float | None = None,
+) -> list[Finding]:
     """Return what is wrong with a run, gravest first; an empty list for a healthy one.
 
+    If the frames have a column `run` with several runs, those are taken for seeds of one setting,
+    and each finding has a `confidence`: the share of the runs that show it.
+
     Args:
-        layers: a frame of `layers.parquet` of one run.
-        steps: one of `steps.parquet`; without it, nothing is said of growth over time.
+        layers: a frame of `layers.parquet`.
+        steps: one of `steps.parquet`; without it, nothing is said of the loss and its updates.
+        config: flat, as in `run.json`; without it, nothing is said of the optimiser or of clipping,
+            and the dtype is taken for float32.
+        expected: what `gradlab.predict` says of the network, for the causes.
+        fixed_point: the decades a layer that theory gives for wide and deep networks, likewise.
     """
-    if steps is None:
-        steps = pd.DataFrame({"step": [], "grad_norm": []})
-    finite = layers[layers["delta_norm"].notna()]
-    if finite.empty:
-        return []
-    found = [rule(finite, steps) for rule in RULES]
-    return [finding for finding in found if finding is not None]
+    steps = pd.DataFrame({"step": []}) if steps is None else steps
+    config = config or {}
+    if "run" in layers and layers["run"].nunique() > 1:
+        parts = [
+            _one(Record(group, _of(steps, run), config, expected, fixed_point))
+            for run, group in layers.groupby("run", sort=True)
+        ]
+        return pooled(parts)
+    return _one(Record(layers, steps, config, expected, fixed_point))
 
 
 def verdict(status: str, findings: Sequence[Finding]) -> str:
     """Return one of `schema.VERDICTS`: `diverged` whatever else, else the gravest finding."""
     if status == "diverged":
         return "diverged"
-    return findings[0].kind if findings else "healthy"
+    return next((f.kind for f in findings if f.severity != "note"), "healthy")
+
+
+def _one(record: Record) -> list[Finding]:
+    rules = RULES if len(record.depth) else (overflow,)  # others have nothing to look at
+    found = [rule(record) for rule in rules if len(record.layers)]
+    return [finding for finding in found if finding is not None]
+
+
+def _of(steps: pd.DataFrame, run: object) -> pd.DataFrame:
+    return steps[steps["run"] == run] if "run" in steps else steps

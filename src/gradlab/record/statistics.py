@@ -69,6 +69,8 @@ def columns(m: Measured) -> Tensor:
         "dead": dead,
         "weight_norm": weight_norm,
         "update_ratio": norm(update, (-2, -1), origin=weight.dtype) / weight_norm,
+        "weight_count": one * (weight.shape[-1] * weight.shape[-2]),
+        "unit_spread": unit_spread(grad),
         "grad_zeros": _share(grad == 0),
         "grad_nonfinite": _share(~grad.isfinite()),
     }
@@ -96,6 +98,20 @@ def saturated_and_dead(
     slope = derivative(activation, u_SMBU).abs()
     saturated = _share(slope < SATURATED_BELOW * steepest)
     return saturated, (slope == 0).all(dim=-2).double().mean(-1)
+
+
+def unit_spread(grad_SMOI: Tensor) -> Tensor:
+    """Return ‖G - its mean over units‖ / ‖G‖ of gradients G, [S, M]; NaN for a single unit, or 0/0.
+
+    G is first divided by its largest entry, so that it may be as small or as large as it likes.
+    """
+    if grad_SMOI.shape[-2] < 2:
+        return torch.full(grad_SMOI.shape[:2], math.nan, dtype=torch.float64).to(grad_SMOI.device)
+    grad = grad_SMOI.double()
+    grad = grad / grad.abs().amax((-2, -1), keepdim=True)
+    centred = grad - grad.mean(-2, keepdim=True)
+    sizes = [torch.linalg.vector_norm(x, dim=(-2, -1)) for x in (centred, grad)]
+    return sizes[0] / sizes[1]
 
 
 def _norm(x: Tensor) -> Tensor:

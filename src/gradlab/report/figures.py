@@ -13,6 +13,7 @@ from gradlab.report import (
     factors_by_layer,
     heatmap,
     losses,
+    prediction,
     profile,
     sentences,
     timeline,
@@ -26,7 +27,12 @@ from gradlab.store.load import Run
 
 
 def draw(
-    runs: list[Run], frame: pd.DataFrame, keys: list[str], reduced: Reduced, folder: Path
+    runs: list[Run],
+    frame: pd.DataFrame,
+    keys: list[str],
+    reduced: Reduced,
+    theory: pd.DataFrame,
+    folder: Path,
 ) -> list[Drawn]:
     """Draw and save every figure for which there is something to draw; return them in order."""
     if reduced.layers.empty:
@@ -43,6 +49,7 @@ def draw(
     taken = frame.set_index("run")["steps"]
     single = [(names[run], by_name[run].layers(record), int(taken[run])) for run in picked]
     deep = bool(frame["decades"].notna().any())
+    left = prediction.residuals(theory, prediction.of_model(keys))
     ruling = next((k for k in ("model.activation", *keys) if k in keys), None)
     drawings: list[tuple[str, bool, str, Callable[[str], Any]]] = [
         (
@@ -56,6 +63,12 @@ def draw(
             True,
             titles.reach(frame, keys),
             partial(profile.draw, layers, keys, "delta_norm"),
+        ),
+        (
+            "theory",
+            len(left) > 0,
+            prediction.title(left) if len(left) else "",
+            partial(prediction.draw, theory, keys),
         ),
         (
             "factors",

@@ -23,6 +23,9 @@ CAPTIONS = {
     "profile": "The norm of the error signal over the batch, at each layer. Geometric mean over "
     "the recorded steps; the line is the mean over seeds, the band their range. Each row of panels "
     "has its own scale. In the strips: settings in which a run has no logarithm in most steps.",
+    "theory": "The error signal at initialisation, before any training: marks are runs, lines what "
+    "mean-field theory predicts from the configuration alone, bands one standard deviation over "
+    "networks (for one sample; a batch averages some of it out).",
     "factors": "Each point is a setting. On the dashed line the weights give back what the "
     "activations take, and the signal keeps its size; off it, each layer adds or takes as much.",
     "factors_by_layer": "The worst run of each verdict, and a healthy one, on one scale. At each "
@@ -46,7 +49,12 @@ class Drawn:
 
 
 def render(
-    frame: pd.DataFrame, keys: list[str], drawn: Sequence[Drawn], damaged: Sequence[str], root: Path
+    frame: pd.DataFrame,
+    keys: list[str],
+    drawn: Sequence[Drawn],
+    left: pd.DataFrame,
+    damaged: Sequence[str],
+    root: Path,
 ) -> str:
     """Return the page's HTML, figures included."""
     environment = jinja2.Environment(
@@ -74,6 +82,8 @@ def render(
         ],
         columns=[short(str(column)) for column in runs],
         rows=[[text(value) for value in row] for row in runs.itertuples(index=False)],
+        residuals=[short(str(column)) for column in left],
+        left=[[text(value) for value in row] for row in left.itertuples(index=False)],
         damaged=damaged,
         quantities=schema.STATISTICS,
     )

@@ -32,12 +32,14 @@ class Reduced:
         layers: a row per run and position: for each signal and factor its mean of log10 over the
             recorded steps (of the finite, nonzero values), and for each signal the shares of steps
             at which it was exactly 0 (`_zero`) or not finite (`_inf`).
+        start: the rows of step 0: `run`, `position`, and the columns that theory speaks of.
         losses: `run`, `step`, `loss`, thinned to some hundred points a run.
         damaged: a line for each run whose columns could not be read.
     """
 
     runs: pd.DataFrame
     layers: pd.DataFrame
+    start: pd.DataFrame
     losses: pd.DataFrame
     damaged: list[str]
 
@@ -60,16 +62,18 @@ def reduce(runs: Iterable[Run]) -> Reduced:
     """Read each run once and keep what the report needs of it."""
     rows: list[dict[str, object]] = []
     layers: list[pd.DataFrame] = []
+    starts: list[pd.DataFrame] = []
     losses: list[pd.DataFrame] = []
     damaged: list[str] = []
     for run in runs:
         try:
-            record = run.layers(["step", "axis", "position", *SIGNALS, *FACTORS])
+            record = run.layers(["step", "axis", "position", "preact_std", *SIGNALS, *FACTORS])
             steps = run.steps(["step", "loss"])
         except StoreError as error:
             damaged.append(str(error))
             continue
         layers.append(layer_means(record).assign(run=run.name))
+        starts.append(at_start(record).assign(run=run.name))
         losses.append(thin(steps).assign(run=run.name))
         rows.append(
             {
@@ -84,6 +88,7 @@ def reduce(runs: Iterable[Run]) -> Reduced:
     return Reduced(
         pd.DataFrame(rows, columns=["run", *RUN]),
         pd.concat(layers, ignore_index=True) if layers else pd.DataFrame(),
+        pd.concat(starts, ignore_index=True) if starts else pd.DataFrame(),
         pd.concat(losses, ignore_index=True) if losses else pd.DataFrame(),
         damaged,
     )
@@ -107,6 +112,12 @@ def layer_means(record: pd.DataFrame) -> pd.DataFrame:
         if column in SIGNALS:
             out[f"{column}_zero"], out[f"{column}_inf"] = means["zero"], means["inf"]
     return pd.DataFrame(out).rename_axis("position").reset_index()
+
+
+def at_start(record: pd.DataFrame) -> pd.DataFrame:
+    """Return the layers at step 0, without the keys that they share."""
+    first = record[(record["axis"] == "depth") & (record["step"] == 0)]
+    return first.drop(columns=["step", "axis"])
 
 
 def lost(record: pd.DataFrame, column: str = "delta_norm") -> float:

@@ -28,6 +28,12 @@ VERDICTS: dict[str, tuple[Any, Any]] = {
     "diverged": (COLOURS[7], LINES[3]),
     "dead": (COLOURS[4], LINES[4]),
     "saturated": (COLOURS[2], LINES[1]),
+    "underflow": (COLOURS[9], LINES[2]),
+    "overflow": (COLOURS[5], LINES[3]),
+    "unstable": (COLOURS[6], LINES[4]),
+    "starved": (COLOURS[8], LINES[1]),
+    "symmetric": ("0.2", LINES[2]),
+    "below_eps": ("0.5", LINES[3]),
 }
 """Colour and line of each verdict; the lines tell them apart in grey."""
 

@@ -1,6 +1,6 @@
 """A row per run: what `gradlab show` prints, and what the report's tables are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -33,15 +33,36 @@ def shown(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return frame[["run", "verdict", "status", *known]]
 
 
+def causes(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return a row per finding: run, kind, since when, where, the cause, and each number of it.
+
+    Those of a finding over depth are the decades by factor at one step, to be checked against
+    that step's rows of the run's `layers.parquet`.
+    """
+    keys = ("kind", "severity", "since", "where", "cause")
+    rows: list[dict[str, Any]] = [
+        {"run": run.name, **{key: finding[key] for key in keys}, **finding["evidence"]}
+        for run in runs
+        for finding in run.info["findings"]
+    ]
+    return pd.DataFrame(rows, columns=None if rows else ["run", *keys])
+
+
+def told(finding: Mapping[str, Any]) -> str:
+    """Return the cause of a finding, marked if it is no more than a note."""
+    return ("note: " if finding["severity"] == "note" else "") + finding["cause"]
+
+
 def _told(run: Run) -> dict[str, Any]:
     test = run.info.get("test") or {}
     where = run.info.get("first_nonfinite") or {}
     findings = run.info["findings"]
     place = f" {where['site']}" if where.get("site") else ""
-    since = [finding["since"] for finding in findings] + ([where["step"]] if where else [])
+    sick = [finding for finding in findings if finding["severity"] != "note"]
+    since = [finding["since"] for finding in sick] + ([where["step"]] if where else [])
     return {
         "since": min(since, default=None),
         "test_accuracy": test.get("accuracy"),
         "first_nonfinite": f"{where['where']}{place}, step {where['step']}" if where else None,
-        "cause": run.info.get("error") or "; ".join(f["cause"] for f in findings) or None,
+        "cause": run.info.get("error") or "; ".join(map(told, findings)) or None,
     }

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from gradlab.diagnose.rules import DECADES
+from gradlab.diagnose.record import LIMITS
 from gradlab.report.settings import label, levels, short, word
 
+DECADES = LIMITS["decades"]
 MOST_LEVELS = 6  # of a key that a title can hold
 FACTORS = {"act_factor": "activations", "weight_factor": "weights", "norm_factor": "normalisation"}
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from gradlab.errors import StoreError
-from gradlab.report import cells, factors, figures, page
+from gradlab.report import cells, factors, figures, page, prediction
 from gradlab.report.reduce import Reduced, gather
-from gradlab.report.table import shown, table
+from gradlab.report.table import causes, shown, table
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,30 @@ def write(folder: str | Path) -> Report:
     try:
         for part in ("figures", "tables"):
             (root / part).mkdir(parents=True, exist_ok=True)
-        tables = _tables(frame, keys, reduced)
+        theory = prediction.join(runs, reduced).merge(frame[["run", *keys, "seed"]], on="run")
+        tables = _tables(frame, keys, reduced, theory) | {"causes": causes(runs)}
         for name, content in tables.items():
             content.to_csv(root / "tables" / f"{name}.csv", index=False)
-        drawn = figures.draw(runs, frame, keys, reduced, root / "figures")
+        drawn = figures.draw(runs, frame, keys, reduced, theory, root / "figures")
         path = root / "index.html"
-        path.write_text(page.render(frame, keys, drawn, reduced.damaged, root), encoding="utf-8")
+        path.write_text(
+            page.render(frame, keys, drawn, tables["theory"], reduced.damaged, root),
+            encoding="utf-8",
+        )
     except OSError as error:
         raise StoreError(f"{root} cannot be written: {error.strerror or error}") from error
     return Report(path, len(frame), reduced.damaged)
 
 
-def _tables(frame: pd.DataFrame, keys: list[str], reduced: Reduced) -> dict[str, pd.DataFrame]:
+def _tables(
+    frame: pd.DataFrame, keys: list[str], reduced: Reduced, theory: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
     named = reduced.layers.merge(frame[["run", *keys, "seed"]], on="run")
     return {
         "runs": shown(frame, keys),
         "profiles": named,
         "decades": cells.by_setting(frame, keys),
         "factors": factors.per_layer(named, keys),
+        "theory": prediction.residuals(theory, prediction.of_model(keys)),
+        "theory_by_layer": theory,
     }

@@ -20,7 +20,13 @@ FINDING: dict[str, type] = {
     "remedies": list,
 }
 """The keys of a finding in `run.json`, those of `diagnose.finding.Finding`, and their types."""
-OPTIONAL: dict[str, type] = {"test": dict, "first_nonfinite": dict, "error": str, "seed": int}
+OPTIONAL: dict[str, type] = {
+    "test": dict,
+    "first_nonfinite": dict,
+    "error": str,
+    "seed": int,
+    "data": dict,
+}
 NONFINITE: dict[str, type] = {"where": str, "step": int}  # what a report tells of it
 
 
@@ -61,8 +67,8 @@ def _findings(findings: Any) -> str | None:
         wrong = _typed("a finding", finding, FINDING)
         if wrong:
             return wrong
-        if finding["kind"] not in schema.VERDICTS:
-            return _choice("the kind of a finding", schema.VERDICTS, finding["kind"])
+        if finding["kind"] not in schema.KINDS:
+            return _choice("the kind of a finding", schema.KINDS, finding["kind"])
     return None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from gradlab import schema
+from gradlab.data.dataset import Dataset
 from gradlab.errors import StoreError
 from gradlab.settings import Settings
 from gradlab.store.parquet import Table, write_json
@@ -25,7 +26,9 @@ class Folder:
         StoreError: the folder already holds a run, or cannot be written.
     """
 
-    def __init__(self, path: Path, settings: Settings, interval: float = 2.0) -> None:
+    def __init__(
+        self, path: Path, settings: Settings, dataset: Dataset, interval: float = 2.0
+    ) -> None:
         if (path / "run.json").exists():
             raise StoreError(
                 f"{path} already holds a run; choose another hydra.run.dir or sweep.dir"
@@ -42,6 +45,11 @@ class Folder:
             "config_hash": settings.config_hash,
             "seed": settings.seed,
             "config": settings.flat,
+            "data": {
+                "inputs": dataset.x_train.shape[1],
+                "outputs": dataset.n_out,
+                "input_rms": float(dataset.x_train.square().mean().sqrt()),
+            },
             "versions": {
                 "python": platform.python_version(),
                 **{name: version(name) for name in PACKAGES},

@@ -192,6 +192,7 @@ def _step_scalars(steps: Columns, index: int) -> dict[str, float]:
         names.get(column, column): float(values[index])
         for column, values in steps.items()
         if column not in ("step", "seconds") and values is not None
+        if not (column == "descent" and math.isnan(values[index]))  # it was not measured
     }
 
 

@@ -1,5 +1,9 @@
 """The prediction for a configured network."""
 
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -33,3 +37,41 @@ def prediction(
     (hidden,) = variances([model.width, model.width], init, gain=gain)
     sigma_w, sigma_b = np.sqrt(model.width * hidden.weight), np.sqrt(hidden.bias)
     return frame, phase(model.activation.name, float(sigma_w), float(sigma_b))
+
+
+def expected(
+    config: Mapping[str, Any], n_in: int, n_out: int, input_rms: float, batch: int
+) -> pd.DataFrame | None:
+    """Return the prediction for a flat configuration; None if there is no theory for it."""
+    if config.get("model") != "mlp" or config.get("model.norm") != "none":
+        return None
+    widths = (n_in, *[config["model.width"]] * config["model.depth"], n_out)
+    key = (config["model.activation"], config["model.init"], config.get("model.init_gain"))
+    return _expected(widths, *key, input_rms)
+
+
+@cache
+def _expected(
+    widths: tuple[int, ...], activation: str, init: str, gain: float | None, input_rms: float
+) -> pd.DataFrame | None:
+    try:
+        frame = predict(widths, activation, init, input_rms=input_rms, gain=gain)
+    except PredictionError:
+        return None
+    return frame.assign(norm_factor=1.0)
+
+
+def decades_per_layer(config: Mapping[str, Any]) -> float | None:
+    """Return log10(chi_1) / 2 of a plain network; None if there is no theory for it."""
+    if config.get("model") != "mlp" or config.get("model.norm") != "none":
+        return None
+    try:
+        width = config["model.width"]
+        (hidden,) = variances(
+            [width, width], config["model.init"], gain=config.get("model.init_gain")
+        )
+        sigma_w, sigma_b = np.sqrt(width * hidden.weight), np.sqrt(hidden.bias)
+        found = phase(config["model.activation"], float(sigma_w), float(sigma_b))
+    except PredictionError:
+        return None
+    return float(np.log10(found.chi_1) / 2)

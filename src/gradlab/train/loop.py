@@ -23,10 +23,13 @@ from gradlab.train.clipper import Clipper
 from gradlab.train.rows import Outcome, Rows, Sink, first_nonfinite
 from gradlab.train.stack import Stack
 
+DESCENT_EVERY = 10  # updates: it costs another forward pass
+TOLD = 30.0  # roundings of the loss that a promised decrease must exceed to be compared with one
+
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a step, still on the device. All but `layers` are [M].
+    """What came of a step, still on the device. The tensors but `layers` are [M].
 
     `alive` says whose update was made; `layers` is [M, S, C], at the steps that are recorded.
     """
@@ -38,6 +41,7 @@ class Done:
     accuracy: Tensor
     grad_norm: Tensor
     clip_factor: Tensor
+    descent: Tensor
     alive: Tensor
     layers: Tensor | None
 
@@ -68,6 +72,7 @@ class Loop:
         )
         self.outcomes = [Outcome() for _ in settings]
         self.history: list[Done] = []
+        self.next_descent = 0
         self.began = time.perf_counter()
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> list[Outcome]:
@@ -121,7 +126,10 @@ class Loop:
             self.optimiser.step()
             self.alive = self.alive & loss.isfinite() & theta.isfinite().all(-1)
             theta.copy_(torch.where(self.alive[:, None], theta, before))
-            layers = None
+            layers, descent = None, torch.full_like(grad_norm, torch.nan)
+            if recorded and step >= self.next_descent:
+                self.next_descent = step + DESCENT_EVERY
+                descent = self.descent(loss, x, y, before, grad)
             if recorded:
                 views = stack.views
                 layers = measure(
@@ -131,8 +139,21 @@ class Loop:
         if self.classify:
             accuracy = (output.argmax(-1) == y).double().mean(-1)
         seconds, lr = time.perf_counter() - self.began, self.optimiser.param_groups[0]["lr"]
-        measured = (loss.detach(), accuracy, grad_norm, clip_factor, self.alive)
+        measured = (loss.detach(), accuracy, grad_norm, clip_factor, descent, self.alive)
         return Done(step, seconds, float(lr), *measured, layers)
+
+    def descent(self, loss: Tensor, x: Tensor, y: Tensor, before: Tensor, grad: Tensor) -> Tensor:
+        """Return by what part of what the gradient promised the loss of this batch fell, [M].
+
+        NaN where the promise is no decrease, or so small that rounding of the loss hides it.
+        """
+        stack = self.stack
+        buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
+        after, _ = stack.losses(stack.theta, buffers, x, y)
+        promised = (grad.double() * (stack.theta.double() - before.double())).sum(-1)
+        floor = TOLD * torch.finfo(stack.dtype).eps * loss.double().abs()
+        ratio = (after.double() - loss.double()) / promised
+        return torch.where(promised < -floor, ratio, torch.nan)
 
     def flush(self) -> None:
         """Hand every step since the last flush to the sinks."""
@@ -143,14 +164,14 @@ class Loop:
         for m, outcome in enumerate(self.outcomes):
             if outcome.status == "diverged":
                 continue
-            alive_T = table_TKM[:, 4, m].bool()
+            alive_T = table_TKM[:, -1, m].bool()
             diverged = not bool(alive_T.all())
             end = int(alive_T.long().argmin()) + 1 if diverged else len(history)
             rows = Rows.of_steps(
                 [done.step for done in history[:end]],
                 [done.seconds for done in history[:end]],
                 [done.lr for done in history[:end]],
-                table_TKM[:end, :4, m],
+                table_TKM[:end, :-1, m],
                 self.classify,
             )
             outcome.steps = history[end - 1].step + 1
@@ -200,12 +221,21 @@ def transfer(history: Sequence[Done]) -> tuple[Tensor, Tensor | None]:
     """Bring what was measured to the CPU, float64, all at once.
 
     Returns:
-        [T, K, M]: loss, accuracy, grad_norm, clip_factor and alive, of each step and member; and
-        [M, S, C]: the layers of the last step, if it was recorded.
+        [T, K, M]: loss, accuracy, grad_norm, clip_factor, descent and alive, of each step and
+        member; and [M, S, C]: the layers of the last step, if it was recorded.
     """
     table_TKM = torch.stack(
         [
-            torch.stack([d.loss.double(), d.accuracy.double(), d.grad_norm, d.clip_factor, d.alive])
+            torch.stack(
+                [
+                    d.loss.double(),
+                    d.accuracy.double(),
+                    d.grad_norm,
+                    d.clip_factor,
+                    d.descent,
+                    d.alive,
+                ]
+            )
             for d in history
         ]
     )

@@ -29,8 +29,8 @@ class Rows:
         table_TK: Tensor,
         classify: bool,
     ) -> "Rows":
-        """Make the rows of `steps`; `table_TK` holds loss, accuracy, grad_norm, clip_factor."""
-        loss, accuracy, grad_norm, clip_factor = table_TK.numpy().T
+        """Make the rows of `steps` from loss, accuracy, grad_norm, clip_factor, descent."""
+        loss, accuracy, grad_norm, clip_factor, descent = table_TK.numpy().T
         return cls(
             {
                 "step": np.asarray(steps, dtype=np.int32),
@@ -39,6 +39,7 @@ class Rows:
                 "grad_norm": grad_norm,
                 "clip_factor": clip_factor,
                 "lr": np.asarray(lrs),
+                "descent": descent,
                 "seconds": np.asarray(seconds),
             }
         )

@@ -1,7 +1,7 @@
-"""The rule for a network that no gradient reaches at all: ‖delta_l‖ is exactly 0 at every layer.
+"""An error signal that is exactly 0 at every layer, the last one included.
 
 All other rules compare layers, and 0/0 is no ratio. A loss at its minimum leaves the same zeros, so
-this rule asks the loss and the accuracy whether there was anything left to learn.
+the loss and the accuracy are asked whether there was anything left to learn.
 """
 
 import pandas as pd
@@ -9,15 +9,18 @@ import pandas as pd
 from gradlab.diagnose.finding import Finding
 from gradlab.diagnose.onset import since_when
 from gradlab.diagnose.profile import over_depth
+from gradlab.diagnose.record import Record
+
+REMEDIES = ("train.dtype=float64", "loss.scale=1")
 
 
-def starved(layers: pd.DataFrame, steps: pd.DataFrame) -> Finding | None:
-    """Find an error signal of exactly 0 at every layer, the last included, short of the minimum."""
-    delta = over_depth(layers, "delta_norm")
+def silent(record: Record) -> Finding | None:
+    """Find a loss that sends nothing back, short of its minimum."""
+    delta = over_depth(record.depth, "delta_norm")
     zero = (delta == 0).all(axis=1)
     before = zero.astype(int).cummin() == 0  # there was a gradient, so it may have done its work
-    told = steps.drop_duplicates("step").set_index("step")
-    told = told.reindex(index=delta.index, columns=["loss", "accuracy"]).astype(float)
+    told = pd.DataFrame({name: record.over_steps(name) for name in ("loss", "accuracy")})
+    told = told.reindex(index=delta.index)
     holds = zero & ~(before & (told["loss"] == 0) & ~(told["accuracy"] < 1))
     holds &= ~(told["accuracy"] == 1)
     since = since_when(holds)
@@ -25,13 +28,13 @@ def starved(layers: pd.DataFrame, steps: pd.DataFrame) -> Finding | None:
         return None
     seen = told[holds].mean().dropna()
     return Finding(
-        kind="vanishing",
+        kind="underflow",
         where=tuple(int(position) for position in delta.columns),
         since=since,
         severity="gross",
         cause=f"exactly 0 at every layer, the last included: {_why(seen, bool(before.any()))}",
         evidence={f"mean_{name}": float(value) for name, value in seen.items()},
-        remedies=("train.dtype=float64", "loss.scale=1"),
+        remedies=REMEDIES,
     )
 
 

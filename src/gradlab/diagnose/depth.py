@@ -1,0 +1,78 @@
+"""The rules over depth: the error signal of a layer against the last one's."""
+
+import numpy as np
+import pandas as pd
+
+from gradlab.diagnose.cause import Attribution, attribute, expected_at, sentence
+from gradlab.diagnose.chain import beyond
+from gradlab.diagnose.finding import Finding
+from gradlab.diagnose.onset import mostly, since_when
+from gradlab.diagnose.profile import decades, over_depth
+from gradlab.diagnose.record import Record
+
+REMEDIES = {
+    "vanishing": ("model.init=kaiming_normal", "model.norm=layer", "model=resmlp", "optim=adam"),
+    "exploding": ("model.init=xavier_normal", "model.norm=layer", "clip=norm"),
+}
+
+
+def vanishing(record: Record) -> Finding | None:
+    """Find layers whose error signal is, or by its factors would be, `decades` below the last's."""
+    table = decades(record.depth)
+    # An exact zero vanishes if the factors say so; that the dtype ran out is another sickness.
+    table = beyond(table.where(np.isfinite(table)), record.depth)
+    return _finding(record, "vanishing", table, table <= -record.limit("decades"))
+
+
+def exploding(record: Record) -> Finding | None:
+    """Find layers whose error signal is at least `decades` above the last layer's."""
+    table = decades(record.depth)
+    return _finding(record, "exploding", -table, table >= record.limit("decades"))
+
+
+def _finding(record: Record, kind: str, lost: pd.DataFrame, holds: pd.DataFrame) -> Finding | None:
+    """Make the finding; `lost` is lowest where it is worst."""
+    since = since_when(holds.any(axis=1))
+    if since is None:
+        return None
+    step, layer = _worst(lost[holds.any(axis=1)], record.depth)
+    found = attribute(record.depth, step, layer)
+    worst = float(lost.min(axis=1)[step])
+    gross = abs(worst) >= record.limit("gross_decades")
+    evidence = {"decades": found.total, "step": found.step, "layer": found.layer, **found.parts()}
+    theory = expected_at(record, found.layer)
+    if theory is not None:
+        evidence |= {"theory": theory[0], "theory_sd": theory[1]}
+    if record.fixed_point is not None:
+        evidence["fixed_point"] = record.fixed_point
+    return Finding(
+        kind=kind,
+        where=mostly(holds),
+        since=since,
+        severity="gross" if gross else "mild",
+        cause=f"{_beyond(worst, found)}{sentence(record, found)}",
+        evidence=evidence,
+        remedies=REMEDIES[kind],
+    )
+
+
+def _beyond(worst: float, found: Attribution) -> str:
+    """Say what is below the last layer that a signal still reaches, if it does not reach all."""
+    if abs(worst) <= abs(found.total) + 1e-9:
+        return ""
+    size = "exactly 0" if np.isinf(worst) else f"0 in this dtype, {worst:+.0f} decades by factors"
+    return f"layers below {found.layer} get nothing ({size}); "
+
+
+def _worst(lost: pd.DataFrame, layers: pd.DataFrame) -> tuple[int, int]:
+    """Return the step whose worst layer is the median one of all steps, and that layer.
+
+    Of a signal that is exactly 0 in places, the layer is the worst that it still reaches.
+    """
+    worst = lost.min(axis=1).sort_values(kind="stable")
+    step = int(worst.index[(len(worst) - 1) // 2])
+    signal = over_depth(layers, "delta_norm")
+    reached = lost.loc[step][np.isfinite(signal.loc[step]) & (signal.loc[step] > 0)]
+    if reached.empty:
+        return step, int(lost.columns[-1])
+    return step, int(reached.index.to_numpy()[reached.to_numpy().argmin()])

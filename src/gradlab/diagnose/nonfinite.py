@@ -1,0 +1,69 @@
+"""The rule for numbers that are no numbers: where and when inf or NaN came in first."""
+
+import numpy as np
+import pandas as pd
+
+from gradlab.diagnose.finding import Finding
+from gradlab.diagnose.profile import over_depth
+from gradlab.diagnose.record import LARGEST, Record
+
+FORWARD = ("weight_norm", "preact_mean", "preact_std", "act_mean", "act_std")
+BACKWARD = ("delta_norm", "act_grad_norm", "weight_grad_norm")
+HALF = ("float16",)  # a dtype so short that ordinary numbers overflow
+
+
+def overflow(record: Record) -> Finding | None:
+    """Find the first step at which a signal, the loss or a gradient is not finite, and where.
+
+    What overflows on its way forward does so first at the lowest layer; a gradient at the highest.
+    """
+    forward, backward = (_bad(record.layers, names) for names in (FORWARD, BACKWARD))
+    loss = record.over_steps("loss")
+    bad = forward.any(axis=1) | backward.any(axis=1)
+    steps = [*bad.index[bad], *loss.index[~np.isfinite(loss)]]
+    if not steps:
+        return None
+    step = int(min(steps))
+    place, where = "the loss", tuple[int, ...]()
+    if ahead := _at(forward, step):
+        where, place = (min(ahead),), f"the forward signal of layer {min(ahead)}"
+    elif (back := _at(backward, step)) and np.isfinite(loss[loss.index == step]).all():
+        where, place = (max(back),), f"the gradient of layer {max(back)}"
+    return Finding(
+        kind="overflow",
+        where=where,
+        since=step,
+        severity="gross",
+        cause=f"{place} is not finite at step {step}{_before(record, step)}",
+        evidence={"step": float(step)},
+        remedies=(("train.dtype=bfloat16", "train.dtype=float32") if _short(record) else ())
+        + ("optim.lr=0.01", "clip=norm", "model.init=xavier_normal"),
+    )
+
+
+def _bad(layers: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
+    """Say by step and position whether one of the columns is not finite."""
+    tables = [over_depth(layers, name) for name in names]
+    bad = np.logical_or.reduce([~np.isfinite(table.to_numpy()) for table in tables])
+    return pd.DataFrame(bad, tables[0].index, tables[0].columns)
+
+
+def _at(bad: pd.DataFrame, step: int) -> list[int]:
+    """Return the positions that are bad at a step."""
+    return [int(p) for p in bad.columns.to_numpy()[bad[bad.index == step].to_numpy().any(axis=0)]]
+
+
+def _before(record: Record, step: int) -> str:
+    """Say how the loss came there, and what the dtype holds."""
+    loss = record.over_steps("loss")
+    earlier = loss[loss.index < step]
+    told = ""
+    if len(earlier) and np.isfinite(earlier.iloc[-1]):
+        told = f", after a loss of {earlier.iloc[-1]:.2g} (at first {earlier.iloc[0]:.2g})"
+    if _short(record):
+        told += f"; {record.dtype} holds at most {LARGEST[record.dtype]:.0f}"
+    return told
+
+
+def _short(record: Record) -> bool:
+    return record.dtype in HALF

@@ -1,0 +1,85 @@
+"""The rules about a layer's units: off for the whole batch, saturated, or all alike."""
+
+import numpy as np
+
+from gradlab.diagnose.finding import Finding
+from gradlab.diagnose.onset import mostly, since_when
+from gradlab.diagnose.profile import over_depth
+from gradlab.diagnose.record import Record
+
+ONE_SIDED = ("relu", "leaky_relu")
+"""Flat on one side by design: that many entries are there is sparseness, not saturation."""
+
+
+def dead(record: Record) -> Finding | None:
+    """Find layers of which at least `dead` of the units have phi' = 0 for the whole batch."""
+    remedies = ("model.activation=leaky_relu", "optim.lr=0.01")
+    return _share(record, "dead", "of the units have phi' = 0 for the whole batch", remedies)
+
+
+def saturated(record: Record) -> Finding | None:
+    """Find layers of which `saturated` of the entries have |phi'| below 5% of its maximum."""
+    if record.config.get("model.activation") in ONE_SIDED:
+        return None
+    remedies = ("model.init=xavier_normal", "model.norm=layer")
+    return _share(record, "saturated", "of |phi'| are below 5% of its maximum", remedies)
+
+
+def symmetric(record: Record) -> Finding | None:
+    """Find hidden layers whose units all have the same gradient, and so remain the same unit.
+
+    Where every weight of the network is 0 there is no gradient to compare: the weights say it.
+    """
+    weights = over_depth(record.depth, "weight_norm")
+    spread = over_depth(record.depth, "unit_spread").iloc[:, :-1]
+    holds = spread <= record.limit("symmetric")
+    nothing = (weights == 0).all(axis=1)
+    told = spread.notna().any(axis=1) | nothing
+    since = since_when((holds.any(axis=1) | nothing)[told])
+    if since is None:
+        return None
+    if bool(nothing[since]):
+        where, cause = tuple(weights.columns.astype(int).tolist()), "every weight is 0"
+    else:
+        where = mostly(holds)
+        least = float(np.nanmedian(spread.to_numpy()[holds.to_numpy()]))
+        cause = f"all units of layer {_list(where)} have the same gradient, to {least:.1g} of it"
+    return Finding(
+        kind="symmetric",
+        where=where,
+        since=since,
+        severity="gross",
+        cause=f"{cause}: they stay alike, as if the layer were one unit wide",
+        evidence={"step": float(since)},
+        remedies=("model.init=default", "model.init=kaiming_normal"),
+    )
+
+
+def _share(record: Record, kind: str, told: str, remedies: tuple[str, ...]) -> Finding | None:
+    table = over_depth(record.depth, kind)
+    holds = table >= record.limit(kind)
+    since = since_when(holds.any(axis=1))
+    if since is None:
+        return None
+    worst = float(table.max(axis=1)[holds.any(axis=1)].median())
+    where = mostly(holds)
+    return Finding(
+        kind=kind,
+        where=where,
+        since=since,
+        severity="gross" if worst >= 0.99 else "mild",
+        cause=f"in layer {_list(where) or '(one or another)'} up to {worst:.0%} {told}",
+        evidence={kind: worst},
+        remedies=remedies,
+    )
+
+
+def _list(where: tuple[int, ...]) -> str:
+    """Return positions as a reader would write them: `1-4, 7`."""
+    runs: list[list[int]] = []
+    for position in where:
+        if runs and position == runs[-1][-1] + 1:
+            runs[-1].append(position)
+        else:
+            runs.append([position])
+    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs)

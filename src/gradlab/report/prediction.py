@@ -1,0 +1,160 @@
+"""Theory beside measurement at initialisation: one join, its residuals, and the figure of both."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from gradlab.report.reduce import Reduced
+from gradlab.report.roles import assign, left_out
+from gradlab.report.sentences import count
+from gradlab.report.style import COLOURS, LINES, MARKERS, grid, head, layer_ticks, legend
+from gradlab.store.load import Run
+from gradlab.theory.configured import expected
+
+SHARED = ("preact_std", "act_factor", "weight_factor", "norm_factor", "delta_norm")
+"""Columns that a record and a prediction share; the error signal in both relative to the last.
+
+The weights' gradient is not among them: theory has it for one sample, a record for a batch."""
+
+
+def join(runs: Sequence[Run], reduced: Reduced) -> pd.DataFrame:
+    """Return a row per run and layer at step 0: log10 as measured, as predicted, and what is left.
+
+    Runs for which there is no theory are not in it. `delta_sd` is the predicted standard deviation
+    over networks, in decades, for one sample.
+    """
+    found: list[pd.DataFrame] = []
+    for run in runs:
+        frame = prediction_of(run)
+        measured = reduced.start[reduced.start["run"] == run.name]
+        if frame is None or measured.empty:
+            continue
+        last = measured["delta_norm"].iloc[measured["position"].argmax()]
+        relative = measured.assign(delta_norm=measured["delta_norm"] / last)
+        both = relative.merge(frame[["position", *SHARED, "delta_sd"]], on="position")
+        out = both[["run", "position", "delta_sd"]].copy()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            for name in SHARED:
+                out[name] = np.log10(both[f"{name}_x"].astype(float))
+                out[f"{name}_theory"] = np.log10(both[f"{name}_y"].astype(float))
+                out[f"{name}_left"] = out[name] - out[f"{name}_theory"]
+        found.append(out)
+    if found:
+        return pd.concat(found, ignore_index=True)
+    numbers = [f"{name}{part}" for name in SHARED for part in ("", "_theory", "_left")]
+    empty = pd.DataFrame(columns=["position", "delta_sd", *numbers], dtype=float)
+    return empty.assign(run=pd.Series(dtype=str))
+
+
+def prediction_of(run: Run) -> pd.DataFrame | None:
+    """Return what theory says of a run's network; None if it says nothing."""
+    data, batch = run.info.get("data") or {}, run.config.get("train.batch_size")
+    if not {"inputs", "outputs", "input_rms"} <= set(data) or batch is None:
+        return None
+    return expected(run.config, data["inputs"], data["outputs"], data["input_rms"], batch)
+
+
+def residuals(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return a row per setting: the first layer's decades measured (mean over runs) and predicted.
+
+    `inside` is the share of its runs within one predicted standard deviation.
+    """
+    first = table[table["position"] == 1]
+    first = first[np.isfinite(first["delta_norm_left"])]
+    inside = (first["delta_norm_left"].abs() <= first["delta_sd"]).astype(float)
+    by: Any = first.assign(inside=inside).groupby(keys or (lambda _: 0), sort=False, dropna=False)
+    out = by.agg(
+        runs=("run", "size"),
+        measured=("delta_norm", "mean"),
+        theory=("delta_norm_theory", "mean"),
+        theory_sd=("delta_sd", "mean"),
+        left=("delta_norm_left", "mean"),
+        inside=("inside", "mean"),
+    )
+    return out.reset_index(drop=not keys)
+
+
+def title(left: pd.DataFrame) -> str:
+    """Say how far theory is from the measured decades, over all settings."""
+    far, inside = left["left"].abs(), np.average(left["inside"], weights=left["runs"])
+    return (
+        f"At initialisation theory is within {far.median():.2f} decades in half of "
+        f"{count(len(left), 'setting')}, {far.max():.2f} at worst; {inside:.0%} of runs within "
+        "one predicted deviation"
+    )
+
+
+def of_model(keys: list[str]) -> list[str]:
+    """Return the keys that can change a network at initialisation."""
+    return [key for key in keys if key.startswith(("model", "data", "loss", "train.batch"))]
+
+
+def draw(table: pd.DataFrame, keys: list[str], title: str) -> Figure:
+    """Draw the error signal over depth: theory as line and band, each network as marks."""
+    frame, roles = assign(table, of_model(keys))
+    rows, columns = roles["row"].values, roles["column"].values
+    figure, axes = grid(
+        len(rows), len(columns), 1.1 + 1.35 * max(len(rows), 1.5), sharey="row", sharex="col"
+    )
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            ax, here = axes[i, j], frame[(frame["row"] == row) & (frame["column"] == column)]
+            for c, colour in enumerate(roles["colour"].values):
+                for s, line in enumerate(roles["line"].values):
+                    _series(ax, here[(here["colour"] == colour) & (here["line"] == line)], c, s)
+            named = (roles["row"].name(row), roles["column"].name(column))
+            ax.set_title(", ".join(filter(None, named)))
+            if here.empty:
+                ax.text(0.5, 0.5, "no theory, or not run", transform=ax.transAxes, ha="center")
+    for j, column in enumerate(columns):
+        deepest = frame[frame["column"] == column]["position"].max()
+        layer_ticks(axes[-1, j].xaxis, int(deepest) if len(frame) else 1)
+        axes[-1, j].set_xlabel("layer, 1 = input side")
+    figure.supylabel("log10 of ‖delta_l‖ / ‖delta_L‖ (decades)", fontsize=8)
+    head(figure, title + left_out(roles))
+    legend(figure, _handles(roles))
+    return figure
+
+
+def _series(ax: Any, table: pd.DataFrame, colour: int, line: int) -> None:
+    if table.empty:
+        return
+    mean = table.groupby("position")[["delta_norm_theory", "delta_sd"]].mean()
+    x, y = mean.index, mean["delta_norm_theory"]
+    look = {"color": COLOURS[colour], "lw": 0.9, "linestyle": LINES[line]}
+    ax.plot(x, y, **look)
+    band = (y - mean["delta_sd"], y + mean["delta_sd"])
+    ax.fill_between(x, *band, color=COLOURS[colour], alpha=0.25, lw=0)
+    every = max(1, -(-len(mean) // 7))
+    shown = table[table["position"].isin([p for p in x if (p - 1) % every == 0])]
+    ax.plot(
+        shown["position"],
+        shown["delta_norm"].where(np.isfinite(shown["delta_norm"])),
+        linestyle="none",
+        marker=MARKERS[colour],
+        ms=3,
+        mew=0.7,
+        color=COLOURS[colour],
+        markerfacecolor="white",
+    )
+
+
+def _handles(roles: dict[str, Any]) -> list[Any]:
+    colour, line = roles["colour"], roles["line"]
+    handles: list[Any] = [
+        Line2D([], [], color=COLOURS[i], marker=MARKERS[i], ms=3, mfc="white", label=colour.name(v))
+        for i, v in enumerate(colour.values)
+        if colour.key
+    ]
+    handles += [
+        Line2D([], [], color="0.3", linestyle=LINES[i], label=line.name(v))
+        for i, v in enumerate(line.values)
+        if line.key
+    ]
+    handles.append(Line2D([], [], color="0.3", marker="o", ms=3, mfc="white", lw=0, label="a run"))
+    return [*handles, Patch(color="0.75", lw=0, label="theory ± one deviation")]

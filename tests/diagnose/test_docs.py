@@ -1,0 +1,30 @@
+"""The page on diagnosis names every kind and threshold as they are."""
+
+from pathlib import Path
+
+from gradlab import choices, schema
+
+PAGE = (Path(__file__).parents[2] / "docs" / "diagnosis.md").read_text()
+ROWS = {row.split("`")[1]: row for row in PAGE.splitlines() if row.startswith("| `")}
+
+
+def test_every_kind_has_its_row():
+    assert [*ROWS] == list(schema.KINDS)
+
+
+def test_the_thresholds_are_those_of_the_file():
+    limits = choices.load("diagnose", "default")
+    assert f"{limits['decades']:+g} decades" in ROWS["exploding"]
+    assert f"{-limits['decades']:+g} decades" in ROWS["vanishing"]
+    assert f"{-limits['starved_decades']:+g} decades" in ROWS["starved"]
+    assert f"{limits['symmetric']:g} of the gradient" in ROWS["symmetric"]
+    assert f"below {limits['descent']:g}; {limits['update']:.0%}" in ROWS["unstable"]
+    for kind, name in (("dead", "dead"), ("saturated", "saturated"), ("underflow", "zeros")):
+        assert f"{limits[name]:.0%} of a layer" in ROWS[kind]
+
+
+def test_each_threshold_has_its_reason():
+    file = choices.conf_dir() / "diagnose" / "default.yaml"
+    lines = file.read_text().splitlines()[3:]
+    assert len(lines) == len(choices.load("diagnose", "default")) - 2
+    assert all("  # " in line for line in lines)

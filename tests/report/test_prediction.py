@@ -1,0 +1,123 @@
+"""Theory beside measurement: the join and its residuals, on made and on trained runs."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import gradlab
+from gradlab.job import Label, run
+from gradlab.report import prediction
+from gradlab.report.reduce import gather
+from gradlab.report.style import printed
+from gradlab.report.write import write
+from gradlab.store.load import find
+from tests.configs import settings
+from tests.report.runs import write_run
+
+MODEL = {
+    "model.depth": 4,
+    "model.width": 32,
+    "model.activation": "tanh",
+    "model.init": "lecun_normal",
+    "model.norm": "none",
+    "train.batch_size": 64,
+}
+DATA = {"inputs": 16, "outputs": 3, "input_rms": 0.9}
+
+
+def made(folder, off=0.0, **changes):
+    """A run that measures what theory predicts, but for `off` decades at the first layer."""
+    frame = gradlab.predict([16, *[32] * 4, 3], "tanh", "lecun_normal", input_rms=0.9)
+    delta = frame["delta_norm"].to_numpy() * 7.0  # whatever the loss's unit
+    delta[0] *= 10**off
+    write_run(folder, delta, data=DATA, **{**MODEL, **changes})
+
+
+def test_a_run_that_does_as_theory_says_leaves_nothing(tmp_path):
+    made(tmp_path / "a")
+    table = prediction.join(*gather(tmp_path))
+    assert table["delta_norm_left"].abs().max() < 1e-12
+    assert len(table) == 5
+
+
+def test_what_is_left_is_in_decades_and_judged_by_the_predicted_deviation(tmp_path):
+    made(tmp_path / "0")
+    made(tmp_path / "1", off=0.5)
+    left = prediction.residuals(prediction.join(*gather(tmp_path)), [])
+    assert left["left"].tolist() == [pytest.approx(0.25)]
+    assert left[["runs", "inside"]].to_numpy().tolist() == [[2, 0.5]]
+    assert prediction.title(left).startswith("At initialisation theory is within 0.25 decades")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"model.activation": "torch.nn.Mish"}, {"model.init": "zeros"}, {"model": "other"}]
+)
+def test_where_there_is_no_theory_nothing_is_said(tmp_path, changes):
+    made(tmp_path / "a", **changes)
+    assert prediction.join(*gather(tmp_path)).empty
+    write(tmp_path)
+    assert not (tmp_path / "report" / "figures" / "theory.png").exists()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Sick networks, trained for real."""
+    root = tmp_path_factory.mktemp("sick")
+    common = {"train__steps": 21, "model__depth": 12}
+    for name, overrides in {
+        "0": {"model__activation": "sigmoid"},
+        "1": {"model__activation": "sigmoid", "seed": 1},
+        "2": {"model__init": "normal", "optim__lr": 1e-12},
+        "3": {"model__init_gain": 0.3, "model__norm": "layer", "model__activation": "tanh"},
+        "4": {"model": "resmlp", "model__branch_scale": 2.0, "model__init": "kaiming_normal"},
+    }.items():
+        run(settings(**{**common, **overrides}), root / name, Label(name))
+    return root
+
+
+def test_each_cause_can_be_checked_by_hand_from_its_own_rows(trained):
+    write(trained)
+    causes = pd.read_csv(trained / "report" / "tables" / "causes.csv", dtype={"run": str})
+    causes = causes[causes["kind"].isin(["vanishing", "exploding"])].dropna(subset=["layer"])
+    assert len(causes) >= 4
+    for _, cause in causes.iterrows():
+        rows = pd.read_parquet(trained / cause["run"] / "layers.parquet")
+        rows = rows[rows["step"] == cause["step"]].set_index("position")
+        first, last = int(cause["layer"]), int(rows.index.max())
+        inner, outer = rows.loc[first : last - 1], rows.loc[first + 1 : last]
+        by_hand = {
+            "decades": np.log10(rows["delta_norm"][first] / rows["delta_norm"][last]),
+            "activation": np.log10(inner["act_factor"]).sum(),
+            "weights": np.log10(outer["weight_factor"]).sum(),
+            "normalisation": np.log10(inner["norm_factor"]).sum(),
+        }
+        for name, value in by_hand.items():
+            assert cause[name] == pytest.approx(value, abs=1e-9), name
+        parts = ["activation", "weights", "normalisation", "skips"]
+        assert cause[parts].sum() == pytest.approx(cause["decades"], abs=1e-3)
+        assert (
+            f"{by_hand['decades']:+.1f} decades from layer {last} to layer {first}" in cause.cause
+        )
+
+
+def test_trained_runs_start_where_theory_says(trained):
+    table = prediction.join(*gather(trained))
+    plain = table[table["run"].isin(["0", "1"]) & (table["position"] == 1)]
+    assert (plain["delta_norm_left"].abs() < 3 * plain["delta_sd"]).all()
+    (one, *_) = find(trained).runs
+    finding = one.info["findings"][0]
+    assert "theory: " in finding["cause"]
+    assert finding["evidence"]["theory"] == pytest.approx(plain["delta_norm_theory"].iloc[0])
+
+
+def test_the_figure_shows_theory_as_line_and_band_and_runs_as_marks(trained):
+    table = prediction.join(*gather(trained))
+    table = table[table["run"].isin(["0", "1"])].assign(**{"model.activation": "sigmoid"})
+    with printed():
+        figure = prediction.draw(table, ["model.activation"], "a title")
+    (ax,) = figure.axes
+    line, marks = ax.lines
+    first = table[table["run"] == "0"].sort_values("position")
+    np.testing.assert_allclose(line.get_ydata(), first["delta_norm_theory"])
+    assert set(marks.get_ydata()) <= set(table["delta_norm"])
+    assert len(ax.collections) == 1
