@@ -15,7 +15,7 @@ DIVERGED = 3
 
 def findings(layers: pd.DataFrame, steps: pd.DataFrame, config: Mapping[str, Any]) -> list[Finding]:
     """Return the findings of a run, gravest first, from its frames and its flat configuration."""
-    return diagnose(layers, steps)
+    return diagnose(layers, steps, config)
 
 
 def sick(found: Sequence[Finding]) -> list[Finding]:

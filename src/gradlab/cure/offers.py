@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from math import sqrt
 from typing import Any
 
+from gradlab import choices
 from gradlab.ranges import DTYPES
 
 Config = Mapping[str, Any]
@@ -152,8 +153,12 @@ def _clips(*names: str) -> Proposed:
 
 
 def _rates(config: Config, *factors: float) -> Proposed:
-    rate = config["optim.lr"]
-    return ((f"optim.lr={rate * f:.6g}", f"{f:g} of the run's learning rate") for f in factors)
+    rate, optim = config["optim.lr"], config["optim"]
+    for factor in factors:
+        yield f"optim.lr={rate * factor:.6g}", f"{factor:g} of the run's learning rate"
+    ships = choices.load("optim", optim)["lr"] if optim in choices.names("optim") else rate
+    if ships < rate:
+        yield f"optim.lr={ships:g}", f"the learning rate that ships with {optim}"
 
 
 def _wider(config: Config, *dtypes: str) -> Proposed:
@@ -168,6 +173,6 @@ def _scales(config: Config) -> Proposed:
     """Enlarge the loss; SGD's rate makes up for it, and the others do not mind."""
     for factor in (2.0**10, 2.0**20):
         scale = f"loss.scale={config['loss.scale'] * factor:.10g}"
-        if config["optim"] == "sgd":
+        if config["optim"] == "sgd":  # all others divide by the gradient's size
             scale += f" optim.lr={config['optim.lr'] / factor:.10g}"
         yield scale, "the same steps, from gradients that are not as small"

@@ -59,13 +59,20 @@ def propose(findings: Sequence[Finding], diverged: bool, config: Config) -> list
 
 
 def completed(overrides: tuple[str, ...], config: Config) -> tuple[str, ...]:
-    """Add what a choice needs if the run set it for another: its own gain, or learning rate."""
+    """Add what a choice needs beside it.
+
+    Its own gain or learning rate, if the run set it for another; and the rate with which a larger
+    loss makes the same steps, for the remedy is of rounding.
+    """
     values = dict(each.split("=", 1) for each in overrides)
     if "model.init" in values and config.get("model.init_gain") is not None:
         return (*overrides, "model.init_gain=null")
     own_rate = config["optim.lr"] != _rate(config["optim"])
     if "optim" in values and "optim.lr" not in values and own_rate:
         return (*overrides, f"optim.lr={_rate(values['optim']):g}")
+    if config["optim"] == "sgd" and {*values} == {"loss.scale"} and float(values["loss.scale"]) > 1:
+        rate = config["optim.lr"] * config["loss.scale"] / float(values["loss.scale"])
+        return (*overrides, f"optim.lr={rate:.10g}")
     return overrides
 
 
