@@ -8,6 +8,7 @@ from gradlab.cure.pairs import pairs
 from gradlab.cure.ranking import final, rank
 from gradlab.cure.remedies import UNCHANGED, Remedy
 from gradlab.cure.trial import FAILED, Trial
+from tests.configs import settings
 
 SICK, HEALTHY = (("vanishing",), 2), ((), 0)
 
@@ -106,8 +107,8 @@ def test_pairs_are_of_the_best_of_each_subject():
     ):
         trials += group(name, *[(SICK, 1.0 + loss / 100)] * 3)
     trials += group("model=x", *[(SICK, 9.0)] * 3)
-    _, ranks = rank(trials, UNCHANGED)
-    found = pairs(ranks)
+    base, ranks = rank(trials, UNCHANGED)
+    found = pairs(ranks, base, settings().flat)
     assert all(each.pair for each in found)
     assert [each.overrides for each in found] == [
         ("model.init=a", "optim=a"),
@@ -117,3 +118,26 @@ def test_pairs_are_of_the_best_of_each_subject():
         ("optim=a", "model.norm=a"),
         ("clip=a", "model.norm=a"),
     ]
+
+
+def test_a_sickness_that_a_remedy_lays_bare_is_treated_beside_it():
+    base = group("", *[((("underflow",), 2), 2.3)] * 3)
+    trials = [*base, *group("train.dtype=float32", *[(SICK, 2.2)] * 3)]
+    unchanged, ranks = rank(trials, UNCHANGED)
+    config = settings(train__dtype="float16", model__activation="sigmoid").flat
+    found = pairs(ranks, unchanged, config)
+    assert found
+    assert all(each.overrides[0] == "train.dtype=float32" for each in found)
+    second = [each.overrides[1].split("=")[0] for each in found]
+    assert {"model.init", "model.activation", "model.norm"} == {*second}
+
+
+def test_no_pairs_of_what_is_worse():
+    base, ranks = rank([*BASE, *group("a=1", *[(DIVERGED, 2.0)] * 3)], UNCHANGED)
+    assert pairs(ranks, base, settings().flat) == []
+
+
+def test_a_loss_that_falls_to_what_knowing_nothing_costs_is_no_learning():
+    knowing = [trial(Remedy(("a=1",)), i, HEALTHY, 2.3, first=1e9, blind=2.3) for i in range(3)]
+    _, (found,) = rank([*group("", *[(DIVERGED, 1.0)] * 3), *knowing], UNCHANGED)
+    assert (found.learning, found.verdict) == (0, "helps")

@@ -82,10 +82,12 @@ def course(
     base, ranks = rank(trials.made, UNCHANGED)
     if base.gravity == FAILED:
         raise JobError(f"the run itself could not be trained again: {base.error}")
-    second = trials.options["remedies"] is None and not any(r.verdict == "cures" for r in ranks)
-    if second and pairs(ranks) and not stop():
+    cured = any(each.verdict == "cures" for each in ranks)
+    asked = trials.options["remedies"] is not None
+    second = [] if cured or asked or stop() else pairs(ranks, base, trials.settings.flat)
+    if second:
         log.info("no remedy cures it alone: pairs of the best")
-        trials.treat(pairs(ranks), stop)
+        trials.treat(second, stop)
         base, ranks = rank(trials.made, UNCHANGED)
     parts = trials.patient, trials.settings, trials.overrides, findings
     return Course(*parts, base, ranks, trials.made, trials.waiting)

@@ -66,6 +66,8 @@ def loss(course: Course, shown: list[Rank]) -> Figure:
         extent += _curve(ax, course, each, index)
     ax.set_xlabel("step (updates)")
     ax.set_ylabel("training loss (batch mean)")
+    last = course.settings.train.steps
+    ax.set_xlim(-0.03 * last, 1.03 * last)
     step_ticks(ax.xaxis)
     if extent and min(extent) > 0 and max(extent) / min(extent) > 30:
         log_axis(ax)

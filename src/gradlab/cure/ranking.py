@@ -4,7 +4,8 @@ A trial's final loss is the mean over the last tenth of its steps, and infinite 
 failed. A remedy's is the median over its seeds. It is *lower* (*higher*) than unchanged if it is
 below (above) that of every unchanged seed, and by more than 5% of their median. A remedy is
 *lighter* (*heavier*) if the mean gravity of its trials is (0 healthy, 1 mild, 2 gross, 3 diverged).
-A trial *learns* if its loss ends at least 10% below its first. Then the verdict is
+A trial *learns* if its loss ends at least 10% below its first, and below that of an output of
+zeros, which a network that explodes at first may yet be far above. Then the verdict is
 
     cures      in most seeds healthy and learning; lighter, and the loss is not higher
     helps      lighter or lower, and neither heavier nor higher; learning in most seeds, or
@@ -131,9 +132,10 @@ def _near(found: Rank, base: Rank) -> bool:
 
 
 def _learns(trial: Trial) -> bool:
-    if not trial.losses or not math.isfinite(trial.losses[0]):
+    if not trial.losses:
         return False
-    return final(trial) <= trial.losses[0] - LEARNT * abs(trial.losses[0])
+    start = min(trial.losses[0], trial.blind)
+    return math.isfinite(start) and final(trial) <= start - LEARNT * abs(start)
 
 
 def _place(found: Rank) -> tuple[int, float, float]:

@@ -1,6 +1,6 @@
 """What to try on a sick run: the overrides that its findings, and their kinds, propose."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -50,8 +50,13 @@ def propose(findings: Sequence[Finding], diverged: bool, config: Config) -> list
         for finding in findings
         for text in finding.remedies
     ]
+    return usable([*own, *by_kind], config)
+
+
+def usable(offered: Iterable[tuple[str, str]], config: Config) -> list[Remedy]:
+    """Return what is offered as remedies: nothing that the run has, that is not there, or twice."""
     found: dict[tuple[str, ...], Remedy] = {}
-    for text, reason in [*own, *by_kind]:
+    for text, reason in offered:
         overrides = completed(tuple(text.split()), config)
         if _worth_a_try(overrides, config):
             found.setdefault(overrides, Remedy(overrides, reason))

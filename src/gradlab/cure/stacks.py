@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 
+import torch
+
 from gradlab.breakdown import described
 from gradlab.cure import judge
 from gradlab.cure.kept import Kept
 from gradlab.cure.trial import Member, Trial, failed
-from gradlab.data.dataset import load
+from gradlab.data.dataset import Dataset, load
 from gradlab.errors import GradlabError
 from gradlab.progress import Watching
 from gradlab.report.reduce import layer_means, lost
@@ -70,12 +72,15 @@ def _train(members: Sequence[Member], stop: Callable[[], bool]) -> Iterator[Tria
         outcomes = loop.run(stop)
     if any(outcome.status == "interrupted" for outcome in outcomes):
         return
+    blind = _blind(first, dataset)
     tests = loop.evaluate()
     for member, sink, outcome, test in zip(members, kept, outcomes, tests, strict=True):
-        yield _judged(member, sink, outcome, test)
+        yield _judged(member, sink, outcome, test, blind / member.unit)
 
 
-def _judged(member: Member, kept: Kept, outcome: Outcome, test: dict[str, float | None]) -> Trial:
+def _judged(
+    member: Member, kept: Kept, outcome: Outcome, test: dict[str, float | None], blind: float
+) -> Trial:
     layers, steps = kept.layers(), kept.steps()
     found = judge.findings(layers, steps, member.settings.flat)
     diverged = outcome.status == "diverged"
@@ -90,4 +95,10 @@ def _judged(member: Member, kept: Kept, outcome: Outcome, test: dict[str, float 
         profile.assign(delta_norm=profile["delta_norm"] - math.log10(member.unit)),
         None if test["loss"] is None else test["loss"] / member.unit,
         test["accuracy"],
+        blind,
     )
+
+
+def _blind(settings: Settings, dataset: Dataset) -> float:
+    zeros = torch.zeros(len(dataset.y_train), dataset.n_out, dtype=torch.float64)
+    return float(settings.loss.component.call(zeros, dataset.y_train)) * settings.loss.scale

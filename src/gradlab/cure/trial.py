@@ -33,6 +33,7 @@ class Trial:
         losses: of the training batches, one a step, in the run's own scale, as all that follows.
         decades: log10 ‖delta_1‖ / ‖delta_L‖, median over the recorded steps.
         profile: a row per layer, means of log10 over the recorded steps (`layer_means`).
+        blind: the loss of an output of zeros: of a network that knows nothing.
         error: why it could not be trained, in one line.
     """
 
@@ -45,6 +46,7 @@ class Trial:
     profile: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False, compare=False)
     test_loss: float | None = None
     test_accuracy: float | None = None
+    blind: float = math.inf
     error: str | None = None
 
 

@@ -34,13 +34,14 @@ def sentences(course: Course) -> list[str]:
     base, best = course.base, course.best
     steps = course.settings.train.steps
     pairs = sum(each.remedy.pair for each in course.ranks)
+    be = "was" if pairs == 1 else "were"
     told = [
         f"Each was trained for {count(steps, 'step')} with {count(base.seeds, 'seed')}, as was the "
         f"run itself, unchanged: {left(base)}, final loss {losses(base)}."
     ]
     if pairs:
         told.append(
-            f"No single remedy cures it; {count(pairs, 'pair')} of the best were tried too."
+            f"No single remedy cures it; {count(pairs, 'pair')} of the best {be} tried too."
         )
     if best is not None:
         told.append(f"{best.remedy.name}: {effect(best, base)}.")
@@ -65,7 +66,7 @@ def effect(found: Rank, base: Rank) -> str:
         return found.error or ""
     trend = "lower" if is_lower(found, base) else "higher" if is_higher(found, base) else "the same"
     idle = found.seeds - found.learning
-    told = f"; it does not fall in {idle} of {found.seeds}" if idle else ""
+    told = f"; it does not learn in {idle} of {found.seeds}" if idle else ""
     return (
         f"healthy in {found.healthy} of {found.seeds} seeds (unchanged {base.healthy} of "
         f"{base.seeds}), the loss is {trend}: {number(found.loss)} ({number(base.loss)}){told}"
