@@ -56,7 +56,8 @@ class Rank:
 def rank(trials: Sequence[Trial], unchanged: Remedy) -> tuple[Rank, list[Rank]]:
     """Return the unchanged run, and the remedies, best first.
 
-    The order is that of the verdicts, then of the loss, then of the gravity.
+    The order is that of the verdicts, then of the loss in two digits, then of the gravity, then of
+    the decades that the error signal gains or loses.
 
     Args:
         trials: of all remedies, those of `unchanged` among them.
@@ -138,8 +139,9 @@ def _learns(trial: Trial) -> bool:
     return math.isfinite(start) and final(trial) <= start - LEARNT * abs(start)
 
 
-def _place(found: Rank) -> tuple[int, float, float]:
-    return VERDICTS.index(found.verdict), found.loss, found.gravity
+def _place(found: Rank) -> tuple[float, ...]:
+    size = math.inf if math.isnan(found.decades) else abs(found.decades)
+    return VERDICTS.index(found.verdict), float(f"{found.loss:.2g}"), found.gravity, size
 
 
 def _known(value: float | None) -> float:
