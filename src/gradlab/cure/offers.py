@@ -173,8 +173,8 @@ def _scales(config: Config) -> Proposed:
     """Enlarge the loss; SGD's rate makes up for it, and the others do not mind."""
     if config["loss.scale"] < 1:
         yield "loss.scale=1", "the loss itself: a factor below 1 shrinks gradients and steps"
-    for factor in (2.0**10, 2.0**20):
-        scale = f"loss.scale={config['loss.scale'] * factor:.10g}"
-        if config["optim"] == "sgd":  # all others divide by the gradient's size
-            scale += f" optim.lr={config['optim.lr'] / factor:.10g}"
-        yield scale, "the same steps, from gradients that are not as small"
+    factor = 2.0**10 if config["train.dtype"] == "float16" else 2.0**20  # whose range is short
+    scale = f"loss.scale={config['loss.scale'] * factor:.10g}"
+    if config["optim"] == "sgd":  # all others divide by the gradient's size
+        scale += f" optim.lr={config['optim.lr'] / factor:.10g}"
+    yield scale, "the same steps, from gradients that are not as small"

@@ -58,12 +58,15 @@ class Trials:
         """Train every remedy with every seed, unless `stop` says so first."""
         groups = stacks([each for remedy in remedies for each in self._members(remedy)])
         for number, group in enumerate(groups, 1):
+            if stop():
+                self.waiting += len(group)
+                continue
             names = list(dict.fromkeys(each.remedy.name for each in group))
             told = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
             log.info(
                 "stack %d of %d, %s: %s", number, len(groups), count(len(group), "network"), told
             )
-            done = [] if stop() else train(group, stop)
+            done = train(group, stop)
             self.made += done
             self.waiting += len(group) - len(done)
 
