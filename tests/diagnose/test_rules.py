@@ -115,6 +115,10 @@ def test_zeros_are_symmetric(activation):
     assert found["symmetric"].since <= 10
 
 
+def test_a_linear_model_has_no_symmetry_to_break():
+    assert not of(model__init="zeros", model__depth=0)
+
+
 def test_constant_weights_are_symmetric():
     found = judged(with_init("tests.diagnose.inits.constant"))
     assert next(iter(found)) == "symmetric"
@@ -142,7 +146,20 @@ def test_a_rate_above_two_over_the_curvature_is_unstable(share, sick):
         train__batch_size=353,
         train__steps=400,
     )
-    assert ("unstable" in judged(run)) is sick
+    found = judged(run)
+    assert ([*found] or ["healthy"])[0] == ("unstable" if sick else "healthy")
+
+
+def test_steps_so_large_that_the_gradient_grows_are_named_before_the_growth():
+    run = settings(
+        data="diabetes",
+        loss="mse",
+        model__depth=0,
+        optim__lr=1.1 * edge(),
+        train__batch_size=353,
+        train__steps=100,
+    )
+    assert [*judged(run)] == ["unstable", "exploding"]
 
 
 def test_an_update_as_large_as_the_weights_is_unstable():

@@ -25,11 +25,11 @@ RULES: tuple[Rule, ...] = (
     symmetric,
     dead,
     exploding,
-    growing,
     vanishing,
     underflow,
     saturated,
     unstable,
+    growing,  # after what may be its reason
     starved,
     below_eps,
     clipping,

@@ -31,6 +31,8 @@ def symmetric(record: Record) -> Finding | None:
     Where every weight of the network is 0 there is no gradient to compare: the weights say it.
     """
     weights = over_depth(record.depth, "weight_norm")
+    if weights.shape[1] < 2:  # no hidden units, no symmetry among them
+        return None
     spread = over_depth(record.depth, "unit_spread").iloc[:, :-1]
     holds = spread <= record.limit("symmetric")
     nothing = (weights == 0).all(axis=1)

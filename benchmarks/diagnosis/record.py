@@ -1,0 +1,120 @@
+"""Trains a network, and keeps what gradlab records and what other tools would have seen.
+
+The second record is made by hooks of its own, with torch's own functions, so that no tool is judged
+on another's measurements.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from diagnosis.seen import activation_row, layer_row
+from torch import Tensor
+
+from gradlab.compose import compose
+from gradlab.settings import Settings
+from gradlab.train.loop import Done, Loop
+from gradlab.train.rows import Rows
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run.
+
+    Attributes:
+        settings: what was run.
+        status: how it ended.
+        layers: gradlab's own `layers.parquet`, as a frame.
+        steps: gradlab's own `steps.parquet`; loss and accuracy of every step, for all tools.
+        seen: a row per recorded step and linear map: what other tools look at.
+        activation: its name.
+    """
+
+    settings: Settings
+    status: str
+    layers: pd.DataFrame
+    steps: pd.DataFrame
+    seen: pd.DataFrame
+    activation: str
+
+
+class Memory:
+    """A sink that keeps everything."""
+
+    def __init__(self) -> None:
+        self.rows: list[Rows] = []
+
+    def write(self, rows: Rows) -> None:
+        """Keep some steps."""
+        self.rows.append(rows)
+
+
+class Watched(Loop):
+    """A loop whose recorded steps are also seen by hooks on its modules."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.seen: list[dict[str, float]] = []
+
+    def step(self, step: int, recorded: bool) -> Done:
+        """Make the step; look on if it is recorded."""
+        if not recorded:
+            return super().step(step, recorded)
+        theta, caught = self.stack.theta, {}
+        before = theta.detach().clone()
+        handles = [theta.register_hook(lambda grad: caught.setdefault("theta", grad.clone()))]
+        for site in self.sites:
+            handles += _catch(site.layer.linear, ("z", site.position), caught)
+            if site.layer.activation is not None:
+                handles += _catch(site.layer.activation, ("a", site.position), caught)
+        try:
+            done = super().step(step, recorded)
+        finally:
+            for handle in handles:
+                handle.remove()
+        views = [self.stack.views(rows) for rows in (before, caught["theta"], theta.detach())]
+        for site in self.sites:
+            name, at = f"{site.name}.linear", site.position
+            parameters = [[view[f"{name}.{p}"][0] for p in ("weight", "bias")] for view in views]
+            z, delta = caught["z", at], caught["z", at, "grad"]
+            row = layer_row(*parameters, z, delta)
+            if site.layer.activation is not None:
+                row |= activation_row(caught["a", at, "input"], caught["a", at])
+            self.seen.append({"step": step, "position": at, **row})
+        return done
+
+
+def _catch(module: torch.nn.Module, key: tuple[str, int], caught: dict[Any, Tensor]) -> list[Any]:
+    """Keep a module's input, its output, and that one's gradient when it comes.
+
+    Of the step's own pass, which is the first: gradlab calls an activation again to measure phi'.
+    """
+
+    def keep(module: torch.nn.Module, inputs: Any, output: Tensor) -> None:
+        if key in caught:
+            return
+        caught[key], caught[*key, "input"] = output.detach().clone(), inputs[0].detach().clone()
+        output.register_hook(lambda grad: caught.__setitem__((*key, "grad"), grad.clone()))
+
+    return [module.register_forward_hook(keep)]
+
+
+def record(overrides: list[str]) -> Record:
+    """Train the network of some Hydra overrides, in memory."""
+    settings, _ = compose("config", overrides)
+    sink = Memory()
+    loop = Watched([settings], settings.data.call(), [[sink]])
+    (outcome,) = loop.run()
+    columns = [name for name, values in sink.rows[0].steps.items() if values is not None]
+    steps = {name: np.concatenate([rows.steps[name] for rows in sink.rows]) for name in columns}
+    layers = [pd.DataFrame(rows.layers) for rows in sink.rows if rows.layers is not None]
+    return Record(
+        settings=settings,
+        status=outcome.status,
+        layers=pd.concat(layers, ignore_index=True),
+        steps=pd.DataFrame(steps),
+        seen=pd.DataFrame(loop.seen),
+        activation=settings.model.activation.name,
+    )
