@@ -15,6 +15,7 @@ gradlab: a laboratory for gradient pathologies in PyTorch networks
                                  gradlab run -m model.depth=5,20 model.activation=sigmoid,relu
   gradlab report DIR           everything under DIR -> DIR/report/index.html, figures/, tables/
   gradlab show DIR             the runs under DIR as a table
+  gradlab cure RUN             train a sick run again with each remedy, and rank the remedies
   gradlab check [overrides]    its gradients by hand, by autograd, by finite differences
   gradlab predict [overrides]  what theory says of it, layer by layer, without training
   gradlab explain [overrides]  the chain rule through one weight, factor by factor
@@ -132,6 +133,12 @@ def _check(arguments: list[str]) -> int:
     return check(arguments)
 
 
+def _cure(arguments: list[str]) -> int:
+    from gradlab.commands import cure
+
+    return cure(arguments)
+
+
 def _explain(arguments: list[str]) -> int:
     from gradlab.commands import explain
 
@@ -148,6 +155,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "run": _run,
     "report": _report,
     "show": _show,
+    "cure": _cure,
     "check": _check,
     "predict": _predict,
     "explain": _explain,

@@ -117,6 +117,10 @@ def _or_null(rule: Rule) -> Rule:
     return Rule(f"{rule.expected}, or null", lambda v: v is None or rule.holds(v), rule.most)
 
 
+def _is_override(value: Any) -> bool:
+    return isinstance(value, str) and all("=" in part for part in value.split()) and value != ""
+
+
 NAME = Rule("a name", lambda v: isinstance(v, str))
 POSITIVE = Rule("a number above 0", lambda v: _is_number(v) and v > 0, LARGEST)
 GAIN = Rule(POSITIVE.expected, lambda v: _is_number(v, DRAWN) and v > 0, DRAWN)
@@ -161,6 +165,13 @@ RULES = {
     "delta": POSITIVE,
     "gamma": NOT_NEGATIVE,
     "noise": NOT_NEGATIVE,
+    "cure.steps": _or_null(_whole(1)),
+    "cure.dir": _or_null(Rule("the name of a folder", lambda v: isinstance(v, str) and v != "")),
+    "cure.remedies": Rule(
+        "a list of overrides in quotes, or null",
+        lambda v: v is None or (isinstance(v, list) and v != [] and all(map(_is_override, v))),
+    ),
+    "seeds": _whole(1),
     "samples": Rule(
         "a whole number from 10 to 10 million", lambda v: _is_whole(v) and 10 <= v <= 10_000_000
     ),
@@ -180,7 +191,7 @@ RULES = {
         lambda v: isinstance(v, list | tuple) and len(v) == 2 and all(map(DECAY.holds, v)),
     ),
 }
-"""Ranges by the last part of a key. A key that is not here must only have its default's type."""
+"""Ranges by a key or by the last part of one; any other must only have its default's type."""
 
 TYPES: tuple[tuple[type, Rule], ...] = (
     (bool, Rule("true or false", lambda v: isinstance(v, bool))),
@@ -194,7 +205,7 @@ TYPES: tuple[tuple[type, Rule], ...] = (
 def check_value(key: str, value: Any, default: Any) -> None:
     """Raise SettingsError unless `value` is what `key`, whose shipped default is given, may be."""
     by_type = next((rule for kind, rule in TYPES if isinstance(default, kind)), None)
-    rule = RULES.get(key.rsplit(".", 1)[-1], by_type)
+    rule = RULES.get(key, RULES.get(key.rsplit(".", 1)[-1], by_type))
     if rule is not None and not rule.holds(value):
         given = "null" if value is None else value
         hint = ""

@@ -22,8 +22,8 @@ class Role:
 
     def name(self, value: object) -> str:
         """Return what a legend or a panel says of a level."""
-        # Of joined keys, and of an activation, the value says enough.
-        if not self.key or "," in self.key or self.key == "model.activation":
+        # Of joined keys, of an activation and of a remedy, the value says enough.
+        if not self.key or "," in self.key or self.key in ("model.activation", "remedy"):
             return word(value)
         return f"{short(self.key)} {word(value)}"
 

@@ -1,0 +1,1 @@
+"""Cures that were tried: a sick run, trained again with each remedy that its findings propose."""
