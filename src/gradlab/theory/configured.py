@@ -13,6 +13,7 @@ from gradlab.settings import Settings
 from gradlab.theory.activation import find
 from gradlab.theory.batch_norm import Batch
 from gradlab.theory.critical import at_criticality
+from gradlab.theory.frame import too_narrow
 from gradlab.theory.gauss import Moments
 from gradlab.theory.phase import Phase, phase
 from gradlab.theory.predict import NORMS, predict
@@ -73,6 +74,8 @@ def expected(
 ) -> pd.DataFrame | None:
     """Return the prediction for the flat configuration of a run; None if theory has none.
 
+    Or if the network is too narrow for it.
+
     Args:
         config: with keys such as `model.depth`, as in `run.json`.
         n_in: features of a sample.
@@ -81,9 +84,10 @@ def expected(
         batch: samples in a batch.
     """
     try:
-        return _frame(of_flat(config), n_in, n_out, input_rms, batch).copy()
+        frame = _frame(of_flat(config), n_in, n_out, input_rms, batch)
     except PredictionError:
         return None
+    return None if too_narrow(frame) else frame.copy()
 
 
 def decades_per_layer(config: Mapping[str, Any]) -> float | None:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 LN10 = np.log(10)
+FAR = 0.5  # decades
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,19 @@ def frame(found: Prediction) -> pd.DataFrame:
         columns[f"{name}_sd"] = np.sqrt(np.maximum(variance, 0)) / 2 / LN10  # -1e-17 is 0
     position = np.arange(1, len(found.preact) + 1, dtype="int32")
     return pd.DataFrame({"position": position, **columns})
+
+
+def too_narrow(frame: pd.DataFrame) -> bool:
+    """Say whether the widths are too small for a prediction of first order in 1/width.
+
+    A product of independent factors of mean 1 has E ln = -Var ln / 2. What the predicted shift has
+    beyond that, more than half a decade, comes from variances that have run away from where the
+    moments of the activation were taken. Of a residual network it cannot be told.
+    """
+    if frame.attrs.get("residual"):
+        return False
+    with np.errstate(divide="ignore"):
+        factors = np.log10(frame["act_factor"] * frame["norm_factor"]).iloc[:-1].sum()
+        factors += np.log10(frame["weight_factor"]).iloc[1:].sum()
+        shift = np.log10(frame["delta_norm"].iloc[0]) - factors
+    return bool(abs(shift + frame["delta_sd"].iloc[0] ** 2 * LN10) > FAR)

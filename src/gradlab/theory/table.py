@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from gradlab.theory.frame import too_narrow
 from gradlab.theory.phase import Phase
 
 MOST_ROWS = 24
@@ -37,6 +38,11 @@ def told(frame: pd.DataFrame, phase: Phase | None) -> Sequence[str]:
         f"The weights' gradient changes by {np.log10(first['weight_grad_norm']):+.2f}, "
         f"± {first['weight_grad_sd']:.2f}.",
     ]
+    if too_narrow(frame):
+        lines.append(
+            "The network is too narrow for this: the corrections of order 1/width are not small, "
+            "and theory holds at larger widths only."
+        )
     if phase is not None:
         scale = "" if phase.phase == "critical" else f", e-fold in {phase.xi_grad:.3g} layers"
         lines.append(
