@@ -57,7 +57,8 @@ def too_narrow(frame: pd.DataFrame) -> bool:
     if frame.attrs.get("residual"):
         return False
     with np.errstate(divide="ignore"):
-        factors = np.log10(frame["act_factor"] * frame["norm_factor"]).iloc[:-1].sum()
-        factors += np.log10(frame["weight_factor"]).iloc[1:].sum()
-        shift = np.log10(frame["delta_norm"].iloc[0]) - factors
+        act, weight, norm = (
+            np.log10(frame[f"{name}_factor"].to_numpy()) for name in ("act", "weight", "norm")
+        )
+        shift = np.log10(frame["delta_norm"].iloc[0]) - (act + norm)[:-1].sum() - weight[1:].sum()
     return bool(abs(shift + frame["delta_sd"].iloc[0] ** 2 * LN10) > FAR)
