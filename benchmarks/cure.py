@@ -1,0 +1,76 @@
+"""The sickest runs of a sweep, each cured or not, by what, and in how long.
+
+python benchmarks/cure.py FOLDER [runs] [overrides of gradlab cure]
+
+Of each setting (seeds and clipping aside) one run counts: that in which the error signal changes
+most over depth. Runs that diverged at once, without a signal to compare, come first.
+"""
+
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gradlab.cli import main as gradlab
+from gradlab.report.reduce import gather
+from gradlab.report.settings import label
+from gradlab.report.table import table
+
+ASIDE = ("clip", "seed")
+
+
+def sickest(folder, runs):
+    """Return the sickest runs under a folder, a row each, with what their settings are."""
+    frame, keys = table(*gather(folder))
+    keys = [key for key in keys if key not in ASIDE]
+    sick = frame[~frame["verdict"].isin(["healthy"]) & frame["verdict"].notna()].copy()
+    sick["size"] = sick["decades"].abs().fillna(np.inf)
+    sick = sick.sort_values("size", ascending=False, kind="stable").drop_duplicates(keys)
+    return sick.head(runs).assign(setting=lambda t: [label(row, keys) for _, row in t.iterrows()])
+
+
+def cured(path, overrides):
+    """Run `gradlab cure` on a run; return its table of remedies and the seconds that it took."""
+    began = time.perf_counter()
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        code = gradlab(["cure", str(path), *overrides])
+    assert code == 0, f"{path}: exit code {code}"
+    return pd.read_csv(path / "cure" / "remedies.csv"), time.perf_counter() - began
+
+
+def main(folder, runs=10, *overrides) -> None:
+    """Print a row per run, and the sum."""
+    rows = []
+    for _, run in sickest(folder, int(runs)).iterrows():
+        remedies, seconds = cured(Path(folder) / run["run"], overrides)
+        tried = remedies[remedies["verdict"] != "unchanged"]
+        best, before = tried.iloc[0], remedies.iloc[0]
+        rows.append(
+            {
+                "run": run["run"],
+                "setting": run["setting"],
+                "verdict": run["verdict"],
+                "decades": run["decades"],
+                "tried": len(tried),
+                "cure": (tried["verdict"] == "cures").sum(),
+                "best": best["remedy"],
+                "it": best["verdict"],
+                "loss before": before["loss"],
+                "after": best["loss"],
+                "seconds": seconds,
+            }
+        )
+        print(pd.DataFrame(rows[-1:]).round(2).to_string(index=False, header=len(rows) == 1))
+    found = pd.DataFrame(rows)
+    print(
+        f"\n{(found['it'] == 'cures').sum()} of {len(found)} cured; "
+        f"median {found['seconds'].median():.0f} s a run, {found['seconds'].sum():.0f} s in all"
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
