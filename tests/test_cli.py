@@ -195,7 +195,7 @@ def test_jobs_whose_folders_lie_in_those_of_others(capsys):
 def test_a_failure_does_not_end_the_batches_that_follow(capsys):
     swept = ["model.init_gain=2.0,null", "model.init=zeros", "hydra.sweeper.max_batch_size=1"]
     assert sweep(*swept) == 1
-    assert "1 run: 1 dead; 1 failed" in capsys.readouterr().out
+    assert "1 run: 1 symmetric; 1 failed" in capsys.readouterr().out
     assert "no gain" in Path("s/0/gradlab.log").read_text()
 
 
