@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradlab.record.norms import norm
+from gradlab.record.norms import matrix_norm, norm
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
@@ -80,3 +80,17 @@ def test_shapes(dtype):
     assert norm(x, -1).shape == (2, 3, 4)
     assert norm(x[..., :0], -1).tolist() == torch.zeros(2, 3, 4).tolist()
     torch.testing.assert_close(norm(x, (0, 3)), x.double().square().sum((0, 3)).sqrt())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("power", [-40, -25, -13, 0, 3, 14, 16, 36])
+def test_the_matrix_norm_is_the_norm_in_six_digits(dtype, power):
+    x = torch.randn(3, 40, 700, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = (x * 10.0**power * torch.logspace(-12, 0, 700, dtype=torch.float64)).to(dtype)
+    torch.testing.assert_close(matrix_norm(x), norm(x, (-2, -1)), rtol=1e-6, atol=0.0)
+
+
+def test_of_members_that_differ_by_any_size_each_has_its_own_matrix_norm():
+    sizes = torch.tensor([1e-30, 0.0, 1.0, 1e30, math.inf, math.nan])
+    found = matrix_norm(sizes[:, None, None].expand(6, 5, 5))
+    torch.testing.assert_close(found, 5 * sizes.double(), rtol=1e-6, atol=0.0, equal_nan=True)

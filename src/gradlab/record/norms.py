@@ -10,6 +10,10 @@ from torch import Tensor
 Dims = int | tuple[int, ...]
 
 
+SAFE = (1e-12, 1e15)
+"""Norms of which no square that matters leaves the range of float32."""
+
+
 def norm(x: Tensor, dim: Dims, origin: torch.dtype | None = None) -> Tensor:
     """Return the Euclidean norm over `dim`, in float64, subnormal entries included.
 
@@ -26,3 +30,17 @@ def norm(x: Tensor, dim: Dims, origin: torch.dtype | None = None) -> Tensor:
     scaled = torch.linalg.vector_norm(x / scale, dim=dim, keepdim=True) * scale
     dims = (dim,) if isinstance(dim, int) else dim
     return scaled.squeeze(dims)
+
+
+def matrix_norm(x: Tensor, origin: torch.dtype | None = None) -> Tensor:
+    """Return the norm over the last two dimensions, as `norm` does, of float32 in six digits.
+
+    There each row is summed in float32, eight times as fast as in float64, and the rows in float64;
+    what is so small or so large that a square would be lost is left to `norm`.
+    """
+    if x.dtype == torch.float32 and x.device.type == "cpu" and x.numel():
+        rows = torch.linalg.vector_norm(x, dim=-1)
+        quick = torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64)
+        if ((quick > SAFE[0]) & (quick < SAFE[1])).all():
+            return quick
+    return norm(x, (-2, -1), origin)

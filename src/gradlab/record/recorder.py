@@ -52,10 +52,10 @@ def _stack(
 
     def signal(name: str) -> Tensor | None:
         found = [getattr(signals, name) for _, signals in pairs]
-        return None if found[0] is None else torch.stack(found)
+        return None if found[0] is None else _stacked(found)
 
     def param(source: Params, name: str) -> Tensor:
-        return torch.stack([source[f"{site.name}.linear.{name}"] for site, _ in pairs])
+        return _stacked([source[f"{site.name}.linear.{name}"] for site, _ in pairs])
 
     preact, back, delta = signal("preact"), signal("back"), signal("delta")
     assert preact is not None
@@ -79,6 +79,10 @@ def _stack(
         steepest=pairs[0][0].steepest,
         normalised=layer.norm is not None,
     )
+
+
+def _stacked(tensors: list[Tensor]) -> Tensor:
+    return tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)
 
 
 def _or(found: Tensor | None, otherwise: Tensor) -> Tensor:

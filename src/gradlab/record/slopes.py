@@ -8,8 +8,9 @@ def derivative(activation: nn.Module, u: Tensor) -> Tensor:
     """Return phi'(u), elementwise, by autograd and in u's dtype."""
     with torch.enable_grad():
         u = u.detach().requires_grad_()
-        out = activation(u.clone())  # a copy, for activations that work in place
-        (slope,) = torch.autograd.grad(out.sum(), u)
+        # A copy, for activations that work in place.
+        out = activation(u.clone() if getattr(activation, "inplace", False) else u)
+        (slope,) = torch.autograd.grad(out, u, torch.ones_like(out))
     return slope
 
 

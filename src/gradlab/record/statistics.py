@@ -6,13 +6,14 @@ which is that of the run's dtype: a unit is dead when *its* arithmetic says so.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from gradlab import schema
-from gradlab.record.norms import norm
+from gradlab.record.norms import matrix_norm, norm
 from gradlab.record.slopes import derivative
 
 SATURATED_BELOW = 0.05  # of the maximum of |phi'|
@@ -43,23 +44,23 @@ def columns(m: Measured) -> Tensor:
 
     Undefined ratios (0/0) are NaN.
     """
-    delta, act_grad = _norm(m.delta_SMBU), _norm(m.act_grad_SMBU)
-    preact_grad = delta if m.preact_grad_SMBU is m.delta_SMBU else _norm(m.preact_grad_SMBU)
-    out_grad = act_grad if m.out_grad_SMBU is m.act_grad_SMBU else _norm(m.out_grad_SMBU)
+    delta, act_grad = matrix_norm(m.delta_SMBU), matrix_norm(m.act_grad_SMBU)
+    preact_grad = delta if m.preact_grad_SMBU is m.delta_SMBU else matrix_norm(m.preact_grad_SMBU)
+    out_grad = act_grad if m.out_grad_SMBU is m.act_grad_SMBU else matrix_norm(m.out_grad_SMBU)
     weight, grad = m.weight_SMOI, m.weight_grad_SMOI
-    weight_norm = _norm(weight)
-    update = m.weight_after_SMOI.double() - weight.double()
+    weight_norm = matrix_norm(weight)
+    grad_norm = matrix_norm(grad)
     one = torch.ones_like(delta)
     preact_mean, preact_std = mean_std(m.preact_SMBU)
     act_mean, act_std = mean_std(m.act_SMBU)
     saturated, dead = saturated_and_dead(m.activation, m.steepest, m.preact_SMBU)
     values = {
-        "weight_grad_norm": _norm(grad),
+        "weight_grad_norm": grad_norm,
         "bias_grad_norm": one * math.nan if m.bias_grad_SMO is None else norm(m.bias_grad_SMO, -1),
         "delta_norm": delta,
         "act_grad_norm": act_grad,
         "act_factor": one if m.activation is None else preact_grad / act_grad,
-        "weight_factor": _norm(m.back_SMBI) / delta,
+        "weight_factor": matrix_norm(m.back_SMBI) / delta,
         "norm_factor": delta / preact_grad * (act_grad / out_grad) if m.normalised else one,
         "preact_mean": preact_mean,
         "preact_std": preact_std,
@@ -68,21 +69,22 @@ def columns(m: Measured) -> Tensor:
         "saturated": saturated,
         "dead": dead,
         "weight_norm": weight_norm,
-        "update_ratio": norm(update, (-2, -1), origin=weight.dtype) / weight_norm,
+        "update_ratio": _difference(m.weight_after_SMOI, weight) / weight_norm,
         "weight_count": one * (weight.shape[-1] * weight.shape[-2]),
-        "unit_spread": unit_spread(grad),
-        "grad_zeros": _share(grad == 0),
-        "grad_nonfinite": _share(~grad.isfinite()),
+        "unit_spread": unit_spread(grad, grad_norm),
+        "grad_zeros": _share(torch.eq, grad, 0.0),
+        "grad_nonfinite": _nonfinite(grad, grad_norm),
     }
     return torch.stack([values[column.name] for column in schema.STATISTICS], dim=-1)
 
 
 def mean_std(x_SMBU: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and population standard deviation over batch and units, each [S, M] float64."""
-    x = x_SMBU.double()
-    mean = x.mean((-2, -1), keepdim=True)
-    std = norm(x - mean, (-2, -1), origin=x_SMBU.dtype) / math.sqrt(x.shape[-1] * x.shape[-2])
-    return mean.squeeze((-2, -1)), std
+    x = x_SMBU if x_SMBU.dtype == torch.float32 else x_SMBU.double()
+    mean = x.mean(-1).double().mean(-1)
+    centred = x - mean[..., None, None].to(x.dtype)
+    count = x.shape[-1] * x.shape[-2]
+    return mean, matrix_norm(centred, x_SMBU.dtype) / math.sqrt(count)
 
 
 def saturated_and_dead(
@@ -96,27 +98,33 @@ def saturated_and_dead(
         zero = torch.zeros(u_SMBU.shape[:2], dtype=torch.float64, device=u_SMBU.device)
         return zero, zero
     slope = derivative(activation, u_SMBU).abs()
-    saturated = _share(slope < SATURATED_BELOW * steepest)
-    return saturated, (slope == 0).all(dim=-2).double().mean(-1)
+    saturated = _share(torch.lt, slope, SATURATED_BELOW * steepest)
+    return saturated, (slope.amax(dim=-2) == 0).double().mean(-1)
 
 
-def unit_spread(grad_SMOI: Tensor) -> Tensor:
-    """Return ‖G - its mean over units‖ / ‖G‖ of gradients G, [S, M]; NaN for a single unit, or 0/0.
-
-    G is first divided by its largest entry, so that it may be as small or as large as it likes.
-    """
+def unit_spread(grad_SMOI: Tensor, grad_norm_SM: Tensor) -> Tensor:
+    """Return ‖G - its mean over units‖ / ‖G‖ of gradients G, [S, M]; NaN for one unit, or 0/0."""
     if grad_SMOI.shape[-2] < 2:
-        return torch.full(grad_SMOI.shape[:2], math.nan, dtype=torch.float64).to(grad_SMOI.device)
-    grad = grad_SMOI.double()
-    grad = grad / grad.abs().amax((-2, -1), keepdim=True)
-    centred = grad - grad.mean(-2, keepdim=True)
-    sizes = [torch.linalg.vector_norm(x, dim=(-2, -1)) for x in (centred, grad)]
-    return sizes[0] / sizes[1]
+        return torch.full_like(grad_norm_SM, math.nan)
+    grad = grad_SMOI if grad_SMOI.dtype == torch.float32 else grad_SMOI.double()
+    return matrix_norm(grad - grad.mean(-2, keepdim=True)) / grad_norm_SM
 
 
-def _norm(x: Tensor) -> Tensor:
-    return norm(x, (-2, -1))
+def _difference(after: Tensor, before: Tensor) -> Tensor:
+    """Return the norm of after - before; float32 has the difference of near numbers exactly."""
+    if after.dtype == torch.float32:
+        return matrix_norm(after - before)
+    return matrix_norm(after.double() - before.double(), after.dtype)
 
 
-def _share(condition: Tensor) -> Tensor:
-    return condition.double().mean((-2, -1))
+def _share(holds: Callable[..., Tensor], x: Tensor, limit: float) -> Tensor:
+    """Return the share of entries for which `holds(x, limit)`; as floats they are summed faster."""
+    truth = torch.empty_like(x, dtype=torch.float32)
+    return holds(x, limit, out=truth).sum(-1).double().mean(-1) / x.shape[-1]
+
+
+def _nonfinite(grad: Tensor, grad_norm: Tensor) -> Tensor:
+    """Return the share of entries that are inf or NaN: none, if the norm is finite."""
+    if grad.device.type == "cpu" and bool(grad_norm.isfinite().all()):
+        return torch.zeros_like(grad_norm)
+    return (~grad.isfinite()).double().mean((-2, -1))
