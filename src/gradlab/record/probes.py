@@ -48,12 +48,19 @@ class Site:
         name: dotted, as in `model.named_modules()`.
         layer: the module.
         steepest: the maximum of |phi'| of its activation; 1 if it has none.
+        kind: equal for sites that can be measured together: shapes, activation, normalisation.
     """
 
     position: int
     name: str
     layer: Layer
     steepest: float
+    kind: tuple[object, ...]
+
+
+def has_bias(layer: Layer) -> bool:
+    """Say whether a layer's linear map has a bias, which its type does not tell."""
+    return layer.linear._parameters.get("bias") is not None  # pyright: ignore[reportPrivateUsage]
 
 
 def find_sites(model: nn.Module) -> list[Site]:
@@ -62,10 +69,12 @@ def find_sites(model: nn.Module) -> list[Site]:
     steepest: dict[str, float] = {}  # the same activation in every layer is measured once
     sites: list[Site] = []
     for position, (name, layer) in enumerate(layers, start=1):
-        kind = repr(layer.activation)
-        if kind not in steepest:
-            steepest[kind] = 1.0 if layer.activation is None else steepest_slope(layer.activation)
-        sites.append(Site(position, name, layer, steepest[kind]))
+        phi = repr(layer.activation)
+        if phi not in steepest:
+            steepest[phi] = 1.0 if layer.activation is None else steepest_slope(layer.activation)
+        norm = (type(layer.norm), layer.norm_position)
+        kind = (*layer.linear.weight.shape, has_bias(layer), phi, *norm)
+        sites.append(Site(position, name, layer, steepest[phi], kind))
     return sites
 
 

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from gradlab import schema
-from gradlab.nets.layer import Layer
-from gradlab.record.probes import Signals, Site
+from gradlab.record.probes import Signals, Site, has_bias
 from gradlab.record.statistics import Measured, columns
 
 Params = Mapping[str, Tensor]
+TOGETHER = 2**17
+"""Entries of a signal, or of weights, that are measured in one call: half a MB in float32."""
 
 
 def measure(
@@ -26,23 +27,32 @@ def measure(
         grads: their gradients (of the mean over the batch), before clipping.
         after: the same parameters after the optimiser's step.
     """
-    groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
-    for index, site in enumerate(sites):
-        groups[_shape(site)].append(index)
     first = signals[0].delta
     assert first is not None
     out = first.new_empty((len(sites), first.shape[0], len(schema.STATISTICS)), dtype=torch.float64)
-    for indices in groups.values():
+    for indices in _groups(sites, first):
         out[indices] = columns(
             _stack([(sites[i], signals[i]) for i in indices], before, grads, after)
         )
     return out.transpose(0, 1)
 
 
-def _shape(site: Site) -> tuple[object, ...]:
-    layer = site.layer
-    kinds = (repr(layer.activation), type(layer.norm), layer.norm_position)
-    return (*layer.linear.weight.shape, _has_bias(layer), *kinds)
+def _groups(sites: Sequence[Site], first: Tensor) -> list[list[int]]:
+    """Return the sites that are measured together: of one kind, and few enough for the cache.
+
+    Many small sites in one call save calls; a large one alone needs no copy.
+    """
+    kinds: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for index, site in enumerate(sites):
+        kinds[site.kind].append(index)
+    members, batch, _ = first.shape
+    groups: list[list[int]] = []
+    for indices in kinds.values():
+        rows, columns_ = sites[indices[0]].layer.linear.weight.shape
+        entries = members * max(rows * columns_, batch * max(rows, columns_))
+        many = len(indices) if first.is_cuda else max(1, TOGETHER // entries)
+        groups += [indices[start : start + many] for start in range(0, len(indices), many)]
+    return groups
 
 
 def _stack(
@@ -74,7 +84,7 @@ def _stack(
         weight_SMOI=param(before, "weight"),
         weight_after_SMOI=param(after, "weight"),
         weight_grad_SMOI=param(grads, "weight"),
-        bias_grad_SMO=param(grads, "bias") if _has_bias(layer) else None,
+        bias_grad_SMO=param(grads, "bias") if has_bias(layer) else None,
         activation=layer.activation,
         steepest=pairs[0][0].steepest,
         normalised=layer.norm is not None,
@@ -87,7 +97,3 @@ def _stacked(tensors: list[Tensor]) -> Tensor:
 
 def _or(found: Tensor | None, otherwise: Tensor) -> Tensor:
     return otherwise if found is None else found
-
-
-def _has_bias(layer: Layer) -> bool:
-    return "bias" in dict(layer.linear.named_parameters())
