@@ -53,7 +53,7 @@ class Record:
         """Return a column of `steps`, by step; empty if it is not there."""
         if column not in self.steps:
             return pd.Series(dtype=float)
-        told = self.steps.drop_duplicates("step").set_index("step")[column]
+        told = self.steps.set_index("step")[column].sort_index()
         return told.astype(float)
 
     def learnt(self) -> pd.Series:

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from gradlab.diagnose.finding import Finding
+from gradlab.diagnose.frames import check
 from gradlab.diagnose.nonfinite import overflow
 from gradlab.diagnose.record import Record
 from gradlab.diagnose.rules import RULES
@@ -32,16 +33,17 @@ def diagnose(
             and the dtype is taken for float32.
         expected: what `gradlab.predict` says of the network, for the causes.
         fixed_point: the decades a layer that theory gives for wide and deep networks, likewise.
+
+    Raises:
+        StoreError: a column is missing, a row is there twice, or runs are of different networks.
     """
     steps = pd.DataFrame({"step": []}) if steps is None else steps
-    config = config or {}
-    if "run" in layers and layers["run"].nunique() > 1:
-        parts = [
-            _one(Record(group, _of(steps, run), config, expected, fixed_point))
-            for run, group in layers.groupby("run", sort=True)
-        ]
-        return pooled(parts)
-    return _one(Record(layers, steps, config, expected, fixed_point))
+    check(layers, steps)
+    parts = [
+        _one(Record(group, _of(steps, run), config or {}, expected, fixed_point))
+        for run, group in _by_run(layers)
+    ]
+    return pooled(parts) if len(parts) > 1 else parts[0]
 
 
 def verdict(status: str, findings: Sequence[Finding]) -> str:
@@ -57,5 +59,12 @@ def _one(record: Record) -> list[Finding]:
     return [finding for finding in found if finding is not None]
 
 
+def _by_run(layers: pd.DataFrame) -> list[tuple[object, pd.DataFrame]]:
+    """Return each run and its rows; all rows, of None, if they do not name their run."""
+    named = "run" in layers and layers["run"].notna().any()
+    return list(layers.groupby("run", sort=True)) if named else [(None, layers)]
+
+
 def _of(steps: pd.DataFrame, run: object) -> pd.DataFrame:
-    return steps[steps["run"] == run] if "run" in steps else steps
+    """Return the rows of a run, whichever others a frame of a whole folder has beside it."""
+    return steps[steps["run"] == run] if run is not None and "run" in steps else steps
