@@ -1,0 +1,94 @@
+"""What Hydra does around a job, in two halves, so that several jobs can be between them at once.
+
+`hydra.core.utils.run_job` is both, with the task in the middle.
+"""
+
+import copy
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobRuntime, JobStatus
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+
+class Place:
+    """One job's configuration, folder and callbacks.
+
+    Attributes:
+        path: its folder, absolute.
+        task: its configuration without Hydra's own.
+        hydra: Hydra's own.
+    """
+
+    def __init__(self, context: HydraContext, function: TaskFunction, config: DictConfig) -> None:
+        self.context, self.function, self.config = context, function, config
+        with _current(config):
+            folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")))
+            folder /= str(OmegaConf.select(config, "hydra.sweep.subdir"))
+            self.path = Path(folder).absolute()
+            with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
+                config.hydra.runtime.output_dir = str(self.path)
+            HydraConfig.instance().set_config(config)
+            whole: Any = HydraConfig.instance().cfg
+        self.hydra: Any = whole.hydra
+        self.returned = JobReturn(
+            cfg=without_hydra(config),
+            hydra_cfg=whole,
+            overrides=list(config.hydra.overrides.task),
+            working_dir=str(Path.cwd()),
+        )
+
+    @property
+    def task(self) -> DictConfig:
+        """The job's configuration without Hydra's own."""
+        assert self.returned.cfg is not None
+        return self.returned.cfg
+
+    def open(self) -> None:
+        """Make the folder, with `.hydra`, and tell the callbacks.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with _current(self.config):
+            if self.hydra.output_subdir is not None:
+                kept = self.path / self.hydra.output_subdir
+                kept.mkdir(parents=True, exist_ok=True)
+                _save(self.task, kept / "config.yaml")
+                _save(self.returned.hydra_cfg, kept / "hydra.yaml")
+                _save(self.config.hydra.overrides.task, kept / "overrides.yaml")
+            self.context.callbacks.on_job_start(config=self.config, task_function=self.function)
+
+    def close(self, value: float, error: Exception | None) -> None:
+        """Note what the job returned, or failed with, and tell the callbacks."""
+        self.returned.return_value = value if error is None else error
+        self.returned.status = JobStatus.COMPLETED if error is None else JobStatus.FAILED
+        self.returned.task_name = JobRuntime.instance().get("name")
+        with _current(self.config):
+            self.context.callbacks.on_job_end(config=self.config, job_return=self.returned)
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """Return a copy of a configuration without Hydra's own section."""
+    names: Sequence[str] = [str(key) for key in config if key != "hydra"]
+    return copy.deepcopy(OmegaConf.masked_copy(config, names))
+
+
+@contextmanager
+def _current(config: DictConfig) -> Generator[None]:
+    """Have `HydraConfig` and the resolver `hydra:` lead to a job's configuration meanwhile."""
+    before: Any = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(config)
+    try:
+        yield
+    finally:
+        HydraConfig.instance().cfg = before
+
+
+def _save(config: Any, file: Path) -> None:
+    file.write_text(OmegaConf.to_yaml(config), encoding="utf-8")
