@@ -164,7 +164,7 @@ def failure(error: BaseException, path: Path) -> GradlabError:
 
 
 def planned(config: DictConfig) -> int | None:
-    """Return how many jobs will run here, if Hydra's own sweeper and a launcher in it see to them."""
+    """Return how many jobs will run here, if Hydra's own sweeper and a launcher we know do it."""
     sweeper = config.hydra.sweeper
     here = config.hydra.launcher.get("_target_") in (FUSED, _path(BasicLauncher))
     if sweeper.get("_target_") != _path(BasicSweeper) or not here:

@@ -26,7 +26,7 @@ from gradlab.train.stack import initialised
 Scope = Callable[[], AbstractContextManager[Any]]
 
 
-class Apart(Exception):  # noqa: N818: no failure, for each may do well alone
+class Apart(Exception):  # noqa: N818
     """Members cannot be trained in one stack, which says nothing of each alone."""
 
 
@@ -145,10 +145,10 @@ def _built(
     sinks: list[list[Sink]] = [[] for _ in members]
     try:
         with blamed("the network cannot be built"):
-            loop = (
-                Loop([m.settings for m in members], dataset, sinks, networks) if members else None
-            )
-            if loop is not None and len(members) > 1:
+            if not members:
+                return [], None, []
+            loop = Loop([member.settings for member in members], dataset, sinks, networks)
+            if len(members) > 1:
                 loop.rehearse()
     except GradlabError as error:
         if len(members) > 1:

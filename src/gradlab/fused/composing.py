@@ -6,6 +6,7 @@ values are written into a copy by Hydra's own function.
 """
 
 import copy
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -48,13 +49,19 @@ class Copying(ConfigLoaderImpl):
         self._groups: dict[str, bool] = {}
         self._parser = OverridesParser.create(config_loader=self)
         _, self._repository = self._parse_overrides_and_create_caching_repo(
-            master.hydra.job.config_name, list(master.hydra.overrides.hydra)
+            master.hydra.job.config_name, as_given(master.hydra.overrides.hydra)
         )
 
     def _is_group(self, key: str) -> bool:
         if key not in self._groups:
             self._groups[key] = self._repository.group_exists(key)
         return self._groups[key]
+
+
+def as_given(overrides: Any) -> list[str]:
+    """Return overrides as they were given, nothing in them resolved."""
+    found: Any = OmegaConf.to_container(overrides)
+    return found
 
 
 def _name(config: DictConfig, parsed: list[Override]) -> None:

@@ -141,7 +141,7 @@ def _tell(seat: Seat) -> None:
     assert seat.ended is not None
     if sweep.tally is not None:
         sweep.tally.jobs.append(seat.ended)
-    lines = " ".join(filter_overrides(list(seat.place.config.hydra.overrides.task)))
+    lines = " ".join(filter_overrides(seat.place.returned.overrides or []))
     log.info("\t#%d : %s", seat.number, lines)
     sys.stdout.write(seat.text)
     sys.stdout.flush()

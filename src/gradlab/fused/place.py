@@ -14,6 +14,8 @@ from hydra.core.utils import JobReturn, JobRuntime, JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from gradlab.fused.composing import as_given
+
 
 class Place:
     """One job's configuration, folder and callbacks.
@@ -38,7 +40,7 @@ class Place:
         self.returned = JobReturn(
             cfg=without_hydra(config),
             hydra_cfg=whole,
-            overrides=list(config.hydra.overrides.task),
+            overrides=as_given(config.hydra.overrides.task),
             working_dir=str(Path.cwd()),
         )
 

@@ -14,8 +14,9 @@ FILES = ("run.json", "layers.parquet", "steps.parquet", "traceback.txt")
 def done(path: Path, config_hash: str) -> dict[str, Any] | None:
     """Return the `run.json` in a folder, if it is of this configuration and the run is done."""
     info = _read(path)
-    same = info is not None and info.get("config_hash") == config_hash
-    return info if same and info.get("status") in DONE else None
+    if info is None or info.get("config_hash") != config_hash:
+        return None
+    return info if info.get("status") in DONE else None
 
 
 def free(path: Path, resume: bool) -> bool:
