@@ -24,11 +24,28 @@ def quicken(context: HydraContext) -> None:
 class Copying(ConfigLoaderImpl):
     """Hydra's loader; only what it returns for a job of a sweep is come by in another way."""
 
+    def __init__(self, config_search_path: Any) -> None:
+        super().__init__(config_search_path)
+        self._master: DictConfig | None = None
+        self._made: dict[tuple[str, ...], DictConfig] = {}
+
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: list[str]
     ) -> DictConfig:
-        """Return the configuration of a job, as Hydra's own loader does."""
-        if getattr(self, "_master", None) is not master_config:
+        """Return the configuration of a job, as Hydra's own loader does.
+
+        The sweeper asks for each, to see whether it can be composed, and the launcher again: what
+        was made for the one is handed to the other.
+        """
+        made = self._made.pop(tuple(sweep_overrides), None)
+        if made is not None and self._master is master_config:
+            return made
+        made = self._compose(master_config, sweep_overrides)
+        self._made[tuple(sweep_overrides)] = made
+        return made
+
+    def _compose(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        if self._master is not master_config:
             self._begin(master_config)
         parsed = self._parser.parse_overrides(sweep_overrides)
         if any(each.package is not None or each.is_hydra_override() for each in parsed):

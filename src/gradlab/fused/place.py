@@ -3,8 +3,7 @@
 `hydra.core.utils.run_job` is both, with the task in the middle.
 """
 
-import copy
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,14 +27,18 @@ class Place:
 
     def __init__(self, context: HydraContext, function: TaskFunction, config: DictConfig) -> None:
         self.context, self.function, self.config = context, function, config
-        with _current(config):
+        before: Any = HydraConfig.instance().cfg
+        HydraConfig.instance().set_config(config)
+        whole: Any = HydraConfig.instance().cfg
+        try:
             folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")))
             folder /= str(OmegaConf.select(config, "hydra.sweep.subdir"))
-            self.path = Path(folder).absolute()
-            with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
-                config.hydra.runtime.output_dir = str(self.path)
-            HydraConfig.instance().set_config(config)
-            whole: Any = HydraConfig.instance().cfg
+        finally:
+            HydraConfig.instance().cfg = before
+        self.path = folder.absolute()
+        for runtime in (config.hydra.runtime, whole.hydra.runtime):
+            with read_write(runtime), open_dict(runtime):
+                runtime.output_dir = str(self.path)
         self.hydra: Any = whole.hydra
         self.returned = JobReturn(
             cfg=without_hydra(config),
@@ -57,7 +60,7 @@ class Place:
             OSError: it cannot be written.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with _current(self.config):
+        with self._current():
             if self.hydra.output_subdir is not None:
                 kept = self.path / self.hydra.output_subdir
                 kept.mkdir(parents=True, exist_ok=True)
@@ -71,25 +74,26 @@ class Place:
         self.returned.return_value = value if error is None else error
         self.returned.status = JobStatus.COMPLETED if error is None else JobStatus.FAILED
         self.returned.task_name = JobRuntime.instance().get("name")
-        with _current(self.config):
+        with self._current():
             self.context.callbacks.on_job_end(config=self.config, job_return=self.returned)
+
+    @contextmanager
+    def _current(self) -> Generator[None]:
+        """Have `HydraConfig`, and with it the resolver `hydra:`, be this job's meanwhile."""
+        instance: Any = HydraConfig.instance()
+        before, instance.cfg = instance.cfg, self.returned.hydra_cfg
+        try:
+            yield
+        finally:
+            instance.cfg = before
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
     """Return a copy of a configuration without Hydra's own section."""
-    names: Sequence[str] = [str(key) for key in config if key != "hydra"]
-    return copy.deepcopy(OmegaConf.masked_copy(config, names))
-
-
-@contextmanager
-def _current(config: DictConfig) -> Generator[None]:
-    """Have `HydraConfig` and the resolver `hydra:` lead to a job's configuration meanwhile."""
-    before: Any = HydraConfig.instance().cfg
-    HydraConfig.instance().set_config(config)
-    try:
-        yield
-    finally:
-        HydraConfig.instance().cfg = before
+    names = [str(key) for key in config if key != "hydra"]
+    copied = OmegaConf.masked_copy(config, names)
+    OmegaConf.set_struct(copied, True)
+    return copied
 
 
 def _save(config: Any, file: Path) -> None:
