@@ -172,7 +172,8 @@ def planned(config: DictConfig) -> int | None:
     params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
     with suppress(HydraException):  # which Hydra will raise itself, in its time
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-        given = parser.parse_overrides([*params, *config.hydra.overrides.task])
+        task: Any = OmegaConf.to_container(config.hydra.overrides.task)  # nothing resolved
+        given = parser.parse_overrides([*params, *task])
         return len(BasicSweeper.split_arguments(given, None)[0])
     return None
 

@@ -60,7 +60,7 @@ class Place:
             OSError: it cannot be written.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with self._current():
+        with self.current():
             if self.hydra.output_subdir is not None:
                 kept = self.path / self.hydra.output_subdir
                 kept.mkdir(parents=True, exist_ok=True)
@@ -74,11 +74,11 @@ class Place:
         self.returned.return_value = value if error is None else error
         self.returned.status = JobStatus.COMPLETED if error is None else JobStatus.FAILED
         self.returned.task_name = JobRuntime.instance().get("name")
-        with self._current():
+        with self.current():
             self.context.callbacks.on_job_end(config=self.config, job_return=self.returned)
 
     @contextmanager
-    def _current(self) -> Generator[None]:
+    def current(self) -> Generator[None]:
         """Have `HydraConfig`, and with it the resolver `hydra:`, be this job's meanwhile."""
         instance: Any = HydraConfig.instance()
         before, instance.cfg = instance.cfg, self.returned.hydra_cfg

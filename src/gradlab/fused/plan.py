@@ -21,14 +21,7 @@ def stacks(settings: Sequence[Settings | None]) -> list[list[int]]:
     for index, each in enumerate(settings):
         if each is not None:
             groups.setdefault(_key(each, index), []).append(index)
-    cut = [part for group in groups.values() for part in _parts(group, settings)]
-    return sorted(cut)
-
-
-def entries(settings: Settings) -> int:
-    """Return about how many parameters a network has: its hidden layers', and an input's."""
-    model = settings.model
-    return (model.depth + 1) * model.width * (model.width + 1)
+    return sorted((part for group in groups.values() for part in _parts(group, settings)), key=min)
 
 
 def _key(settings: Settings, index: int) -> str:
@@ -38,18 +31,42 @@ def _key(settings: Settings, index: int) -> str:
 
 
 def _parts(group: list[int], settings: Sequence[Settings | None]) -> list[list[int]]:
+    """Cut a group evenly; those that are too few, or too large, are alone."""
     first = settings[group[0]]
     assert first is not None
     size = members(first)
+    if size < FIT or len(group) < LEAST:
+        return [[index] for index in group]
+    group.sort(key=lambda index: _kin(settings[index]))  # their rows are then next to each other
     number = -(-len(group) // size)
     return [group[k * len(group) // number : (k + 1) * len(group) // number] for k in range(number)]
 
 
+def _kin(settings: Settings | None) -> str:
+    return "" if settings is None else repr(settings.clip)
+
+
 def members(settings: Settings) -> int:
-    """Return how many such networks are trained as one at most."""
-    return max(1, min(MOST, ENTRIES // entries(settings)))
+    """Return how many networks of a kind may be trained as one."""
+    model = settings.model
+    parameters = (model.depth + 1) * model.width * (model.width + 1)  # about, whatever the data
+    return min(MOST, ENTRIES // parameters)
 
 
-MOST = 64
-ENTRIES = 2_000_000
-"""Of all members together."""
+LEAST, MOST, FIT = 4, 64, 8
+ENTRIES = 1_300_000
+"""Parameters of all members together, at most.
+
+Milliseconds that a step takes for each member, of M, relu, batches of 64, a record every ten steps,
+one thread (benchmarks/launcher.py stack):
+
+    depth  width  parameters   M=1     2     4     8    16    32    64
+        5     16       2,298  0.95  1.24  0.70  0.38  0.24  0.17  0.13
+        5     64      21,450  1.26  1.62  1.10  0.77  0.68  0.66  0.60
+       20     64      83,850  3.21  4.43  3.16  2.42  2.21  2.18  2.47
+        5    128      75,658  1.90  2.50  1.95  1.68  1.59  1.65  1.75
+        5    256     282,378  4.15  5.84  5.70  5.71  5.52  7.62  8.86
+
+A stack costs a pass through vmap, which two or three members do not earn; beyond a million entries
+nothing more is gained; and a network of which fewer than eight fit gains nothing at all.
+"""

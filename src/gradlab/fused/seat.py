@@ -36,7 +36,8 @@ class Seat:
         self.text = ""
         self._trouble: BaseException | None = None
         try:
-            self.settings, label = sweep.asked(place.task, place.hydra)
+            with place.current():
+                self.settings, label = sweep.asked(place.task, place.hydra)
             self.run = Run(self.settings, place.path, label, partial(said.about, number))
         except (Exception, SystemExit) as error:
             self._trouble = error
@@ -64,7 +65,8 @@ class Seat:
         if info is not None:
             self.end(Job(self.place.path, info=info))
             return
-        self.run.attempt(partial(data, self.settings))
+        with self.place.current():
+            self.run.attempt(partial(data, self.settings))
         if self.run.error is not None:
             self.settle()
 

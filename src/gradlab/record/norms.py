@@ -4,10 +4,26 @@
 there, and entries of 1e25 infinity.
 """
 
+import sys
+
 import torch
 from torch import Tensor
 
 Dims = int | tuple[int, ...]
+
+
+BLOCK = 2**17
+"""Entries that are converted to float64 at a time: 1 MB, which a processor's cache holds."""
+
+
+def at_once(entries: int, device: torch.device) -> int:
+    """Return how many rows of so many entries are measured at a time: on a GPU all, as it likes."""
+    return sys.maxsize if device.type == "cuda" else max(1, BLOCK // entries)
+
+
+def norm_of_rows(x: Tensor) -> Tensor:
+    """Return the norm of each row of [M, P], as `norm` does, a few rows at a time."""
+    return torch.cat([norm(part, -1) for part in x.split(at_once(x.shape[1], x.device))])
 
 
 def norm(x: Tensor, dim: Dims, origin: torch.dtype | None = None) -> Tensor:

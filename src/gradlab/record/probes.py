@@ -7,7 +7,7 @@ front, and hooks that. The same tensors come out either way: [M, B, U] (member, 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -37,6 +37,11 @@ class Signals:
     preact_grad: Tensor | None = None  # dLoss/du_l
     act_grad: Tensor | None = None  # dLoss/da_l
     out_grad: Tensor | None = None  # dLoss/dh_l
+
+    def of(self, members: slice) -> "Signals":
+        """Return the same of some members only."""
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Signals(**{name: x if x is None else x[members] for name, x in found.items()})
 
 
 @dataclass(frozen=True)

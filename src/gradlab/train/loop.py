@@ -5,6 +5,7 @@
 Nothing is transferred from the device between two records.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.data.dataset import Dataset
-from gradlab.record.norms import norm
+from gradlab.record.norms import at_once, norm_of_rows
 from gradlab.record.probes import Probes, find_sites
 from gradlab.record.recorder import measure
 from gradlab.settings import Settings
@@ -139,27 +140,43 @@ class Loop:
         assert theta.grad is not None
         with torch.no_grad():
             before, grad = theta.clone(), theta.grad
-            grad_norm = norm(grad, -1)
+            grad_norm = norm_of_rows(grad)
             theta.grad = self.clipper.clip(stack, grad)
             clip_factor = self.clipper.factor(grad_norm, theta.grad)
             self.optimiser.step()
-            self.alive = self.alive & loss.isfinite() & theta.isfinite().all(-1)
-            theta.copy_(torch.where(self.alive[:, None], theta, before))
+            largest = torch.linalg.vector_norm(theta, math.inf, dim=-1)
+            self.alive = self.alive & loss.isfinite() & largest.isfinite()
+            if theta.is_cuda or not self.alive.all():  # on a GPU, to ask would be to wait
+                theta.copy_(torch.where(self.alive[:, None], theta, before))
             layers, descent = None, torch.full_like(grad_norm, torch.nan)
             if recorded and step >= self.next_descent:
                 self.next_descent = step + DESCENT_EVERY
                 descent = self.descent(loss, x, y, before, grad)
             if recorded:
-                views = stack.views
-                layers = measure(
-                    self.sites, self.probes.signals, views(before), views(grad), views(theta)
-                )
+                layers = self.record(before, grad)
         accuracy = torch.full_like(loss, torch.nan)
         if self.classify:
             accuracy = (output.argmax(-1) == y).double().mean(-1)
         seconds, lr = time.perf_counter() - self.began, self.optimiser.param_groups[0]["lr"]
         measured = (loss.detach(), accuracy, grad_norm, clip_factor, descent, self.alive)
         return Done(step, seconds, float(lr), *measured, layers)
+
+    def record(self, before: Tensor, grad: Tensor) -> Tensor:
+        """Return what the probes saw of the last pass, [M, S, C], measured a few members at a time.
+
+        The copies in float64 that measuring makes then stay in the processor's cache.
+        """
+        stack, size = self.stack, self.stack.size
+        units = max(site.layer.linear.out_features for site in self.sites)
+        largest = max(*stack.sizes, units * self.train.batch_size)
+        block = at_once(len(self.sites) * largest, before.device)
+        parts: list[Tensor] = []
+        for start in range(0, size, block):
+            part = slice(start, start + block)
+            signals = [each.of(part) for each in self.probes.signals]
+            rows = (stack.views(x[part]) for x in (before, grad, stack.theta))
+            parts.append(measure(self.sites, signals, *rows))
+        return torch.cat(parts)
 
     def descent(self, loss: Tensor, x: Tensor, y: Tensor, before: Tensor, grad: Tensor) -> Tensor:
         """Return by what part of what the gradient promised the loss of this batch fell, [M].
