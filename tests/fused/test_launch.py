@@ -45,18 +45,18 @@ def sizes(monkeypatch) -> list[int]:
 
 def test_a_mixed_sweep_is_the_same_as_its_jobs_alone(capsys, monkeypatch):
     seen = sizes(monkeypatch)
-    assert sweep("fused", *MIXED) == 0
+    assert sweep("together", *MIXED) == 0
     told = capsys.readouterr().out
     assert seen == [6, 6, 6, 6]
-    assert sweep("basic", BASIC, *MIXED) == 0
-    assert_same("fused", "basic")
+    assert sweep("apart", BASIC, *MIXED) == 0
+    assert_same("together", "apart")
     lines = [[line.split("] ")[-1] for line in out.splitlines()[1:]] for out in _outs(capsys, told)]
-    assert [line.replace("fused", "basic") for line in lines[0]] == lines[1]
+    assert [line.replace("together", "apart") for line in lines[0]] == lines[1]
     hydras = [yaml.safe_load(Path(f"{d}/7/.hydra/hydra.yaml").read_text()) for d in _names()]
     for each in hydras:
         each["hydra"].pop("launcher")
         each["hydra"]["overrides"].pop("hydra")
-    assert str(hydras[0]).replace("fused", "basic") == str(hydras[1])
+    assert str(hydras[0]).replace("together", "apart") == str(hydras[1])
 
 
 def _outs(capsys, told):
@@ -64,7 +64,7 @@ def _outs(capsys, told):
 
 
 def _names():
-    return "fused", "basic"
+    return "together", "apart"
 
 
 def test_in_float32_they_differ_by_rounding(capsys):

@@ -26,6 +26,13 @@ def norm_of_rows(x: Tensor) -> Tensor:
     return torch.cat([norm(part, -1) for part in x.split(at_once(x.shape[1], x.device))])
 
 
+def rows_finite(x: Tensor) -> Tensor:
+    """Return whether all entries of each row of [M, P] are finite, [M]."""
+    if x.dtype == torch.float64:
+        return x.isfinite().all(-1)
+    return norm_of_rows(x).isfinite()  # the same in fewer passes: the norm cannot overflow
+
+
 def norm(x: Tensor, dim: Dims, origin: torch.dtype | None = None) -> Tensor:
     """Return the Euclidean norm over `dim`, in float64, subnormal entries included.
 

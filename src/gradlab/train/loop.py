@@ -5,7 +5,6 @@
 Nothing is transferred from the device between two records.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.data.dataset import Dataset
-from gradlab.record.norms import at_once, norm_of_rows
+from gradlab.record.norms import at_once, norm_of_rows, rows_finite
 from gradlab.record.probes import Probes, find_sites
 from gradlab.record.recorder import measure
 from gradlab.settings import Settings
@@ -144,8 +143,7 @@ class Loop:
             theta.grad = self.clipper.clip(stack, grad)
             clip_factor = self.clipper.factor(grad_norm, theta.grad)
             self.optimiser.step()
-            largest = torch.linalg.vector_norm(theta, math.inf, dim=-1)
-            self.alive = self.alive & loss.isfinite() & largest.isfinite()
+            self.alive = self.alive & loss.isfinite() & rows_finite(theta)
             if theta.is_cuda or not self.alive.all():  # on a GPU, to ask would be to wait
                 theta.copy_(torch.where(self.alive[:, None], theta, before))
             layers, descent = None, torch.full_like(grad_norm, torch.nan)
