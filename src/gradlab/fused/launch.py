@@ -40,7 +40,7 @@ def launch(
     said = Said()
     seats = [Seat(first + k, place, said) for k, place in enumerate(places)]
     parts = _parts(seats)
-    log.info("Launching %d jobs locally, %d of them at most at a time", len(seats), _most(parts))
+    log.info("Launching %d jobs locally, %d at most at a time", len(seats), _most(parts))
     told = 0
     try:
         for part in parts:

@@ -57,15 +57,15 @@ LEAST, MOST, FIT = 4, 64, 8
 ENTRIES = 1_300_000
 """Parameters of all members together, at most.
 
-Milliseconds that a step takes for each member, of M, relu, batches of 64, a record every ten steps,
-one thread (benchmarks/launcher.py stack):
+Milliseconds of processor time that a step takes for each of M members (relu, batches of 64, one step
+of ten recorded, one thread; `python benchmarks/launcher.py stack`):
 
-    depth  width  parameters   M=1     2     4     8    16    32    64
-        5     16       2,298  0.95  1.24  0.70  0.38  0.24  0.17  0.13
-        5     64      21,450  1.26  1.62  1.10  0.77  0.68  0.66  0.60
-       20     64      83,850  3.21  4.43  3.16  2.42  2.21  2.18  2.47
-        5    128      75,658  1.90  2.50  1.95  1.68  1.59  1.65  1.75
-        5    256     282,378  4.15  5.84  5.70  5.71  5.52  7.62  8.86
+    depth  width  parameters    M=1    M=2    M=4    M=8   M=16   M=32   M=64
+        5     16       2,298   1.03   1.02   0.56   0.32   0.20   0.15   0.12
+        5     64      21,450   1.31   1.29   0.82   0.63   0.57   0.49   0.46
+       20     64      83,850   3.23   3.69   2.53   1.92   1.74   1.63   1.79
+        5    128      75,658   2.12   2.21   1.63   1.33   1.24   1.29   1.29
+        5    256     282,378   4.15   4.60   4.02   4.01   4.27   5.00   5.33
 
 A stack costs a pass through vmap, which two or three members do not earn; beyond a million entries
 nothing more is gained; and a network of which fewer than eight fit gains nothing at all.
