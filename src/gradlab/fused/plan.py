@@ -57,8 +57,8 @@ LEAST, MOST, FIT = 4, 64, 8
 ENTRIES = 1_300_000
 """Parameters of all members together, at most.
 
-Milliseconds of processor time that a step takes for each of M members (relu, batches of 64, one step
-of ten recorded, one thread; `python benchmarks/launcher.py stack`):
+Milliseconds of processor time that a step takes for each of M members (relu, batches of 64, one
+step of ten recorded, one thread; `python benchmarks/launcher.py stack`):
 
     depth  width  parameters    M=1    M=2    M=4    M=8   M=16   M=32   M=64
         5     16       2,298   1.03   1.02   0.56   0.32   0.20   0.15   0.12
