@@ -154,6 +154,9 @@ def sweep(*swept: str) -> int:
     return gradlab("run", "-m", *SHORT, *swept, "hydra.sweep.dir=s")
 
 
+ONE_BY_ONE = "hydra/launcher=basic"
+
+
 def test_only_the_jobs_of_this_command_are_counted(capsys):
     assert sweep("seed=0,1") == 0
     capsys.readouterr()
@@ -224,7 +227,7 @@ def test_a_job_in_another_process_raises_what_failed(monkeypatch):
     Path("s/0").mkdir(parents=True)
     Path("s/0/run.json").touch()
     with pytest.raises(StoreError, match="already holds a run"):
-        sweeps.run(["-m", *SHORT, "seed=0,1", "hydra.sweep.dir=s"])
+        sweeps.run(["-m", *SHORT, "seed=0,1", "hydra.sweep.dir=s", ONE_BY_ONE])
 
 
 def test_an_attempt_to_end_the_program_in_a_run_is_a_failure(capsys, monkeypatch):
@@ -271,7 +274,7 @@ def test_an_interrupted_sweep_says_what_was_interrupted(
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     nth = 3 if where.endswith("measure") else 2  # two records a job
     interrupt_at(monkeypatch, where, nth, ask)
-    assert sweep("seed=0,1,2,3") == code
+    assert sweep("seed=0,1,2,3", ONE_BY_ONE) == code
     printed = capsys.readouterr()
     assert told in printed.out
     assert "gradlab report s" in printed.out

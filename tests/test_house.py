@@ -35,10 +35,12 @@ ROOMS = [
     "overrides",
     "compose",
     "cure",
+    "together",
     "job",
     "flags",
     "tally",
     "sweep",
+    "fused",
     "commands",
     "cli",
 ]

@@ -30,6 +30,8 @@ def test_it_holds_every_config_and_template(wheel):
     assert len(configs) > 30
     assert configs <= held
     assert {"gradlab/report/page.html.j2", "gradlab/py.typed"} <= held
+    assert "hydra_plugins/gradlab_fused/launcher.py" in held
+    assert "hydra_plugins/__init__.py" not in held  # others put their plugins there too
 
 
 def test_it_runs_elsewhere(wheel, tmp_path):
@@ -56,5 +58,6 @@ def test_it_runs_elsewhere(wheel, tmp_path):
     run("-m", "gradlab", "run", *short, "hydra.run.dir=out/a")
     frames = load(home / "out")
     assert len(frames.layers) == 9
+    assert "4 at most at a time" in run("-m", "gradlab", "run", "-m", *short, "seed=0,1,2,3")
     assert "1 run:" in run("-m", "gradlab", "report", "out")
     assert (home / "out" / "report" / "index.html").exists()

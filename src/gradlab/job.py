@@ -3,25 +3,23 @@
 import logging
 import os
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradlab.breakdown import broken, described
 from gradlab.data.dataset import Dataset, load
 from gradlab.diagnose.profile import slope
 from gradlab.diagnose.verdict import diagnose, verdict
-from gradlab.errors import GradlabError, JobError
-from gradlab.foreign import blamed
+from gradlab.errors import JobError
 from gradlab.interrupt import Interrupt
-from gradlab.progress import Watching
 from gradlab.settings import Settings, check_data
 from gradlab.store.folder import Folder
+from gradlab.store.resume import clear
 from gradlab.store.tracking import Tracking
 from gradlab.theory.configured import decades_per_layer, expected
-from gradlab.train.loop import Loop
-from gradlab.train.rows import Outcome, Sink
+from gradlab.together import Member, Scope, train
+from gradlab.train.rows import Outcome, Rows
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +32,58 @@ class Label:
     group: str | None = None
 
 
+class Run(Member):
+    """One run from its folder to its verdict; `info` is its `run.json`, once it has begun."""
+
+    def __init__(
+        self, settings: Settings, path: Path, label: Label, scope: Scope = nullcontext
+    ) -> None:
+        super().__init__(settings, path, scope)
+        self.label = label
+        self.folder: Folder | None = None
+        self.tracking: Tracking | None = None
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What is known of the run; nothing if it never began."""
+        return {} if self.folder is None else self.folder.info
+
+    def begin(self, dataset: Dataset, members: int) -> None:
+        """Make the folder, and the W&B run."""
+        self.folder = Folder(self.path, self.settings, dataset, members=members)
+        self.tracking = _tracking(self.settings, self.path, self.label)
+
+    def take(self, rows: Rows) -> None:
+        """Keep some steps."""
+        for sink in (self.folder, self.tracking):
+            if sink is not None:
+                sink.write(rows)
+
+    def conclude(self, outcome: Outcome, test: dict[str, float | None]) -> None:
+        """Judge it and complete its files."""
+        assert self.folder is not None
+        _conclude(self.settings, self.folder, outcome, test)
+
+    def stop(self, status: str, error: str | None = None) -> None:
+        """Complete its files, if it has any, without a verdict."""
+        if self.folder is not None and (error or self.info["status"] == "running"):
+            self.folder.finish({"status": status, "error": error})
+
+    def end(self) -> None:
+        """Close the W&B run, and say how it ended."""
+        if self.tracking is not None:
+            self.tracking.finish(summary(self.info))
+        if self.error is None and self.info.get("status") != "running":
+            log.info("%s", sentence(self.info))
+            log.info("%s", os.path.relpath(self.path))
+
+    def discard(self) -> None:
+        """Leave as little as if it had not begun."""
+        if self.folder is not None:
+            clear(self.path)
+        self.folder, self.tracking, self.error = None, None, None
+
+
 def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
     """Train one network, leave its files in `path`, and return its `run.json`.
 
@@ -44,38 +94,28 @@ def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
             failed, and what it had recorded is in `path`, with `traceback.txt`.
         Interrupted: Ctrl-C or SIGTERM, after the files were completed.
     """
-    dataset = load(settings)
+    one = Run(settings, path, label)
+    dataset = prepare(settings)
+    with Interrupt() as interrupt:
+        train([one], dataset, lambda: interrupt.asked)
+    if one.error is not None:
+        raise one.error
+    interrupt.check()
+    return one.info
+
+
+def prepare(settings: Settings, loaded: Dataset | None = None) -> Dataset:
+    """Return the data of a run, which can be made with it; `loaded` are its data, if at hand.
+
+    Raises:
+        SettingsError: it cannot.
+        JobError: a gradient is wrong (`train.check_gradients`).
+    """
+    dataset = loaded or load(settings)
     check_data(settings, len(dataset.x_train), dataset.task)
     if settings.train.check_gradients:
         check(settings, dataset)
-    sinks: list[Sink] = []
-    with blamed("the network cannot be built"):  # and leaves no files
-        loop = Loop([settings], dataset, [sinks])
-    with Interrupt() as interrupt, Watching(settings.train.steps) as watching:
-        folder, tracking = Folder(path, settings, dataset), None
-        try:
-            tracking = _tracking(settings, path, label)
-            sinks += [sink for sink in (folder, tracking, watching) if sink is not None]
-            (outcome,) = loop.run(stop=lambda: interrupt.asked)
-            info = _conclude(settings, folder, outcome, loop.evaluate()[0])
-        except KeyboardInterrupt:  # the second signal: the first is waiting for the step to end
-            folder.finish({"status": "interrupted"})
-            raise
-        except GradlabError as error:
-            folder.finish({"status": "failed", "error": str(error)})
-            raise
-        except (Exception, SystemExit) as error:
-            told = broken(error, path)
-            with suppress(OSError):  # of a full disk; what was flushed before still reads
-                folder.finish({"status": "failed", "error": described(error)})
-            raise told from error
-        finally:
-            if tracking is not None:
-                tracking.finish(summary(folder.info))
-    log.info("%s", sentence(info))
-    log.info("%s", os.path.relpath(path))
-    interrupt.check()
-    return info
+    return dataset
 
 
 def check(settings: Settings, dataset: Dataset) -> None:
@@ -129,7 +169,7 @@ def _tracking(settings: Settings, path: Path, label: Label) -> Tracking | None:
 
 def _conclude(
     settings: Settings, folder: Folder, outcome: Outcome, test: dict[str, float | None]
-) -> dict[str, Any]:
+) -> None:
     layers, steps = folder.frame(), folder.steps.table().to_pandas()
     config, data = settings.flat, folder.info["data"]
     findings = diagnose(
@@ -153,4 +193,3 @@ def _conclude(
             "error": None,
         }
     )
-    return folder.info

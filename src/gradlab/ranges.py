@@ -136,6 +136,7 @@ RULES = {
     "batch_size": _whole(1),
     "every": _whole(1),
     "dir": Rule("the name of a folder", lambda v: isinstance(v, str) and v != ""),
+    "resume": Rule("true or false", lambda v: isinstance(v, bool)),
     "sample": _whole(0),
     "layer": _whole(1),
     "after": _whole(0),

@@ -67,7 +67,10 @@ class Train:
 
 @dataclass(frozen=True)
 class Settings:
-    """One run; `flat` is the whole configuration with dotted keys, `every` is `record.every`."""
+    """One run; `flat` is what it was configured with, by dotted keys, `every` is `record.every`.
+
+    `resume` says that an unfinished run in the folder may be replaced; it is no part of the run.
+    """
 
     model: Model
     data: Component
@@ -79,6 +82,7 @@ class Settings:
     every: int
     seed: int
     flat: dict[str, Any]
+    resume: bool = False
 
     @property
     def config_hash(self) -> str:
@@ -91,7 +95,7 @@ class Settings:
         """Return what members of a stack must share: all but seed, initialisation, clipping."""
         model = replace(self.model, init=Component("", None, {}), init_gain=None)
         none = Component("", None, {})
-        return replace(self, model=model, clip=none, tracking=none, seed=0, flat={})
+        return replace(self, model=model, clip=none, tracking=none, seed=0, flat={}, resume=False)
 
 
 def from_config(
@@ -137,7 +141,8 @@ def from_config(
         train=Train(**train),
         every=config["record"]["every"],
         seed=config["seed"],
-        flat=flatten(config),
+        flat=flatten({key: value for key, value in config.items() if key != "sweep"}),
+        resume=config["sweep"]["resume"],
     )
     _check_combinations(settings)
     return settings

@@ -1,13 +1,12 @@
 """`gradlab run`: Hydra composes the configuration of each job, this hands it on and counts up."""
 
 import logging
-import math
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -26,10 +25,15 @@ from gradlab.breakdown import broken
 from gradlab.errors import GradlabError, is_of_stream
 from gradlab.interrupt import Interrupt
 from gradlab.overrides import as_settings_error, own_folders
-from gradlab.settings import from_config
+from gradlab.settings import Settings, from_config
 from gradlab.tally import Job, Tally
 
+if TYPE_CHECKING:
+    from gradlab.job import Label
+
 log = logging.getLogger(__name__)
+
+FUSED = "hydra_plugins.gradlab_fused.launcher.FusedLauncher"
 
 tally: Tally | None = None
 """Of the command that runs in this process. None in another, where a launcher sent a job."""
@@ -106,57 +110,82 @@ def job(config: DictConfig) -> float:
     would drop the batches that follow. Raised only in another process, from where nothing else
     reaches the command.
     """
-    context = HydraConfig.get()
+    context: Any = HydraConfig.get()
     path = Path(context.runtime.output_dir)
     try:
-        info = _train(config, path)
-        ended = Job(path, info=info)
+        settings, label = asked(config, context)
+        ended = Job(path, info=before(settings, path) or _run(settings, path, label))
     except KeyboardInterrupt:
         log.info("interrupted")
         if tally is not None:
             tally.jobs.append(Job(path))
         raise
-    except OmegaConfBaseException as error:
-        ended = Job(path, error=as_settings_error(error))
-    except GradlabError as error:
-        ended = Job(path, error=error)
     except (Exception, SystemExit) as error:  # SystemExit would pass for a success
-        ended = Job(path, error=broken(error, path))
+        ended = Job(path, error=failure(error, path))
     if ended.error is not None and context.mode == RunMode.MULTIRUN:
         log.error("failed: %s", ended.error)
     if tally is not None:
         tally.jobs.append(ended)
     elif ended.error is not None:
         raise ended.error
-    return math.nan if ended.info is None else ended.info["test"]["loss"]
+    return ended.loss
+
+
+def asked(config: DictConfig, context: Any) -> "tuple[Settings, Label]":
+    """Return what a job is asked to run, and what it is called, from its configuration and Hydra's.
+
+    Raises:
+        SettingsError: the configuration is wrong.
+    """
+    from gradlab.job import Label
+
+    settings = from_config(_plain(config), own=own_folders(context.runtime.config_sources))
+    swept = context.mode == RunMode.MULTIRUN
+    group = "/".join(Path(context.sweep.dir).parts[-2:]) if swept else None
+    name = context.job.override_dirname or Path(context.runtime.output_dir).name
+    return settings, Label(name, group)
+
+
+def before(settings: Settings, path: Path) -> dict[str, Any] | None:
+    """Return the `run.json` of this very run, if it was done before and is not to be made again."""
+    from gradlab.store.resume import done
+
+    info = done(path, settings.config_hash) if settings.resume else None
+    if info is not None:
+        log.info("done before: %s", info["verdict"] or info["status"])
+    return info
+
+
+def failure(error: BaseException, path: Path) -> GradlabError:
+    """Return an error of ours for whatever a job failed with."""
+    if isinstance(error, OmegaConfBaseException):
+        return as_settings_error(error)
+    return error if isinstance(error, GradlabError) else broken(error, path)
 
 
 def planned(config: DictConfig) -> int | None:
-    """Return how many jobs will run here, if Hydra's own sweeper and launcher see to them."""
+    """Return how many jobs will run here, if Hydra's own sweeper and a launcher we know do it."""
     sweeper = config.hydra.sweeper
-    if not (_is(sweeper, BasicSweeper) and _is(config.hydra.launcher, BasicLauncher)):
+    here = config.hydra.launcher.get("_target_") in (FUSED, _path(BasicLauncher))
+    if sweeper.get("_target_") != _path(BasicSweeper) or not here:
         return None
     params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
     with suppress(HydraException):  # which Hydra will raise itself, in its time
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-        given = parser.parse_overrides([*params, *config.hydra.overrides.task])
+        task: Any = OmegaConf.to_container(config.hydra.overrides.task)  # nothing resolved
+        given = parser.parse_overrides([*params, *task])
         return len(BasicSweeper.split_arguments(given, None)[0])
     return None
 
 
-def _is(section: DictConfig, plugin: type) -> bool:
-    return section.get("_target_") == f"{plugin.__module__}.{plugin.__qualname__}"
+def _path(plugin: type) -> str:
+    return f"{plugin.__module__}.{plugin.__qualname__}"
 
 
-def _train(config: DictConfig, path: Path) -> dict[str, Any]:
-    from gradlab.job import Label, run
+def _run(settings: Settings, path: Path, label: Any) -> dict[str, Any]:
+    from gradlab.job import run
 
-    context = HydraConfig.get()
-    swept = context.mode == RunMode.MULTIRUN
-    settings = from_config(_plain(config), own=own_folders(context.runtime.config_sources))
-    sweep = Path(context.sweep.dir)
-    group = "/".join(sweep.parts[-2:]) if swept else None
-    return run(settings, path, Label(context.job.override_dirname or path.name, group))
+    return run(settings, path, label)
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What came of the jobs that this process ran, whatever else lies in their folders."""
 
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -17,6 +18,12 @@ class Job:
     path: Path
     info: Mapping[str, Any] | None = None
     error: GradlabError | None = None
+
+    @property
+    def loss(self) -> float:
+        """The held-out loss; NaN if there is none."""
+        loss = None if self.info is None else self.info["test"]["loss"]
+        return math.nan if loss is None else loss
 
 
 @dataclass

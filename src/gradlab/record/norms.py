@@ -13,6 +13,22 @@ Dims = int | tuple[int, ...]
 SAFE = (1e-12, 1e15)
 """Norms of which no square that matters leaves the range of float32."""
 
+BLOCK = 2**17
+"""Entries that are converted to float64 at a time: 1 MB, which a processor's cache holds."""
+
+
+def norm_of_rows(x: Tensor) -> Tensor:
+    """Return the norm of each row of [M, P], as `norm` does: on a CPU a few at a time."""
+    rows = len(x) if x.is_cuda else max(1, BLOCK // x.shape[1])
+    return torch.cat([norm(part, -1) for part in x.split(rows)])
+
+
+def rows_finite(x: Tensor) -> Tensor:
+    """Return whether all entries of each row of [M, P] are finite, [M]."""
+    if x.dtype == torch.float64:
+        return x.isfinite().all(-1)
+    return norm_of_rows(x).isfinite()  # the same in fewer passes: the norm cannot overflow
+
 
 def norm(x: Tensor, dim: Dims, origin: torch.dtype | None = None) -> Tensor:
     """Return the Euclidean norm over `dim`, in float64, subnormal entries included.

@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,28 +15,48 @@ from gradlab.data.dataset import Dataset
 from gradlab.errors import StoreError
 from gradlab.settings import Settings
 from gradlab.store.parquet import Table, write_json
+from gradlab.store.resume import clear, free
 from gradlab.train.rows import Rows
 
 PACKAGES = ("gradlab", "torch", "numpy", "hydra-core", "pandas", "pyarrow", "wandb")
 
 
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that a run's numbers may depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
 class Folder:
     """A sink that leaves a run on disk, readable at any moment.
+
+    Args:
+        path: of the folder.
+        settings: of the run.
+        dataset: that it is trained on.
+        interval: seconds from one rewrite of a file to the next, at least.
+        members: how many runs one process writes at the same time; they share what writing may
+            cost.
 
     Raises:
         StoreError: the folder already holds a run, or cannot be written.
     """
 
     def __init__(
-        self, path: Path, settings: Settings, dataset: Dataset, interval: float = 2.0
+        self,
+        path: Path,
+        settings: Settings,
+        dataset: Dataset,
+        interval: float = 2.0,
+        members: int = 1,
     ) -> None:
-        if (path / "run.json").exists():
+        if not free(path, settings.resume):
             raise StoreError(
                 f"{path} already holds a run; choose another hydra.run.dir or sweep.dir"
             )
         self.path = path
-        self.layers = Table(path / "layers.parquet", schema.LAYERS, interval)
-        self.steps = Table(path / "steps.parquet", schema.STEPS, interval)
+        self.layers = Table(path / "layers.parquet", schema.LAYERS, interval, members)
+        self.steps = Table(path / "steps.parquet", schema.STEPS, interval, members)
         self.began = datetime.now(UTC)
         self.info: dict[str, Any] = {
             "schema": schema.VERSION,
@@ -50,14 +71,13 @@ class Folder:
                 "outputs": dataset.n_out,
                 "input_rms": float(dataset.x_train.square().mean().sqrt()),
             },
-            "versions": {
-                "python": platform.python_version(),
-                **{name: version(name) for name in PACKAGES},
-            },
+            "versions": versions(),
             "timings": {"started": self.began.isoformat(timespec="seconds"), "seconds": None},
         }
         try:
             path.mkdir(parents=True, exist_ok=True)
+            if settings.resume:
+                clear(path)
             self.layers.flush()
             self.steps.flush()
             write_json(path / "run.json", self.info)

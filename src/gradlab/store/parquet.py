@@ -65,14 +65,22 @@ def _finite(value: Any) -> Any:
 
 
 class Table:
-    """A Parquet file that grows, always readable, short by at most the last `interval`."""
+    """A Parquet file that grows, always readable, short by at most the last `interval`.
+
+    Where `members` such files grow at the same time, each is rewritten as much less often as keeps
+    the cost of all below the same share.
+    """
 
     def __init__(
-        self, path: Path, columns: tuple[schema.Column, ...], interval: float = 2.0
+        self,
+        path: Path,
+        columns: tuple[schema.Column, ...],
+        interval: float = 2.0,
+        members: int = 1,
     ) -> None:
         self.path = path
         self.schema = arrow_schema(columns)
-        self.interval = interval
+        self.interval, self.members = interval, members
         self._batches: list[pa.RecordBatch] = []
         self._next_flush = 0.0
         self._written = -1
@@ -99,7 +107,7 @@ class Table:
         replace(self.path, lambda temporary: pq.write_table(table, temporary))
         self._written = len(self._batches)
         took = time.monotonic() - began
-        self._next_flush = time.monotonic() + max(self.interval, 20 * took)
+        self._next_flush = time.monotonic() + max(self.interval, 20 * took * self.members)
 
     def table(self) -> pa.Table:
         """Return every row so far as one Arrow table."""

@@ -77,6 +77,7 @@ class Tracking:
                 config=dict(config),
                 settings=wandb.Settings(
                     silent=True,
+                    reinit="create_new",  # beside those of the other members of a stack
                     console="off",
                     disable_git=True,
                     disable_code=True,

@@ -20,21 +20,18 @@ def by_global_norm(grads: Grads, params: Grads, *, max_norm: float) -> dict[str,
 
     Pascanu, Mikolov & Bengio 2013, algorithm 1.
     """
-    total = _joint_norm(grads)
-    return {name: _limit(g, total, torch.full_like(total, max_norm)) for name, g in grads.items()}
+    factor = _factor(_joint_norm(grads), max_norm)
+    return {name: _scaled(g, factor) for name, g in grads.items()}
 
 
 def by_layer_norm(grads: Grads, params: Grads, *, max_norm: float) -> dict[str, Tensor]:
     """Scale each layer's gradients, all parameters together, to a norm of at most `max_norm`."""
     layers = {name: _layer(name) for name in grads}
-    totals = {
-        layer: _joint_norm({name: g for name, g in grads.items() if layers[name] == layer})
-        for layer in dict.fromkeys(layers.values())
-    }
-    return {
-        name: _limit(g, totals[layers[name]], torch.full_like(totals[layers[name]], max_norm))
-        for name, g in grads.items()
-    }
+    factors: dict[str, Tensor] = {}
+    for layer in dict.fromkeys(layers.values()):
+        total = _joint_norm({name: g for name, g in grads.items() if layers[name] == layer})
+        factors[layer] = _factor(total, max_norm)
+    return {name: _scaled(g, factors[layers[name]]) for name, g in grads.items()}
 
 
 def by_value(grads: Grads, params: Grads, *, max_value: float) -> dict[str, Tensor]:
@@ -59,7 +56,7 @@ def adaptive(
             out[name] = g
             continue
         size, weight = norm(g, -1), norm(params[name], -1)
-        out[name] = _limit(g, size, ratio * weight.clamp(min=eps))
+        out[name] = _scaled(g, _factor(size, ratio * weight.clamp(min=eps)))
     return out
 
 
@@ -72,9 +69,13 @@ def _joint_norm(grads: Grads) -> Tensor:
     return norm(torch.stack([norm(g.flatten(1), -1) for g in grads.values()]), 0)
 
 
-def _limit(g: Tensor, size: Tensor, limit: Tensor) -> Tensor:
-    """Scale g to norm `limit` where `size`, its norm, is above; both lack g's trailing axes."""
-    shape = size.shape + (1,) * (g.ndim - size.ndim)
+def _factor(size: Tensor, limit: Tensor | float) -> Tensor:
+    """Return what a gradient of norm `size` is multiplied by, to have norm `limit` at most."""
+    return torch.where((size > limit) | size.isnan(), limit / size, 1.0)
+
+
+def _scaled(g: Tensor, factor: Tensor) -> Tensor:
+    """Return g, [M, ...], times a factor that lacks g's trailing axes; 1 leaves every bit."""
+    shape = factor.shape + (1,) * (g.ndim - factor.ndim)
     # In float64, where the quotient of a huge norm does not underflow.
-    scaled = (g.double() * (limit / size).reshape(shape)).to(g.dtype)
-    return torch.where((size > limit).reshape(shape) | size.isnan().reshape(shape), scaled, g)
+    return (g.double() * factor.reshape(shape)).to(g.dtype)

@@ -11,10 +11,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradlab.data.dataset import Dataset
-from gradlab.record.norms import norm
+from gradlab.record.norms import norm_of_rows, rows_finite
 from gradlab.record.probes import Probes, find_sites
 from gradlab.record.recorder import measure
 from gradlab.settings import Settings
@@ -50,11 +50,15 @@ class Loop:
     """Trains the members of a stack, and hands each one's rows to its sinks."""
 
     def __init__(
-        self, settings: Sequence[Settings], dataset: Dataset, sinks: Sequence[Sequence[Sink]]
+        self,
+        settings: Sequence[Settings],
+        dataset: Dataset,
+        sinks: Sequence[Sequence[Sink]],
+        networks: Sequence[nn.Module] | None = None,
     ) -> None:
         self.settings, self.dataset, self.sinks = settings, dataset, sinks
         first = settings[0]
-        self.stack = Stack(settings, dataset)
+        self.stack = Stack(settings, dataset, networks)
         self.sites = find_sites(self.stack.model)
         self.probes = Probes(self.sites, stacked=self.stack.size > 1)
         self.train, self.every = first.train, first.every
@@ -74,6 +78,21 @@ class Loop:
         self.history: list[Done] = []
         self.next_descent = 0
         self.began = time.perf_counter()
+
+    def rehearse(self) -> None:
+        """Do what the members share of a step, and forget it; raise whatever does not go together.
+
+        Code that vmap cannot take (a random activation, a branch on a value) goes well alone.
+        """
+        stack = self.stack
+        shape = (stack.size, self.train.batch_size)
+        x, y = (t[: shape[1]].expand(shape[0], *[-1] * t.ndim) for t in (self.x, self.y))
+        buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
+        loss, _ = stack.losses(stack.theta, buffers, x, y)
+        loss.sum().backward()
+        assert stack.theta.grad is not None
+        self.clipper.clip(stack, stack.theta.grad)
+        stack.theta.grad = None
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> list[Outcome]:
         """Train until the last step, until every member has diverged, or until `stop` says so.
@@ -120,12 +139,13 @@ class Loop:
         assert theta.grad is not None
         with torch.no_grad():
             before, grad = theta.clone(), theta.grad
-            grad_norm = norm(grad, -1)
+            grad_norm = norm_of_rows(grad)
             theta.grad = self.clipper.clip(stack, grad)
             clip_factor = self.clipper.factor(grad_norm, theta.grad)
             self.optimiser.step()
-            self.alive = self.alive & loss.isfinite() & theta.isfinite().all(-1)
-            theta.copy_(torch.where(self.alive[:, None], theta, before))
+            self.alive = self.alive & loss.isfinite() & rows_finite(theta)
+            if theta.is_cuda or not self.alive.all():  # on a GPU, to ask would be to wait
+                theta.copy_(torch.where(self.alive[:, None], theta, before))
             layers, descent = None, torch.full_like(grad_norm, torch.nan)
             if recorded and step >= self.next_descent:
                 self.next_descent = step + DESCENT_EVERY

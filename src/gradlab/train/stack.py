@@ -27,8 +27,13 @@ class Stack:
         buffers: [M, ...] by dotted name (the running statistics of batch normalisation).
     """
 
-    def __init__(self, settings: Sequence[Settings], dataset: Dataset) -> None:
-        """Build and initialise each member from its own seed.
+    def __init__(
+        self,
+        settings: Sequence[Settings],
+        dataset: Dataset,
+        networks: Sequence[nn.Module] | None = None,
+    ) -> None:
+        """Build and initialise each member from its own seed, unless its network is given.
 
         Raises:
             SettingsError: the settings differ in more than seed, initialisation and clipping, or
@@ -39,7 +44,7 @@ class Stack:
             raise SettingsError("members of a stack differ only in seed, initialisation, clipping")
         self.device = find_device(first.train.device)
         self.dtype: torch.dtype = getattr(torch, first.train.dtype)
-        members = [initialised(each, dataset, self.dtype) for each in settings]
+        members = networks or [initialised(each, dataset, self.dtype) for each in settings]
         self.model = members[0].to(self.device)
         params = [dict(member.named_parameters()) for member in members]
         self.shapes = {name: param.shape for name, param in params[0].items()}

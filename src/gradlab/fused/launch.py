@@ -1,0 +1,147 @@
+"""A batch of jobs: planned, trained stack by stack, and told in the order of the jobs."""
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_globals
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+
+from gradlab import sweep
+from gradlab.data.dataset import Dataset
+from gradlab.fused.place import Place
+from gradlab.fused.plan import stacks
+from gradlab.fused.said import Said
+from gradlab.fused.seat import Seat
+from gradlab.interrupt import Interrupt
+from gradlab.job import Run, prepare
+from gradlab.settings import Component, Settings
+from gradlab.together import Apart, train
+
+log = logging.getLogger("hydra_plugins.gradlab_fused.launcher")
+
+
+def launch(
+    context: HydraContext, config: DictConfig, overrides: Sequence[Sequence[str]], first: int
+) -> Sequence[JobReturn] | None:
+    """Run a batch of jobs and return what came of each; None if they need Hydra's own launcher.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM, after the files were completed.
+    """
+    setup_globals()
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+    places = [_place(context, config, each, first + k) for k, each in enumerate(overrides)]
+    if any(place.hydra.job.chdir or place.hydra.job.env_set for place in places):
+        return None  # each needs the process for itself
+    said = Said()
+    seats = [Seat(first + k, place, said) for k, place in enumerate(places)]
+    parts = _parts(seats)
+    log.info("Launching %d jobs locally, %d at most at a time", len(seats), _most(parts))
+    told = 0
+    try:
+        for part in parts:
+            try:
+                _work(part, said)
+            finally:
+                for seat in part:
+                    if seat.ended is not None:
+                        seat.close()
+                configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+            while told < len(seats) and seats[told].ended is not None:
+                _tell(seats[told])
+                told += 1
+    finally:
+        for seat in seats[told:]:
+            if seat.ended is not None:
+                _tell(seat)
+    return [seat.place.returned for seat in seats]
+
+
+def _place(
+    context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int
+) -> Place:
+    composed = context.config_loader.load_sweep_config(config, list(overrides))
+    with open_dict(composed):
+        composed.hydra.job.id = composed.hydra.job.num = number
+    return Place(context, sweep.job, composed)
+
+
+def _parts(seats: Sequence[Seat]) -> list[list[Seat]]:
+    """Return the jobs that are worked on at a time; one that cannot be trained is alone."""
+    groups = stacks([seat.settings for seat in seats])
+    groups += [[k] for k, seat in enumerate(seats) if seat.settings is None]
+    return [[seats[k] for k in group] for group in sorted(groups)]
+
+
+def _most(parts: Sequence[Sequence[Seat]]) -> int:
+    return max((len(part) for part in parts), default=0)
+
+
+def _work(seats: Sequence[Seat], said: Said) -> None:
+    """Train some jobs together.
+
+    Raises:
+        KeyboardInterrupt: a signal; every job that it has interrupted is noted as such.
+    """
+    for seat in seats:
+        seat.open()
+    live = [seat for seat in seats if seat.ended is None]
+    if not live:
+        return
+    configure_log(live[0].place.config.hydra.job_logging, live[0].place.config.hydra.verbose)
+    with said.held():
+        data = _Data()
+        try:
+            for seat in live:
+                seat.begin(data)
+            runs = [seat.run for seat in live if seat.run is not None and seat.ended is None]
+            with Interrupt() as interrupt:
+                if runs and data.last is not None:
+                    _train(runs, data.last, lambda: interrupt.asked)
+                for seat in live:
+                    seat.settle()
+            interrupt.check()
+        except KeyboardInterrupt:
+            for seat in live:
+                seat.settle()
+            raise
+
+
+def _train(runs: Sequence[Run], dataset: Dataset, stop: Callable[[], bool]) -> None:
+    """Train some runs in one stack, or, if that cannot be, one by one."""
+    try:
+        train(runs, dataset, stop)
+    except Apart as error:
+        log.info("%d networks are trained one by one: %s", len(runs), error)
+        for run in runs:
+            run.discard()
+            train([run], dataset, stop)
+
+
+class _Data:
+    """Loads what some runs are trained on, once."""
+
+    def __init__(self) -> None:
+        self.last: Dataset | None = None
+        self._of: Component | None = None
+
+    def __call__(self, settings: Settings) -> Dataset:
+        if self._of != settings.data:
+            self.last, self._of = None, None
+        self.last = prepare(settings, self.last)
+        self._of = settings.data
+        return self.last
+
+
+def _tell(seat: Seat) -> None:
+    assert seat.ended is not None
+    if sweep.tally is not None:
+        sweep.tally.jobs.append(seat.ended)
+    lines = " ".join(filter_overrides(seat.place.returned.overrides or []))
+    log.info("\t#%d : %s", seat.number, lines)
+    sys.stdout.write(seat.text)
+    sys.stdout.flush()

@@ -1,0 +1,72 @@
+"""Which jobs share a stack: a pure function of their settings.
+
+A stack saves what every operation costs whatever its size, once for all its members. Where the
+operations are large there is nothing to save, and a stack falls out of the processor's cache.
+"""
+
+from collections.abc import Sequence
+
+from gradlab.settings import Settings
+
+ELEMENTWISE = frozenset(
+    f"torch.optim.{name}"
+    for name in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam")
+)
+"""Optimisers whose update of an entry depends on no other entry: members do not mix."""
+
+
+def stacks(settings: Sequence[Settings | None]) -> list[list[int]]:
+    """Return the jobs, by index, of each stack, in the order of their first; None is left out."""
+    groups: dict[str, list[int]] = {}
+    for index, each in enumerate(settings):
+        if each is not None:
+            groups.setdefault(_key(each, index), []).append(index)
+    return sorted((part for group in groups.values() for part in _parts(group, settings)), key=min)
+
+
+def _key(settings: Settings, index: int) -> str:
+    if settings.optim.target not in ELEMENTWISE:
+        return str(index)
+    return repr(settings.stackable())
+
+
+def _parts(group: list[int], settings: Sequence[Settings | None]) -> list[list[int]]:
+    """Cut a group evenly; those that are too few, or too large, are alone."""
+    first = settings[group[0]]
+    assert first is not None
+    size = members(first)
+    if size < FIT or len(group) < LEAST:
+        return [[index] for index in group]
+    group.sort(key=lambda index: _kin(settings[index]))  # their rows are then next to each other
+    number = -(-len(group) // size)
+    return [group[k * len(group) // number : (k + 1) * len(group) // number] for k in range(number)]
+
+
+def _kin(settings: Settings | None) -> str:
+    return "" if settings is None else repr(settings.clip)
+
+
+def members(settings: Settings) -> int:
+    """Return how many networks of a kind may be trained as one."""
+    model = settings.model
+    parameters = (model.depth + 1) * model.width * (model.width + 1)  # about, whatever the data
+    return min(MOST, ENTRIES // parameters)
+
+
+LEAST, MOST, FIT = 4, 64, 8
+ENTRIES = 1_300_000
+"""Parameters of all members together, at most.
+
+Milliseconds of processor time that a step takes for each of M members (relu, batches of 64, one
+step of ten recorded, one thread; `python benchmarks/launcher.py stack`):
+
+    depth  width  parameters    M=1    M=2    M=4    M=8   M=16   M=32   M=64
+        5     16       2,298   1.03   1.02   0.56   0.32   0.20   0.15   0.12
+        5     64      21,450   1.31   1.29   0.82   0.63   0.57   0.49   0.46
+       20     64      83,850   3.23   3.69   2.53   1.92   1.74   1.63   1.79
+        5    128      75,658   2.12   2.21   1.63   1.33   1.24   1.29   1.29
+        5    256     282,378   4.15   4.60   4.02   4.01   4.27   5.00   5.33
+
+A stack costs a pass through vmap, which two or three members do not earn; beyond a million entries
+nothing more is gained; and a network of which fewer than eight fit gains nothing at all.
+"""

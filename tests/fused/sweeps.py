@@ -1,0 +1,74 @@
+"""Sweeps as a user starts them, and what two of them have left compared."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gradlab import cli
+from gradlab.store.load import Run, find
+
+
+class Branching(torch.nn.Module):
+    """An activation that looks at a value, as vmap does not allow."""
+
+    def forward(self, x):
+        return torch.zeros_like(x) if x.sum().isinf() else x.tanh()
+
+
+SHORT = ["tracking=none", "model.depth=2", "model.width=8", "train.steps=4", "record.every=2"]
+
+
+def sweep(folder: str, *overrides: str) -> int:
+    return cli.main(["run", "-m", *SHORT, *overrides, f"hydra.sweep.dir={folder}"])
+
+
+def assert_same(one: str, other: str, rtol: float = 1e-9, logs: bool = True) -> None:
+    """Every file of every run is the same, but for seconds and the folder's own name."""
+    runs, others = find(one).runs, find(other).runs
+    assert [run.name for run in runs] == [run.name for run in others]
+    for mine, its in zip(runs, others, strict=True):
+        assert files(mine) == files(its)
+        for frame, expected in ((mine.layers(), its.layers()), (mine.steps(), its.steps())):
+            assert list(frame) == list(expected)
+            for name in frame.columns.drop("seconds", errors="ignore"):
+                told = f"{mine.name}: {name}"
+                if name in ("axis", "site"):
+                    assert frame[name].tolist() == expected[name].tolist(), told
+                else:
+                    values, wanted = frame[name].to_numpy(float), expected[name].to_numpy(float)
+                    np.testing.assert_allclose(values, wanted, rtol, 0.0, err_msg=told)
+        assert without_times(mine.info, rtol) == without_times(its.info, rtol)
+        kept = ("config.yaml", "overrides.yaml")
+        for name in [f".hydra/{name}" for name in kept] + ["gradlab.log"] * logs:
+            texts = [(r.path / name).read_text().replace(f"{d}/", "") for r, d in both(mine, its)]
+            texts = [re.sub(r"^\[.*?\] ", "", text, flags=re.M) for text in texts]
+            assert texts[0] == texts[1]
+
+
+def both(mine: Run, its: Run) -> list[tuple[Run, str]]:
+    return [(run, run.path.parts[0]) for run in (mine, its)]
+
+
+def files(run: Run) -> set[str]:
+    return {f.relative_to(run.path).as_posix() for f in run.path.rglob("*") if f.is_file()}
+
+
+def without_times(info: dict, rtol: float) -> object:
+    """What `run.json` says, its numbers to the precision asked for, and no times."""
+    digits = int(-np.log10(rtol)) - 1
+
+    def rounded(value):
+        if isinstance(value, float):
+            return float(f"{value:.{digits}g}")
+        if isinstance(value, dict):
+            return {key: rounded(each) for key, each in value.items() if key != "timings"}
+        return [rounded(each) for each in value] if isinstance(value, list) else value
+
+    return rounded(info)
+
+
+def info(folder: str) -> dict:
+    return json.loads((Path(folder) / "run.json").read_text())

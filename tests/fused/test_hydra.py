@@ -1,0 +1,47 @@
+"""Hydra's own tests of a launcher: for what is not gradlab's, it is the basic one."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.plugins import Plugins
+from hydra.test_utils.launcher_common_tests import (
+    BatchedSweeperTestSuite,
+    IntegrationTestSuite,
+    LauncherTestSuite,
+)
+
+import gradlab
+from hydra_plugins.gradlab_fused.launcher import FusedLauncher
+
+pytestmark = pytest.mark.filterwarnings("ignore:Future Hydra versions:UserWarning")
+NAME = "fused"
+
+
+@pytest.fixture(autouse=True)
+def _found(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["gradlab"])
+    monkeypatch.setenv("PYTHONPATH", str(Path(gradlab.__file__).parents[1]))
+
+
+def test_it_is_discovered():
+    assert FusedLauncher.__name__ in [each.__name__ for each in Plugins.instance().discover()]
+
+
+@pytest.mark.parametrize(("launcher_name", "overrides"), [(NAME, [])])
+class TestFused(LauncherTestSuite):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("launcher_name", "overrides"), [(NAME, ["hydra.sweeper.max_batch_size=2"])]
+)
+class TestFusedInBatches(BatchedSweeperTestSuite):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("task_launcher_cfg", "extra_flags"), [({}, ["-m", f"hydra/launcher={NAME}"])]
+)
+class TestFusedIntegration(IntegrationTestSuite):
+    pass
