@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import gradlab
 from gradlab.diagnose.frames import LAYERS
 from gradlab.diagnose.verdict import diagnose
 from gradlab.errors import StoreError
@@ -39,7 +40,7 @@ def test_what_is_not_read_may_be_missing():
 
 def test_rows_of_several_runs_without_their_names_are_refused():
     layers = frame([1.0, 1.0])
-    with pytest.raises(StoreError, match="step=0, axis=depth, position=1.* a column run"):
+    with pytest.raises(StoreError, match=r"step=0, axis=depth, position=1.* a column run"):
         diagnose(pd.concat([layers, layers]))
     with pytest.raises(StoreError, match="one row in steps for step=0"):
         diagnose(layers, pd.concat([RISING, SINKING]))
@@ -52,5 +53,10 @@ def test_networks_of_different_size_are_no_seeds_of_one_setting():
     small, deep = frame([1.0, 1.0]), frame([1e-9, 1.0, 1.0])
     wide = small.assign(weight_count=2)
     for other in (deep, wide):
-        with pytest.raises(StoreError, match="different size.*run == '0'"):
+        with pytest.raises(StoreError, match=r"different size.*run == '0'"):
             diagnose(pd.concat([small.assign(run="0"), other.assign(run="1")]))
+
+
+def test_the_public_name_can_be_called_more_than_once():
+    layers = frame([1e-5, 1e-2, 1.0])
+    assert gradlab.diagnose(layers) == gradlab.diagnose(layers) == diagnose(layers)
