@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import gradlab
 from gradlab.diagnose.frames import LAYERS
 from gradlab.diagnose.verdict import diagnose
 from gradlab.errors import StoreError
@@ -54,3 +55,8 @@ def test_networks_of_different_size_are_no_seeds_of_one_setting():
     for other in (deep, wide):
         with pytest.raises(StoreError, match=r"different size.*run == '0'"):
             diagnose(pd.concat([small.assign(run="0"), other.assign(run="1")]))
+
+
+def test_the_public_name_can_be_called_more_than_once():
+    layers = frame([1e-5, 1e-2, 1.0])
+    assert gradlab.diagnose(layers) == gradlab.diagnose(layers) == diagnose(layers)
