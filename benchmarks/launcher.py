@@ -5,7 +5,8 @@ python benchmarks/launcher.py stack            # a step, by the number of networ
 
 The study: depth 5, 10, 20 x sigmoid, relu x 4 initialisations x clip none, norm x 2 seeds, of
 100 steps. Each sweep is a process of its own; what it needs to start (a sweep of one job) is taken
-off before it is divided by the jobs. Launchers take turns, so that other work on the machine strikes both.
+off before it is divided by the jobs. Launchers take turns, so that other work on the machine
+strikes both.
 """
 
 import os
