@@ -43,7 +43,7 @@ def _parts(group: list[int], settings: Sequence[Settings | None]) -> list[list[i
 
 
 def _kin(settings: Settings | None) -> str:
-    return "" if settings is None else repr(settings.clip)
+    return "" if settings is None else repr((settings.clip, settings.optim.params.get("lr")))
 
 
 def members(settings: Settings) -> int:
