@@ -127,6 +127,8 @@ def test_what_may_differ_within_a_stack():
         {"clip": "norm"},
         {"model__init": "lsuv"},
         {"model__init_gain": 2.0},
+        {"optim__lr": 0.3},
+        {"sweep__resume": True},
     ):
         assert settings(**change).stackable() == base
     for change in ({"model__width": 3}, {"loss": "mse"}, {"train__dtype": "float64"}):

@@ -92,10 +92,17 @@ class Settings:
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
     def stackable(self) -> "Settings":
-        """Return what members of a stack must share: all but seed, initialisation, clipping."""
+        """Return what members of a stack must share.
+
+        That is all but seed, initialisation, clipping and learning rate.
+        """
         model = replace(self.model, init=Component("", None, {}), init_gain=None)
         none = Component("", None, {})
-        return replace(self, model=model, clip=none, tracking=none, seed=0, flat={}, resume=False)
+        shared = {key: value for key, value in self.optim.params.items() if key != "lr"}
+        optim = replace(self.optim, params=shared)
+        return replace(
+            self, model=model, optim=optim, clip=none, tracking=none, seed=0, flat={}, resume=False
+        )
 
 
 def from_config(

@@ -97,7 +97,7 @@ def train(members: Sequence[Member], dataset: Dataset, stop: Callable[[], bool])
     """Train members that can share a stack; leave each one's result or error with it.
 
     Raises:
-        Apart: of several, together; they are as if they had not begun.
+        Apart: several do not go together; what they have begun is to be discarded.
         KeyboardInterrupt: a second signal, after the files were completed.
     """
     members, loop, sinks = _built(members, dataset)

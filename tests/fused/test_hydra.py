@@ -10,17 +10,20 @@ from hydra.test_utils.launcher_common_tests import (
     IntegrationTestSuite,
     LauncherTestSuite,
 )
+from hydra.version import Version, VersionBase
 
 import gradlab
 from hydra_plugins.gradlab_fused.launcher import FusedLauncher
 
 pytestmark = pytest.mark.filterwarnings("ignore:Future Hydra versions:UserWarning")
 NAME = "fused"
+FIRST = Version("1.1")  # which these tests take for granted
 
 
 @pytest.fixture(autouse=True)
 def _found(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["gradlab"])
+    monkeypatch.setattr(VersionBase.instance(), "version_base", FIRST)
     monkeypatch.setenv("PYTHONPATH", str(Path(gradlab.__file__).parents[1]))
 
 

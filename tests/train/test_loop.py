@@ -50,6 +50,8 @@ def test_a_stack_equals_its_members_alone(model, norm):
         settings(**common, seed=2, model__init="lsuv", clip="adaptive"),
         settings(**common, seed=3, model__init_gain=3.0, clip="value"),
         settings(**common, seed=0, clip="layer"),
+        settings(**common, seed=1, optim__lr=0.003),
+        settings(**common, seed=0, optim__lr=0.003, clip="norm"),
     ]
     loop, stacked = train(*members)
     held_out = loop.evaluate()

@@ -43,7 +43,7 @@ def _parts(group: list[int], settings: Sequence[Settings | None]) -> list[list[i
 
 
 def _kin(settings: Settings | None) -> str:
-    return "" if settings is None else repr(settings.clip)
+    return "" if settings is None else repr((settings.clip, settings.optim.params.get("lr")))
 
 
 def members(settings: Settings) -> int:
@@ -54,7 +54,7 @@ def members(settings: Settings) -> int:
 
 
 LEAST, MOST, FIT = 4, 64, 8
-ENTRIES = 1_300_000
+ENTRIES = 2_000_000
 """Parameters of all members together, at most.
 
 Milliseconds of processor time that a step takes for each of M members (relu, batches of 64, one
@@ -67,6 +67,6 @@ step of ten recorded, one thread; `python benchmarks/launcher.py stack`):
         5    128      75,658   2.12   2.21   1.63   1.33   1.24   1.29   1.29
         5    256     282,378   4.15   4.60   4.02   4.01   4.27   5.00   5.33
 
-A stack costs a pass through vmap, which two or three members do not earn; beyond a million entries
-nothing more is gained; and a network of which fewer than eight fit gains nothing at all.
+A stack costs a pass through vmap, which two or three members do not earn; beyond two million
+entries nothing more is gained; and a network of which fewer than eight fit gains nothing at all.
 """

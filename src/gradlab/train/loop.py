@@ -22,6 +22,7 @@ from gradlab.train.batches import Batches
 from gradlab.train.clipper import Clipper
 from gradlab.train.rows import Outcome, Rows, Sink, first_nonfinite
 from gradlab.train.stack import Stack
+from gradlab.train.updates import Updates
 
 DESCENT_EVERY = 10  # updates: it costs another forward pass
 TOLD = 30.0  # roundings of the loss that a promised decrease must exceed to be compared with one
@@ -29,14 +30,14 @@ TOLD = 30.0  # roundings of the loss that a promised decrease must exceed to be 
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a step, still on the device. The tensors but `layers` are [M].
+    """What came of a step, still on the device. The tensors but `layers` are [M], as are `rates`.
 
     `alive` says whose update was made; `layers` is [M, S, C], at the steps that are recorded.
     """
 
     step: int
     seconds: float
-    lr: float
+    rates: list[float]
     loss: Tensor
     accuracy: Tensor
     grad_norm: Tensor
@@ -62,7 +63,7 @@ class Loop:
         self.sites = find_sites(self.stack.model)
         self.probes = Probes(self.sites, stacked=self.stack.size > 1)
         self.train, self.every = first.train, first.every
-        self.optimiser = first.optim.call([self.stack.theta])
+        self.updates = Updates([each.optim for each in settings], self.stack.theta)
         self.clipper = Clipper([each.clip for each in settings])
         samples = len(dataset.x_train)
         self.batches = Batches(samples, self.train.batch_size, [s.seed for s in settings])
@@ -140,9 +141,9 @@ class Loop:
         with torch.no_grad():
             before, grad = theta.clone(), theta.grad
             grad_norm = norm_of_rows(grad)
-            theta.grad = self.clipper.clip(stack, grad)
-            clip_factor = self.clipper.factor(grad_norm, theta.grad)
-            self.optimiser.step()
+            clipped = self.clipper.clip(stack, grad)
+            clip_factor = self.clipper.factor(grad_norm, clipped)
+            self.updates.step(clipped)
             self.alive = self.alive & loss.isfinite() & rows_finite(theta)
             if theta.is_cuda or not self.alive.all():  # on a GPU, to ask would be to wait
                 theta.copy_(torch.where(self.alive[:, None], theta, before))
@@ -158,9 +159,9 @@ class Loop:
         accuracy = torch.full_like(loss, torch.nan)
         if self.classify:
             accuracy = (output.argmax(-1) == y).double().mean(-1)
-        seconds, lr = time.perf_counter() - self.began, self.optimiser.param_groups[0]["lr"]
+        seconds, rates = time.perf_counter() - self.began, self.updates.rates
         measured = (loss.detach(), accuracy, grad_norm, clip_factor, descent, self.alive)
-        return Done(step, seconds, float(lr), *measured, layers)
+        return Done(step, seconds, rates, *measured, layers)
 
     def descent(self, loss: Tensor, x: Tensor, y: Tensor, before: Tensor, grad: Tensor) -> Tensor:
         """Return by what part of what the gradient promised the loss of this batch fell, [M].
@@ -190,7 +191,7 @@ class Loop:
             rows = Rows.of_steps(
                 [done.step for done in history[:end]],
                 [done.seconds for done in history[:end]],
-                [done.lr for done in history[:end]],
+                [done.rates[m] for done in history[:end]],
                 table_TKM[:end, :-1, m],
                 self.classify,
             )

@@ -17,6 +17,8 @@ from gradlab.nets.build import build
 from gradlab.settings import Settings
 from gradlab.train.batches import Batches
 
+FREE = "seed, initialisation, clipping and learning rate"
+
 
 class Stack:
     """Networks that share everything but their numbers.
@@ -36,12 +38,12 @@ class Stack:
         """Build and initialise each member from its own seed, unless its network is given.
 
         Raises:
-            SettingsError: the settings differ in more than seed, initialisation and clipping, or
-                name a device that is not there.
+            SettingsError: the settings differ in more than seed, initialisation, clipping and
+                learning rate, or name a device that is not there.
         """
         first = settings[0]
         if any(other.stackable() != first.stackable() for other in settings):
-            raise SettingsError("members of a stack differ only in seed, initialisation, clipping")
+            raise SettingsError(f"members of a stack differ only in {FREE}")
         self.device = find_device(first.train.device)
         self.dtype: torch.dtype = getattr(torch, first.train.dtype)
         members = networks or [initialised(each, dataset, self.dtype) for each in settings]
