@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gradlab.diagnose.finding import Finding
+from gradlab.diagnose.places import named
 from gradlab.diagnose.record import Record
 from gradlab.diagnose.seeds import interval, pooled
 from gradlab.diagnose.training import starved, unstable
@@ -269,3 +270,9 @@ def test_width_changes_no_verdict(width):
 @pytest.fixture(autouse=True)
 def _quiet():
     torch.manual_seed(0)
+
+
+def test_layers_are_named_as_a_reader_would():
+    assert named([1, 2, 3, 7]) == "layers 1-3, 7"
+    assert named([4]) == "layer 4"
+    assert named([]) == "one layer or another"

@@ -145,7 +145,7 @@ def test_exact_zeros_below_dead_units_or_zero_weights_are_exact_in_the_cause():
     findings = {f.kind: f for f in diagnose(nothing)}
     assert [*findings] == ["dead", "vanishing"]
     assert findings["vanishing"].severity == "gross"
-    assert "layers below 3 get nothing (exactly 0)" in findings["vanishing"].cause
+    assert findings["vanishing"].cause == "layers below 3 get nothing (exactly 0), step 20"
     unweighted = frame([0.0, 0.0, 1e-12], weight_factor=[np.nan, 0, 0], weight_norm=[1, 1, 0])
     (finding,) = diagnose(unweighted)
     assert (finding.kind, finding.where, finding.severity) == ("vanishing", (1, 2), "gross")

@@ -46,7 +46,22 @@ def test_what_is_left_is_in_decades_and_judged_by_the_predicted_deviation(tmp_pa
     left = prediction.residuals(prediction.join(*gather(tmp_path)), [])
     assert left["left"].tolist() == [pytest.approx(0.25)]
     assert left[["runs", "inside"]].to_numpy().tolist() == [[2, 0.5]]
-    assert prediction.title(left).startswith("At initialisation theory is within 0.25 decades")
+    assert prediction.title(left) == (
+        "At initialisation theory is 0.25 decades from the measured signal; 50% of 2 runs within "
+        "one predicted deviation"
+    )
+
+
+def test_of_several_settings_the_median_and_the_worst_are_told(tmp_path):
+    for index, off in enumerate((0.0, 0.1, 0.5)):
+        made(tmp_path / str(index), off=off)
+    told = prediction.title(prediction.residuals(prediction.join(*gather(tmp_path)), ["run"]))
+    assert "within 0.10 decades in half of 3 settings, 0.50 at worst; 67% of 3 runs" in told
+
+
+def test_a_single_layer_proves_nothing(tmp_path):
+    write_run(tmp_path / "a", [3.0], data=DATA, **{**MODEL, "model.depth": 0})
+    assert prediction.join(*gather(tmp_path)).empty
 
 
 @pytest.mark.parametrize(
@@ -108,6 +123,12 @@ def test_trained_runs_start_where_theory_says(trained):
     finding = one.info["findings"][0]
     assert "theory: " in finding["cause"]
     assert finding["evidence"]["theory"] == pytest.approx(plain["delta_norm_theory"].iloc[0])
+
+
+def test_a_run_that_theory_cannot_follow_is_trained_all_the_same(tmp_path):
+    """Its variances overflow float64, and so does its forward signal."""
+    deep = settings(model__init="normal", model__depth=200, train__steps=2, train__batch_size=8)
+    assert run(deep, tmp_path / "a", Label("a"))["status"] == "diverged"
 
 
 def test_the_figure_shows_theory_as_line_and_band_and_runs_as_marks(trained):

@@ -54,6 +54,7 @@ def test_every_choice_is_predicted_or_refused(model, norm, init):
         ({"model__activation": "torch.nn.Mish"}, "activation=torch.nn.Mish is not known"),
         ({"model__init": "zeros"}, "below the last layer every error signal is 0, exactly"),
         ({"model__activation": "softplus", "model__init": "critical"}, "softplus has no critical"),
+        ({"model__init": "normal", "model__init_gain": 1e300}, "leave what float64 can hold"),
     ],
 )
 def test_what_has_no_theory(overrides, words):
@@ -63,6 +64,21 @@ def test_what_has_no_theory(overrides, words):
     assert "\n" not in str(caught.value)
     assert expected(run.flat, 64, 10, 1.0, 32) is None
     assert decades_per_layer(run.flat) is None
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"model__init": "normal", "model__depth": 200},  # squares above 1e308
+        {"model__init": "xavier_normal", "model__depth": 600},  # and below 1e-308
+        {"model": "resmlp", "model__branch_scale": 0.0},  # log of 0
+    ],
+)
+def test_what_leaves_float64_has_no_theory(overrides):
+    run = settings(**overrides)
+    with pytest.raises(PredictionError, match="leave what float64 can hold"):
+        prediction(run, 64, 10, 1.0)
+    assert expected(run.flat, 64, 10, 1.0, 32) is None
 
 
 def test_a_run_of_an_older_form_has_what_it_says():
@@ -100,6 +116,11 @@ def test_decades_are_those_of_a_long_prediction():
         run = settings(**overrides, model__depth=60, model__width=5000)
         log = np.log10(prediction(run, 64, 10, 1.0)[0]["delta_norm"])
         assert (log[30] - log[50]) / 20 == pytest.approx(decades_per_layer(run.flat), abs=2e-3)
+
+
+def test_a_small_batch_is_no_large_one():
+    assert decades_per_layer(settings(model__norm="batch", train__batch_size=8).flat) is not None
+    assert decades_per_layer(settings(model__norm="batch", train__batch_size=2).flat) is None
 
 
 def test_residual_networks_have_no_one_number():

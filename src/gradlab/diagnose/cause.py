@@ -83,8 +83,6 @@ def sentence(record: Record, found: Attribution) -> str:
         if abs(value) >= SHOWN
     ]
     parts = f": {', '.join(told)}" if told else ""
-    if not found.layers:
-        return f"no layer below {last} has a signal at step {found.step}{theory(record, 1)}"
     where = f"from layer {last} to layer {found.layer}, step {found.step}"
     return f"{found.total:+.1f} decades {where}{parts}{theory(record, found.layer)}"
 

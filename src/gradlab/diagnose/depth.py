@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from gradlab.diagnose.cause import Attribution, attribute, expected_at, sentence
+from gradlab.diagnose.cause import Attribution, attribute, expected_at, sentence, theory
 from gradlab.diagnose.chain import beyond
 from gradlab.diagnose.finding import Finding
 from gradlab.diagnose.onset import mostly, since_when
@@ -40,9 +40,9 @@ def _finding(record: Record, kind: str, lost: pd.DataFrame, holds: pd.DataFrame)
     worst = float(lost.min(axis=1)[step])
     gross = abs(worst) >= record.limit("gross_decades")
     evidence = {"decades": found.total, "step": found.step, "layer": found.layer, **found.parts()}
-    theory = expected_at(record, found.layer)
-    if theory is not None:
-        evidence |= {"theory": theory[0], "theory_sd": theory[1]}
+    row = expected_at(record, found.layer)
+    if row is not None:
+        evidence |= {"theory": row[0], "theory_sd": row[1]}
     if record.fixed_point is not None:
         evidence["fixed_point"] = record.fixed_point
     return Finding(
@@ -50,18 +50,21 @@ def _finding(record: Record, kind: str, lost: pd.DataFrame, holds: pd.DataFrame)
         where=mostly(holds),
         since=since,
         severity="gross" if gross else "mild",
-        cause=f"{_beyond(worst, found)}{sentence(record, found)}",
+        cause=_cause(record, worst, found),
         evidence=evidence,
         remedies=REMEDIES[kind],
     )
 
 
-def _beyond(worst: float, found: Attribution) -> str:
-    """Say what is below the last layer that a signal still reaches, if it does not reach all."""
+def _cause(record: Record, worst: float, found: Attribution) -> str:
+    """Say how the signal comes to the layer, and what is below it if it does not reach all."""
     if abs(worst) <= abs(found.total) + 1e-9:
-        return ""
+        return sentence(record, found)
     size = "exactly 0" if np.isinf(worst) else f"0 in this dtype, {worst:+.0f} decades by factors"
-    return f"layers below {found.layer} get nothing ({size}); "
+    told = f"layers below {found.layer} get nothing ({size})"
+    if not found.layers:
+        return f"{told}, step {found.step}{theory(record, 1)}"
+    return f"{told}; {sentence(record, found)}"
 
 
 def _worst(lost: pd.DataFrame, layers: pd.DataFrame) -> tuple[int, int]:

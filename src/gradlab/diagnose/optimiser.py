@@ -4,6 +4,7 @@ import numpy as np
 
 from gradlab.diagnose.finding import Finding
 from gradlab.diagnose.onset import mostly, since_when
+from gradlab.diagnose.places import named
 from gradlab.diagnose.profile import over_depth
 from gradlab.diagnose.record import Record
 
@@ -36,15 +37,15 @@ def below_eps(record: Record) -> Finding | None:
         since=since,
         severity="gross" if ratio < 0.01 else "mild",
         cause=f"the gradient's entries are {ratio:.1g} of {record.config['optim']}'s "
-        f"eps={eps:g} at layer {', '.join(map(str, where)) or '(one or another)'}: it is divided "
-        "by eps, not by its own size, and the layer hardly moves",
+        f"eps={eps:g} in {named(where)}: it is divided by eps, not by its own size, and the "
+        "weights hardly move",
         evidence={"ratio": ratio},
         remedies=(f"optim.eps={eps * ratio * 1e-3:.0e}",),
     )
 
 
 def clipping(record: Record) -> Finding | None:
-    """Note clipping that never acts, or that always does and so sets the learning rate."""
+    """Note clipping that never acts, or that always does, and so is a part of the learning rate."""
     name = record.config.get("clip", "none")
     factor = record.over_steps("clip_factor")
     factor = factor[np.isfinite(factor)]
@@ -58,7 +59,7 @@ def clipping(record: Record) -> Finding | None:
     told = (
         "never: it can be left out"
         if acted == 0
-        else f"and left {typical:.2g} of the gradient's norm: it sets the learning rate"
+        else f"and left {typical:.2g} of the gradient's norm: in effect a smaller learning rate"
     )
     return Finding(
         kind="clipping",

@@ -4,6 +4,7 @@ import pandas as pd
 
 from gradlab.diagnose.finding import Finding
 from gradlab.diagnose.onset import mostly, since_when
+from gradlab.diagnose.places import named
 from gradlab.diagnose.profile import decades, over_depth
 from gradlab.diagnose.record import Record
 
@@ -78,12 +79,13 @@ def _outweighs(record: Record) -> Finding | None:
     if since is None:
         return None
     worst = float(ratios.max(axis=1)[holds.any(axis=1)].median())
+    where = mostly(holds)
     return _too_large(
         since,
-        f"one update changes the weights of a layer by {worst:.0%} of their norm",
+        f"one update changes the weights of {named(where)} by up to {worst:.0%} of their norm",
         gross=worst >= 1,
         evidence={"update_ratio": worst},
-        where=mostly(holds),
+        where=where,
     )
 
 
@@ -116,8 +118,8 @@ def starved(record: Record) -> Finding | None:
         where=where,
         since=since,
         severity="gross" if ratio <= limit**2 else "mild",
-        cause=f"layer {', '.join(map(str, where)) or '(one or another)'} learns at {ratio:.1g} of "
-        f"the median layer's rate, as a share of its weights{_lost(record, ratios, holds)}",
+        cause=f"updates of {named(where)}, as a share of the weights, are {ratio:.1g} of the "
+        f"median layer's{_lost(record, ratios, holds)}",
         evidence={"ratio": ratio},
         remedies=("model.init=kaiming_normal", "model.norm=layer", "optim=adam"),
     )
@@ -127,4 +129,4 @@ def _lost(record: Record, ratios: pd.DataFrame, holds: pd.DataFrame) -> str:
     """Say so if an update is lost in rounding: the gradient is not 0, and nothing moves."""
     gradient = over_depth(record.depth, "weight_grad_norm")
     lost = bool(((ratios == 0) & (gradient > 0) & holds).any(axis=None))
-    return f": its updates are lost in the rounding of {record.dtype}" if lost else ""
+    return f": they are lost in the rounding of {record.dtype}" if lost else ""

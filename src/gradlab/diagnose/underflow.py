@@ -11,6 +11,7 @@ import pandas as pd
 from gradlab.diagnose.chain import beyond
 from gradlab.diagnose.finding import Finding
 from gradlab.diagnose.onset import mostly, since_when
+from gradlab.diagnose.places import named
 from gradlab.diagnose.profile import log10, over_depth
 from gradlab.diagnose.record import SMALLEST, Record
 
@@ -34,14 +35,13 @@ def underflow(record: Record) -> Finding | None:
         return None
     where, share = mostly(holds), float(zeros[holds].max(axis=1).median())
     size = float(sizes[holds].min(axis=1).median())
-    named = f"layers {where[0]} to {where[-1]}" if where else "changing layers"
     return Finding(
         kind="underflow",
         where=where,
         since=since,
         severity="gross" if share >= 0.99 else "mild",
-        cause=f"{share:.0%} of the gradient of {named} is exactly 0 in {record.dtype}: its entries "
-        f"are about 1e{size:.0f}, and the least it can hold is {smallest:.1e}",
+        cause=f"{share:.0%} of the gradient of {named(where)} is exactly 0 in {record.dtype}: its "
+        f"entries are about 1e{size:.0f}, and the least it can hold is {smallest:.1e}",
         evidence={"zeros": share, "log10_entry": size, "log10_smallest": float(np.log10(smallest))},
         remedies=("train.dtype=float32", "train.dtype=float64", "loss.scale=1024"),
     )

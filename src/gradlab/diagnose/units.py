@@ -4,6 +4,7 @@ import numpy as np
 
 from gradlab.diagnose.finding import Finding
 from gradlab.diagnose.onset import mostly, since_when
+from gradlab.diagnose.places import named
 from gradlab.diagnose.profile import over_depth
 from gradlab.diagnose.record import Record
 
@@ -45,7 +46,7 @@ def symmetric(record: Record) -> Finding | None:
     else:
         where = mostly(holds)
         least = float(np.nanmedian(spread.to_numpy()[holds.to_numpy()]))
-        cause = f"all units of layer {_list(where)} have the same gradient, to {least:.1g} of it"
+        cause = f"in {named(where)} all units have the same gradient, to {least:.1g} of it"
     return Finding(
         kind="symmetric",
         where=where,
@@ -70,18 +71,7 @@ def _share(record: Record, kind: str, told: str, remedies: tuple[str, ...]) -> F
         where=where,
         since=since,
         severity="gross" if worst >= 0.99 else "mild",
-        cause=f"in layer {_list(where) or '(one or another)'} up to {worst:.0%} {told}",
+        cause=f"in {named(where)} up to {worst:.0%} {told}",
         evidence={kind: worst},
         remedies=remedies,
     )
-
-
-def _list(where: tuple[int, ...]) -> str:
-    """Return positions as a reader would write them: `1-4, 7`."""
-    runs: list[list[int]] = []
-    for position in where:
-        if runs and position == runs[-1][-1] + 1:
-            runs[-1].append(position)
-        else:
-            runs.append([position])
-    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs)

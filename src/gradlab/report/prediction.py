@@ -25,14 +25,15 @@ The weights' gradient is not among them: theory has it for one sample, a record 
 def join(runs: Sequence[Run], reduced: Reduced) -> pd.DataFrame:
     """Return a row per run and layer at step 0: log10 as measured, as predicted, and what is left.
 
-    Runs for which there is no theory are not in it. `delta_sd` is the predicted standard deviation
+    Runs for which there is no theory are not in it, nor those of one layer, whose error signal is
+    its own measure. `delta_sd` is the predicted standard deviation
     over networks, in decades, for one sample.
     """
     found: list[pd.DataFrame] = []
     for run in runs:
         frame = prediction_of(run)
         measured = reduced.start[reduced.start["run"] == run.name]
-        if frame is None or measured.empty:
+        if frame is None or len(measured) < 2:
             continue
         last = measured["delta_norm"].iloc[measured["position"].argmax()]
         relative = measured.assign(delta_norm=measured["delta_norm"] / last)
@@ -82,11 +83,15 @@ def residuals(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 def title(left: pd.DataFrame) -> str:
     """Say how far theory is from the measured decades, over all settings."""
     far, inside = left["left"].abs(), np.average(left["inside"], weights=left["runs"])
-    return (
-        f"At initialisation theory is within {far.median():.2f} decades in half of "
-        f"{count(len(left), 'setting')}, {far.max():.2f} at worst; {inside:.0%} of runs within "
-        "one predicted deviation"
-    )
+    if len(left) == 1:
+        told = f"theory is {far.iloc[0]:.2f} decades from the measured signal"
+    else:
+        told = (
+            f"theory is within {far.median():.2f} decades in half of {len(left)} settings, "
+            f"{far.max():.2f} at worst"
+        )
+    deviations = f"{inside:.0%} of {count(int(left['runs'].sum()), 'run')}"
+    return f"At initialisation {told}; {deviations} within one predicted deviation"
 
 
 def of_model(keys: list[str]) -> list[str]:

@@ -11,10 +11,11 @@ import pandas as pd
 from gradlab.errors import PredictionError
 from gradlab.settings import Settings
 from gradlab.theory.activation import find
-from gradlab.theory.batch_norm import Batch
+from gradlab.theory.batch_norm import LEAST, Batch
 from gradlab.theory.critical import at_criticality
 from gradlab.theory.frame import too_narrow
 from gradlab.theory.gauss import Moments
+from gradlab.theory.in_range import in_range
 from gradlab.theory.phase import Phase, phase
 from gradlab.theory.predict import NORMS, predict
 from gradlab.theory.variance import variances
@@ -94,10 +95,13 @@ def decades_per_layer(config: Mapping[str, Any]) -> float | None:
     """Return by how many decades a layer changes the error signal, far from both ends.
 
     log10 of chi_1 at the fixed point, halved; with batch normalisation that of a large batch. None
-    for residual networks, of which no layer is like another, and where theory has no prediction.
+    for residual networks, of which no layer is like another, and where theory has no prediction,
+    of small batches too.
     """
     try:
-        return _decades(of_flat(config))
+        network = of_flat(config)
+        small = config.get("train.batch_size", LEAST) < LEAST
+        return None if network.norm == "batch" and small else _decades(network)
     except PredictionError:
         return None
 
@@ -144,8 +148,9 @@ def _decades(network: Network) -> float | None:
     network.check()
     if network.kind == "resmlp" or network.depth < 2:
         return None
-    chi = _phase(network).chi_1 if network.plain else _held_growth(network)
-    return float(np.log10(chi) / 2)
+    with in_range():
+        chi = _phase(network).chi_1 if network.plain else _held_growth(network)
+        return float(np.log10(chi) / 2)
 
 
 def _phase(network: Network) -> Phase:

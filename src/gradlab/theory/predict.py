@@ -5,13 +5,15 @@ from collections.abc import Sequence
 import pandas as pd
 
 from gradlab.errors import PredictionError, nearest
+from gradlab.reference.activations import Activation
 from gradlab.theory.activation import find
 from gradlab.theory.batch_norm import batch_norm
 from gradlab.theory.chain import chain
 from gradlab.theory.frame import frame
 from gradlab.theory.held import held
+from gradlab.theory.in_range import in_range
 from gradlab.theory.residual import residual
-from gradlab.theory.variance import variances
+from gradlab.theory.variance import Variance, variances
 
 NORMS = ("none", "layer", "rms", "batch")
 
@@ -59,7 +61,19 @@ def predict(
     """
     phi = find(activation)
     _check(widths, input_rms, norm, branch_scale)
-    maps = variances(widths, init, sigma_w, sigma_b, gain, activation, input_rms)
+    with in_range():
+        maps = variances(widths, init, sigma_w, sigma_b, gain, activation, input_rms)
+        return _predict(phi, maps, input_rms, norm, batch, branch_scale)
+
+
+def _predict(
+    phi: Activation,
+    maps: Sequence[Variance],
+    input_rms: float,
+    norm: str,
+    batch: int | None,
+    branch_scale: float | None,
+) -> pd.DataFrame:
     if branch_scale is not None:
         found = frame(residual(phi, maps, input_rms, branch_scale))
         found.attrs["residual"] = True  # its factors multiply to nothing: `table` must know
