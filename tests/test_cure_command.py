@@ -252,3 +252,17 @@ def test_an_interrupt_before_anything_is_known(run, capsys, monkeypatch):
 def test_help(capsys):
     assert cli.main(["cure", "--help"]) == 0
     assert "gradlab cure RUN [overrides]" in capsys.readouterr().out
+
+
+def test_a_run_that_was_cut_short_is_tried_for_as_many_steps_as_it_made(run, capsys):
+    info = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**info, "status": "interrupted"}))
+    steps = pd.read_parquet(run / "steps.parquet").iloc[:7]
+    steps.astype({"step": "int32"}).to_parquet(run / "steps.parquet")
+    assert gradlab("cure", run, "cure.seeds=1", "cure.remedies=['optim=adam']") == 0
+    assert "trained for 7 steps" in capsys.readouterr().out
+
+
+def test_its_page_says_what_theory_expected(run):
+    assert gradlab("cure", run, *QUICK, "cure.remedies=['optim=adam']") == 0
+    assert "at the fixed point" in Path("run/cure/index.html").read_text()

@@ -17,7 +17,7 @@ from gradlab.settings import Settings, check_data
 from gradlab.store.folder import Folder
 from gradlab.store.resume import clear
 from gradlab.store.tracking import Tracking
-from gradlab.theory.configured import decades_per_layer, expected
+from gradlab.theory.configured import decades_per_layer, expected_of_run
 from gradlab.together import Member, Scope, train
 from gradlab.train.rows import Outcome, Rows
 
@@ -171,15 +171,12 @@ def _conclude(
     settings: Settings, folder: Folder, outcome: Outcome, test: dict[str, float | None]
 ) -> None:
     layers, steps = folder.frame(), folder.steps.table().to_pandas()
-    config, data = settings.flat, folder.info["data"]
     findings = diagnose(
         layers,
         steps,
-        config,
-        expected=expected(
-            config, data["inputs"], data["outputs"], data["input_rms"], settings.train.batch_size
-        ),
-        fixed_point=decades_per_layer(config),
+        settings.flat,
+        expected=expected_of_run(settings.flat, folder.info["data"]),
+        fixed_point=decades_per_layer(settings.flat),
     )
     folder.finish(
         {

@@ -58,7 +58,7 @@ def diagnosed(patient: Patient) -> list[Finding]:
     layers, steps = run.layers(), run.steps()
     if layers.empty:
         raise StoreError(f"{run.path} recorded nothing: there is no finding to cure")
-    return judge.findings(layers, steps, run.config)
+    return judge.findings(layers, steps, run.config, run.info.get("data"))
 
 
 def is_sick(patient: Patient, findings: Sequence[Finding]) -> bool:

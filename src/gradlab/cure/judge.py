@@ -7,15 +7,25 @@ import pandas as pd
 
 from gradlab.diagnose.finding import Finding
 from gradlab.diagnose.verdict import diagnose
+from gradlab.theory.configured import decades_per_layer, expected_of_run
 
 GRADES = {"mild": 1, "gross": 2}
 """How much a severity weighs; any other is a remark, and no sickness."""
 DIVERGED = 3
 
 
-def findings(layers: pd.DataFrame, steps: pd.DataFrame, config: Mapping[str, Any]) -> list[Finding]:
-    """Return the findings of a run, gravest first, from its frames and its flat configuration."""
-    return diagnose(layers, steps, config)
+def findings(
+    layers: pd.DataFrame,
+    steps: pd.DataFrame,
+    config: Mapping[str, Any],
+    data: Mapping[str, Any] | None = None,
+) -> list[Finding]:
+    """Return the findings of a run, gravest first, from its frames and its flat configuration.
+
+    With `data`, of its `run.json`, their causes say what theory expected.
+    """
+    theory = expected_of_run(config, data or {})
+    return diagnose(layers, steps, config, expected=theory, fixed_point=decades_per_layer(config))
 
 
 def sick(found: Sequence[Finding]) -> list[Finding]:

@@ -36,7 +36,8 @@ class Trials:
         self.overrides = replaced(patient.overrides, given, patient.own)
         own = replaced(without(patient.overrides, "tracking"), ["tracking=none"])
         _same(self._compose(own), patient)
-        steps = [f"train.steps={options['steps']}"] if options["steps"] else []
+        made = options["steps"] or _made(patient)
+        steps = [f"train.steps={made}"] if made else []
         self._base = replaced(own, [*without(given, "tracking"), *steps], patient.own)
         self.settings = self._compose(self._base)
         self.made: list[Trial] = []
@@ -99,3 +100,10 @@ def _same(settings: Settings, patient: Patient) -> None:
                 f"{patient.run.path} ran with {key}={then}, but its overrides now lead to "
                 f"{key}={now}: run it anew"
             )
+
+
+def _made(patient: Patient) -> int | None:
+    """Return how many steps a run made that was cut short; None of one that ended by itself."""
+    if patient.run.info["status"] not in ("running", "interrupted"):
+        return None
+    return len(patient.run.steps(["step"])) or None

@@ -14,7 +14,7 @@ from gradlab.report.roles import assign, left_out
 from gradlab.report.sentences import count
 from gradlab.report.style import COLOURS, LINES, MARKERS, grid, head, layer_ticks, legend
 from gradlab.store.load import Run
-from gradlab.theory.configured import expected
+from gradlab.theory.configured import expected_of_run
 
 SHARED = ("preact_std", "act_factor", "weight_factor", "norm_factor", "delta_norm")
 """Columns that a record and a prediction share; the error signal in both relative to the last.
@@ -31,7 +31,7 @@ def join(runs: Sequence[Run], reduced: Reduced) -> pd.DataFrame:
     """
     found: list[pd.DataFrame] = []
     for run in runs:
-        frame = prediction_of(run)
+        frame = expected_of_run(run.config, run.info.get("data") or {})
         measured = reduced.start[reduced.start["run"] == run.name]
         if frame is None or len(measured) < 2:
             continue
@@ -50,14 +50,6 @@ def join(runs: Sequence[Run], reduced: Reduced) -> pd.DataFrame:
     numbers = [f"{name}{part}" for name in SHARED for part in ("", "_theory", "_left")]
     empty = pd.DataFrame(columns=["position", "delta_sd", *numbers], dtype=float)
     return empty.assign(run=pd.Series(dtype=str))
-
-
-def prediction_of(run: Run) -> pd.DataFrame | None:
-    """Return what theory says of a run's network; None if it says nothing."""
-    data, batch = run.info.get("data") or {}, run.config.get("train.batch_size")
-    if not {"inputs", "outputs", "input_rms"} <= set(data) or batch is None:
-        return None
-    return expected(run.config, data["inputs"], data["outputs"], data["input_rms"], batch)
 
 
 def residuals(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

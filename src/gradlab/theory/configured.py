@@ -91,6 +91,14 @@ def expected(
     return None if too_narrow(frame) else frame.copy()
 
 
+def expected_of_run(config: Mapping[str, Any], data: Mapping[str, Any]) -> pd.DataFrame | None:
+    """Return the prediction for a run: its flat configuration, and `data` of its `run.json`."""
+    batch = config.get("train.batch_size")
+    if not {"inputs", "outputs", "input_rms"} <= set(data) or batch is None:
+        return None
+    return expected(config, data["inputs"], data["outputs"], data["input_rms"], batch)
+
+
 def decades_per_layer(config: Mapping[str, Any]) -> float | None:
     """Return by how many decades a layer changes the error signal, far from both ends.
 
