@@ -25,7 +25,8 @@ CAPTIONS = {
     "has its own scale. In the strips: settings in which a run has no logarithm in most steps.",
     "theory": "The error signal at initialisation, before any training: marks are runs, lines what "
     "mean-field theory predicts from the configuration alone, bands one standard deviation over "
-    "networks (for one sample; a batch averages some of it out).",
+    "networks (for one sample; a batch averages some of it out). What is "
+    "too narrow for the theory, or outside it, is not drawn.",
     "factors": "Each point is a setting. On the dashed line the weights give back what the "
     "activations take, and the signal keeps its size; off it, each layer adds or takes as much.",
     "factors_by_layer": "The worst run of each verdict, and a healthy one, on one scale. At each "
