@@ -31,7 +31,7 @@ from gradlab.train.loop import Loop  # noqa: E402
 
 SHAPES = ((10, 64), (50, 64), (50, 256), (20, 1024))
 STACK, STEPS = 32, 10
-STACKED = 256  # the widest network that is worth a stack
+STACKED = 64  # the widest network that is worth a stack
 
 
 class Ours:
@@ -39,6 +39,7 @@ class Ours:
 
     def __init__(self, depth, width, members, every):
         overrides = [f"model.depth={depth}", f"model.width={width}", "model.init=kaiming_normal"]
+        overrides += ["optim.lr=1e-4"]  # that none diverges: of NaNs every norm is taken twice
         settings = [
             compose("config", [*overrides, f"seed={seed}", "tracking=none"])[0]
             for seed in range(members)
