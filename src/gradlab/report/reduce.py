@@ -97,21 +97,23 @@ def reduce(runs: Iterable[Run]) -> Reduced:
 def layer_means(record: pd.DataFrame) -> pd.DataFrame:
     """Return one row per position: means of log10 over the steps, zeros and infinities apart."""
     record = record[record["axis"] == "depth"]
-    out: dict[str, pd.Series] = {}
+    positions, place = np.unique(record["position"].to_numpy(), return_inverse=True)
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.bincount(place, values, len(positions))
+
+    rows = total(np.ones(len(record)))
+    out: dict[str, np.ndarray] = {"position": positions}
     for column in (*SIGNALS, *FACTORS):
         values = record[column].to_numpy(dtype=float)
         usable = np.isfinite(values) & (values > 0)
-        parts = {
-            "position": record["position"].to_numpy(),
-            "log": np.where(usable, np.log10(np.where(usable, values, 1.0)), np.nan),
-            "zero": values == 0,
-            "inf": ~np.isfinite(values),
-        }
-        means = pd.DataFrame(parts).groupby("position").mean()
-        out[column] = means["log"]
+        logs = np.log10(np.where(usable, values, 1.0))
+        with np.errstate(invalid="ignore"):  # 0/0: of a layer without a usable value
+            out[column] = total(logs) / total(usable)
         if column in SIGNALS:
-            out[f"{column}_zero"], out[f"{column}_inf"] = means["zero"], means["inf"]
-    return pd.DataFrame(out).rename_axis("position").reset_index()
+            out[f"{column}_zero"] = total(values == 0) / rows
+            out[f"{column}_inf"] = total(~np.isfinite(values)) / rows
+    return pd.DataFrame(out)
 
 
 def at_start(record: pd.DataFrame) -> pd.DataFrame:
