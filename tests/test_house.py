@@ -25,7 +25,7 @@ ROOMS = [
     "train",
     "check",
     "store",
-    "diagnose",
+    "diagnosis",
     "doctor",
     "report",
     "explain",

@@ -25,7 +25,7 @@ from diagnosis.record import Record, record
 from diagnosis.rivals import RIVALS
 from diagnosis.tables import confusion, mistakes, shares, totals
 
-from gradlab.diagnose.verdict import diagnose, verdict
+from gradlab.diagnosis.verdict import diagnose, verdict
 
 SETS = {"training": TRAINING, "held_out": HELD_OUT}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradlab.check.gradients import check_gradients as check_gradients
-    from gradlab.diagnose.verdict import diagnose as diagnose
+    from gradlab.diagnosis.verdict import diagnose as diagnose
     from gradlab.store.load import load as load
     from gradlab.theory.phase import phase as phase
     from gradlab.theory.predict import predict as predict
@@ -20,7 +20,7 @@ __all__ = ["check_gradients", "diagnose", "load", "phase", "predict"]
 
 _HOMES = {
     "check_gradients": "gradlab.check.gradients",
-    "diagnose": "gradlab.diagnose.verdict",
+    "diagnose": "gradlab.diagnosis.verdict",
     "load": "gradlab.store.load",
     "phase": "gradlab.theory.phase",
     "predict": "gradlab.theory.predict",

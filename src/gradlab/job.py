@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gradlab.data.dataset import Dataset, load
-from gradlab.diagnose.profile import slope
-from gradlab.diagnose.verdict import diagnose, verdict
+from gradlab.diagnosis.profile import slope
+from gradlab.diagnosis.verdict import diagnose, verdict
 from gradlab.errors import JobError
 from gradlab.interrupt import Interrupt
 from gradlab.settings import Settings, check_data

@@ -4,7 +4,7 @@ import pytest
 
 from gradlab import choices
 from gradlab.cure.remedies import Remedy, propose
-from gradlab.diagnose.finding import Finding
+from gradlab.diagnosis.finding import Finding
 from tests.configs import settings
 
 

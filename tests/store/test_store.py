@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gradlab import schema
-from gradlab.diagnose.finding import Finding
+from gradlab.diagnosis.finding import Finding
 from gradlab.errors import StoreError
 from gradlab.store import damage
 from gradlab.store.folder import Folder

@@ -12,7 +12,7 @@ from gradlab.cure.ranking import Rank, rank
 from gradlab.cure.remedies import UNCHANGED, Remedy, propose
 from gradlab.cure.trial import FAILED, Trial
 from gradlab.cure.trials import Trials
-from gradlab.diagnose.finding import Finding
+from gradlab.diagnosis.finding import Finding
 from gradlab.errors import JobError, StoreError
 from gradlab.settings import Settings
 

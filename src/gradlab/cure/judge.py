@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from gradlab.diagnose.finding import Finding
-from gradlab.diagnose.verdict import diagnose
+from gradlab.diagnosis.finding import Finding
+from gradlab.diagnosis.verdict import diagnose
 from gradlab.theory.configured import decades_per_layer, expected_of_run
 
 GRADES = {"mild": 1, "gross": 2}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gradlab import choices
 from gradlab.cure.offers import Config, offers
-from gradlab.diagnose.finding import Finding
+from gradlab.diagnosis.finding import Finding
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gradlab.diagnose.profile import decades
+from gradlab.diagnosis.profile import decades
 from gradlab.errors import StoreError
 from gradlab.store.load import Run, find, unreadable
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from gradlab.diagnose.profile import over_depth
+from gradlab.diagnosis.profile import over_depth
 from gradlab.report.style import grid, head, layer_ticks, panel_head, panels, step_ticks
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from gradlab.diagnose.record import LIMITS
+from gradlab.diagnosis.record import LIMITS
 from gradlab.report.settings import label, levels, short, word
 
 DECADES = LIMITS["decades"]

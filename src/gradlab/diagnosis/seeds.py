@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from scipy.stats import beta
 
-from gradlab.diagnose.finding import Finding
+from gradlab.diagnosis.finding import Finding
 from gradlab.schema import KINDS
 
 LEVEL = 0.9  # of the interval

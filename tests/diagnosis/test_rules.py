@@ -5,16 +5,16 @@ import pandas as pd
 import pytest
 import torch
 
-from gradlab.diagnose.finding import Finding
-from gradlab.diagnose.places import named
-from gradlab.diagnose.record import Record
-from gradlab.diagnose.seeds import interval, pooled
-from gradlab.diagnose.training import starved, unstable
-from gradlab.diagnose.underflow import entries, underflow
-from gradlab.diagnose.verdict import diagnose, verdict
+from gradlab.diagnosis.finding import Finding
+from gradlab.diagnosis.places import named
+from gradlab.diagnosis.record import Record
+from gradlab.diagnosis.seeds import interval, pooled
+from gradlab.diagnosis.training import starved, unstable
+from gradlab.diagnosis.underflow import entries, underflow
+from gradlab.diagnosis.verdict import diagnose, verdict
 from gradlab.settings import Component
 from tests.configs import settings, train
-from tests.diagnose.test_verdict import frame
+from tests.diagnosis.test_verdict import frame
 
 
 def judged(run, dataset=None):
@@ -53,7 +53,7 @@ def test_what_vanishes_until_it_underflows_is_told_as_both():
 
 
 def test_zeros_of_dead_units_are_no_underflow():
-    found = judged(with_init("tests.diagnose.inits.shifted"))
+    found = judged(with_init("tests.diagnosis.inits.shifted"))
     assert "dead" in found
     assert "underflow" not in found
 
@@ -121,10 +121,10 @@ def test_a_linear_model_has_no_symmetry_to_break():
 
 
 def test_constant_weights_are_symmetric():
-    found = judged(with_init("tests.diagnose.inits.constant"))
+    found = judged(with_init("tests.diagnosis.inits.constant"))
     assert next(iter(found)) == "symmetric"
     assert found["symmetric"].where == (1, 2, 3, 4)
-    assert "symmetric" not in judged(with_init("tests.diagnose.inits.almost_constant"))
+    assert "symmetric" not in judged(with_init("tests.diagnosis.inits.almost_constant"))
 
 
 # Steps.
@@ -184,7 +184,7 @@ def test_a_layer_that_learns_a_thousand_times_slower_starves():
 
 
 def test_updates_that_bfloat16_rounds_away_are_told():
-    found = judged(with_init("tests.diagnose.inits.one_huge_layer", train__dtype="bfloat16"))
+    found = judged(with_init("tests.diagnosis.inits.one_huge_layer", train__dtype="bfloat16"))
     assert found["starved"].where == (3,)
     assert "lost in the rounding of bfloat16" in found["starved"].cause
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from gradlab.diagnose.finding import Finding
-from gradlab.diagnose.profile import over_depth
-from gradlab.diagnose.record import LARGEST, Record
+from gradlab.diagnosis.finding import Finding
+from gradlab.diagnosis.profile import over_depth
+from gradlab.diagnosis.record import LARGEST, Record
 
 FORWARD = ("weight_norm", "preact_mean", "preact_std", "act_mean", "act_std")
 BACKWARD = ("delta_norm", "act_grad_norm", "weight_grad_norm")

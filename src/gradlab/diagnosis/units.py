@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from gradlab.diagnose.finding import Finding
-from gradlab.diagnose.onset import mostly, since_when
-from gradlab.diagnose.places import named
-from gradlab.diagnose.profile import over_depth
-from gradlab.diagnose.record import Record
+from gradlab.diagnosis.finding import Finding
+from gradlab.diagnosis.onset import mostly, since_when
+from gradlab.diagnosis.places import named
+from gradlab.diagnosis.profile import over_depth
+from gradlab.diagnosis.record import Record
 
 ONE_SIDED = ("relu", "leaky_relu")
 """Flat on one side by design: that many entries are there is sparseness, not saturation."""

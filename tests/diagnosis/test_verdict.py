@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradlab import schema
-from gradlab.diagnose.cause import attribute
-from gradlab.diagnose.profile import decades, slope
-from gradlab.diagnose.verdict import diagnose, verdict
+from gradlab.diagnosis.cause import attribute
+from gradlab.diagnosis.profile import decades, slope
+from gradlab.diagnosis.verdict import diagnose, verdict
 from tests.configs import settings, train
 
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pandas as pd
 
-from gradlab.diagnose.finding import Finding
-from gradlab.diagnose.frames import check
-from gradlab.diagnose.nonfinite import overflow
-from gradlab.diagnose.record import Record
-from gradlab.diagnose.rules import RULES
-from gradlab.diagnose.seeds import pooled
+from gradlab.diagnosis.finding import Finding
+from gradlab.diagnosis.frames import check
+from gradlab.diagnosis.nonfinite import overflow
+from gradlab.diagnosis.record import Record
+from gradlab.diagnosis.rules import RULES
+from gradlab.diagnosis.seeds import pooled
 
 
 def diagnose(

@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from gradlab.diagnose.cause import Attribution, attribute, expected_at, sentence, theory
-from gradlab.diagnose.chain import beyond
-from gradlab.diagnose.finding import Finding
-from gradlab.diagnose.onset import mostly, since_when
-from gradlab.diagnose.profile import decades, over_depth
-from gradlab.diagnose.record import Record
+from gradlab.diagnosis.cause import Attribution, attribute, expected_at, sentence, theory
+from gradlab.diagnosis.chain import beyond
+from gradlab.diagnosis.finding import Finding
+from gradlab.diagnosis.onset import mostly, since_when
+from gradlab.diagnosis.profile import decades, over_depth
+from gradlab.diagnosis.record import Record
 
 REMEDIES = {
     "vanishing": ("model.init=kaiming_normal", "model.norm=layer", "model=resmlp", "optim=adam"),

@@ -10,7 +10,7 @@ unit is dead or every weight is 0 remains 0.
 import numpy as np
 import pandas as pd
 
-from gradlab.diagnose.profile import log10, over_depth
+from gradlab.diagnosis.profile import log10, over_depth
 
 
 def beyond(known: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:

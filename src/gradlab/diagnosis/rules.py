@@ -7,15 +7,15 @@ changes nothing.
 
 from collections.abc import Callable
 
-from gradlab.diagnose.depth import exploding, vanishing
-from gradlab.diagnose.finding import Finding
-from gradlab.diagnose.nonfinite import overflow
-from gradlab.diagnose.optimiser import below_eps, clipping
-from gradlab.diagnose.record import Record
-from gradlab.diagnose.silent import silent
-from gradlab.diagnose.training import growing, starved, unstable
-from gradlab.diagnose.underflow import underflow
-from gradlab.diagnose.units import dead, saturated, symmetric
+from gradlab.diagnosis.depth import exploding, vanishing
+from gradlab.diagnosis.finding import Finding
+from gradlab.diagnosis.nonfinite import overflow
+from gradlab.diagnosis.optimiser import below_eps, clipping
+from gradlab.diagnosis.record import Record
+from gradlab.diagnosis.silent import silent
+from gradlab.diagnosis.training import growing, starved, unstable
+from gradlab.diagnosis.underflow import underflow
+from gradlab.diagnosis.units import dead, saturated, symmetric
 
 Rule = Callable[[Record], Finding | None]
 

@@ -8,12 +8,12 @@ is left, the one that the factors predict.
 import numpy as np
 import pandas as pd
 
-from gradlab.diagnose.chain import beyond
-from gradlab.diagnose.finding import Finding
-from gradlab.diagnose.onset import mostly, since_when
-from gradlab.diagnose.places import named
-from gradlab.diagnose.profile import log10, over_depth
-from gradlab.diagnose.record import SMALLEST, Record
+from gradlab.diagnosis.chain import beyond
+from gradlab.diagnosis.finding import Finding
+from gradlab.diagnosis.onset import mostly, since_when
+from gradlab.diagnosis.places import named
+from gradlab.diagnosis.profile import log10, over_depth
+from gradlab.diagnosis.record import SMALLEST, Record
 
 REACH = 30.0  # smallest numbers: a normal variable of this deviation rounds to 0 in 1% of cases
 

@@ -6,10 +6,10 @@ the loss and the accuracy are asked whether there was anything left to learn.
 
 import pandas as pd
 
-from gradlab.diagnose.finding import Finding
-from gradlab.diagnose.onset import since_when
-from gradlab.diagnose.profile import over_depth
-from gradlab.diagnose.record import Record
+from gradlab.diagnosis.finding import Finding
+from gradlab.diagnosis.onset import since_when
+from gradlab.diagnosis.profile import over_depth
+from gradlab.diagnosis.record import Record
 
 REMEDIES = ("train.dtype=float64", "loss.scale=1")
 

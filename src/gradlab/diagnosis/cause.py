@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gradlab.diagnose.profile import log10, over_depth
-from gradlab.diagnose.record import Record
+from gradlab.diagnosis.profile import log10, over_depth
+from gradlab.diagnosis.record import Record
 
 SHOWN = 0.05  # decades in all, below which a factor is not worth a word
 

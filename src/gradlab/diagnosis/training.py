@@ -2,11 +2,11 @@
 
 import pandas as pd
 
-from gradlab.diagnose.finding import Finding
-from gradlab.diagnose.onset import mostly, since_when
-from gradlab.diagnose.places import named
-from gradlab.diagnose.profile import decades, over_depth
-from gradlab.diagnose.record import Record
+from gradlab.diagnosis.finding import Finding
+from gradlab.diagnosis.onset import mostly, since_when
+from gradlab.diagnosis.places import named
+from gradlab.diagnosis.profile import decades, over_depth
+from gradlab.diagnosis.record import Record
 
 CALM = ("optim.lr=0.01", "clip=norm")
 
