@@ -25,6 +25,8 @@ from gradlab.report.settings import label
 from gradlab.report.style import printed, save
 from gradlab.store.load import Run
 
+Drawing = tuple[str, bool, str, Callable[[str], Any]]
+
 
 def draw(
     runs: list[Run],
@@ -32,11 +34,33 @@ def draw(
     keys: list[str],
     reduced: Reduced,
     theory: pd.DataFrame,
+    left: pd.DataFrame,
     folder: Path,
 ) -> list[Drawn]:
-    """Draw and save every figure for which there is something to draw; return them in order."""
+    """Draw and save every figure for which there is something to draw; return them in order.
+
+    `theory` and `left` are the join of `prediction`, and its residuals by setting.
+    """
     if reduced.layers.empty:
         return []
+    drawn: list[Drawn] = []
+    for name, possible, title, drawing in _drawings(runs, frame, keys, reduced, theory, left):
+        if possible:
+            with printed():
+                save(drawing(title), folder, name)
+            drawn.append(Drawn(name, title))
+    return drawn
+
+
+def _drawings(
+    runs: list[Run],
+    frame: pd.DataFrame,
+    keys: list[str],
+    reduced: Reduced,
+    theory: pd.DataFrame,
+    left: pd.DataFrame,
+) -> list[Drawing]:
+    """Return of each figure its name, whether there is anything to draw, its title, and how."""
     layers = reduced.layers.merge(frame[["run", *keys]], on="run")
     by_setting = factors.per_layer(layers, keys)
     decades = cells.by_setting(frame, keys)
@@ -49,9 +73,8 @@ def draw(
     taken = frame.set_index("run")["steps"]
     single = [(names[run], by_name[run].layers(record), int(taken[run])) for run in picked]
     deep = bool(frame["decades"].notna().any())
-    left = prediction.residuals(theory, prediction.of_model(keys))
     ruling = next((k for k in ("model.activation", *keys) if k in keys), None)
-    drawings: list[tuple[str, bool, str, Callable[[str], Any]]] = [
+    return [
         (
             "decades",
             deep and bool(keys),
@@ -91,13 +114,6 @@ def draw(
             partial(profile.draw, layers, keys, "weight_grad_norm"),
         ),
     ]
-    drawn: list[Drawn] = []
-    for name, possible, title, drawing in drawings:
-        if possible:
-            with printed():
-                save(drawing(title), folder, name)
-            drawn.append(Drawn(name, title))
-    return drawn
 
 
 def _factors(

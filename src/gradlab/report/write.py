@@ -36,7 +36,7 @@ def write(folder: str | Path) -> Report:
         tables = _tables(frame, keys, reduced, theory) | {"causes": causes(runs)}
         for name, content in tables.items():
             content.to_csv(root / "tables" / f"{name}.csv", index=False)
-        drawn = figures.draw(runs, frame, keys, reduced, theory, root / "figures")
+        drawn = figures.draw(runs, frame, keys, reduced, theory, tables["theory"], root / "figures")
         path = root / "index.html"
         path.write_text(
             page.render(frame, keys, drawn, tables["theory"], reduced.damaged, root),
