@@ -209,6 +209,13 @@ def test_clipping_that_never_or_always_acts_is_noted_and_no_sickness():
     assert "clipping" not in of()
 
 
+@pytest.mark.parametrize(("share", "severity"), [(0.92, "mild"), (1.0, "gross")])
+@pytest.mark.parametrize("kind", ["dead", "saturated"])
+def test_a_layer_of_which_nothing_is_left_is_gross(kind, share, severity):
+    (found,) = diagnose(frame([1.0] * 3, **{kind: [share, 0.0, 0.0]}))
+    assert (found.kind, found.where, found.severity) == (kind, (1,), severity)
+
+
 # Saturation is not sparseness.
 
 

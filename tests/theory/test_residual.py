@@ -19,6 +19,12 @@ def test_means_and_spreads(activation, s):
     agree(found, frame, (0, 10, 18), off=0.015, rel=0.25)
 
 
+def test_where_the_branch_outweighs_the_skip_its_own_noise_rules_the_spread():
+    frame = gradlab.predict(DEEP, "tanh", sigma_w=1.0, sigma_b=0.2, branch_scale=4.0)
+    found = many(300, DEEP, "tanh", "normal", 1.0, 0.2, s=4.0)
+    agree(found, frame, (0, 10), off=0.03, rel=0.2)
+
+
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_rotations(activation):
     frame = gradlab.predict(DEEP, activation, "orthogonal", branch_scale=0.5)
