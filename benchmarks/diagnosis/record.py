@@ -64,10 +64,7 @@ class Watched(Loop):
             return super().step(step, recorded)
         caught: dict[Any, Any] = {}
         before = {name: p.clone() for name, p in self.stack.params.items()}
-        handles = [
-            leaf.register_hook(lambda grad, name=name: caught.setdefault(name, grad[None].clone()))
-            for name, leaf in self.stack.leaves.items()
-        ]
+        handles: list[Any] = []
         for site in self.sites:
             handles += _catch(site.layer.linear, ("z", site.position), caught)
             if site.layer.activation is not None:
@@ -77,7 +74,8 @@ class Watched(Loop):
         finally:
             for handle in handles:
                 handle.remove()
-        views = [before, caught, self.stack.params]
+        grads = {name: leaf.grad[None] for name, leaf in self.stack.leaves.items()}  # unclipped
+        views = [before, grads, self.stack.params]
         for site in self.sites:
             name, at = f"{site.name}.linear", site.position
             parameters = [[view[f"{name}.{p}"][0] for p in ("weight", "bias")] for view in views]

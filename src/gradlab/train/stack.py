@@ -125,7 +125,7 @@ class Stack:
         for leaf in self.leaves.values():
             leaf.grad = None
         loss_M.sum().backward()  # no member's loss depends on another's parameters
-        found = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.leaves.values()]
+        found = [grad_of(leaf) for leaf in self.leaves.values()]
         if self.size == 1:
             return [torch.cat([grad.flatten() for grad in found])[None]]
         return [grad.contiguous() for grad in found]
@@ -160,6 +160,11 @@ class Stack:
             return torch.ones(self.size, dtype=torch.bool)
         finite = [p.flatten(1).isfinite().all(1) for p in self.params.values()]
         return torch.stack(finite).all(0)
+
+
+def grad_of(leaf: Tensor) -> Tensor:
+    """Return a leaf's gradient; of one that the loss does not depend on, zeros."""
+    return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
 
 
 def initialised(settings: Settings, dataset: Dataset, dtype: torch.dtype) -> nn.Module:

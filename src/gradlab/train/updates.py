@@ -47,9 +47,7 @@ class Updates:
 
 def _in_one_pass(optim: Component) -> dict[str, bool]:
     """Ask an optimiser of torch's for its fused form: one pass over memory instead of up to ten."""
-    target = optim.target or ""
-    has = (
-        target.startswith("torch.optim.")
-        and "fused" in inspect.signature(locate(target)).parameters
-    )
-    return {"fused": True} if has and optim.params.get("fused") is None else {}
+    if not (optim.target or "").startswith("torch.optim."):
+        return {}
+    takes = inspect.signature(locate(optim.target or "")).parameters
+    return {"fused": True} if "fused" in takes else {}
