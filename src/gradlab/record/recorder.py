@@ -8,7 +8,8 @@ from torch import Tensor
 
 from gradlab import schema
 from gradlab.record.probes import Signals, Site, has_bias
-from gradlab.record.statistics import Kind, Measured, columns
+from gradlab.record.statistics import columns
+from gradlab.record.sums import Kind, Measured
 
 Params = Mapping[str, Tensor]
 TOGETHER = 2**15
