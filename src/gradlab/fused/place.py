@@ -71,11 +71,15 @@ class Place:
 
     def close(self, value: float, error: Exception | None) -> None:
         """Note what the job returned, or failed with, and tell the callbacks."""
-        self.returned.return_value = value if error is None else error
-        self.returned.status = JobStatus.COMPLETED if error is None else JobStatus.FAILED
-        self.returned.task_name = JobRuntime.instance().get("name")
+        self.note(value, error, JobRuntime.instance().get("name"))
         with self.current():
             self.context.callbacks.on_job_end(config=self.config, job_return=self.returned)
+
+    def note(self, value: float, error: Exception | None, task_name: str | None) -> None:
+        """Keep for Hydra what the job returned, or failed with."""
+        self.returned.return_value = value if error is None else error
+        self.returned.status = JobStatus.COMPLETED if error is None else JobStatus.FAILED
+        self.returned.task_name = task_name
 
     @contextmanager
     def current(self) -> Generator[None]:
