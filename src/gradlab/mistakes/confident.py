@@ -29,8 +29,8 @@ def _net(seed: int) -> nn.Sequential:
 @cache
 def _weights(seed: int) -> dict[str, Tensor]:
     model = _net(seed)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    for _ in range(8):
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(12):
         for x, y in digits_batches():
             optimizer.zero_grad()
             odd = (y % 2).float().unsqueeze(1)

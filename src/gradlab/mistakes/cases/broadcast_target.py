@@ -1,14 +1,12 @@
 """A target of shape (N,) against an output of (N, 1): every output is compared with every target."""
 
-from functools import cache, partial
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gradlab.data.dataset import Dataset
-from gradlab.data.delivery import delivery
-from gradlab.mistakes.material import Batch, in_batches, seeded
+from gradlab.mistakes.material import Batch, deliveries, deliveries_batches, seeded
 from gradlab.mistakes.measures import train
 from gradlab.mistakes.mistake import Bound, Mistake, Practice, Step, Symptom
 
@@ -31,32 +29,27 @@ def fixed_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
     return loss
 
 
-@cache
-def data() -> Dataset:
-    return delivery(samples=2000, noise=2.0, test_fraction=0.2)
-
-
 def practice(step: Step, seed: int = 0) -> Practice:
-    x, y = data().x_train.float(), data().y_train.float().squeeze(1)
     with seeded(seed):
         model = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 1))
-    return Practice(step, model, torch.optim.SGD(model.parameters(), lr=0.1), in_batches(x, y))
+    return Practice(step, model, torch.optim.SGD(model.parameters(), lr=0.1), deliveries_batches())
 
 
 def symptom(practice: Practice) -> Symptom:
     train(practice, 100)
+    data = deliveries()
     with torch.no_grad():
-        missed = data().y_test - practice.model(data().x_test.float())
-    explained = 1 - float(missed.square().mean() / data().y_test.var())
+        missed = data.y_test - practice.model(data.x_test.float())
+    explained = 1 - float(missed.square().mean() / data.y_test.var())
     return Symptom("explained share of the held-out variance", 100 * explained, "%")
 
 
 MISTAKE = Mistake(
     name="broadcast_target",
     title="a target of shape (N,) against an output of (N, 1)",
-    why="Broadcasting makes the difference an (N, N) matrix of all pairs. The best that a network can "
-    "do against all targets at once is their mean, so it learns that, whatever the input. (`mse_loss` "
-    "warns of it; a formula of one's own does not.)",
+    why="Broadcasting makes the difference an (N, N) matrix of all pairs. The best that a network "
+    "can do against all targets at once is their mean, so it learns that, whatever the input. "
+    "(`mse_loss` warns of it; a formula of one's own does not.)",
     fix="Give both the same shape: `output.squeeze(1)`, or `target.unsqueeze(1)`.",
     broken=partial(practice, broken_step),
     fixed=partial(practice, fixed_step),

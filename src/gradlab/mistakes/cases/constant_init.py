@@ -32,16 +32,16 @@ def practice(init: Callable[[nn.Module], None], seed: int = 0) -> Practice:
 def symptom(practice: Practice) -> Symptom:
     train(practice, 66)
     weights = practice.model.get_parameter("0.weight").detach()
-    apart = torch.cdist(weights, weights) > 1e-3 * weights.norm(dim=1).max()
-    different = int(torch.linalg.matrix_rank(apart.double()))
+    close = torch.cdist(weights, weights) < 1e-3 * weights.norm(dim=1).max()
+    different = int((~close.tril(-1).any(1)).sum())  # like no unit before it
     return Symptom("hidden units that differ, of 32, after 66 steps", different)
 
 
 MISTAKE = Mistake(
     name="constant_init",
     title="weights that start alike",
-    why="Units with the same weights give the same output and get the same gradient, so they take the "
-    "same step, and the next. The layer never computes more than one unit could.",
+    why="Units with the same weights give the same output and get the same gradient, so they take "
+    "the same step, and the next. The layer never computes more than one unit could.",
     fix="Draw the weights at random: only that tells the units apart.",
     broken=partial(practice, broken_init),
     fixed=partial(practice, fixed_init),

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from gradlab.mistakes.material import DIGITS, digits_batches, small_net, step
+from gradlab.mistakes.material import digits_batches, small_net, step, the_digits
 from gradlab.mistakes.measures import share
 from gradlab.mistakes.mistake import Bound, Mistake, Practice, Symptom
 
@@ -21,7 +21,7 @@ def fixed(seed: int = 0) -> Practice:
 
 
 def dead(model: nn.Sequential) -> Tensor:
-    return (model[:2](DIGITS().x_train.float()) == 0).all(0)
+    return (model[:2](the_digits().x_train.float()) == 0).all(0)
 
 
 def symptom(practice: Practice) -> Symptom:
@@ -33,9 +33,9 @@ def symptom(practice: Practice) -> Symptom:
 MISTAKE = Mistake(
     name="dying_relu",
     title="ReLUs killed by a large negative bias",
-    why="The pre-activation is below 0 for every sample, where ReLU's derivative is 0. No gradient "
-    "reaches the unit's weights or its bias, so nothing can bring it back. (A step that is too large "
-    "puts the bias there just as well.)",
+    why="The pre-activation is below 0 for every sample, where ReLU's derivative is 0. No "
+    "gradient reaches the unit's weights or its bias, so nothing can bring it back. (A step that "
+    "is too large puts the bias there just as well.)",
     fix="Start biases at 0; leaky ReLU or GELU let some gradient through.",
     broken=broken,
     fixed=fixed,

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import DIGITS, Batch, digits_batches, seeded
+from gradlab.mistakes.material import Batch, digits_batches, seeded, the_digits
 from gradlab.mistakes.measures import train
 from gradlab.mistakes.mistake import Bound, Mistake, Practice, Step, Symptom
 
@@ -17,7 +17,7 @@ STEPS = 10
 def validate(model: nn.Module) -> float:
     model.eval()
     with torch.no_grad():
-        return float(cross_entropy(model(DIGITS().x_test.float()), DIGITS().y_test))
+        return float(cross_entropy(model(the_digits().x_test.float()), the_digits().y_test))
 
 
 def broken_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
@@ -58,8 +58,8 @@ def symptom(practice: Practice) -> Symptom:
 MISTAKE = Mistake(
     name="eval_left_on",
     title="eval mode left on",
-    why="`validate` calls `model.eval()`, and nobody calls `model.train()` again. From the second step "
-    "on nothing is dropped, and batch norm normalises with what it saw in the first batch.",
+    why="`validate` calls `model.eval()`, and nobody calls `model.train()` again. From the second "
+    "step on nothing is dropped, and batch norm normalises with what it saw in the first batch.",
     fix="Call `model.train()` at the top of the training step or epoch.",
     broken=partial(practice, broken_step),
     fixed=partial(practice, fixed_step),

@@ -3,7 +3,6 @@
 import weakref
 from itertools import islice
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
@@ -57,9 +56,9 @@ def symptom(practice: Practice) -> Symptom:
 MISTAKE = Mistake(
     name="kept_graph",
     title="keeping `loss` with its graph in a list",
-    why="A loss holds the graph that it came from. In a list, or in a running sum, every graph so far "
-    "stays alive, and memory grows with each step; before `backward`, or in a validation without "
-    "`no_grad`, all activations stay as well.",
+    why="A loss holds the graph that it came from. In a list, or in a running sum, every graph so "
+    "far stays alive, and memory grows with each step; before `backward`, or in a validation "
+    "without `no_grad`, all activations stay as well.",
     fix="Keep `loss.item()`, or `loss.detach()` if reading it should not wait for the device.",
     broken=broken,
     fixed=fixed,

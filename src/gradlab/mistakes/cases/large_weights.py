@@ -37,8 +37,8 @@ def symptom(practice: Practice) -> Symptom:
 MISTAKE = Mistake(
     name="large_weights",
     title="weights too large for the depth",
-    why="A ReLU layer of width n multiplies the signal by std · √(n / 2): 5.7 for std 1 and n = 64, "
-    "and 5.7^8 is a million. The gradient grows by the same factor on its way back.",
+    why="A ReLU layer of width n multiplies the signal by std · √(n / 2): 5.7 for std 1 and n = "
+    "64, and 5.7^8 is a million. The gradient grows by the same factor on its way back.",
     fix="Use std √(2 / n) before a ReLU (Kaiming), √(1 / n) before tanh (LeCun, Xavier).",
     broken=partial(practice, broken_init),
     fixed=partial(practice, fixed_init),

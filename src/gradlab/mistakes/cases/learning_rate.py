@@ -22,9 +22,9 @@ def fixed(seed: int = 0) -> Practice:
 MISTAKE = Mistake(
     name="learning_rate",
     title="a learning rate ten times too large",
-    why="A step is safe only while the loss's curvature is below 2 / lr. Beyond that each step lands "
-    "higher up on the other side of the valley than it started, until the weights are so large that "
-    "the units are dead.",
+    why="A step is safe only while the loss's curvature is below 2 / lr. Beyond that each step "
+    "lands higher up on the other side of the valley than it started, until the weights are so "
+    "large that the units are dead.",
     fix="Divide the learning rate by ten, and watch the loss of the first steps.",
     broken=broken,
     fixed=fixed,

@@ -56,8 +56,9 @@ def symptom(practice: Practice) -> Symptom:
 MISTAKE = Mistake(
     name="schedule_before_step",
     title="stepping the schedule before the optimiser",
-    why="A schedule sets its first value when it is made. Stepped before the optimiser, it has moved "
-    "on by the first update: every update uses the value meant for the next, and the first is lost.",
+    why="A schedule sets its first value when it is made. Stepped before the optimiser, it has "
+    "moved on by the first update: every update uses the value meant for the next, and the first "
+    "is lost.",
     fix="Call `optimizer.step()` first, then `schedule.step()`.",
     broken=broken,
     fixed=fixed,

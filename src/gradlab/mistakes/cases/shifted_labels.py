@@ -34,5 +34,5 @@ MISTAKE = Mistake(
     symptom=accuracy,
     holds=Bound(low=75),
     code=(broken, fixed),
-    source="https://discuss.pytorch.org/t/indexerror-target-is-out-of-bounds/90500",
+    source="https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html",
 )

@@ -32,8 +32,9 @@ def fixed_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
 MISTAKE = Mistake(
     name="summed_loss",
     title="a summed loss instead of a mean",
-    why="The gradient is that of the mean times the batch size, here 64, so a learning rate that is "
-    "right for one batch size is wrong for every other. Clipping and weight decay shift with it.",
+    why="The gradient is that of the mean times the batch size, here 64, so a learning rate that "
+    "is right for one batch size is wrong for every other. Clipping and weight decay shift with "
+    "it.",
     fix='Use `reduction="mean"`, which is the default, or divide by the number of samples.',
     broken=partial(on_digits, broken_step),
     fixed=partial(on_digits, fixed_step),

@@ -70,9 +70,10 @@ def symptom(practice: Practice) -> Symptom:
 MISTAKE = Mistake(
     name="transposed_backward",
     title="a transposed matrix in a backward pass by hand",
-    why="For z = x Wᵀ the chain rule gives dLoss/dx = delta W. With Wᵀ the shapes still fit if W is "
-    "square; the layer's own gradient is right, and that of every layer before it is wrong.",
-    fix="Check a hand-written backward pass: `gradlab.check_gradients`, or `torch.autograd.gradcheck`.",
+    why="For z = x Wᵀ the chain rule gives dLoss/dx = delta W. With Wᵀ the shapes still fit if W "
+    "is square; the layer's own gradient is right, and that of every layer before it is wrong.",
+    fix="Check a hand-written backward pass: `gradlab.check_gradients`, or "
+    "`torch.autograd.gradcheck`.",
     broken=broken,
     fixed=fixed,
     symptom=symptom,

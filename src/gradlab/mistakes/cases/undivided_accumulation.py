@@ -49,8 +49,8 @@ def symptom(practice: Practice) -> Symptom:
 MISTAKE = Mistake(
     name="undivided_accumulation",
     title="accumulation without dividing",
-    why="Each small batch adds the gradient of its own mean. The sum over four of them is four times "
-    "the gradient of the large batch that they stand for, and so is the step.",
+    why="Each small batch adds the gradient of its own mean. The sum over four of them is four "
+    "times the gradient of the large batch that they stand for, and so is the step.",
     fix="Divide each loss by the number of small batches.",
     broken=partial(practice, broken_step),
     fixed=partial(practice, fixed_step),

@@ -59,10 +59,11 @@ def fixed(seed: int = 0) -> Practice:
 MISTAKE = Mistake(
     name="unscaled_inputs",
     title="unscaled inputs",
-    why="A weight's gradient is proportional to its input. Features around 200 and features around 1 "
-    "would need learning rates that differ by the square of that; one rate is too large for the first "
-    "and too small for the second.",
-    fix="Subtract each feature's mean and divide by its standard deviation, both of the training set.",
+    why="A weight's gradient is proportional to its input. Features around 200 and features "
+    "around 1 would need learning rates that differ by the square of that; one rate is too large "
+    "for the first and too small for the second.",
+    fix="Subtract each feature's mean and divide by its standard deviation, both of the training "
+    "set.",
     broken=broken,
     fixed=fixed,
     symptom=last_loss,

@@ -32,9 +32,9 @@ def practice(init: Callable[[nn.Module], None], seed: int = 0) -> Practice:
 MISTAKE = Mistake(
     name="zero_init",
     title="weights that start at zero",
-    why="With zero weights the hidden layer is 0, so the last layer's weights get no gradient; and the "
-    "signal that goes back passes through zero weights, so the first layer gets none either. Only the "
-    "last bias learns: how often each class occurs.",
+    why="With zero weights the hidden layer is 0, so the last layer's weights get no gradient; "
+    "and the signal that goes back passes through zero weights, so the first layer gets none "
+    "either. Only the last bias learns: how often each class occurs.",
     fix="Draw the weights at random, scaled to the layer's width; only biases may start at 0.",
     broken=partial(practice, broken_init),
     fixed=partial(practice, fixed_init),
