@@ -1,4 +1,4 @@
-"""A target of shape (N,) against an output of (N, 1): every output is compared with every target."""
+"""A target of shape (N,) against an output of (N, 1): each output is compared with all targets."""
 
 from functools import partial
 

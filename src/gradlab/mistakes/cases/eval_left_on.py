@@ -1,4 +1,4 @@
-"""Eval mode left on after a validation: dropout is off, and batch norm no longer learns its statistics."""
+"""Eval mode left on after a validation: no dropout, and no new statistics for batch norm."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""`.item()` in the path: a plain number has no history, and `requires_grad=True` does not bring it back."""
+"""`.item()` in the path: a number has no history, and `requires_grad=True` gives it none."""
 
 from functools import partial
 
