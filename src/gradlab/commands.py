@@ -183,8 +183,8 @@ def cure(arguments: Sequence[str]) -> int:
 
 
 MISTAKES_HELP = """\
-gradlab mistakes              common mistakes in backpropagation: each is run in its broken and in its
-                              fixed form, and both are measured
+gradlab mistakes              common mistakes in backpropagation: each is run broken and fixed, and
+                              measured
 gradlab mistakes NAME         one of them: what people write, what happens, why, the fix, the proof
   --markdown                  the whole catalogue as a page
 

@@ -1,6 +1,5 @@
 """What is measured of a practice while it trains: one number, by the same code for both forms."""
 
-from collections.abc import Callable
 from itertools import cycle, islice
 from statistics import fmean
 from typing import Any
@@ -106,13 +105,6 @@ def slope(practice: Practice, length: float = 1e-5) -> float:
 
     ahead, behind = loss_at(length), loss_at(-2 * length)
     return (ahead - behind) / (2 * length) / norm
-
-
-def share(practice: Practice, steps: int, of: Callable[[nn.Module], Tensor]) -> float:
-    """Return the mean of a mask of the model after training, in percent."""
-    train(practice, steps)
-    with torch.no_grad():
-        return 100 * float(of(practice.model).double().mean())
 
 
 def finite(practice: Practice, steps: int = 5) -> Symptom:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-Step = Callable[[nn.Module, Optimizer, Any], Tensor | None]
+Step = Callable[[Any, Optimizer, Any], Tensor | None]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class Proof:
     @property
     def verdict(self) -> str:
         """Whether it holds, in words."""
-        return "holds" if self.holds else "DOES NOT HOLD"
+        return "holds" if self.holds else "does not hold"
 
     @property
     def sound(self) -> str:
@@ -34,13 +34,13 @@ class Proof:
     @property
     def happens(self) -> str:
         """What was measured of the broken form."""
-        return f"{self.broken.name}: {self.broken}, where {self.sound} is sound"
+        return f"{self.broken.name}: {self.broken}; sound is {self.sound}"
 
     @property
     def told(self) -> str:
         """The proof in a sentence."""
         both = f"{self.broken} broken, {self.fixed} fixed"
-        return f"{self.fixed.name}: {both}; {self.sound} is sound: {self.verdict}"
+        return f"{self.fixed.name}: {both}; sound is {self.sound}: the proof {self.verdict}"
 
 
 def prove(mistake: Mistake, seed: int = 0) -> Proof:

@@ -1,32 +1,36 @@
 """A large negative bias: ReLUs that are off for every sample, for good."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from gradlab.mistakes.material import digits_batches, small_net, step, the_digits
-from gradlab.mistakes.measures import share
+from gradlab.mistakes.material import digits_batches, seeded, step, the_digits
+from gradlab.mistakes.measures import train
 from gradlab.mistakes.mistake import Bound, Mistake, Practice, Symptom
 
 
 def broken(seed: int = 0) -> Practice:
-    model = small_net(seed)
-    nn.init.constant_(model[0].bias, -10.0)
+    with seeded(seed):
+        hidden, out = nn.Linear(64, 32), nn.Linear(32, 10)
+    nn.init.constant_(hidden.bias, -10.0)
+    model = nn.Sequential(hidden, nn.ReLU(), out)
     return Practice(step, model, torch.optim.SGD(model.parameters(), lr=0.3), digits_batches())
 
 
 def fixed(seed: int = 0) -> Practice:
-    model = small_net(seed)
-    nn.init.constant_(model[0].bias, 0.0)
+    with seeded(seed):
+        hidden, out = nn.Linear(64, 32), nn.Linear(32, 10)
+    nn.init.constant_(hidden.bias, 0.0)
+    model = nn.Sequential(hidden, nn.ReLU(), out)
     return Practice(step, model, torch.optim.SGD(model.parameters(), lr=0.3), digits_batches())
 
 
-def dead(model: nn.Sequential) -> Tensor:
-    return (model[:2](the_digits().x_train.float()) == 0).all(0)
-
-
 def symptom(practice: Practice) -> Symptom:
+    train(practice, 66)
+    with torch.no_grad():
+        z = practice.model.get_submodule("0")(the_digits().x_train.float())
+    dead = (z <= 0).all(dim=0).double().mean()
     return Symptom(
-        "hidden units that are 0 for every digit, after 66 steps", share(practice, 66, dead), "%"
+        "hidden units that are off for every digit, after 66 steps", 100 * float(dead), "%"
     )
 
 

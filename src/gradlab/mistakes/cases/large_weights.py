@@ -23,8 +23,8 @@ def fixed_init(layer: nn.Module) -> None:
 
 
 def practice(init: Callable[[nn.Module], None], seed: int = 0) -> Practice:
-    hidden = [part for _ in range(8) for part in (nn.Linear(64, 64), nn.ReLU())]
     with seeded(seed):
+        hidden = [part for _ in range(8) for part in (nn.Linear(64, 64), nn.ReLU())]
         model = nn.Sequential(*hidden, nn.Linear(64, 10)).apply(init)
     return Practice(step, model, torch.optim.SGD(model.parameters(), lr=0.01), digits_batches())
 

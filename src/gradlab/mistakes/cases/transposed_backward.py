@@ -17,8 +17,8 @@ class BrokenLinear(torch.autograd.Function):
         return x @ W.T
 
     @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple[Tensor, Tensor]:
-        x, W = ctx.saved_tensors
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
+        (delta,), (x, W) = grad_outputs, ctx.saved_tensors
         return delta @ W.T, delta.T @ x
 
 
@@ -29,8 +29,8 @@ class FixedLinear(torch.autograd.Function):
         return x @ W.T
 
     @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple[Tensor, Tensor]:
-        x, W = ctx.saved_tensors
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
+        (delta,), (x, W) = grad_outputs, ctx.saved_tensors
         return delta @ W, delta.T @ x
 
 

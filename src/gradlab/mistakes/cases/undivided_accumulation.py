@@ -4,7 +4,7 @@ from copy import deepcopy
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
@@ -13,22 +13,20 @@ from gradlab.mistakes.measures import grad_norm
 from gradlab.mistakes.mistake import Bound, Mistake, Practice, Step, Symptom
 
 
-def broken_step(model: nn.Module, optimizer: Optimizer, batch: list[Batch]) -> Tensor:
+def broken_step(model: nn.Module, optimizer: Optimizer, batch: list[Batch]) -> None:
     optimizer.zero_grad()
     for x, y in batch:
         loss = cross_entropy(model(x), y)
         loss.backward()
     optimizer.step()
-    return loss
 
 
-def fixed_step(model: nn.Module, optimizer: Optimizer, batch: list[Batch]) -> Tensor:
+def fixed_step(model: nn.Module, optimizer: Optimizer, batch: list[Batch]) -> None:
     optimizer.zero_grad()
     for x, y in batch:
         loss = cross_entropy(model(x), y) / len(batch)
         loss.backward()
     optimizer.step()
-    return loss
 
 
 def practice(step: Step, seed: int = 0) -> Practice:
