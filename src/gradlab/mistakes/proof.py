@@ -40,7 +40,7 @@ class Proof:
     def told(self) -> str:
         """The proof in a sentence."""
         both = f"{self.broken} broken, {self.fixed} fixed"
-        return f"{self.fixed.name}: {both}; sound is {self.sound}: the proof {self.verdict}"
+        return f"{both}; sound is {self.sound}: the proof {self.verdict}"
 
 
 def prove(mistake: Mistake, seed: int = 0) -> Proof:

@@ -9,22 +9,22 @@ from gradlab.mistakes.mistake import Bound, Mistake, Practice
 
 def broken(seed: int = 0) -> Practice:
     model = small_net(seed)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=3.0)
     return Practice(step, model, optimizer, digits_batches())
 
 
 def fixed(seed: int = 0) -> Practice:
     model = small_net(seed)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
     return Practice(step, model, optimizer, digits_batches())
 
 
 MISTAKE = Mistake(
     name="learning_rate",
     title="a learning rate ten times too large",
-    why="A step is safe only while the loss's curvature is below 2 / lr. Beyond that each step "
-    "lands higher up on the other side of the valley than it started, until the weights are so "
-    "large that the units are dead.",
+    why="Descent is stable only where the loss's curvature is below 2 / lr. Beyond that each step "
+    "lands higher up on the other side of the valley than it started, and the next one, along a "
+    "steeper slope, higher still.",
     fix="Divide the learning rate by ten, and watch the loss of the first steps.",
     broken=broken,
     fixed=fixed,

@@ -39,5 +39,5 @@ MISTAKE = Mistake(
     symptom=last_loss,
     holds=Bound(high=0.5),
     code=(broken_step, fixed_step),
-    source="https://docs.pytorch.org/tutorials/recipes/recipes/zeroing_out_gradients.html",
+    source="https://docs.pytorch.org/docs/stable/generated/torch.Tensor.backward.html",
 )
