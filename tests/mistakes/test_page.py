@@ -59,6 +59,12 @@ def test_the_numbers_in_docs_are_those_that_are_measured(proofs):
             assert number(fixed) == pytest.approx(measured.value, rel=0.2)
 
 
+def test_a_proof_needs_both_forms(proofs):
+    for proof in proofs:
+        assert not dataclasses.replace(proof, broken=proof.fixed).holds
+        assert not dataclasses.replace(proof, fixed=proof.broken).holds
+
+
 def test_the_table(capsys):
     assert cli.main(["mistakes"]) == 0
     lines = capsys.readouterr().out.splitlines()
