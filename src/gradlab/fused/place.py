@@ -115,4 +115,5 @@ def _save(config: Any, file: Path) -> None:
 @cache
 def _dumper() -> Any:
     quick: Any = getattr(yaml, "CDumper", yaml.Dumper)
-    return type("Dumper", (quick,), {"yaml_representers": get_omega_conf_dumper().yaml_representers})
+    as_omegaconf = {"yaml_representers": get_omega_conf_dumper().yaml_representers}
+    return type("Dumper", (quick,), as_omegaconf)
