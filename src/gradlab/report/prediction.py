@@ -82,17 +82,27 @@ def title(left: pd.DataFrame) -> str:
             f"theory is within {far.median():.2f} decades in half of {len(left)} settings, "
             f"{far.max():.2f} at worst"
         )
-    deviations = f"{inside:.0%} of {count(int(left['runs'].sum()), 'run')}"
+    deviations = f"{inside:.0%} of {count(int(left['runs'].sum()), 'network')}"
     return f"At initialisation {told}; {deviations} within one predicted deviation"
+
+
+def distinct(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return the rows of one run of each network: clipping or a rate changes none before step 1."""
+    networks = table.drop_duplicates([*of_model(keys), "seed"])["run"]
+    return table[table["run"].isin(networks)]
 
 
 def of_model(keys: list[str]) -> list[str]:
     """Return the keys that can change a network at initialisation."""
-    return [key for key in keys if key.startswith(("model", "data", "loss", "train.batch"))]
+    ruling = ("model", "data", "loss", "train.batch", "train.dtype")
+    return [key for key in keys if key.startswith(ruling)]
 
 
-def draw(table: pd.DataFrame, keys: list[str], title: str) -> Figure:
-    """Draw the error signal over depth: theory as line and band, each network as marks."""
+def draw(table: pd.DataFrame, keys: list[str], behind: str, title: str) -> Figure:
+    """Draw the error signal over depth: theory as line and band, each network as marks.
+
+    `behind` says in words how many networks there are of a setting.
+    """
     frame, roles = assign(table, of_model(keys))
     rows, columns = roles["row"].values, roles["column"].values
     figure, axes = grid(
@@ -114,7 +124,7 @@ def draw(table: pd.DataFrame, keys: list[str], title: str) -> Figure:
         axes[-1, j].set_xlabel("layer, 1 = input side")
     figure.supylabel("log10 of ‖delta_l‖ / ‖delta_L‖ (decades)", fontsize=8)
     head(figure, title + left_out(roles))
-    legend(figure, _handles(roles))
+    legend(figure, _handles(roles), f"{behind} a setting")
     return figure
 
 
@@ -153,5 +163,6 @@ def _handles(roles: dict[str, Any]) -> list[Any]:
         for i, v in enumerate(line.values)
         if line.key
     ]
-    handles.append(Line2D([], [], color="0.3", marker="o", ms=3, mfc="white", lw=0, label="a run"))
+    mark = {"color": "0.3", "marker": "o", "ms": 3, "mfc": "white", "lw": 0}
+    handles.append(Line2D([], [], label="a network", **mark))
     return [*handles, Patch(color="0.75", lw=0, label="theory ± one deviation")]

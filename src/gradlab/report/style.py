@@ -113,8 +113,8 @@ def save(figure: Figure, folder: Path, name: str) -> None:
 
 def legend(figure: Figure, handles: list[Any], title: str | None = None) -> None:
     """Put one legend below the axes, outside the data."""
-    if handles:
-        longest = max(len(handle.get_label()) for handle in handles)
+    if handles or title:
+        longest = max((len(handle.get_label()) for handle in handles), default=0)
         columns = max(1, min(len(handles), 6, 140 // (longest + 9)))
         figure.legend(
             handles=handles, title=title, loc="outside lower center", ncols=columns, frameon=False
