@@ -190,7 +190,7 @@ def test_an_axis_holds_what_no_float_can():
 
 @pytest.mark.parametrize(
     ("logs", "named"),
-    [([0.0], ["$10^{0}$"]), ([0.3, 0.4], ["$10^{0}$", "$10^{1}$"]), ([np.nan], [])],
+    [([0.0], ["10⁰"]), ([0.3, 0.4], ["10⁰", "10¹"]), ([np.nan], [])],
 )
 def test_an_axis_names_a_power_of_ten_where_there_is_one(logs, named):
     ax = Figure().subplots()

@@ -45,12 +45,12 @@ def draw(losses: pd.DataFrame, runs: pd.DataFrame, keys: list[str], title: str) 
     for ax in axes.flat[max(0, len(shown) - columns) : len(shown)]:
         ax.set_xlabel("step (updates)")
     head(figure, title)
-    keys = {
+    marks = {
         "run": Line2D([], [], **THIN),
         "median": Line2D([], [], label="median of the runs", **MEDIAN),
         "last": Line2D([], [], label="the last finite loss", **LAST),
     }
-    legend(figure, [handle for kind, handle in keys.items() if kind in drawn])
+    legend(figure, [handle for kind, handle in marks.items() if kind in drawn])
     return figure
 
 

@@ -29,24 +29,30 @@ def join(runs: Sequence[Run], reduced: Reduced) -> pd.DataFrame:
     its own measure. `delta_sd` is the predicted standard deviation
     over networks, in decades, for one sample.
     """
-    found: list[pd.DataFrame] = []
-    for run in runs:
-        frame = expected_of_run(run.config, run.info.get("data") or {})
-        measured = reduced.start[reduced.start["run"] == run.name]
-        if frame is None or len(measured) < 2:
-            continue
-        last = measured["delta_norm"].iloc[measured["position"].argmax()]
-        relative = measured.assign(delta_norm=measured["delta_norm"] / last)
-        both = relative.merge(frame[["position", *SHARED, "delta_sd"]], on="position")
-        out = both[["run", "position", "delta_sd"]].copy()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            for name in SHARED:
-                out[name] = np.log10(both[f"{name}_x"].astype(float))
-                out[f"{name}_theory"] = np.log10(both[f"{name}_y"].astype(float))
-                out[f"{name}_left"] = out[name] - out[f"{name}_theory"]
-        found.append(out)
-    if found:
-        return pd.concat(found, ignore_index=True)
+    expected = {
+        run.name: frame
+        for run in runs
+        if (frame := expected_of_run(run.config, run.info.get("data") or {})) is not None
+    }
+    if not expected or reduced.start.empty:
+        return _nothing()
+    theory = pd.concat(expected, names=["run", None]).reset_index("run")
+    measured = reduced.start.reset_index(drop=True)
+    by_run = measured.groupby("run")["position"]
+    last = measured.loc[by_run.idxmax()].set_index("run")["delta_norm"]
+    relative = measured.assign(delta_norm=measured["delta_norm"] / measured["run"].map(last))
+    several = relative[by_run.transform("size") > 1]
+    both = several.merge(theory[["run", "position", *SHARED, "delta_sd"]], on=["run", "position"])
+    out = both[["run", "position", "delta_sd"]].copy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for name in SHARED:
+            out[name] = np.log10(both[f"{name}_x"].astype(float))
+            out[f"{name}_theory"] = np.log10(both[f"{name}_y"].astype(float))
+            out[f"{name}_left"] = out[name] - out[f"{name}_theory"]
+    return out
+
+
+def _nothing() -> pd.DataFrame:
     numbers = [f"{name}{part}" for name in SHARED for part in ("", "_theory", "_left")]
     empty = pd.DataFrame(columns=["position", "delta_sd", *numbers], dtype=float)
     return empty.assign(run=pd.Series(dtype=str))
@@ -163,6 +169,6 @@ def _handles(roles: dict[str, Any]) -> list[Any]:
         for i, v in enumerate(line.values)
         if line.key
     ]
-    mark = {"color": "0.3", "marker": "o", "ms": 3, "mfc": "white", "lw": 0}
+    mark: dict[str, Any] = {"color": "0.3", "marker": "o", "ms": 3, "mfc": "white", "lw": 0}
     handles.append(Line2D([], [], label="a network", **mark))
     return [*handles, Patch(color="0.75", lw=0, label="theory ± one deviation")]

@@ -38,14 +38,14 @@ def show(folder: str | Path, console: Console | None = None, *, seeds: bool = Fa
     if seeds:
         summed = over_seeds.over_seeds(frame, keys)
         rows, verdicts = over_seeds.told(summed, keys), summed["verdict"]
+        words = [over_seeds.note(summed), headline(frame)]
     else:
         rows = shown(frame, keys).drop(columns=["cause"], errors="ignore")
-        verdicts = frame["verdict"]
+        verdicts, words = frame["verdict"], [headline(frame)]
     with console.capture() as printed:
         console.print(_printed(rows, verdicts, console.is_terminal))
-        if seeds:
-            console.print(over_seeds.note(summed), highlight=False, markup=False)
-        console.print(headline(frame), highlight=False, markup=False)
+        for line in words:
+            console.print(line, highlight=False, markup=False)
     console.file.write(printed.get())  # by ourselves: rich ends the program if the reader has gone
     return reduced.damaged
 
