@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,9 +13,9 @@ from gradlab.report.reduce import gather
 from gradlab.report.sentences import headline
 from gradlab.report.settings import short
 from gradlab.report.table import shown, table
+from gradlab.report.terminal import plain_table, terminal, write
 
 COLOURS = {"healthy": "green", "vanishing": "yellow", "exploding": "red", "diverged": "magenta"}
-NO_WRAP = 10_000  # columns of a pipe: a line must not be cut or wrapped there
 
 
 def show(folder: str | Path, console: Console | None = None, *, seeds: bool = False) -> list[str]:
@@ -32,9 +31,7 @@ def show(folder: str | Path, console: Console | None = None, *, seeds: bool = Fa
     """
     runs, reduced = gather(folder, drawn=False)
     frame, keys = table(runs, reduced)
-    console = console or Console()
-    if not console.is_terminal:
-        console = Console(file=console.file, width=NO_WRAP)
+    console = terminal(console)
     if seeds:
         summed = over_seeds.over_seeds(frame, keys)
         rows, verdicts = over_seeds.told(summed, keys), summed["verdict"]
@@ -42,17 +39,12 @@ def show(folder: str | Path, console: Console | None = None, *, seeds: bool = Fa
     else:
         rows = shown(frame, keys).drop(columns=["cause"], errors="ignore")
         verdicts, words = frame["verdict"], [headline(frame)]
-    with console.capture() as printed:
-        console.print(_printed(rows, verdicts, console.is_terminal))
-        for line in words:
-            console.print(line, highlight=False, markup=False)
-    console.file.write(printed.get())  # by ourselves: rich ends the program if the reader has gone
+    write(console, _printed(rows, verdicts, plain_table(console)), *map(Text, words))
     return reduced.damaged
 
 
-def _printed(rows: pd.DataFrame, verdicts: pd.Series, boxed: bool) -> Table:
-    """Return the rows as rich prints them, each in the colour of its verdict."""
-    out = Table(box=box.SIMPLE_HEAD if boxed else None, pad_edge=False)
+def _printed(rows: pd.DataFrame, verdicts: pd.Series, out: Table) -> Table:
+    """Fill the table with the rows, each in the colour of its verdict."""
     for column in rows:
         numeric = pd.api.types.is_numeric_dtype(rows[column])
         out.add_column(short(str(column)), justify="right" if numeric else "left", no_wrap=True)
