@@ -33,7 +33,7 @@ def step(model, optimizer, batch):
     loss = nn.functional.cross_entropy(model(inputs), targets)
     loss.backward()
     optimizer.step()
-    return float(loss)
+    return loss.item()
 
 
 def practice():
