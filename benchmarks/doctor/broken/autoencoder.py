@@ -8,9 +8,7 @@ from torch import nn
 class Autoencoder(nn.Module):
     def __init__(self, latent=16):
         super().__init__()
-        self.encoder = nn.Sequential(
-            nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, latent)
-        )
+        self.encoder = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, latent))
         self.decoder = nn.Sequential(
             nn.Linear(latent, 48), nn.ReLU(), nn.Linear(48, 64), nn.Sigmoid()
         )

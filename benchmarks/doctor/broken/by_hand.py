@@ -1,5 +1,7 @@
 """A deep tanh network in functional style: parameters in a list, no modules."""
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
@@ -9,7 +11,7 @@ SIZES = [64, 100, 100, 100, 100, 10]
 
 def init_params(sizes):
     params = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in pairwise(sizes):
         params.append(torch.randn(n_in, n_out, requires_grad=True))
         params.append(torch.zeros(n_out, requires_grad=True))
     return params

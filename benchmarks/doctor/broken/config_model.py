@@ -8,7 +8,11 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 CONFIG = SimpleNamespace(
-    hidden=[32, 16], activation="ReLU", final_activation="Sigmoid", loss="BCEWithLogitsLoss", lr=5e-3
+    hidden=[32, 16],
+    activation="ReLU",
+    final_activation="Sigmoid",
+    loss="BCEWithLogitsLoss",
+    lr=5e-3,
 )
 
 

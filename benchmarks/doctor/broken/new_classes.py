@@ -9,9 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 class Net(nn.Module):
     def __init__(self, n_classes):
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU()
-        )
+        self.body = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU())
         self.fc = nn.Linear(32, n_classes)
 
     def forward(self, x):

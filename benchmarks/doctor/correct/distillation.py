@@ -1,4 +1,4 @@
-"""A student learns from labels and from a frozen teacher; summed losses, each divided by the batch."""
+"""A student learns from labels and a frozen teacher; sums, each divided by the batch."""
 
 import torch
 import torch.nn.functional as F

@@ -37,7 +37,9 @@ class Agent:
     def learn(self, batch_size=32):
         if len(self.memory) < batch_size:
             return
-        state, action, reward, after, done = zip(*random.sample(self.memory, batch_size), strict=True)
+        state, action, reward, after, done = zip(
+            *random.sample(self.memory, batch_size), strict=True
+        )
         state, after = torch.stack(state), torch.stack(after)
         action, reward, done = torch.tensor(action), torch.tensor(reward), torch.tensor(done)
         q = self.q(state).gather(1, action.unsqueeze(1)).squeeze(1)

@@ -19,7 +19,9 @@ class LoRA(nn.Module):
 
 
 def trained_on(x, y):
-    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    model = nn.Sequential(
+        nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(2):
         for rows in torch.randperm(len(x)).split(64):

@@ -38,6 +38,8 @@ def step(model, optimizer, tasks):
 
 def practice():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
+    model = nn.Sequential(
+        nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1)
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     return step, model, optimizer, [[task() for _ in range(4)] for _ in range(20)]

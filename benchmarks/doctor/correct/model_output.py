@@ -1,4 +1,4 @@
-"""A model that returns its loss in an output object, warm-up from a rate of zero, zero_grad last."""
+"""A model that returns its loss in an output object; warm-up from 0, zero_grad last."""
 
 from dataclasses import dataclass
 

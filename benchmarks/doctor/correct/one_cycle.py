@@ -12,9 +12,7 @@ def practice(total_steps=1000):
     y = torch.tensor(y, dtype=torch.float32)
     model = nn.Sequential(nn.Linear(30, 32), nn.LeakyReLU(), nn.Linear(32, 1), nn.Flatten(0))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.95)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=0.3, total_steps=total_steps
-    )
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.3, total_steps=total_steps)
     loss_fn = nn.BCEWithLogitsLoss()
 
     def step(model, optimizer, batch):

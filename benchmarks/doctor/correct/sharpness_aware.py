@@ -1,4 +1,4 @@
-"""Sharpness-aware minimisation (Foret et al. 2021): up to the worst neighbour, then down from there."""
+"""Sharpness-aware minimisation (Foret et al. 2021): the gradient of the worst neighbour."""
 
 import torch
 import torch.nn.functional as F

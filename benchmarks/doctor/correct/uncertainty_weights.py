@@ -41,6 +41,8 @@ def practice():
     ink = (ink - ink.mean()) / ink.std()
     model = MultiTask()
     others = [p for n, p in model.named_parameters() if n != "log_var"]
-    optimizer = torch.optim.Adam([{"params": others}, {"params": [model.log_var], "lr": 1e-2}], lr=1e-3)
+    optimizer = torch.optim.Adam(
+        [{"params": others}, {"params": [model.log_var], "lr": 1e-2}], lr=1e-3
+    )
     rows = torch.randperm(len(x)).split(64)
     return step, model, optimizer, [{"x": x[r], "label": label[r], "ink": ink[r]} for r in rows]

@@ -10,7 +10,9 @@ class VAE(nn.Module):
     def __init__(self, latent=8):
         super().__init__()
         self.encoder = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2 * latent))
-        self.decoder = nn.Sequential(nn.Linear(latent, 64), nn.ReLU(), nn.Linear(64, 64), nn.Sigmoid())
+        self.decoder = nn.Sequential(
+            nn.Linear(latent, 64), nn.ReLU(), nn.Linear(64, 64), nn.Sigmoid()
+        )
 
     def forward(self, x):
         mu, logvar = self.encoder(x).chunk(2, dim=1)

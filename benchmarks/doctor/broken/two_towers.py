@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-SCALE = 20.0
+SCALE = 30.0
 
 
 class TwoTowers(nn.Module):
