@@ -1,18 +1,19 @@
-"""Examines `gradlab doctor` on programs with one mistake each, and on programs without.
+"""Examines `gradlab doctor` on programs with one mistake each, on those mended, and on others.
 
     python benchmarks/doctor/run.py                    all
     python benchmarks/doctor/run.py windows dcgan      those
 
 A program with `main()` goes to the command, as a user would give it; one with `practice()` to
-`gradlab.doctor`. Each in a process of its own, so that none sees what another has left. *Found*: the
-doctor said something; *named*: it said the mistake by name; *false*: what it said besides, unless
-the answer allows it. Takes three minutes on one core.
+`gradlab.doctor`. Each has a process of its own, so that none sees what another has left. *Named*:
+the doctor said the mistake by its name; *found*: it said something; *false*: what it said besides,
+unless the answer allows it. Nothing should be said of a program that is mended or correct.
 """
 
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,9 +27,17 @@ SECONDS = 120
 
 
 def names(printed: str) -> set[str]:
-    """Return the mistakes that a page names: a name at the beginning of a line, or `name:`."""
+    """Return the mistakes that a page names, each at the beginning of a line."""
     heads = re.findall(r"^\W*([a-z_]+)\b", printed, flags=re.MULTILINE)
     return set(heads) & MISTAKES
+
+
+def mended() -> list[Path]:
+    """Write the broken programs without their mistakes, and return where they are."""
+    folder = Path(tempfile.mkdtemp(prefix="mended-"))
+    for answer in ANSWERS:
+        (folder / answer.path.name).write_text(answer.fixed())
+    return [folder / answer.path.name for answer in ANSWERS]
 
 
 def practise(path: Path) -> None:
@@ -80,9 +89,9 @@ def broken(paths: list[Path]) -> None:
     print(f"\nof {len(paths)}: found {found}, named {named}; false {wrong}; failed {failures}\n")
 
 
-def correct(paths: list[Path]) -> None:
-    """Print what is said of the programs without a mistake, which should be nothing."""
-    print(row("program", "false"))
+def correct(title: str, paths: list[Path]) -> None:
+    """Print what is said of programs without a mistake, which should be nothing."""
+    print(row(title, "false"))
     print(row(*["---"] * 2))
     wrong = alarmed = failures = 0
     for path in paths:
@@ -91,7 +100,7 @@ def correct(paths: list[Path]) -> None:
         failures += bool(failure)
         last = ", ".join(sorted(said)) + (f" failed: {failure}" if failure else "")
         print(row(path.stem, last), flush=True)
-    print(f"\nof {len(paths)}: with a finding {alarmed}; findings {wrong}; failed {failures}")
+    print(f"\nof {len(paths)}: with a finding {alarmed}; findings {wrong}; failed {failures}\n")
 
 
 def main(asked: list[str]) -> None:
@@ -99,10 +108,13 @@ def main(asked: list[str]) -> None:
     unknown = set(asked) - {path.stem for path in BROKEN + CORRECT}
     if unknown:
         raise SystemExit(f"no such program: {', '.join(sorted(unknown))}")
-    for paths, examine in ((BROKEN, broken), (CORRECT, correct)):
-        chosen = [path for path in paths if not asked or path.stem in asked]
-        if chosen:
-            examine(chosen)
+
+    def chosen(paths: list[Path]) -> list[Path]:
+        return [path for path in paths if not asked or path.stem in asked]
+
+    broken(chosen(BROKEN))
+    correct("mended", chosen(mended()))
+    correct("correct", chosen(CORRECT))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,6 @@ def practice():
     torch.manual_seed(0)
     (x, y), _ = prepare()
     model = WineNet()
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     batches = [(x[r], y[r]) for _ in range(6) for r in torch.randperm(len(x)).split(32)]
     return step, model, optimizer, batches
