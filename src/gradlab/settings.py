@@ -33,7 +33,10 @@ class Component:
 
 @dataclass(frozen=True)
 class Model:
-    """The network: `depth` hidden layers of `width` units, and a linear map to the output."""
+    """The network: `depth` hidden layers of `width` units, and a linear map to the output.
+
+    `reads` says what it is told of a sample: "flat" nothing, "image" and "sequence" its shape.
+    """
 
     component: Component
     depth: int
@@ -43,6 +46,7 @@ class Model:
     init_gain: float | None
     norm: Component
     norm_position: str
+    reads: str = "flat"
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ def from_config(
     model, train, loss = config["model"], config["train"], config["loss"]
     settings = Settings(
         model=Model(
-            component=component(model, without=choices.NEEDED["model"]),
+            component=component(model, without=(*choices.NEEDED["model"], "reads")),
             depth=model["depth"],
             width=model["width"],
             activation=pick("model/activation", model["activation"], own),
@@ -137,6 +141,7 @@ def from_config(
             init_gain=model["init_gain"],
             norm=pick("model/norm", model["norm"], own),
             norm_position=model["norm_position"],
+            reads=model.get("reads", "flat"),
         ),
         data=component(config["data"]),
         loss=Loss(

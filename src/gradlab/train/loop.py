@@ -158,7 +158,7 @@ class Loop:
                 )
         accuracy = torch.full_like(loss, torch.nan)
         if self.classify:
-            accuracy = (output.argmax(-1) == y).double().mean(-1)
+            accuracy = (output.argmax(-1) == y).flatten(1).double().mean(-1)
         seconds, rates = time.perf_counter() - self.began, self.updates.rates
         measured = (loss.detach(), accuracy, grad_norm, clip_factor, descent, self.alive)
         return Done(step, seconds, rates, *measured, layers)
@@ -231,7 +231,9 @@ class Loop:
         stack.model.eval()
         loss, output = stack.losses(stack.theta, stack.buffers, x, y)
         stack.model.train()
-        right = (output.argmax(-1) == y).double().mean(-1).tolist() if self.classify else None
+        right = None
+        if self.classify:
+            right = (output.argmax(-1) == y).flatten(1).double().mean(-1).tolist()
         return [
             {"loss": value, "accuracy": None if right is None else right[m]}
             for m, value in enumerate(loss.double().tolist())
