@@ -62,7 +62,7 @@ def in_own_units(data, x):
 def test_adding_asks_for_the_sum_of_one_number_of_each_half(length, seed):
     x, total = draw(length, 20, np.random.default_rng(seed))
     numbers, marks = x[..., 0], x[..., 1]
-    assert set(np.unique(marks)) == {0.0, 1.0}
+    assert set(np.unique(marks)) <= {0.0, 1.0}
     assert (marks[:, : length // 2].sum(1) == 1).all()
     assert (marks[:, length // 2 :].sum(1) == 1).all()
     assert ((numbers >= 0) & (numbers < 1)).all()

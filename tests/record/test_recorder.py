@@ -7,8 +7,9 @@ from torch import nn
 
 from gradlab import schema
 from gradlab.nets.layer import Layer
-from gradlab.record.probes import Probes, find_sites
+from gradlab.record.probes import Probes
 from gradlab.record.recorder import measure
+from gradlab.record.sites import find_sites
 from gradlab.record.slopes import derivative, steepest_slope
 from gradlab.record.statistics import mean_std
 from gradlab.reference.activations import ACTIVATIONS

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from gradlab.errors import SettingsError
 from gradlab.nets.layer import over_units
 from gradlab.nets.mlp import MakeNorm
-from gradlab.nets.rnn import RNN, Recurrent
+from gradlab.nets.rnn import RNN, Gates, Recurrent
 
 
-class LSTMGates(nn.Module):
+class LSTMGates(Gates):
     """c_t = σ(f) c_{t-1} + σ(i) phi(g), h_t = σ(o) phi(c_t), of z = [i, f, g, o].
 
     Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
@@ -58,7 +58,7 @@ class LSTM(Recurrent):
         return h, c
 
 
-class GRUGates(nn.Module):
+class GRUGates(Gates):
     """h_t = σ(u) h_{t-1} + (1 - σ(u)) phi(g), of z = [r, u, g] (Cho et al. 2014)."""
 
     def __init__(self, phi: nn.Module) -> None:

@@ -13,6 +13,10 @@ from gradlab.nets.mlp import MakeNorm
 from gradlab.nets.sequence import read, steps_of
 
 
+class Gates(nn.Module):
+    """In the place of an activation: makes h_t of z_t and the state, and is not elementwise."""
+
+
 class Recurrent(Layer):
     """h_t = norm(phi(W x_t + b + V h_{t-1})), or phi(norm(...)), or without norm; h_0 = 0.
 

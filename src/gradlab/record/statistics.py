@@ -78,6 +78,20 @@ def columns(m: Measured) -> Tensor:
     return torch.stack([values[column.name] for column in schema.STATISTICS], dim=-1)
 
 
+def block(act_SMBU: Tensor, act_grad_SMBU: Tensor, back_SMBU: Tensor) -> Tensor:
+    """Return [S, M, C] of blocks: what leaves them, its gradient, and that of what enters them.
+
+    Of the columns that need a linear map, `weight_factor` is what the block as a whole does to the
+    signal, and the others are NaN.
+    """
+    act_grad = matrix_norm(act_grad_SMBU)
+    mean, std = mean_std(act_SMBU)
+    factor = matrix_norm(back_SMBU) / act_grad
+    known = {"act_grad_norm": act_grad, "act_mean": mean, "act_std": std, "weight_factor": factor}
+    nothing = torch.full_like(act_grad, math.nan)
+    return torch.stack([known.get(c.name, nothing) for c in schema.STATISTICS], dim=-1)
+
+
 def mean_std(x_SMBU: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and population standard deviation over batch and units, each [S, M] float64."""
     x = x_SMBU if x_SMBU.dtype == torch.float32 else x_SMBU.double()
@@ -97,6 +111,9 @@ def saturated_and_dead(
     if activation is None:
         zero = torch.zeros(u_SMBU.shape[:2], dtype=torch.float64, device=u_SMBU.device)
         return zero, zero
+    if math.isnan(steepest):  # no elementwise function has it
+        none = torch.full(u_SMBU.shape[:2], math.nan, dtype=torch.float64, device=u_SMBU.device)
+        return none, none
     slope = derivative(activation, u_SMBU).abs()
     saturated = _share(torch.lt, slope, SATURATED_BELOW * steepest)
     return saturated, (slope.amax(dim=-2) == 0).double().mean(-1)

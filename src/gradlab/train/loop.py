@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from gradlab.data.dataset import Dataset
 from gradlab.record.norms import norm_of_rows, rows_finite
-from gradlab.record.probes import Probes, find_sites
+from gradlab.record.probes import Probes
 from gradlab.record.recorder import measure
+from gradlab.record.sites import find_sites
 from gradlab.settings import Settings
 from gradlab.train.batches import Batches
 from gradlab.train.clipper import Clipper
