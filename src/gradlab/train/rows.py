@@ -81,8 +81,7 @@ def first_nonfinite(rows: Rows) -> dict[str, Any] | None:
     """
     if rows.layers is None:
         return None
-    depth = [row for row, axis in enumerate(rows.layers["axis"]) if axis == "depth"]
-    layers = {name: np.asarray(values)[depth] for name, values in rows.layers.items()}
+    layers = over_depth(rows.layers)
     forward = ("weight_norm", "preact_mean", "preact_std", "act_mean", "act_std")
     backward = ("delta_norm", "act_grad_norm", "weight_grad_norm")
     where, bad = "forward", _nonfinite(layers, forward)
@@ -97,6 +96,12 @@ def first_nonfinite(rows: Rows) -> dict[str, Any] | None:
         "position": int(layers["position"][bad[0]]) if len(bad) else None,
         "site": str(layers["site"][bad[0]]) if len(bad) else None,
     }
+
+
+def over_depth(layers: Columns) -> Columns:
+    """Return the rows over depth of one record, as arrays by column."""
+    depth = [row for row, axis in enumerate(layers["axis"]) if axis == "depth"]
+    return {name: np.asarray(values)[depth] for name, values in layers.items()}
 
 
 def _nonfinite(layers: Columns, columns: Sequence[str]) -> Any:
