@@ -135,7 +135,7 @@ RULES = {
     "kernel": _whole(1),
     "heads": _whole(1),
     "expansion": _whole(1),
-    "per_step": _or_null(_whole(1)),
+    "per_step": _whole(0),
     "spectral_radius": _or_null(GAIN),
     "length": _whole(2),
     "delay": _whole(1),

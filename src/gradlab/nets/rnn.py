@@ -69,7 +69,7 @@ class RNN(nn.Module):
         norm_position: "before" or "after" the activation.
         shape: (steps, features) as the data has them.
         asked: how many steps at the end have a target each; None: one target a sample.
-        per_step: features that make a step; None for the data's own.
+        per_step: features that make a step; 0 for the data's own.
         spectral_radius: of every V at initialisation; None leaves it as it is drawn.
         layer: makes a recurrent layer.
     """
@@ -83,7 +83,7 @@ class RNN(nn.Module):
         *,
         shape: tuple[int, int],
         asked: int | None = None,
-        per_step: int | None = None,
+        per_step: int = 0,
         spectral_radius: float | None = None,
         layer: Callable[..., Recurrent] = Recurrent,
     ) -> None:

@@ -5,12 +5,12 @@ from torch import Tensor
 from gradlab.errors import SettingsError
 
 
-def steps_of(shape: tuple[int, int], per_step: int | None) -> tuple[int, int]:
+def steps_of(shape: tuple[int, int], per_step: int) -> tuple[int, int]:
     """Return (steps, features of a step) of a sample that is (steps, features) as the data has it.
 
     Args:
         shape: the data's own.
-        per_step: features that make a step; None for the data's own.
+        per_step: features that make a step; 0 for the data's own.
 
     Raises:
         SettingsError: a sample's features cannot be divided so.

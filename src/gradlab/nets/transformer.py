@@ -76,7 +76,7 @@ class Transformer(nn.Module):
         norm_position: "before" the branch (pre-norm) or "after" the sum (post-norm).
         shape: (steps, features) as the data has them.
         asked: how many steps at the end have a target each; None: one target a sample.
-        per_step: features that make a step; None for the data's own.
+        per_step: features that make a step; 0 for the data's own.
         heads: of the attention; the width is divided among them.
         expansion: of the width, between a block's two layers.
     """
@@ -90,7 +90,7 @@ class Transformer(nn.Module):
         *,
         shape: tuple[int, int],
         asked: int | None = None,
-        per_step: int | None = None,
+        per_step: int = 0,
         heads: int,
         expansion: int,
     ) -> None:
@@ -117,7 +117,8 @@ class Transformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, n_L], or [B, asked, n_L], from [B, n_0]."""
         first, *others = self.streams
-        h = first(self.embed(x.unflatten(-1, self.steps)) + self.positions)
+        h = self.embed(x.unflatten(-1, self.steps))
+        h = first(h + self.positions.to(h.dtype))
         for block, stream in zip(self.blocks, others, strict=True):
             h = stream(block(h))
         h = self.norm(h)
