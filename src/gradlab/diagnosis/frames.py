@@ -21,7 +21,7 @@ def check(layers: pd.DataFrame, steps: pd.DataFrame) -> None:
     _has("layers", layers, LAYERS)
     if len(steps):
         _has("steps", steps, ("step", "run") if several else ("step",))
-    _once("layers", layers, ("run", "step", "axis", "site", "position"))
+    _once("layers", layers, ("run", "step", "axis", "position", "site"))
     _once("steps", steps, ("run", "step"))
     if several:
         _alike(layers)
