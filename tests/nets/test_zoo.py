@@ -238,6 +238,6 @@ def test_the_accuracy_of_several_steps_is_their_mean(name):
     right = (output.argmax(-1) == y).double().mean()
     assert sink.steps("accuracy")[0] == pytest.approx(float(right))
     log_p = output.double().log_softmax(-1).gather(-1, y[..., None])
-    assert sink.steps("loss")[0] == pytest.approx(float(-log_p.mean()), rel=1e-5)
+    assert sink.steps("loss")[0] == pytest.approx(-float(log_p.detach().mean()), rel=1e-5)
     assert stack.size == 1
     assert 0 <= loop.evaluate()[0]["accuracy"] < 0.5

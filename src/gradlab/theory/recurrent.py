@@ -1,7 +1,8 @@
 """What a recurrent layer does to the gradient in one step back through time.
 
-With z_t = W x_t + V h_{t-1} + b and h_t = phi(z_t) of many units, z_t is Gaussian over the units, of
-variance q_t, and each step back multiplies ‖dLoss/dh‖² by chi (Chen, Pennington & Schoenholz 2018):
+With z_t = W x_t + V h_{t-1} + b and h_t = phi(z_t) of many units, z_t is Gaussian over the units,
+of variance q_t, and each step back multiplies ‖dLoss/dh‖² by chi (Chen, Pennington & Schoenholz
+2018):
 
     q_t = rho² E phi(z)² + v_t,  z ~ N(0, q_{t-1})        chi(q_t) = rho² E phi'(z)²,  z ~ N(0, q_t)
 
@@ -11,8 +12,9 @@ rho times a rotation: for many units its spectral radius is rho either way.
 That V is the same at every step is left out: it is as if each step had a V of its own. For many
 units that is right if what comes in at the end is independent of V (the gradient independence
 assumption: Yang 2020), as long as the steps are few. A linear network with one Gaussian V gains
-too much, in all: 0.3 decades over 32 steps and 1.0 over 64 at n = 64, 0.05 and 0.4 at n = 256; below
-0.1 while steps² < 4 n. With a V each it is 0.1 and 0.2 too little at n = 64. Rotations are exact.
+too much, in all: 0.3 decades over 32 steps and 1.0 over 64 at n = 64, 0.05 and 0.4 at n = 256;
+below 0.1 while steps² < 4 n. With a V each it is 0.1 and 0.2 too little at n = 64. Rotations are
+exact.
 """
 
 import numpy as np
