@@ -15,6 +15,8 @@ from gradlab.errors import SettingsError, nearest
 from gradlab.foreign import locate
 from gradlab.ranges import flatten, held
 
+INITIAL = ("spectral_radius",)
+"""What a network is told of its initialisation alone."""
 GROUPS = ("model", "data", "loss", "optim", "clip", "tracking", "diagnose")
 
 
@@ -100,8 +102,10 @@ class Settings:
 
         That is all but seed, initialisation, clipping and learning rate.
         """
-        model = replace(self.model, init=Component("", None, {}), init_gain=None)
         none = Component("", None, {})
+        kept = {k: v for k, v in self.model.component.params.items() if k not in INITIAL}
+        network = replace(self.model.component, params=kept)
+        model = replace(self.model, component=network, init=none, init_gain=None)
         shared = {key: value for key, value in self.optim.params.items() if key != "lr"}
         optim = replace(self.optim, params=shared)
         return replace(
