@@ -28,6 +28,7 @@ ROOMS = [
     "diagnosis",
     "doctor",
     "report",
+    "mistakes",
     "explain",
     "progress",
     "interrupt",
