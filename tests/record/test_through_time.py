@@ -67,9 +67,7 @@ def by_hand(run, cell):
     """The layers' rows at step 0, from `torch.autograd.grad` in a copy of equations alone."""
     dataset = run.data.call()
     stack = Stack([run], dataset)
-    params = {
-        name: view[0].detach().clone() for name, view in stack.views(stack.theta.detach()).items()
-    }
+    params = {name: p[0].detach().clone() for name, p in stack.params.items()}
     index = Batches(len(dataset.x_train), run.train.batch_size, [run.seed]).next()[0]
     x, y = dataset.x_train[index].unflatten(-1, dataset.shape), dataset.y_train[index]
 
@@ -161,8 +159,8 @@ def test_over_depth_a_recurrent_layer_is_one_map_of_input_and_state():
     run = settings(model="rnn", **ADDING, **COMMON)
     loop, (sink,) = train(run)
     stack = Stack([run], loop.dataset)
-    weights = {name: view[0].detach() for name, view in stack.views(stack.theta).items()}
-    after = {name: view[0].detach() for name, view in loop.stack.views(loop.stack.theta).items()}
+    weights = {name: p[0].detach() for name, p in stack.params.items()}
+    after = {name: p[0].detach() for name, p in loop.stack.params.items()}
     row = at(sink.layers[0], "depth", "layers.1")
     names = [f"layers.1.{name}.weight" for name in ("linear", "recurrent")]
     both, changed = (torch.cat([w[name] for name in names], 1) for w in (weights, after))

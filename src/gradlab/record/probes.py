@@ -3,8 +3,8 @@
 A probe is a tensor hook on a module's output (or, for a linear map, on an alias of its input),
 never a full backward hook. Inside `torch.func.vmap` the tensor that a module hands on stands for
 one member; the hook is on the tensor of all members beneath it. The same tensors come out either
-way: [M, B, U] (member, sample, unit), where the positions of an image and the steps of a sequence are
-samples.
+way: [M, B, U] (member, sample, unit), where the positions of an image and the steps of a sequence
+are samples.
 """
 
 from collections.abc import Callable, Sequence
