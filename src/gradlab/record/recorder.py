@@ -8,16 +8,15 @@ import torch
 from torch import Tensor
 
 from gradlab import schema
-from gradlab.nets.init import has_bias
-from gradlab.nets.layer import Layer
 from gradlab.nets.rnn import Recurrent
 from gradlab.record.probes import Signals
 from gradlab.record.sites import Site
-from gradlab.record.statistics import Measured, block, columns
+from gradlab.record.statistics import Kind, Measured, block, columns
 
 Params = Mapping[str, Tensor]
-TOGETHER = 2**17
-"""Entries of a signal, or of weights, that are measured in one call: half a MB in float32."""
+Pair = tuple[Site, Signals]
+TOGETHER = 2**15
+"""Entries of a signal, or of weights, that are measured in one call: 128 kB in float32."""
 
 
 def measure(
@@ -36,12 +35,13 @@ def measure(
     first = signals[0].delta
     assert first is not None
     out = first.new_empty((len(sites), first.shape[0], len(schema.STATISTICS)), dtype=torch.float64)
-    for indices in _groups(sites, signals):
+    for indices in _kinds(sites, signals):
         pairs = [(sites[i], signals[i]) for i in indices]
         if pairs[0][0].axis == "block":
             out[indices] = block(*(_signal(pairs, name) for name in ("act", "act_grad", "back")))
-        else:
-            out[indices] = columns(_stack(pairs, before, grads, after))
+            continue
+        parts = [_stack(part, before, grads, after) for part in _parts(pairs)]
+        out[indices] = columns(parts, _kind(pairs[0][0]))
     return out.transpose(0, 1)
 
 
@@ -68,61 +68,59 @@ def _joined(whole: Signals, steps: Sequence[Signals]) -> Signals:
     return replace(whole, **{name: join(name) for name in names})
 
 
-def _groups(sites: Sequence[Site], signals: Sequence[Signals]) -> list[list[int]]:
-    """Return the sites that are measured together: of one kind, and few enough for the cache.
-
-    Many small sites in one call save calls; a large one alone needs no copy.
-    """
+def _kinds(sites: Sequence[Site], signals: Sequence[Signals]) -> list[list[int]]:
+    """Return the sites of each kind, which also have as many samples."""
     kinds: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for index, (site, its) in enumerate(zip(sites, signals, strict=True)):
         assert its.back is not None
-        kinds[(*site.kind, *its.back.shape)].append(index)
-    groups: list[list[int]] = []
-    for indices in kinds.values():
-        first = signals[indices[0]].back
-        assert first is not None
-        members, batch, columns_ = first.shape
-        module = sites[indices[0]].module
-        rows = module.linear.out_features if isinstance(module, Layer) else columns_
-        entries = members * max(rows * columns_, batch * max(rows, columns_))
-        many = len(indices) if first.is_cuda else max(1, TOGETHER // entries)
-        groups += [indices[start : start + many] for start in range(0, len(indices), many)]
-    return groups
+        kinds[(site.kind, its.back.shape)].append(index)
+    return list(kinds.values())
 
 
-def _stack(
-    pairs: Sequence[tuple[Site, Signals]], before: Params, grads: Params, after: Params
-) -> Measured:
+def _kind(site: Site) -> Kind:
+    layer = site.layer
+    count = sum(each.weight.numel() for each in site.maps.values())
+    return Kind(layer.activation, site.steepest, layer.norm is not None, site.has_bias, count)
+
+
+def _parts(pairs: Sequence[Pair]) -> list[Sequence[Pair]]:
+    """Return the sites of one kind that are measured in one call: few enough for the cache.
+
+    Many small sites in one call save calls; a large one alone needs no copy.
+    """
+    site, first = pairs[0][0], _signal(pairs[:1], "back")[0]
+    members, batch, _ = first.shape
+    rows = site.layer.linear.out_features
+    columns_ = sum(each.in_features for each in site.maps.values())
+    entries = members * max(rows * columns_, batch * max(rows, columns_))
+    many = len(pairs) if first.is_cuda else max(1, TOGETHER // entries)
+    return [pairs[start : start + many] for start in range(0, len(pairs), many)]
+
+
+def _stack(pairs: Sequence[Pair], before: Params, grads: Params, after: Params) -> Measured:
     site = pairs[0][0]
-    layer, in_time = site.layer, site.axis == "time"
-    delta = _signal(pairs, "delta")
-    preact = _signal(pairs, "preact")
+    preact, delta = _signal(pairs, "preact"), _signal(pairs, "delta")
     preact_grad = _signal(pairs, "preact_grad", delta)
     act_grad = _signal(pairs, "act_grad", preact_grad)
-    grad = _matrix(pairs, grads)
-    if in_time:  # what this step adds to dLoss/dV (Pascanu et al. 2013, eq. 4)
-        grad = delta.mT @ _signal(pairs, "before")
+    # Of a step in time: what it adds to dLoss/dV (Pascanu et al. 2013, eq. 4).
+    in_time = site.axis == "time"
+    grad = delta.mT @ _signal(pairs, "before") if in_time else _matrices(pairs, grads)
     return Measured(
-        preact_SMBU=preact,
-        act_SMBU=_signal(pairs, "act", preact),
-        back_SMBI=_signal(pairs, "back"),
-        delta_SMBU=delta,
-        preact_grad_SMBU=preact_grad,
-        act_grad_SMBU=act_grad,
-        out_grad_SMBU=_signal(pairs, "out_grad", act_grad),
-        weight_SMOI=_matrix(pairs, before),
-        weight_after_SMOI=_matrix(pairs, after),
-        weight_grad_SMOI=grad,
-        bias_grad_SMO=_bias(pairs, grads) if has_bias(layer.linear) and not in_time else None,
-        activation=layer.activation,
-        steepest=site.steepest,
-        normalised=layer.norm is not None,
+        preact=preact,
+        act=_signal(pairs, "act", preact),
+        back=_signal(pairs, "back"),
+        delta=delta,
+        preact_grad=preact_grad,
+        act_grad=act_grad,
+        out_grad=_signal(pairs, "out_grad", act_grad),
+        weight=_matrices(pairs, before),
+        weight_after=_matrices(pairs, after),
+        weight_grad=grad,
+        bias_grad=_biases(pairs, grads) if site.has_bias else grad.flatten(2),
     )
 
 
-def _signal(
-    pairs: Sequence[tuple[Site, Signals]], name: str, otherwise: Tensor | None = None
-) -> Tensor:
+def _signal(pairs: Sequence[Pair], name: str, otherwise: Tensor | None = None) -> Tensor:
     """Return a signal of all sites, [S, M, B, U]; `otherwise` if they have none."""
     found = [getattr(signals, name) for _, signals in pairs]
     if found[0] is None:
@@ -131,17 +129,16 @@ def _signal(
     return _stacked(found)
 
 
-def _matrix(pairs: Sequence[tuple[Site, Signals]], source: Params) -> Tensor:
-    """Return each site's W, [S, M, O, I], or its gradient; a recurrent layer's over depth: W, V."""
-    return _stacked(
-        [
-            torch.cat(maps, -1) if len(maps) > 1 else maps[0]
-            for maps in ([source[name] for name in site.weights] for site, _ in pairs)
-        ]
-    )
+def _matrices(pairs: Sequence[Pair], source: Params) -> Tensor:
+    """Return each site's W, or its gradient, [S, M, O, I]."""
+    sides = [
+        _stacked([source[f"{site.name}.{name}.weight"] for site, _ in pairs])
+        for name in pairs[0][0].maps
+    ]
+    return torch.cat(sides, -1) if len(sides) > 1 else sides[0]
 
 
-def _bias(pairs: Sequence[tuple[Site, Signals]], source: Params) -> Tensor:
+def _biases(pairs: Sequence[Pair], source: Params) -> Tensor:
     return _stacked([source[f"{site.name}.linear.bias"] for site, _ in pairs])
 
 

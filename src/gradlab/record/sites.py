@@ -42,12 +42,16 @@ class Site:
         return self.module
 
     @property
-    def weights(self) -> tuple[str, ...]:
-        """The names of the matrices that are its W: side by side, they are one linear map."""
-        if isinstance(self.module, Recurrent):
-            maps = ("recurrent",) if self.axis == "time" else ("linear", "recurrent")
-            return tuple(f"{self.name}.{name}.weight" for name in maps)
-        return (f"{self.name}.linear.weight",)
+    def maps(self) -> dict[str, nn.Linear]:
+        """The maps that make up its W, side by side, by their names in the layer."""
+        if self.axis == "time" and isinstance(self.module, Recurrent):
+            return {"recurrent": self.module.recurrent}
+        return dict(zip(("linear", "recurrent"), self.layer.maps, strict=False))
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether a bias goes with it."""
+        return self.axis == "depth" and has_bias(self.layer.linear)
 
 
 def find_sites(model: nn.Module) -> list[Site]:

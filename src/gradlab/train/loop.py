@@ -146,7 +146,7 @@ class Loop:
                 stack.restore(~self.alive)
             layers, descent = None, torch.full_like(grad_norm, torch.nan)
             if recorded:
-                before, grads = stack.views(stack.kept), stack.named(grads)
+                before, grads = stack.before, stack.named(grads)
                 if step >= self.next_descent:
                     self.next_descent = step + DESCENT_EVERY
                     descent = self.descent(loss, x, y, before, grads)

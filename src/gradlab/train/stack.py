@@ -33,7 +33,7 @@ class Stack:
             each by itself, as they are large; alone, many small ones as one.
         buffers: [M, ...] by dotted name (the running statistics of batch normalisation).
         memory: all parameters of all members, one after another.
-        kept: as `memory`, when `keep` was last called.
+        kept, before: as `memory` and `params`, when `keep` was last called.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Stack:
         self.shapes = {name: p.shape for name, p in zip(params[0], stacked, strict=True)}
         self.memory = torch.cat([p.flatten() for p in stacked]).to(self.device)
         self.kept = torch.empty_like(self.memory)
-        self.params = self.views(self.memory)
+        self.params, self.before = self.views(self.memory), self.views(self.kept)
         self.blocks = [self.memory[None]] if self.size == 1 else list(self.params.values())
         self.leaves = self._leaves()
         buffers = [dict(member.named_buffers()) for member in members]
@@ -151,7 +151,7 @@ class Stack:
 
     def restore(self, which_M: Tensor) -> None:
         """Give the members in `which_M` the parameters back that were kept."""
-        for now, before in zip(self.params.values(), self.views(self.kept).values(), strict=True):
+        for now, before in zip(self.params.values(), self.before.values(), strict=True):
             which = which_M.view(-1, *[1] * (now.ndim - 1))
             now.copy_(torch.where(which, before, now))
 
