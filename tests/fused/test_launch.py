@@ -13,7 +13,7 @@ from gradlab import sweep as sweeps
 from gradlab.fused import launch
 from gradlab.store.load import find
 from gradlab.train.loop import Loop
-from tests.fused.sweeps import assert_same, info, sweep
+from tests.fused.sweeps import assert_same, info, rounding, sweep
 
 BASIC = "hydra/launcher=basic"
 MIXED = [
@@ -68,7 +68,7 @@ def _names():
 def test_in_float32_they_differ_by_rounding(capsys):
     swept = ["model.init=default,orthogonal", "seed=0,1", "train.steps=9"]
     assert sweep("fused", *swept) == sweep("basic", BASIC, *swept) == 0
-    assert_same("fused", "basic", rtol=5e-3, logs=False)
+    assert_same("fused", "basic", rounding, rtol=1e-5, logs=False)
 
 
 def test_a_sweepers_batches_and_their_numbers(monkeypatch):

@@ -48,20 +48,19 @@ def _of_layer(
     order = finite[seen].max(axis=1).argsort(kind="stable")
     row = int(seen[order[(len(seen) - 1) // 2]])
     column = int(finite[row].argmax())
-    parts = _parts(grid, row, column)
     total = float(relative(grid["act_grad_norm"])[row, column])
     evidence = {
         "decades": total,
         "step": float(grid.steps[row]),
         "time": float(grid.positions[column]),
-        **parts,
+        **_parts(grid, row, column),
     }
     return Finding(
         kind=kind,
         where=mostly(holds, grid.positions),
         since=since,
         severity="gross" if abs(total) >= record.limit("gross_decades") else "mild",
-        cause=_cause(site, evidence, grid.positions[-1], parts),
+        cause=_cause(site, evidence, grid),
         evidence=evidence,
         remedies=REMEDIES[kind],
         axis="time",
@@ -75,13 +74,18 @@ def _parts(grid: Grid, row: int, column: int) -> dict[str, float]:
     return {part: float(value) for part, value in logs.items() if np.isfinite(value)}
 
 
-def _cause(site: str, evidence: dict[str, float], last: int, parts: dict[str, float]) -> str:
-    total, first = evidence["decades"], int(evidence["time"])
-    words = {"activation": "the activation", "weights": "the recurrent weights"}
+def _cause(site: str, evidence: dict[str, float], grid: Grid) -> str:
+    first, last = int(evidence["time"]), int(grid.positions[-1])
+    gated = np.isnan(grid["saturated"]).all()  # gates have no derivative to be small
+    words = {
+        "weights": "the recurrent weights",
+        "activation": "the gates" if gated else "the activation",
+        "normalisation": "normalisation",
+    }
     told = ", ".join(
-        f"{words.get(part, part)} {value:+.1f} ({value / max(last - first, 1):+.2f} a step)"
-        for part, value in sorted(parts.items(), key=lambda item: -abs(item[1]))
-        if abs(value) >= 0.05
+        f"{words[part]} {evidence[part]:+.1f} ({evidence[part] / max(last - first, 1):+.2f} a step)"
+        for part in sorted(words, key=lambda part: -abs(evidence.get(part, 0.0)))
+        if abs(evidence.get(part, 0.0)) >= 0.05
     )
     where = f"from time {last} to time {first} in {site}, step {int(evidence['step'])}"
-    return f"{total:+.1f} decades {where}{': ' if told else ''}{told}"
+    return f"{evidence['decades']:+.1f} decades {where}{': ' if told else ''}{told}"

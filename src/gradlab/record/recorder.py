@@ -11,7 +11,8 @@ from gradlab import schema
 from gradlab.nets.rnn import Recurrent
 from gradlab.record.probes import Signals
 from gradlab.record.sites import Site
-from gradlab.record.statistics import Kind, Measured, block, columns
+from gradlab.record.statistics import block, columns
+from gradlab.record.sums import Kind, Measured
 
 Params = Mapping[str, Tensor]
 Pair = tuple[Site, Signals]

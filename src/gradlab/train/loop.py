@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.data.dataset import Dataset
-from gradlab.record.norms import joint_norm
+from gradlab.record.norms import joint_norm, total
 from gradlab.record.probes import Probes
 from gradlab.record.recorder import measure
 from gradlab.record.sites import find_sites
@@ -168,8 +168,8 @@ class Loop:
         after, _ = stack.losses(x, y, stack.params, buffers)
         promised = torch.zeros_like(after, dtype=torch.float64)
         for name, grad in grads.items():
-            moved = stack.params[name].double() - before[name].double()
-            promised += (grad.double() * moved).flatten(1).sum(-1)
+            moved = stack.params[name] - before[name]
+            promised += total((grad * moved).view(stack.size, -1, grad.shape[-1]))
         floor = TOLD * torch.finfo(stack.dtype).eps * loss.double().abs()
         ratio = (after.double() - loss.double()) / promised
         return torch.where(promised < -floor, ratio, torch.nan)

@@ -111,14 +111,14 @@ class Stack:
             output = self.model(x_MBF[0])
             loss = self.loss(output, y_MB[0]) * self.scale
         else:
-            alone = [{name: t[0] for name, t in named.items()} for named in (params, buffers)]
-            loss, output = self._one(*alone, x_MBF[0], y_MB[0])
+            params, buffers = ({n: t[0] for n, t in each.items()} for each in (params, buffers))
+            loss, output = self._one(params, buffers, x_MBF[0], y_MB[0])
         return loss[None], output[None]
 
     def _one(
-        self, params: dict[str, Tensor], buffers: dict[str, Tensor], x_BF: Tensor, y_B: Tensor
+        self, params: Named, buffers: Named, x_BF: Tensor, y_B: Tensor
     ) -> tuple[Tensor, Tensor]:
-        output = functional_call(self.model, (params, buffers), (x_BF,))
+        output = functional_call(self.model, {**params, **buffers}, (x_BF,))
         return self.loss(output, y_B) * self.scale, output
 
     def gradients(self, loss_M: Tensor) -> list[Tensor]:
