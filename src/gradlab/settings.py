@@ -100,7 +100,7 @@ class Settings:
     def stackable(self) -> "Settings":
         """Return what members of a stack must share.
 
-        That is all but seed, initialisation, clipping and learning rate.
+        That is all but seed, initialisation, clipping, learning rate and loss scale.
         """
         none = Component("", None, {})
         kept = {k: v for k, v in self.model.component.params.items() if k not in INITIAL}
@@ -109,7 +109,15 @@ class Settings:
         shared = {key: value for key, value in self.optim.params.items() if key != "lr"}
         optim = replace(self.optim, params=shared)
         return replace(
-            self, model=model, optim=optim, clip=none, tracking=none, seed=0, flat={}, resume=False
+            self,
+            model=model,
+            optim=optim,
+            loss=replace(self.loss, scale=1.0),
+            clip=none,
+            tracking=none,
+            seed=0,
+            flat={},
+            resume=False,
         )
 
 

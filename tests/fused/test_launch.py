@@ -20,7 +20,8 @@ MIXED = [
     "model.depth=1,3",
     "optim.lr=0.1,0.3",
     "model.init=default,lsuv",
-    "clip=none,adaptive,value",
+    "clip=none,adaptive",
+    "loss.scale=1.0,1e-3",
     "seed=0",
     "train.dtype=float64",
     "train.steps=6",
@@ -44,7 +45,7 @@ def test_a_mixed_sweep_is_the_same_as_its_jobs_alone(capsys, monkeypatch):
     seen = sizes(monkeypatch)
     assert sweep("together", *MIXED) == 0
     told = capsys.readouterr().out
-    assert seen == [12, 12]
+    assert seen == [16, 16]
     assert sweep("apart", BASIC, *MIXED) == 0
     assert_same("together", "apart")
     lines = [[line.split("] ")[-1] for line in out.splitlines()[1:]] for out in _outs(capsys, told)]

@@ -143,3 +143,16 @@ def test_the_figure_shows_theory_as_line_and_band_and_runs_as_marks(trained):
     np.testing.assert_allclose(line.get_ydata(), first["delta_norm_theory"])
     assert set(marks.get_ydata()) <= set(table["delta_norm"])
     assert len(ax.collections) == 1
+
+
+def test_runs_that_begin_as_one_network_count_once(tmp_path):
+    for clip in ("none", "norm"):
+        for seed in (0, 1):
+            made(tmp_path / f"{clip}{seed}", off=seed, clip=clip, seed=seed)
+    made(tmp_path / "wide", seed=0, clip="none", **{"data.noise": 1.0})
+    write(tmp_path)
+    left = pd.read_csv(tmp_path / "report" / "tables" / "theory.csv")
+    assert left["runs"].sum() == 3
+    figure = (tmp_path / "report" / "figures" / "theory.svg").read_text()
+    assert "of 3 networks" in figure
+    assert "1 to 2 seeds a setting" in figure

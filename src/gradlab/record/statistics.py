@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gradlab import schema
 from gradlab.record.norms import matrix_norm, norm, repaired, settled
-from gradlab.record.sums import Kind, Measured, Sums, mean, sums, update, wide
+from gradlab.record.sums import Kind, Measured, Sums, mean, sums, update
 
 CANCELLED = 0.1  # a difference of squares that is less than this part of them is taken otherwise
 
@@ -81,8 +81,7 @@ def std(norms: Tensor, means: Tensor, parts: Sequence[Tensor]) -> Tensor:
     root = math.sqrt(parts[0].shape[-1] * parts[0].shape[-2])
 
     def centred(x: Tensor) -> Tensor:
-        y = wide(x)
-        return matrix_norm(y - mean(x)[..., None, None].to(y.dtype), x.dtype) / root
+        return matrix_norm(x.double() - mean(x.double())[..., None, None], x.dtype) / root
 
     return _less(norms / root, means, parts, centred)
 
@@ -94,7 +93,7 @@ def spread(norms: Tensor, means_SMI: Tensor, parts: Sequence[Tensor]) -> Tensor:
         return torch.full_like(norms, math.nan)
 
     def centred(x: Tensor) -> Tensor:
-        y = wide(x)
+        y = x.double()
         return matrix_norm(y - y.mean(-2, keepdim=True), x.dtype)
 
     return _less(norms, norm(means_SMI, -1, parts[0].dtype) * math.sqrt(units), parts, centred)

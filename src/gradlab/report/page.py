@@ -59,16 +59,19 @@ def render(
     frame: pd.DataFrame,
     keys: list[str],
     drawn: Sequence[Drawn],
+    summed: pd.DataFrame,
     left: pd.DataFrame,
     damaged: Sequence[str],
     root: Path,
 ) -> str:
-    """Return the page's HTML, figures included."""
+    """Return the page's HTML, figures included.
+
+    `summed` are the settings over their seeds, `left` is what theory leaves.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gradlab", "report"), autoescape=True, trim_blocks=True
     )
     runs, behind = shown(frame, keys), over_seeds.behind(frame, keys)
-    summed = over_seeds.over_seeds(frame, keys)
     settings = over_seeds.told(summed, keys) if len(summed) < len(frame) else frame.iloc[:0, :0]
     return environment.get_template("page.html.j2").render(
         headline=sentences.headline(frame),

@@ -41,10 +41,10 @@ def write(folder: str | Path) -> Report:
             runs, frame, keys, reduced, networks, tables["theory"], root / "figures"
         )
         path = root / "index.html"
-        path.write_text(
-            page.render(frame, keys, drawn, tables["theory"], reduced.damaged, root),
-            encoding="utf-8",
+        html = page.render(
+            frame, keys, drawn, tables["settings"], tables["theory"], reduced.damaged, root
         )
+        path.write_text(html, encoding="utf-8")
     except OSError as error:
         raise StoreError(f"{root} cannot be written: {error.strerror or error}") from error
     return Report(path, len(frame), reduced.damaged)

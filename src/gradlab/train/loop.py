@@ -211,7 +211,7 @@ class Loop:
         buffers = {name: buffer[one].clone() for name, buffer in stack.buffers.items()}
         batch = self.last_batch[one]
         with Probes(self.sites, stacked=False) as probes:
-            loss, _ = stack.losses(self.x[batch], self.y[batch], params, buffers)
+            loss, _ = stack.losses(self.x[batch], self.y[batch], params, buffers, one)
             loss.sum().backward()
         with torch.no_grad():
             grads = {
