@@ -77,12 +77,22 @@ KEYS = (
 )
 
 STATISTICS = (
-    _f64("weight_grad_norm", "loss", "‖dLoss/dW_l‖_F", "how hard the layer's weights are pulled"),
+    _f64(
+        "weight_grad_norm",
+        "loss",
+        "‖dLoss/dW_l‖_F",
+        "how hard W_l is pulled; in time, by a step",
+    ),
     _f64("bias_grad_norm", "loss", "‖dLoss/db_l‖", "how hard the layer's biases are pulled"),
     _f64("delta_norm", "loss", "‖dLoss/dz_l‖_F", "the error signal that arrives at the layer"),
-    _f64("act_grad_norm", "loss", "‖dLoss/da_l‖_F", "the signal before phi' is applied"),
+    _f64("act_grad_norm", "loss", "‖dLoss/da_l‖_F", "the signal before phi'; in time, at h_t"),
     _f64("act_factor", "1", "‖dLoss/du_l‖ / ‖dLoss/da_l‖", "what phi' does to the signal"),
-    _f64("weight_factor", "1", "‖W_l^T delta_l‖ / ‖delta_l‖", "what W_l-transposed does to it"),
+    _f64(
+        "weight_factor",
+        "1",
+        "‖W_l^T delta_l‖ / ‖delta_l‖",
+        "what W_l^T does to it; or a whole block",
+    ),
     _f64(
         "norm_factor",
         "1",

@@ -10,7 +10,7 @@ from gradlab.report.reduce import STATE
 def gained(time: pd.DataFrame) -> "pd.Series[float]":
     """Return log10 ‖dLoss/dh_1‖ / ‖dLoss/dh_T‖ by run, of the means over the recorded steps."""
     logs = time.sort_values("position").groupby("run")[STATE]
-    return logs.first() - logs.last()
+    return logs.agg(lambda steps: steps.iloc[0] - steps.iloc[-1])
 
 
 def title(time: pd.DataFrame) -> str:
