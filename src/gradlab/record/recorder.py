@@ -16,8 +16,8 @@ from gradlab.record.sums import Kind, Measured
 
 Params = Mapping[str, Tensor]
 Pair = tuple[Site, Signals]
-TOGETHER = 2**15
-"""Entries of a signal, or of weights, that are measured in one call: 128 kB in float32."""
+TOGETHER = 2**17
+"""Entries of a signal, or of weights, that are measured in one call: half a MB in float32."""
 
 
 def measure(
