@@ -1,0 +1,66 @@
+"""Autograd's graph, walked from a tensor back to what it was made of."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor
+
+# Nodes that move or copy numbers and leave each as it is.
+SHAPING = (
+    "View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "T", "Permute", "Clone",
+    "Alias", "Slice", "Select", "Index", "Expand", "AsStrided", "ToCopy", "Flatten", "Contiguous",
+    "Cat", "Stack", "Split", "Unbind", "Copy",
+)  # fmt: skip
+
+
+def nodes(tensor: Tensor) -> list[Any]:
+    """Return all nodes of a tensor's graph, the last operation first."""
+    seen: dict[Any, None] = {}
+    waiting: list[Any] = [] if tensor.grad_fn is None else [tensor.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen[node] = None
+            waiting += [other for other, _ in node.next_functions if other is not None]
+    return [*seen]
+
+
+def leaves(tensor: Tensor) -> frozenset[int]:
+    """Return the ids of the leaves that a gradient from this tensor arrives at."""
+    if tensor.grad_fn is None:
+        return frozenset({id(tensor)} if tensor.requires_grad else ())
+    return frozenset(id(node.variable) for node in nodes(tensor) if hasattr(node, "variable"))
+
+
+def kind(node: Any) -> str:
+    """Return a node's operation: `Sigmoid` of SigmoidBackward0."""
+    return node.name().rpartition("::")[2].partition("Backward")[0]
+
+
+def origins(tensor: Tensor, through: Callable[[Any], bool] | None = None) -> Iterator[Any]:
+    """Yield the nodes that computed a tensor's numbers, seen through those that only move them.
+
+    `through` names further nodes to look through.
+    """
+    waiting: list[Any] = [tensor.grad_fn]
+    seen: set[Any] = set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if kind(node) in SHAPING or (through is not None and through(node)):
+            waiting += [other for other, _ in node.next_functions]
+        else:
+            yield node
+
+
+def own_leaves(node: Any) -> list[Tensor]:
+    """Return the leaves that an operation takes directly, such as a linear map's weight and bias."""
+    found: list[Tensor] = []
+    for other, _ in node.next_functions:
+        if other is not None and kind(other) in ("T", "Transpose", "Permute"):
+            found += own_leaves(other)
+        elif hasattr(other, "variable"):
+            found.append(other.variable)
+    return found

@@ -1,0 +1,269 @@
+"""What was seen of a training: events in order, and what the weights and modules are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from gradlab.examination.gradients import Prints
+from gradlab.examination.place import Place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that the user's code did, where, and after how many updates."""
+
+    place: Place
+    update: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backward(Event):
+    """A backward pass: its root's value, the leaves it reaches, all gradients before and after.
+
+    `factors` are the derivatives of the root by each scalar that a loss or a reduction made on the
+    way: (whether it is a mean, derivative).
+    """
+
+    value: float
+    reaches: frozenset[int]
+    before: Prints
+    after: Prints
+    factors: tuple[tuple[bool, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip(Event):
+    """A call of one of torch's clipping functions."""
+
+    name: str
+    before: Prints
+    after: Prints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unscale(Event):
+    """`GradScaler.unscale_`, called by the user or by `GradScaler.step`."""
+
+    optimizer: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt(Event):
+    """`GradScaler.step`, whether or not it lets the optimiser step."""
+
+    optimizer: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update(Event):
+    """`optimizer.step`: gradients before and after it, and how far the weights went.
+
+    `alike` are weights all of whose rows are equal, before and after it, and in their gradients.
+    """
+
+    optimizer: int
+    rule: str
+    lr: float
+    momentum: float
+    held: frozenset[int]
+    before: Prints
+    after: Prints
+    moved: float
+    alike: frozenset[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(Event):
+    """`scheduler.step`."""
+
+    optimizer: int
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Class indices that a loss was given."""
+
+    classes: int
+    seen: frozenset[int]
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss(Event):
+    """A loss of outputs and targets.
+
+    Attributes:
+        name: of the function.
+        shapes: of output and target.
+        broadcast: whether both were expanded against each other.
+        origin, made: the operation that computed the output, and where.
+        distribution: whether the outputs are probabilities that sum to 1.
+        labels: for class indices.
+        lost: entries that are wrong and whose gradient is exactly 0 because sigmoid rounded.
+    """
+
+    name: str
+    shapes: tuple[tuple[int, ...], tuple[int, ...]]
+    broadcast: bool
+    origin: str = ""
+    made: Place | None = None
+    distribution: bool = False
+    labels: Labels | None = None
+    lost: int = 0
+    largest: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log(Event):
+    """A logarithm of numbers that depend on weights."""
+
+    zeros: int
+    size: int
+    origin: str
+    dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut(Event):
+    """A value taken out of the graph: how, which leaves it depends on, if it was changed there."""
+
+    how: str
+    reaches: frozenset[int]
+    written: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class InPlace(Event):
+    """A tensor of the graph changed in place."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rectified(Event):
+    """A ReLU: how many of its units are 0 for all samples, and the bias that they have.
+
+    `bias` and `spread` are the mean bias of the dead units, and the standard deviation over samples
+    of what it is added to.
+    """
+
+    key: tuple[Any, ...]
+    name: str
+    units: int
+    samples: int
+    dead: frozenset[int]
+    bias: float | None = None
+    spread: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapped(Event):
+    """A linear map with its weight: rms of weights times sqrt(fan_in), rms of input and output."""
+
+    weight: int
+    gain: float
+    rms_in: float
+    rms_out: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Squashed(Event):
+    """A sigmoid or tanh inside the network: the share of entries where it is flat."""
+
+    name: str
+    saturated: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fed(Event):
+    """The float input of an outermost module: rms, and the largest feature's over the smallest's."""
+
+    rms: float
+    ratio: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandWritten(Event):
+    """A `torch.autograd.Function` of the user's, and what it was called with."""
+
+    function: Any
+    args: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure(Event):
+    """The error that ended the training."""
+
+    message: str
+    kind: str
+
+
+@dataclass
+class Weight:
+    """What is known of a weight.
+
+    Attributes:
+        name: its name in the model.
+        registered: whether it is among the parameters of a module that was called from outside.
+        keeper: the attribute that holds it where no module looks, such as `Net.hidden (list)`.
+        held: the optimisers that hold it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    trainable: bool
+    registered: bool
+    keeper: str = ""
+    held: frozenset[int] = frozenset()
+    asleep: bool = False
+
+
+@dataclass
+class Called:
+    """How a module was called, inside a step that trains."""
+
+    name: str
+    kind: str
+    place: Place
+    weights: frozenset[int]
+    mode_matters: bool
+    training: set[bool] = field(default_factory=set[bool])
+    grad: set[bool] = field(default_factory=set[bool])
+
+
+E = TypeVar("E", bound=Event)
+
+
+@dataclass
+class Trace:
+    """All that was seen of one run."""
+
+    events: list[Event] = field(default_factory=list[Event])
+    weights: dict[int, Weight] = field(default_factory=dict[int, Weight])
+    modules: list[Called] = field(default_factory=list[Called])
+    alive: list[int] = field(default_factory=list[int])  # updates whose graphs outlived them
+    updates: int = 0
+
+    def all(self, kind: type[E]) -> Sequence[E]:
+        """Return the events of one kind, in order."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def failure(self) -> Failure | None:
+        """The error that ended the training, if one did."""
+        return next(iter(self.all(Failure)), None)
+
+    @property
+    def losses(self) -> list[float]:
+        """The sum of the backward passes' roots, update by update."""
+        sums: dict[int, float] = {}
+        for event in self.all(Backward):
+            sums[event.update] = sums.get(event.update, 0.0) + event.value
+        return [*sums.values()]
+
+    def names(self, ids: Sequence[int] | frozenset[int] | set[int], most: int = 4) -> str:
+        """Return weights by name, in the model's order."""
+        found = [w.name for key, w in self.weights.items() if key in ids]
+        more = f" and {len(found) - most} more" if len(found) > most else ""
+        return ", ".join(found[:most]) + more
