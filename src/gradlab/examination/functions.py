@@ -113,14 +113,17 @@ def _loss(name: str) -> Note:
         if not isinstance(output, Tensor) or not output.requires_grad:
             return None
         if isinstance(target, Tensor):
-            listener.tell(_told(listener, name, output, target))
+            ignored = given.get("ignore_index", -100)
+            listener.tell(_told(listener, name, output, target, ignored))
         is_mean = given.get("reduction", "mean") in ("mean", "batchmean")
         return lambda out: _reduce(listener, is_mean, out)
 
     return note
 
 
-def _told(listener: Listener, name: str, output: Tensor, target: Tensor) -> Loss:
+def _told(
+    listener: Listener, name: str, output: Tensor, target: Tensor, ignored: int
+) -> Loss:
     nodes = [*graph.origins(output)]
     origin = graph.kind(nodes[0]) if len(nodes) == 1 else ""
     value = output.detach()
@@ -133,9 +136,8 @@ def _told(listener: Listener, name: str, output: Tensor, target: Tensor) -> Loss
         origin=origin,
         made=_made(nodes[0]) if origin else None,
         distribution=name in ("cross_entropy", "nll_loss") and _is_distribution(value),
-        labels=_labels(value, target) if name in ("cross_entropy", "nll_loss") else None,
+        labels=_labels(value, target, ignored) if name in ("cross_entropy", "nll_loss") else None,
         lost=_lost(value, target) if name == "binary_cross_entropy" else 0,
-        largest=float(target.detach().abs().max()) if target.numel() else 0.0,
     )
 
 
@@ -158,11 +160,11 @@ def _is_distribution(output: Tensor) -> bool:
     return bool(((output >= 0).all()) & close.all())
 
 
-def _labels(output: Tensor, target: Tensor) -> Labels | None:
+def _labels(output: Tensor, target: Tensor, ignored: int) -> Labels | None:
     if target.is_floating_point() or output.ndim != 2:
         return None
-    kept = target[target != -100].flatten()
-    return Labels(output.shape[1], frozenset(kept.unique().tolist()), kept.numel())
+    kept = target[target != ignored].flatten()
+    return Labels(output.shape[1], frozenset(kept.unique().tolist()), kept.numel(), ignored)
 
 
 def _lost(p: Tensor, target: Tensor) -> int:

@@ -40,6 +40,11 @@ def here() -> Place:
     return _chosen(_places(_frames(sys._getframe(1))))  # pyright: ignore[reportPrivateUsage]
 
 
+def trail() -> tuple[Place, ...]:
+    """Return all lines of the user's code that are running now, the innermost first."""
+    return tuple(_places(_frames(sys._getframe(1))))  # pyright: ignore[reportPrivateUsage]
+
+
 def is_library(file: str) -> bool:
     """Say whether a file is Python's, or was installed."""
     return file.startswith(("<", *_LIBRARIES))

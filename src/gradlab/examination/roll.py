@@ -24,7 +24,10 @@ def roll(
         tensors[id(w)] = w
         if id(w) not in found:
             found[id(w)] = Weight(name, tuple(w.shape), w.requires_grad, True, asleep=asleep)
-    keepers = {id(w): (name, keeper) for root in roots for name, w, keeper in _hidden(root)}
+    keepers: dict[int, tuple[str, str]] = {}
+    for name, w, keeper in (each for root in roots for each in _hidden(root)):
+        keepers[id(w)] = name, keeper
+        tensors[id(w)] = w
     for key, w in tensors.items():
         if key not in found:
             name, keeper = keepers.get(key, (f"a weight of shape {list(w.shape)}", ""))

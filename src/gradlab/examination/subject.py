@@ -71,7 +71,6 @@ class Given:
                     self.step(self.model, self.optimizer, batch)
                     if watch.update >= updates:
                         break
-            watch.settle()
         return watch.trace
 
 class Script:
@@ -87,12 +86,12 @@ class Script:
             watch = Watch(change=change, most=updates)
             with _caught(watch), watch, contextlib.suppress(Enough):
                 self.returned = self.function()
-            watch.settle()
         return watch.trace
 
     def doubled(self, times: int) -> Trace | None:
         """Return nothing: its batches are its own."""
         return None
+
 
 @contextlib.contextmanager
 def _caught(watch: Watch) -> Iterator[None]:
@@ -108,12 +107,14 @@ def _caught(watch: Watch) -> Iterator[None]:
             Failure(place=place, update=watch.update, message=said, kind=type(error).__name__)
         )
 
+
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
     """Keep what a training prints and warns of out of the doctor's own words."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
+
 
 def batches(given: Any) -> list[Any]:
     """Return one batch, or the first of many, as a list.
@@ -138,4 +139,3 @@ def batches(given: Any) -> list[Any]:
         raise ExaminationError("expected a batch, or an iterable of batches; given none")
     return found
 
-__all__ = ["Given", "Place", "Script", "Subject", "batches", "here"]

@@ -20,15 +20,18 @@ class Event:
 class Backward(Event):
     """A backward pass: its root's value, the leaves it reaches, all gradients before and after.
 
-    `factors` are the derivatives of the root by each scalar that a loss or a reduction made on the
-    way: (whether it is a mean, derivative).
+    `trail` is all lines that were running. `factors` are the derivatives of the root by each scalar
+    that a loss or a reduction made on the way: (whether it is a mean, derivative). `asleep` are the
+    modules that behave otherwise in evaluation, if everything that learns here is in that mode.
     """
 
     value: float
     reaches: frozenset[int]
     before: Prints
     after: Prints
+    trail: tuple[Place, ...] = ()
     factors: tuple[tuple[bool, float], ...] = ()
+    asleep: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,7 @@ class Labels:
     classes: int
     seen: frozenset[int]
     count: int
+    ignored: int = -100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +114,6 @@ class Loss(Event):
     distribution: bool = False
     labels: Labels | None = None
     lost: int = 0
-    largest: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,14 +224,14 @@ class Weight:
 
 @dataclass
 class Called:
-    """How a module was called, inside a step that trains."""
+    """A module that was called; `layer`: one of torch's own, other than an embedding."""
 
     name: str
     kind: str
     place: Place
     weights: frozenset[int]
     mode_matters: bool
-    training: set[bool] = field(default_factory=set[bool])
+    layer: bool = False
     grad: set[bool] = field(default_factory=set[bool])
 
 
@@ -242,7 +245,7 @@ class Trace:
     events: list[Event] = field(default_factory=list[Event])
     weights: dict[int, Weight] = field(default_factory=dict[int, Weight])
     modules: list[Called] = field(default_factory=list[Called])
-    alive: list[int] = field(default_factory=list[int])  # updates whose graphs outlived them
+    alive: list[int] = field(default_factory=list[int])  # updates whose graphs were still held
     updates: int = 0
 
     def all(self, kind: type[E]) -> Sequence[E]:

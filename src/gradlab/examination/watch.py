@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from gradlab.examination import graph
 from gradlab.examination.functions import Functions
 from gradlab.examination.gradients import Prints, prints
-from gradlab.examination.place import Place, here
+from gradlab.examination.place import Place, here, trail
 from gradlab.examination.roll import roll
 from gradlab.examination.trace import (
     Attempt,
@@ -80,6 +80,7 @@ class Watch:
         self.stack: list[nn.Module] = []
         self.outermost: dict[int, nn.Module] = {}
         self.calls: dict[int, tuple[nn.Module, Called]] = {}
+        self._awake: dict[int, bool] = {}  # modules called with gradients since the last backward
         self._scalars: list[tuple[bool, Tensor]] = []
         self._aliases: list[tuple[Cut, Tensor, int]] = []
         self._marks: list[tuple[int, weakref.ref[_Mark]]] = []
@@ -132,13 +133,15 @@ class Watch:
     def __exit__(self, *error: Any) -> None:
         self._hooks.close()
         self.trace.updates = self.update
+        if self.most is None:
+            self.settle()
         self.trace.modules = [called for _, called in self.calls.values()]
         self.trace.weights = roll(
             self.weights, [*self.outermost.values()], [*self.optimizers.values()]
         )
 
     def settle(self) -> None:
-        """See whose graphs are still alive, once the training's own frames are gone."""
+        """See whose graphs are still held."""
         self._scalars.clear()
         self._aliases.clear()
         gc.collect()
@@ -182,12 +185,14 @@ class Watch:
         if id(module) not in self.calls:
             matters = isinstance(module, MODAL) and getattr(module, "p", 1) > 0
             own = frozenset(id(w) for w in module.parameters(recurse=False))
-            called = Called("", type(module).__name__, place, own, matters)
+            kind = type(module)
+            layer = kind.__module__.startswith("torch.nn.") and kind is not nn.Embedding
+            called = Called("", kind.__name__, place, own, matters, layer)
             self.calls[id(module)] = module, called
         called = self.calls[id(module)][1]
         called.grad.add(torch.is_grad_enabled())
         if torch.is_grad_enabled():
-            called.training.add(module.training)
+            self._awake[id(module)] = self._awake.get(id(module), False) or module.training
 
     def _feed(self, args: tuple[Any, ...], place: Place) -> Any:
         changed = [*args]
@@ -237,10 +242,20 @@ class Watch:
                 "before": self._prints(),
                 "factors": self._factors(roots),
             }
+            note["trail"], note["asleep"] = trail(), self._asleep(reaches)
             self._written()
             del reached
             original(*args, **kwargs)
             self.tell(Backward(**note, after=self._prints()))
+
+    def _asleep(self, reaches: frozenset[int]) -> tuple[str, ...]:
+        """Return the modules that behave otherwise in evaluation, if all that learn are in it."""
+        awake, self._awake = self._awake, {}
+        called = [(self.calls[key][1], up) for key, up in awake.items()]
+        involved = [(each, up) for each, up in called if each.mode_matters or each.weights & reaches]
+        if any(up for _, up in involved) or not any(each.weights for each, _ in involved):
+            return ()
+        return tuple(each.kind for each, _ in involved if each.mode_matters)
 
     def _factors(self, roots: list[Tensor]) -> tuple[tuple[bool, float], ...]:
         scalars, self._scalars = self._scalars, []
@@ -319,6 +334,7 @@ class Watch:
         )
         self.update += 1
         if self.most is not None and self.update >= self.most:
+            self.settle()
             raise Enough
 
     def _clip(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
