@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
 from gradlab.data.dataset import Dataset
+from gradlab.data.delivery import delivery
 from gradlab.data.digits import digits
 from gradlab.mistakes.mistake import Practice, Step
 
@@ -25,15 +26,27 @@ def seeded(seed: int) -> Generator[None]:
 
 
 @cache
-def DIGITS() -> Dataset:  # noqa: N802
+def the_digits() -> Dataset:
     """Return the handwritten digits: 64 standardised pixels, 10 classes."""
     return digits(test_fraction=0.2)
 
 
+@cache
+def deliveries() -> Dataset:
+    """Return deliveries: 6 standardised features, the standardised minutes that each took."""
+    return delivery(samples=2000, noise=2.0, test_fraction=0.2)
+
+
 def digits_batches(size: int = 64) -> list[Batch]:
     """Return the training digits in batches: pixels [size, 64] float32, labels [size]."""
-    data = DIGITS()
+    data = the_digits()
     return in_batches(data.x_train.float(), data.y_train, size)
+
+
+def deliveries_batches(size: int = 64) -> list[Batch]:
+    """Return the training deliveries in batches: features [size, 6] float32, minutes [size]."""
+    data = deliveries()
+    return in_batches(data.x_train.float(), data.y_train.float().squeeze(1), size)
 
 
 def in_batches(x: Tensor, y: Tensor, size: int = 64) -> list[Batch]:

@@ -1,6 +1,5 @@
 """What is measured of a practice while it trains: one number, by the same code for both forms."""
 
-from collections.abc import Callable
 from itertools import cycle, islice
 from statistics import fmean
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradlab.mistakes.material import DIGITS
+from gradlab.mistakes.material import the_digits
 from gradlab.mistakes.mistake import Practice, Symptom
 
 EPOCHS_3 = 66  # steps: three times through the digits, 22 batches of 64
@@ -27,7 +26,7 @@ def train(practice: Practice, steps: int) -> list[float]:
 def accuracy(practice: Practice, steps: int = EPOCHS_3) -> Symptom:
     """Return the share of held-out digits that are read rightly after training."""
     train(practice, steps)
-    data = DIGITS()
+    data = the_digits()
     practice.model.eval()
     with torch.no_grad():
         said = practice.model(data.x_test.float()).argmax(1)
@@ -108,8 +107,9 @@ def slope(practice: Practice, length: float = 1e-5) -> float:
     return (ahead - behind) / (2 * length) / norm
 
 
-def share(practice: Practice, steps: int, of: Callable[[nn.Module], Tensor]) -> float:
-    """Return the mean of a mask of the model after training, in percent."""
+def finite(practice: Practice, steps: int = 5) -> Symptom:
+    """Return the share of weights that are finite numbers after a few steps."""
     train(practice, steps)
-    with torch.no_grad():
-        return 100 * float(of(practice.model).double().mean())
+    weights = nn.utils.parameters_to_vector(practice.model.parameters()).detach()
+    value = 100 * float(weights.isfinite().double().mean())
+    return Symptom(f"weights that are finite after {steps} steps", value, "%")

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-Step = Callable[[nn.Module, Optimizer, Any], Tensor | None]
+Step = Callable[[Any, Optimizer, Any], Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class Symptom:
 
     name: str
     value: float
-    unit: str = ""
+    unit: Literal["", "%"] = ""
 
     def __str__(self) -> str:
-        return f"{self.value:.3g}{'' if self.unit == '%' else ' ' * bool(self.unit)}{self.unit}"
+        return f"{self.value:.3g}{self.unit}"
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,9 @@ class Bound:
         return self.low <= symptom.value <= self.high
 
     def __str__(self) -> str:
-        if self.low == self.high:
-            return f"{self.low:g}"
         if self.low == -inf:
             return f"at most {self.high:g}"
-        return f"at least {self.low:g}" + (f", at most {self.high:g}" if self.high < inf else "")
+        return f"at least {self.low:g}" if self.high == inf else f"{self.low:g} to {self.high:g}"
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ MISTAKE = Mistake(
     name="clip_after_step",
     title="clipping after `step`",
     why="The optimiser has already used the whole gradient; what is clipped afterwards is thrown "
-    "away by the next `zero_grad`. One batch with an outlier then moves the weights as far as it likes.",
+    "away by the next `zero_grad`. One batch with an outlier then moves the weights as far as it "
+    "likes.",
     fix="Clip between `backward` and `step`.",
     broken=partial(with_an_outlier, broken_step),
     fixed=partial(with_an_outlier, fixed_step),

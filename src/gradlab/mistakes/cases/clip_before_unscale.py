@@ -46,8 +46,9 @@ def fixed(seed: int = 0) -> Practice:
 MISTAKE = Mistake(
     name="clip_before_unscale",
     title="clipping before `unscale_`",
-    why="The loss was multiplied by 65,536, so every gradient is far above `max_norm` and is cut to "
-    "it; `scaler.step` then divides by 65,536. Every update is tens of thousands of times too small.",
+    why="The loss was multiplied by 65,536, so every gradient is far above `max_norm` and is cut "
+    "to it; `scaler.step` then divides by 65,536. Every update is tens of thousands of times too "
+    "small.",
     fix="Call `scaler.unscale_(optimizer)` before clipping.",
     broken=broken,
     fixed=fixed,

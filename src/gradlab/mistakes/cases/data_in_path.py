@@ -49,14 +49,14 @@ def symptom(practice: Practice) -> Symptom:
 MISTAKE = Mistake(
     name="data_in_path",
     title="a value changed through `.data`",
-    why="`.data` shares the values but neither the history nor the counter by which autograd notices "
-    "changes. The loss is that of normalised features, the gradient that of a network without the "
-    "normalisation: wrong in size and direction, and nothing is raised.",
+    why="`.data` shares the values but neither the history nor the counter by which autograd "
+    "notices changes. The loss is that of normalised features, the gradient that of a network "
+    "without the normalisation: wrong in size and direction, and nothing is raised.",
     fix="Write the operation on the tensor itself; for weights, inside `torch.no_grad()`.",
     broken=partial(practice, broken_step),
     fixed=partial(practice, fixed_step),
     symptom=symptom,
     holds=Bound(low=0.99, high=1.01),
     code=(broken_step, fixed_step),
-    source="https://pytorch.org/blog/pytorch-0_4_0-migration-guide/#what-about-data",
+    source="https://pytorch.org/blog/pytorch-0_4_0-migration-guide/",
 )

@@ -47,7 +47,9 @@ def symptom(practice: Practice) -> Symptom:
     for done in range(STEPS):
         try:
             train(practice, 1)
-        except RuntimeError:  # one of the variables needed for gradient computation has been ...
+        except RuntimeError as error:
+            if "modified by an inplace operation" not in str(error):
+                raise
             return Symptom(name, done)
     return Symptom(name, STEPS)
 

@@ -1,4 +1,4 @@
-"""`.item()` in the path: a plain number has no history, and `requires_grad=True` does not bring it back."""
+"""`.item()` in the path: a number has no history, and `requires_grad=True` gives it none."""
 
 from functools import partial
 
@@ -43,5 +43,5 @@ MISTAKE = Mistake(
     symptom=moved,
     holds=Bound(low=100),
     code=(broken_step, fixed_step),
-    source="https://discuss.pytorch.org/t/element-0-of-tensors-does-not-require-grad/32908",
+    source="https://docs.pytorch.org/docs/stable/generated/torch.Tensor.item.html",
 )

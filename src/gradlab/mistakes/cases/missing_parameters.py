@@ -22,8 +22,9 @@ def fixed(seed: int = 0) -> Practice:
 MISTAKE = Mistake(
     name="missing_parameters",
     title="parameters missing from the optimiser",
-    why="`backward` gives every weight its gradient, but `step` moves only those that the optimiser "
-    "was given. The rest stays random, and the layers on top of it make the best of that.",
+    why="`backward` gives every weight its gradient, but `step` moves only those that the "
+    "optimiser was given. The rest stays random, and the layers on top of it make the best of "
+    "that.",
     fix="Give the optimiser all of `model.parameters()`, or a group for every part.",
     broken=broken,
     fixed=fixed,

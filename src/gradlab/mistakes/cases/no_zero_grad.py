@@ -31,13 +31,13 @@ def fixed_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
 MISTAKE = Mistake(
     name="no_zero_grad",
     title="no `zero_grad`",
-    why="`backward` adds to `.grad`. Without `zero_grad` a step follows the sum of all gradients so "
-    "far, most of them taken at weights that are long gone: like momentum that never fades.",
+    why="`backward` adds to `.grad`. Without `zero_grad` a step follows the sum of all gradients "
+    "so far, most of them taken at weights that are long gone: like momentum that never fades.",
     fix="Call `optimizer.zero_grad()` once per update, before `backward`.",
     broken=partial(on_digits, broken_step),
     fixed=partial(on_digits, fixed_step),
     symptom=last_loss,
     holds=Bound(high=0.5),
     code=(broken_step, fixed_step),
-    source="https://docs.pytorch.org/tutorials/recipes/recipes/zeroing_out_gradients.html",
+    source="https://docs.pytorch.org/docs/stable/generated/torch.Tensor.backward.html",
 )

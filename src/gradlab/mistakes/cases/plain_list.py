@@ -49,9 +49,9 @@ def fixed(seed: int = 0) -> Practice:
 MISTAKE = Mistake(
     name="plain_list",
     title="a layer kept in a plain list",
-    why="A module registers only modules and parameters that are its own attributes. Those inside a "
-    "list or dict are missing from `parameters()`, so from the optimiser, from `state_dict()`, and "
-    "from `to(device)`.",
+    why="A module registers only modules and parameters that are its own attributes. Those inside "
+    "a list or dict are missing from `parameters()`, so from the optimiser, from `state_dict()`, "
+    "and from `to(device)`.",
     fix="Use `nn.ModuleList` or `nn.ModuleDict` (`nn.ParameterList` for bare parameters).",
     broken=broken,
     fixed=fixed,

@@ -23,9 +23,9 @@ def fixed(seed: int = 0) -> Practice:
 MISTAKE = Mistake(
     name="softmax_before_cross_entropy",
     title="softmax before `cross_entropy`",
-    why="The second softmax takes probabilities, all between 0 and 1, for logits. A network that is "
-    "certain and right still has the loss log(e + 9) - 1 = 1.46, and its gradient is squeezed by "
-    "the first softmax, which is flat wherever the network is sure.",
+    why="The second softmax takes probabilities, all between 0 and 1, for logits. A network that "
+    "is certain and right still has the loss log(e + 9) - 1 = 1.46, and its gradient is squeezed "
+    "by the first softmax, which is flat wherever the network is sure.",
     fix="Give `cross_entropy` the logits; apply softmax only where probabilities are shown.",
     broken=broken,
     fixed=fixed,
