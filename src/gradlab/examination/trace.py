@@ -61,7 +61,8 @@ class Attempt(Event):
 class Update(Event):
     """`optimizer.step`: gradients before and after it, and how far the weights went.
 
-    `alike` are weights all of whose rows are equal, before and after it, and in their gradients.
+    `alike` are weights all of whose rows are equal, before and after it, and in their gradients;
+    `zero` are those of them that are 0 throughout.
     """
 
     optimizer: int
@@ -73,6 +74,7 @@ class Update(Event):
     after: Prints
     moved: float
     alike: frozenset[int]
+    zero: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

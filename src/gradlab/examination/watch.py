@@ -317,6 +317,7 @@ class Watch:
         held = [w for group in optimizer.param_groups for w in group["params"]]
         with torch.no_grad():
             moved = [(w - copies[id(w)]).double().square().sum() for w in held if id(w) in copies]
+        same = {id(w): w for w in held if id(w) in alike and _alike(w)}
         self.quiet -= 1
         self.tell(
             Update(
@@ -329,7 +330,8 @@ class Watch:
                 before=found,
                 after=self._prints(),
                 moved=float(sum(moved)) ** 0.5,
-                alike=frozenset(id(w) for w in held if id(w) in alike and _alike(w)),
+                alike=frozenset(same),
+                zero=frozenset(key for key, w in same.items() if not w.detach().any()),
             )
         )
         self.update += 1

@@ -56,7 +56,7 @@ def sigmoid_bce(trace: Trace) -> list[Finding]:
     )
     return [
         Finding(
-            "sigmoid_then_bce",
+            "sigmoid_before_bce",
             "sigmoid and binary_cross_entropy apart: saturated logits get no gradient",
             f"{calls[0].place}: {calls[0].place.code}",
             seen,
@@ -91,7 +91,7 @@ def logarithms(trace: Trace) -> list[Finding]:
         return []
     return [
         Finding(
-            "log_zero",
+            "log_of_zero",
             "the logarithm of 0",
             f"{zero[0].place}: {zero[0].place.code}",
             f"{zero[0].zeros} of {zero[0].size} arguments were exactly 0; then the loss was "
@@ -142,7 +142,7 @@ def labels(trace: Trace) -> list[Finding]:
 
 def _off_by_one(trace: Trace, place: object, n: int, seen: frozenset[int], count: int) -> Finding:
     return Finding(
-        "labels_off_by_one",
+        "shifted_labels",
         "labels begin at 1, classes at 0",
         f"{place}",
         f"{n} outputs for the classes 0 to {n - 1}; of {count} labels the smallest is {min(seen)}, "

@@ -14,7 +14,7 @@ def evaluation(trace: Trace) -> list[Finding]:
     place = asleep[0].place
     return [
         Finding(
-            "eval_mode",
+            "eval_left_on",
             "the model is trained in evaluation mode",
             f"{place}: {place.code}",
             f"at {len(asleep)} of {len(passes)} backward passes, all modules that learn were in "
@@ -32,7 +32,7 @@ def memory(trace: Trace) -> list[Finding]:
     place = trace.all(Backward)[0].place
     return [
         Finding(
-            "graph_kept",
+            "kept_graph",
             "every step's graph is kept alive: memory grows with each of them",
             f"{place}: {place.code}",
             f"after {trace.updates} updates the graphs of {len(old) + 1} of them are still "

@@ -16,7 +16,7 @@ def schedule(trace: Trace) -> list[Finding]:
             continue
         return [
             Finding(
-                "schedule_before_optimizer",
+                "schedule_before_step",
                 "the schedule is stepped before the optimiser: the first learning rate is skipped",
                 f"{first.place}: {first.place.code}",
                 f"scheduler.step() came before the first optimizer.step() ({mine[0].place})",

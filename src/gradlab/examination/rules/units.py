@@ -21,9 +21,10 @@ def symmetry(trace: Trace) -> list[Finding]:
         return []
     first = next(w for w in trace.weights if w in alike)
     units = trace.weights[first].shape[0]
+    zero = all(alike & each.zero for each in updates)
     return [
         Finding(
-            "symmetric_init",
+            "zero_init" if zero else "constant_init",
             "all units of a layer start alike and stay alike: the layer is one unit wide",
             trace.names(alike),
             f"before and after {len(updates)} updates all {units} rows of "
@@ -81,7 +82,7 @@ def too_large(trace: Trace) -> list[Finding]:
     )
     return [
         Finding(
-            "weights_too_large",
+            "large_weights",
             "weights are too large for the depth",
             trace.names({each.weight for each in maps}),
             f"{seen}; rms(W) sqrt(fan_in) is {median(each.gain for each in maps):.2g} (median), "

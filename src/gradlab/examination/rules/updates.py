@@ -76,7 +76,7 @@ def accumulation(trace: Trace) -> list[Finding]:
     m = max(counts)
     return [
         Finding(
-            "accumulation_without_dividing",
+            "undivided_accumulation",
             f"{m} mean losses are added up for each update and not divided by {m}",
             f"{place}: {place.code}",
             f"{m} backward passes before an update, each from the mean over its own batch with the "
