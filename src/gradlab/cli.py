@@ -19,6 +19,7 @@ gradlab: a laboratory for gradient pathologies in PyTorch networks
   gradlab check [overrides]    its gradients by hand, by autograd, by finite differences
   gradlab predict [overrides]  what theory says of it, layer by layer, without training
   gradlab explain [overrides]  the chain rule through one weight, factor by factor
+  gradlab doctor MODULE:FUNCTION  looks for common mistakes in your own training
   gradlab mistakes [NAME]      common mistakes in backpropagation, run, measured and fixed
 
 gradlab run --help lists the configuration; --cfg job, --info and Hydra's other flags work as ever.
@@ -140,6 +141,12 @@ def _cure(arguments: list[str]) -> int:
     return cure(arguments)
 
 
+def _doctor(arguments: list[str]) -> int:
+    from gradlab.commands import doctor
+
+    return doctor(arguments)
+
+
 def _explain(arguments: list[str]) -> int:
     from gradlab.commands import explain
 
@@ -166,5 +173,6 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "check": _check,
     "predict": _predict,
     "explain": _explain,
+    "doctor": _doctor,
     "mistakes": _mistakes,
 }

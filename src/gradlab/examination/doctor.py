@@ -13,8 +13,7 @@ from gradlab.examination.subject import UPDATES, Given, Step, Subject
 from gradlab.examination.trace import Backward, Trace
 from gradlab.examination.trials import rates, summed
 
-# What changes how fast a network learns: where one of these is found, no other cause is sought.
-EXPLAINED_BY_WEIGHTS = "large_weights"
+DOUBTED = "large_weights"  # told only if smaller weights are seen to help
 
 
 def doctor(step: Step, model: nn.Module, optimizer: Optimizer, batch: Any) -> list[Finding]:
@@ -47,18 +46,20 @@ def doctor(step: Step, model: nn.Module, optimizer: Optimizer, batch: Any) -> li
     return examine(Given(step, model, optimizer, batch))
 
 
-def examine(subject: Subject) -> list[Finding]:
+def examine(subject: Subject, trace: Trace | None = None) -> list[Finding]:
     """Watch a training, apply all rules, and try what watching cannot tell.
+
+    `trace` is of the first observation, if it has been made.
 
     Raises:
         ExaminationError: the training fails or makes no update, and no rule can say why.
     """
-    trace = subject.run(UPDATES)
+    trace = trace or subject.run(UPDATES)
     found = [each for rule in RULES for each in rule(trace)] + by_hand(trace)
     if not found:
         _check_trained(trace)
-    doubt = [each for each in found if each.kind == EXPLAINED_BY_WEIGHTS]
-    sure = [each for each in found if each.kind != EXPLAINED_BY_WEIGHTS]
+    doubt = [each for each in found if each.kind == DOUBTED]
+    sure = [each for each in found if each.kind != DOUBTED]
     if trace.failure is None:
         sure += summed(subject, trace)
         sure += [] if sure else rates(subject, trace, doubt)

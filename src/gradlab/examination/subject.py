@@ -20,6 +20,7 @@ from gradlab.examination.watch import Change, Enough, Watch
 
 Step = Callable[[nn.Module, Optimizer, Any], Any]
 UPDATES = 5  # of the first observation
+FIRST = 8  # of a function that may also return what is to be examined, after a little training
 CALLS = 8  # of a step for each update that is wanted: it may accumulate
 BATCHES = 64
 
@@ -79,6 +80,10 @@ class Script:
     def __init__(self, function: Callable[[], Any], name: str) -> None:
         self.function, self.name = function, name
         self.returned: Any = None
+
+    def watched(self) -> Trace:
+        """Call the function for the first time: it trains, or it returns what does."""
+        return self.run(FIRST)
 
     def run(self, updates: int, change: Change | None = None, *, same: bool = False) -> Trace:
         """Train for so many updates and return what was seen."""

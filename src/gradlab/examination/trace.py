@@ -182,10 +182,9 @@ class Squashed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Fed(Event):
-    """The float input of an outermost module: rms, and the largest feature's over the smallest's."""
+    """The float input of an outermost module: its root mean square."""
 
     rms: float
-    ratio: float
 
 
 @dataclass(frozen=True, kw_only=True)

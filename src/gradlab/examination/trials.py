@@ -9,7 +9,7 @@ from gradlab.examination.trace import Backward, Clip, Fed, Loss, Trace, Update
 from gradlab.examination.watch import Change
 
 LENGTH, LAST = 20, 5  # updates of a trial, and how many of its last losses are averaged
-RMS, RATIO = 10.0, 100.0  # of inputs, from which scaling them is tried
+RMS = 10.0  # of inputs, from which scaling them is tried
 RATE = 0.3  # learning rate x samples, from which a summed loss is too much for plain descent
 SMALL_GAIN = 1.4  # rms(W) sqrt(fan_in) that a trial cuts weights to
 
@@ -75,7 +75,7 @@ def _helped(subject: Subject, end: float, doubt: list[Finding]) -> list[Finding]
 
 
 def _inputs(subject: Subject, trace: Trace, end: float) -> list[Finding]:
-    fed = next((e for e in trace.all(Fed) if e.rms > RMS or e.ratio > RATIO), None)
+    fed = next((e for e in trace.all(Fed) if e.rms > RMS), None)
     if fed is None:
         return []
     other = _end(subject.run(LENGTH, Change(standardised=True), same=True).losses)
@@ -86,8 +86,7 @@ def _inputs(subject: Subject, trace: Trace, end: float) -> list[Finding]:
             "unscaled_inputs",
             "the inputs are not scaled",
             f"{fed.place}: {fed.place.code}",
-            f"their rms is {fed.rms:.3g}, the largest feature's {fed.ratio:.3g} times the smallest's; "
-            f"after {LENGTH} updates on one batch the loss is {end:.3g}, with inputs of zero mean "
+            f"their rms is {fed.rms:.3g}; after {LENGTH} updates on one batch the loss is {end:.3g}, with inputs of zero mean "
             f"and unit variance {other:.3g}",
             "x = (x - mean) / std, feature by feature, with the training set's mean and std",
         )

@@ -201,12 +201,8 @@ class Watch:
                 continue
             if x.ndim < 2 or len(x) < 2:
                 continue
-            features = x.double().square().mean(tuple(range(x.ndim - 1)) if x.ndim == 2 else None)
-            rms = features.flatten().sqrt()
-            some = rms[rms > 0]
-            ratio = float(some.max() / some.min()) if len(some) > 1 else 1.0
-            overall = float(x.double().square().mean().sqrt())
-            self.tell(Fed(place=place, update=self.update, rms=overall, ratio=ratio))
+            rms = float(x.double().square().mean().sqrt())
+            self.tell(Fed(place=place, update=self.update, rms=rms))
             if self.change.standardised:
                 changed[i] = _standardised(x)
         return tuple(changed) if self.change.standardised else None
