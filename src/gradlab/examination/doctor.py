@@ -11,7 +11,7 @@ from gradlab.examination.finding import Finding
 from gradlab.examination.rules.all import RULES
 from gradlab.examination.subject import UPDATES, Given, Step, Subject
 from gradlab.examination.trace import Backward, Trace
-from gradlab.examination.trials import rates, summed
+from gradlab.examination.trials import helped, rates, summed
 
 DOUBTED = "large_weights"  # told only if smaller weights are seen to help
 
@@ -62,7 +62,7 @@ def examine(subject: Subject, trace: Trace | None = None) -> list[Finding]:
     sure = [each for each in found if each.kind != DOUBTED]
     if trace.failure is None:
         sure += summed(subject, trace)
-        sure += [] if sure else rates(subject, trace, doubt)
+        sure += helped(subject, doubt) if sure else rates(subject, trace, doubt)
     return sure
 
 

@@ -30,6 +30,7 @@ LOSSES = (
     "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "soft_margin_loss",
     "gaussian_nll_loss", "poisson_nll_loss",
 )  # fmt: skip
+CLAMPS = ("clamp_", "clip_")
 FLAT = 0.05  # of the maximum of |phi'|: as `saturated` in gradlab.schema
 
 
@@ -49,6 +50,14 @@ class Listener(Protocol):
 
     def inside(self) -> tuple[int, str]:
         """Return the innermost module that is running, by id and name."""
+        ...
+
+    def is_grad(self, tensor: Tensor) -> bool:
+        """Say whether a tensor is the gradient of a weight."""
+        ...
+
+    def clamped(self, name: str) -> Callable[[Any], None]:
+        """Take the moment before a gradient is clamped; return what takes the moment after."""
         ...
 
     def aliased(self, event: Cut, alias: Tensor) -> None:
@@ -161,7 +170,7 @@ def _is_distribution(output: Tensor) -> bool:
 
 
 def _labels(output: Tensor, target: Tensor, ignored: int) -> Labels | None:
-    if target.is_floating_point() or output.ndim != 2:
+    if target.is_floating_point() or output.ndim < 2:
         return None
     kept = target[target != ignored].flatten()
     return Labels(output.shape[1], frozenset(kept.unique().tolist()), kept.numel(), ignored)
@@ -244,8 +253,17 @@ def _squashing(name: str) -> Note:
 
 
 def _log(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> After | None:
-    x = args[0]
-    if not isinstance(x, Tensor) or not x.requires_grad:
+    return _logged(listener, args[0], args[0])
+
+
+def _log1p(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> After | None:
+    with torch.no_grad():
+        return _logged(listener, args[0], args[0] + 1)
+
+
+def _logged(listener: Listener, x: Tensor, argument: Tensor) -> None:
+    zeros = int((argument.detach() == 0).sum())
+    if not zeros and not x.requires_grad:
         return
     nodes = [*graph.origins(x, lambda node: graph.kind(node) in ("Rsub", "Sub", "Neg"))]
     kinds = {graph.kind(node) for node in nodes} - {"", "AccumulateGrad"}
@@ -253,7 +271,7 @@ def _log(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
         Log(
             place=here(),
             update=listener.update,
-            zeros=int((x.detach() == 0).sum()),
+            zeros=zeros,
             size=x.numel(),
             origin=next(iter(kinds)) if len(kinds) == 1 else "",
             dtype=str(x.dtype).removeprefix("torch."),
@@ -284,6 +302,12 @@ def _relu(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
             spread=spread,
         )
     )
+
+
+def _clamped(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> After | None:
+    """A ReLU by another name."""
+    given = [*args[1:], *kwargs.values()]
+    return _relu(listener, args, kwargs) if given in ([0], [0.0]) and "max" not in kwargs else None
 
 
 def _bias(z: Tensor, flat: Tensor, dead: Tensor) -> tuple[float | None, float | None]:
@@ -328,7 +352,7 @@ def _rms(tensor: Tensor) -> float:
 @cache
 def _cut(how: str) -> Note:
     def note(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> After | None:
-        source = args[0]
+        source = args[0] if args else None
         if not isinstance(source, Tensor) or source.grad_fn is None:
             return None
         event = Cut(
@@ -344,14 +368,19 @@ def _cut(how: str) -> Note:
 
 @cache
 def _in_place(name: str) -> Note:
-    def note(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def note(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> After | None:
         tensor = args[0] if args else None
-        if isinstance(tensor, Tensor) and torch.is_grad_enabled() and tensor.is_floating_point():
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+            return None
+        if name in CLAMPS and listener.is_grad(tensor):
+            return listener.clamped(name)
+        if tensor.requires_grad:
             listener.tell(
                 InPlace(
                     place=here(), update=listener.update, name=name, shape=tuple(tensor.shape)
                 )
             )  # fmt: skip
+        return None
 
     return note
 
@@ -361,10 +390,12 @@ NOTES: dict[str, Note] = {
     **dict.fromkeys(("softmax", "log_softmax"), _marked),
     **dict.fromkeys(("log", "log2", "log10"), _log),
     **dict.fromkeys(("relu", "relu_"), _relu),
+    **dict.fromkeys(("clamp", "clamp_min"), _clamped),
+    "log1p": _log1p,
     **dict.fromkeys(
         ("linear", "conv1d", "conv2d", "conv3d", "matmul", "__matmul__", "mm"), _mapping
     ),
-    **{how: _cut(how) for how in ("detach", "item", "__float__", "tolist", "numpy")},
+    **{how: _cut(how) for how in ("detach", "item", "__float__", "tolist", "numpy", "tensor")},
     "sigmoid": _squashing("sigmoid"),
     "tanh": _squashing("tanh"),
     "mean": _reduction(True),

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from gradlab.examination.finding import Finding
+from gradlab.report.terminal import terminal, write
 
-NO_WRAP = 10_000  # columns of a pipe: a line must not be cut or wrapped there
 LOOKED_FOR = (
     "gradients that are not cleared, cleared too soon, or added up; clipping and schedules out of "
     "order; weights that are missing, hidden, frozen or cut off; values overwritten; losses given "
@@ -20,18 +20,11 @@ LOOKED_FOR = (
 
 def tell(findings: Sequence[Finding], console: Console | None = None) -> None:
     """Print findings, or what was looked for and not found."""
-    console = console or Console()
-    if not console.is_terminal:
-        console = Console(file=console.file, width=NO_WRAP)
-    with console.capture() as printed:
-        if not findings:
-            console.print(Text(f"nothing found; looked for: {LOOKED_FOR}"))
-        for each in findings:
-            console.print(Text(f"{each.kind}: {each.what}", style="bold"))
-            rows = Table.grid(padding=(0, 2, 0, 2))
-            for name in ("where", "evidence", "instead"):
-                rows.add_row(Text(name, style="dim"), Text(getattr(each, name)))
-            console.print(rows)
-            console.print()
-    lines = [line.rstrip() for line in printed.get().splitlines()]
-    console.file.write("\n".join(lines).rstrip() + "\n")
+    console = terminal(console)
+    parts: list[RenderableType] = []
+    for each in findings:
+        rows = Table.grid(padding=(0, 2))
+        for name in ("where", "evidence", "instead"):
+            rows.add_row(Text(f"  {name}", style="dim"), Text(getattr(each, name)))
+        parts += [Text(f"{each.kind}: {each.what}", style="bold"), rows]
+    write(console, *parts or [Text(f"nothing found; looked for: {LOOKED_FOR}")])

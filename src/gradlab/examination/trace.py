@@ -1,6 +1,6 @@
 """What was seen of a training: events in order, and what the weights and modules are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -61,8 +61,8 @@ class Attempt(Event):
 class Update(Event):
     """`optimizer.step`: gradients before and after it, and how far the weights went.
 
-    `alike` are weights all of whose rows are equal, before and after it, and in their gradients;
-    `zero` are those of them that are 0 throughout.
+    `alike` are weights all of whose rows were equal at the first update, with how far the rows of
+    their gradients agree in direction now, 1 at most; `zero` are those of them that are still 0.
     """
 
     optimizer: int
@@ -73,7 +73,7 @@ class Update(Event):
     before: Prints
     after: Prints
     moved: float
-    alike: frozenset[int]
+    alike: Mapping[int, float]
     zero: frozenset[int] = frozenset()
 
 

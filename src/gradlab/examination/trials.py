@@ -4,6 +4,7 @@ from math import isfinite
 from statistics import fmean
 
 from gradlab.examination.finding import Finding
+from gradlab.examination.rules.losses import logarithms
 from gradlab.examination.subject import Subject
 from gradlab.examination.trace import Backward, Clip, Fed, Loss, Trace, Update
 from gradlab.examination.watch import Change
@@ -57,19 +58,22 @@ def rates(subject: Subject, trace: Trace, doubt: list[Finding]) -> list[Finding]
         return []
     run = subject.run(LENGTH, same=True)
     losses = run.losses
+    if not all(map(isfinite, losses)) and logarithms(run):
+        return logarithms(run)
     if len(losses) < LAST or not losses[0] > 0 or min(losses) < 0:
         return []
     start, end = losses[0], _end(losses)
-    if end < 0.5 * start:
-        return [] if not doubt else _helped(subject, end, doubt)
-    return (
-        (_helped(subject, end, doubt) if doubt else [])
-        or _inputs(subject, trace, end)
-        or _rate(subject, trace, start, end)
-    )
+    found = helped(subject, doubt, end)
+    if found or end < 0.5 * start:
+        return found
+    return _inputs(subject, trace, end) or _rate(subject, trace, start, end)
 
 
-def _helped(subject: Subject, end: float, doubt: list[Finding]) -> list[Finding]:
+def helped(subject: Subject, doubt: list[Finding], end: float | None = None) -> list[Finding]:
+    """Return what is suspected of large weights, if the loss falls further with smaller ones."""
+    if not doubt:
+        return []
+    end = _end(subject.run(LENGTH, same=True).losses) if end is None else end
     other = _end(subject.run(LENGTH, Change(gain=SMALL_GAIN), same=True).losses)
     return doubt if other < 0.5 * end else []
 

@@ -37,6 +37,7 @@ from gradlab.examination.trace import (
 )
 
 MOST = 50_000  # events: beyond them nothing is noted
+PASSES = 16  # backward passes for each update that is waited for
 MODAL = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)  # pyright: ignore
 
 
@@ -73,7 +74,7 @@ class Watch:
         self, known: Iterable[Optimizer] = (), change: Change | None = None, most: int | None = None
     ) -> None:
         self.trace = Trace()
-        self.update = self.quiet = 0
+        self.update = self.quiet = self.passes = 0
         self.change, self.most = change or Change(), most
         self.optimizers = {id(each): each for each in known}
         self.weights: dict[int, Tensor] = {}
@@ -84,7 +85,8 @@ class Watch:
         self._scalars: list[tuple[bool, Tensor]] = []
         self._aliases: list[tuple[Cut, Tensor, int]] = []
         self._marks: list[tuple[int, weakref.ref[_Mark]]] = []
-        self._before: list[tuple[Prints, dict[int, Tensor], frozenset[int], list[Any]]] = []
+        self._before: list[tuple[Prints, dict[int, Tensor], dict[int, float], list[Any]]] = []
+        self._alike: dict[int, set[int]] = {}
         self._hooks = ExitStack()
 
     # What `Functions` tells.
@@ -106,6 +108,17 @@ class Watch:
     def aliased(self, event: Cut, alias: Tensor) -> None:
         """Take a view of a tensor's values, to see at the backward pass whether it was written."""
         self._aliases.append((event, alias, alias._version))
+
+    def is_grad(self, tensor: Tensor) -> bool:
+        """Say whether a tensor is the gradient of a weight."""
+        at = tensor.data_ptr()
+        grads = (w.grad for w in self.weights.values() if w.grad is not None)
+        return any(not grad.is_sparse and grad.data_ptr() == at for grad in grads)
+
+    def clamped(self, name: str) -> Callable[[Any], None]:
+        """Take the moment before a gradient is clamped; return what takes the moment after."""
+        note = {**self._event(), "name": name, "before": self._prints()}
+        return lambda out: self.tell(Clip(**note, after=self._prints()))
 
     # Entering and leaving.
 
@@ -243,6 +256,9 @@ class Watch:
             del reached
             original(*args, **kwargs)
             self.tell(Backward(**note, after=self._prints()))
+        self.passes += 1
+        if self.most is not None and self.passes > PASSES * self.most:
+            raise Enough
 
     def _asleep(self, reaches: frozenset[int]) -> tuple[str, ...]:
         """Return the modules that behave otherwise in evaluation, if all that learn are in it."""
@@ -280,7 +296,11 @@ class Watch:
         self.quiet += 1
         held = [w for group in optimizer.param_groups for w in group["params"]]
         copies = {id(w): w.detach().clone() for w in held}
-        alike = frozenset(id(w) for w in held if _alike(w) and w.grad is not None and _alike(w.grad))
+        pulled = [w for w in held if w.grad is not None]
+        if id(optimizer) not in self._alike:
+            self._alike[id(optimizer)] = {id(w) for w in pulled if _alike(w)}
+        start = [w for w in pulled if id(w) in self._alike[id(optimizer)]]
+        alike = {id(w): _together(w.grad) for w in start if w.grad is not None}
         rates = [group["lr"] for group in optimizer.param_groups]
         self._before.append((found, copies, alike, rates))
         if self.change.lr != 1:
@@ -313,7 +333,6 @@ class Watch:
         held = [w for group in optimizer.param_groups for w in group["params"]]
         with torch.no_grad():
             moved = [(w - copies[id(w)]).double().square().sum() for w in held if id(w) in copies]
-        same = {id(w): w for w in held if id(w) in alike and _alike(w)}
         self.quiet -= 1
         self.tell(
             Update(
@@ -326,8 +345,8 @@ class Watch:
                 before=found,
                 after=self._prints(),
                 moved=float(sum(moved)) ** 0.5,
-                alike=frozenset(same),
-                zero=frozenset(key for key, w in same.items() if not w.detach().any()),
+                alike=alike,
+                zero=frozenset(id(w) for w in held if id(w) in alike and not w.detach().any()),
             )
         )
         self.update += 1
@@ -429,6 +448,14 @@ def _alike(tensor: Tensor) -> bool:
     if t.ndim < 2 or len(t) < 2 or t.is_sparse:
         return False
     return bool((t[0] == t[1]).all()) and bool((t == t[:1]).all())
+
+
+def _together(grad: Tensor) -> float:
+    """Return how far the rows of a gradient agree in direction: 1 if they are parallel, or all 0."""
+    rows = grad.detach().double().flatten(1)
+    norms = rows.norm(dim=1)
+    rows = rows[norms > 0] / norms[norms > 0].unsqueeze(1)
+    return float(rows.mean(0).norm()) if len(rows) else 1.0
 
 
 def _standardised(x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from gradlab.examination.finding import Finding
 from gradlab.examination.gradients import total
+from gradlab.examination.place import Place
 from gradlab.examination.trace import Backward, Log, Loss, Trace
 
 
@@ -134,18 +135,23 @@ def labels(trace: Trace) -> list[Finding]:
             continue
         n, seen = classes.pop(), frozenset[int]().union(*(each.seen for each in here))
         count = sum(each.count for each in here)
-        shifted = seen == {*range(1, n)} and n > 2 and count >= 10 * n
-        if shifted or (seen and 0 not in seen and max(seen) == n):
-            return [_off_by_one(trace, place, n, seen, count)]
+        unused = seen == {*range(1, n)} and n > 2 and count >= 10 * n and not _has_tokens(trace)
+        if unused or (seen and (max(seen) == n or min(seen) == -1)):
+            return [_off_by_one(place, n, seen, count)]
     return []
 
 
-def _off_by_one(trace: Trace, place: object, n: int, seen: frozenset[int], count: int) -> Finding:
+def _has_tokens(trace: Trace) -> bool:
+    """Say whether there is an embedding: token 0 may be kept for padding."""
+    return any(each.kind == "Embedding" for each in trace.modules)
+
+
+def _off_by_one(place: Place, n: int, seen: frozenset[int], count: int) -> Finding:
     return Finding(
         "shifted_labels",
-        "labels begin at 1, classes at 0",
-        f"{place}",
+        f"labels begin at {min(seen)}, classes at 0",
+        f"{place}: {place.code}",
         f"{n} outputs for the classes 0 to {n - 1}; of {count} labels the smallest is {min(seen)}, "
-        f"the largest {max(seen)}, and none is 0",
-        "y - 1",
+        f"the largest {max(seen)}" + (", and none is 0" if 0 not in seen else ""),
+        "y + 1" if min(seen) < 0 else "y - 1",
     )

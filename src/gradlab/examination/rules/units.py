@@ -7,28 +7,33 @@ from gradlab.examination.trace import Mapped, Rectified, Squashed, Trace, Update
 
 DEAD, GAIN, GROWTH, FLAT = 0.8, 2.5, 100.0, 0.8
 UNITS, SAMPLES = 4, 16
+AGREE = 0.95  # the mean of unit vectors along the rows of a gradient, in length
 
 
 def symmetry(trace: Trace) -> list[Finding]:
-    """Units that start alike, get the same gradients, and stay alike."""
-    updates = trace.all(Update)
+    """Units that start alike and are pulled in one direction."""
+    updates, maps = trace.all(Update), [each.weight for each in trace.all(Mapped)]
     if len(updates) < 2:
         return []
-    alike = set(updates[0].alike)
-    for each in updates[1:]:
-        alike &= each.alike
+    agree = {
+        w: [each.alike[w] for each in updates if w in each.alike]
+        for w in maps[:-1]  # the last one's rows may agree because its targets do
+        if any(w in each.alike for each in updates)
+    }
+    alike = {w for w, shares in agree.items() if len(shares) > 1 and min(shares) > AGREE}
     if not alike:
         return []
     first = next(w for w in trace.weights if w in alike)
     units = trace.weights[first].shape[0]
-    zero = all(alike & each.zero for each in updates)
+    zero = any(first in each.zero for each in updates)
     return [
         Finding(
             "zero_init" if zero else "constant_init",
             "all units of a layer start alike and stay alike: the layer is one unit wide",
             trace.names(alike),
-            f"before and after {len(updates)} updates all {units} rows of "
-            f"{trace.weights[first].name} are equal, and so are the rows of its gradient",
+            f"before the first update all {units} rows of {trace.weights[first].name} are equal; in "
+            f"{len(updates)} updates their gradients agree in direction by {min(agree[first]):.3f} "
+            "(1: wholly)",
             "random weights, such as torch's own or nn.init.kaiming_normal_; zeros only for biases",
         )
     ]

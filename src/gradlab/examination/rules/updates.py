@@ -21,7 +21,7 @@ def no_zero_grad(trace: Trace) -> list[Finding]:
         kept = [w for w in used if _never_cleared(w, last, passes, update)]
         if kept:
             stale.append((passes[0], last))
-    if not spans or len(stale) < spans:
+    if not stale or len(stale) < min(spans, 2):
         return []
     first, last = stale[0]
     norm = total(last.after, last.held)
