@@ -61,7 +61,7 @@ def examine(subject: Subject, trace: Trace | None = None) -> list[Finding]:
     doubt = [each for each in found if each.kind == DOUBTED]
     sure = [each for each in found if each.kind != DOUBTED]
     if trace.failure is None:
-        sure += summed(subject, trace)
+        sure += [] if sure else summed(subject, trace)
         sure += helped(subject, doubt) if sure else rates(subject, trace, doubt)
     return sure
 

@@ -44,7 +44,7 @@ class Listener(Protocol):
         """Take an event."""
         ...
 
-    def reduced(self, is_mean: bool, out: Tensor) -> None:
+    def reduced(self, is_mean: bool, samples: int, out: Tensor) -> None:
         """Take a scalar that a loss or a reduction made."""
         ...
 
@@ -125,7 +125,7 @@ def _loss(name: str) -> Note:
             ignored = given.get("ignore_index", -100)
             listener.tell(_told(listener, name, output, target, ignored))
         is_mean = given.get("reduction", "mean") in ("mean", "batchmean")
-        return lambda out: _reduce(listener, is_mean, out)
+        return lambda out: _reduce(listener, is_mean, output, out)
 
     return note
 
@@ -186,15 +186,15 @@ def _made(node: Any) -> Place | None:
     return node.metadata.get("gradlab.place")
 
 
-def _reduce(listener: Listener, is_mean: bool, out: Any) -> None:
+def _reduce(listener: Listener, is_mean: bool, of: Tensor, out: Any) -> None:
     if isinstance(out, Tensor) and out.requires_grad and out.numel() == 1:
-        listener.reduced(is_mean, out)
+        listener.reduced(is_mean, len(of) if of.ndim else 1, out)
 
 
 def _reduction(is_mean: bool) -> Note:
     def note(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> After | None:
         many = isinstance(args[0], Tensor) and args[0].requires_grad and args[0].numel() > 1
-        return (lambda out: _reduce(listener, is_mean, out)) if many else None
+        return (lambda out: _reduce(listener, is_mean, args[0], out)) if many else None
 
     return note
 

@@ -27,6 +27,8 @@ BATCHES = 64
 class Subject(Protocol):
     """A training that can be run again and again from the same state."""
 
+    samples: int  # in a batch; 0 if that is not known
+
     def run(self, updates: int, change: Change | None = None, *, same: bool = False) -> Trace:
         """Train for so many updates and return what was seen; `same`: on one batch only."""
         ...
@@ -49,6 +51,8 @@ class Given:
         self.step, self.model, self.optimizer = step, model, optimizer
         with kept():
             self.batches = batches(batch)
+        tensors = [t for t in tree_leaves(self.batches[0]) if isinstance(t, Tensor) and t.ndim]
+        self.samples = len(tensors[0]) if tensors else 0
 
     def run(self, updates: int, change: Change | None = None, *, same: bool = False) -> Trace:
         """Train for so many updates and return what was seen; `same`: on one batch only."""
@@ -78,7 +82,7 @@ class Script:
     """A function without arguments that trains by itself, stopped after enough updates."""
 
     def __init__(self, function: Callable[[], Any], name: str) -> None:
-        self.function, self.name = function, name
+        self.function, self.name, self.samples = function, name, 0
         self.returned: Any = None
 
     def watched(self) -> Trace:

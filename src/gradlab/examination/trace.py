@@ -16,12 +16,21 @@ class Event:
     update: int
 
 
+@dataclass(frozen=True)
+class Factor:
+    """A scalar on the way to the loss: a mean or a sum, over so many samples, and dLoss by it."""
+
+    is_mean: bool
+    samples: int
+    value: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Backward(Event):
     """A backward pass: its root's value, the leaves it reaches, all gradients before and after.
 
     `trail` is all lines that were running. `factors` are the derivatives of the root by each scalar
-    that a loss or a reduction made on the way: (whether it is a mean, derivative). `asleep` are the
+    that a loss or a reduction made on the way. `asleep` are the
     modules that behave otherwise in evaluation, if everything that learns here is in that mode.
     """
 
@@ -30,7 +39,7 @@ class Backward(Event):
     before: Prints
     after: Prints
     trail: tuple[Place, ...] = ()
-    factors: tuple[tuple[bool, float], ...] = ()
+    factors: tuple[Factor, ...] = ()
     asleep: tuple[str, ...] = ()
 
 

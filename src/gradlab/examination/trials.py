@@ -10,6 +10,7 @@ from gradlab.examination.trace import Backward, Clip, Fed, Loss, Trace, Update
 from gradlab.examination.watch import Change
 
 LENGTH, LAST = 20, 5  # updates of a trial, and how many of its last losses are averaged
+PEAK = 3.0  # of the first loss: a batch that is learnt does not go that far up
 RMS = 10.0  # of inputs, from which scaling them is tried
 RATE = 0.3  # learning rate x samples, from which a summed loss is too much for plain descent
 SMALL_GAIN = 1.4  # rms(W) sqrt(fan_in) that a trial cuts weights to
@@ -17,23 +18,15 @@ SMALL_GAIN = 1.4  # rms(W) sqrt(fan_in) that a trial cuts weights to
 
 def summed(subject: Subject, trace: Trace) -> list[Finding]:
     """A loss that is a sum over samples: the same samples twice move the weights twice as far."""
-    updates, n = trace.all(Update), _samples(trace)
-    if not updates or n < 2 or trace.all(Clip):
+    updates = trace.all(Update)
+    if not updates or trace.all(Clip):
         return []
-    first = updates[0]
-    moved = _moved(subject)
-    if moved is None:
-        by_graph = first.rule == "SGD" and _is_sum(trace)
-        seen = "backward starts from a sum over all samples, with the factor 1"
-    else:
-        one, two, four = moved
-        by_graph = one > 0 and 1.9 < two / one < 2.1 and 3.7 < four / one < 4.3
-        seen = (
-            f"the same {n} samples twice in a batch move the weights {two / max(one, 1e-300):.2f} "
-            f"times as far, four times {four / max(one, 1e-300):.2f}: a mean would move them as far"
-        )
+    first, found = updates[0], _by_doubling(subject) or _by_graph(trace)
+    if found is None:
+        return []
+    n, seen = found
     rate = first.lr * n / max(1 - first.momentum, 1e-3)
-    if not by_graph or (rate < RATE and not _overshoots(trace)):
+    if rate < RATE and not _overshoots(trace):
         return []
     place = trace.all(Backward)[0].place
     loss = next((each for each in trace.all(Loss)), None)
@@ -62,11 +55,24 @@ def rates(subject: Subject, trace: Trace, doubt: list[Finding]) -> list[Finding]
         return logarithms(run)
     if len(losses) < LAST or not losses[0] > 0 or min(losses) < 0:
         return []
-    start, end = losses[0], _end(losses)
-    found = helped(subject, doubt, end)
-    if found or end < 0.5 * start:
+    found = helped(subject, doubt, _end(losses))
+    if found or not _is_sick(losses):
         return found
-    return _inputs(subject, trace, end) or _rate(subject, trace, start, end)
+    return _inputs(subject, trace, losses) or _rate(subject, trace, losses)
+
+
+def _is_sick(losses: list[float]) -> bool:
+    """Say whether a batch that is seen again and again is not learnt, or by leaps only."""
+    return not _end(losses) <= 0.5 * losses[0] or _leaps(losses)
+
+
+def _leaps(losses: list[float]) -> bool:
+    """Say whether the loss leaves all bounds on its way."""
+    return not all(map(isfinite, losses)) or max(losses) > PEAK * losses[0]
+
+
+def _is_calm(losses: list[float]) -> bool:
+    return all(map(isfinite, losses)) and max(losses, default=0.0) <= 1.5 * losses[0]
 
 
 def helped(subject: Subject, doubt: list[Finding], end: float | None = None) -> list[Finding]:
@@ -78,29 +84,32 @@ def helped(subject: Subject, doubt: list[Finding], end: float | None = None) -> 
     return doubt if other < 0.5 * end else []
 
 
-def _inputs(subject: Subject, trace: Trace, end: float) -> list[Finding]:
+def _inputs(subject: Subject, trace: Trace, losses: list[float]) -> list[Finding]:
     fed = next((e for e in trace.all(Fed) if e.rms > RMS), None)
     if fed is None:
         return []
-    other = _end(subject.run(LENGTH, Change(standardised=True), same=True).losses)
-    if not other < 0.5 * end:
+    other = subject.run(LENGTH, Change(standardised=True), same=True).losses
+    better = _end(other) < 0.5 * _end(losses) or _leaps(losses)
+    if not better or not _is_calm(other):
         return []
     return [
         Finding(
             "unscaled_inputs",
             "the inputs are not scaled",
             f"{fed.place}: {fed.place.code}",
-            f"their rms is {fed.rms:.3g}; after {LENGTH} updates on one batch the loss is {end:.3g}, with inputs of zero mean "
-            f"and unit variance {other:.3g}",
+            f"their rms is {fed.rms:.3g}; {_course(losses)}; with inputs of zero mean and unit "
+            f"variance, {_course(other)}",
             "x = (x - mean) / std, feature by feature, with the training set's mean and std",
         )
     ]
 
 
-def _rate(subject: Subject, trace: Trace, start: float, end: float) -> list[Finding]:
-    other = _end(subject.run(LENGTH, Change(lr=0.1), same=True).losses)
-    rises = end > start and other < 0.9 * start
-    if not rises and not (other < 0.5 * end and other < 0.7 * start):
+def _rate(subject: Subject, trace: Trace, losses: list[float]) -> list[Finding]:
+    other = subject.run(LENGTH, Change(lr=0.1), same=True).losses
+    start, end = losses[0], _end(losses)
+    rises = end > start or _leaps(losses)
+    better = _end(other) < (0.9 if rises else 0.7) * start and (rises or _end(other) < 0.5 * end)
+    if not better or not _is_calm(other):
         return []
     first = trace.all(Update)[0]
     return [
@@ -108,11 +117,17 @@ def _rate(subject: Subject, trace: Trace, start: float, end: float) -> list[Find
             "learning_rate",
             f"the learning rate {first.lr:g} is too large",
             f"{first.place}: {first.place.code}",
-            f"on one batch, {LENGTH} updates take the loss from {start:.3g} to {end:.3g}; with a "
-            f"tenth of the rate to {other:.3g}",
+            f"{_course(losses)}; with a tenth of the rate, {_course(other)}",
             f"lr={first.lr / 10:g}",
         )
     ]
+
+
+def _course(losses: list[float]) -> str:
+    """Tell the course of the losses in a trial."""
+    peak = max((x for x in losses if isfinite(x)), default=0.0)
+    by = f" by way of {peak:.3g}" if peak > PEAK * losses[0] else ""
+    return f"{len(losses)} updates take the loss from {losses[0]:.3g}{by} to {_end(losses):.3g}"
 
 
 def _end(losses: list[float]) -> float:
@@ -121,26 +136,29 @@ def _end(losses: list[float]) -> float:
     return fmean(last) if losses and all(map(isfinite, losses)) else float("inf")
 
 
-def _moved(subject: Subject) -> tuple[float, float, float] | None:
-    """Return how far one update goes on a batch taken once, twice and four times."""
-    found: list[float] = []
-    for times in (1, 2, 4):
-        trace = subject.doubled(times)
-        if trace is None or trace.failure is not None or not trace.all(Update):
-            return None
-        found.append(trace.all(Update)[0].moved)
-    return found[0], found[1], found[2]
+def _by_doubling(subject: Subject) -> tuple[int, str] | None:
+    """Return the number of samples and what was seen, if more of the same move weights further."""
+    traces = [subject.doubled(times) for times in (1, 2, 4)]
+    moved = [u.moved for t in traces if t is not None and not t.failure for u in t.all(Update)[:1]]
+    if len(moved) < len(traces) or not moved[0]:
+        return None
+    two, four = (each / moved[0] for each in moved[1:])
+    if not (1.9 < two < 2.1 and 3.7 < four < 4.3):
+        return None
+    seen = f"the same samples twice in a batch move the weights {two:.2f} times as far, four times"
+    return subject.samples, f"{seen} {four:.2f}: a mean would move them as far as once"
 
 
-def _samples(trace: Trace) -> int:
-    return next((each.shapes[0][0] for each in trace.all(Loss) if each.shapes[0]), 0)
-
-
-def _is_sum(trace: Trace) -> bool:
-    passes = trace.all(Backward)
-    sums = [any(not m and abs(f - 1) < 1e-6 for m, f in each.factors) for each in passes]
-    means = [any(m and abs(f) > 0.1 for m, f in each.factors) for each in passes]
-    return bool(passes) and all(sums) and not any(means)
+def _by_graph(trace: Trace) -> tuple[int, str] | None:
+    """Return the number of samples and what was seen, if plain descent follows a bare sum."""
+    factors = [each for one in trace.all(Backward) for each in one.factors]
+    if any(each.is_mean and abs(each.value) > 0.1 for each in factors):
+        return None
+    sums = [f for f in factors if not f.is_mean and f.samples > 1 and abs(f.value - 1) < 1e-6]
+    if not sums or trace.all(Update)[0].rule != "SGD":
+        return None
+    n = max(each.samples for each in sums)
+    return n, f"backward starts from a sum over {n} samples, with the factor 1"
 
 
 def _overshoots(trace: Trace) -> bool:

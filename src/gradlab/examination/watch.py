@@ -28,6 +28,7 @@ from gradlab.examination.trace import (
     Clip,
     Cut,
     Event,
+    Factor,
     Fed,
     HandWritten,
     Schedule,
@@ -82,7 +83,7 @@ class Watch:
         self.outermost: dict[int, nn.Module] = {}
         self.calls: dict[int, tuple[nn.Module, Called]] = {}
         self._awake: dict[int, bool] = {}  # modules called with gradients since the last backward
-        self._scalars: list[tuple[bool, Tensor]] = []
+        self._scalars: list[tuple[bool, int, Tensor]] = []
         self._aliases: list[tuple[Cut, Tensor, int]] = []
         self._marks: list[tuple[int, weakref.ref[_Mark]]] = []
         self._before: list[tuple[Prints, dict[int, Tensor], dict[int, float], list[Any]]] = []
@@ -96,9 +97,9 @@ class Watch:
         if len(self.trace.events) < MOST:
             self.trace.events.append(event)
 
-    def reduced(self, is_mean: bool, out: Tensor) -> None:
+    def reduced(self, is_mean: bool, samples: int, out: Tensor) -> None:
         """Take a scalar that a loss or a reduction made, until the next backward pass."""
-        self._scalars = [*self._scalars[-15:], (is_mean, out)]
+        self._scalars = [*self._scalars[-15:], (is_mean, samples, out)]
 
     def inside(self) -> tuple[int, str]:
         """Return the innermost module that is running, by id and name."""
@@ -132,6 +133,7 @@ class Watch:
         ):
             self._hooks.callback(handle.remove)
         scaler = torch.amp.GradScaler
+        enter(_around(Optimizer, "__init__", self._make))
         enter(_around(torch.autograd, "backward", self._backward))
         enter(_around(scaler, "unscale_", self._unscale))
         enter(_around(scaler, "step", self._attempt))
@@ -269,18 +271,21 @@ class Watch:
             return ()
         return tuple(each.kind for each, _ in involved if each.mode_matters)
 
-    def _factors(self, roots: list[Tensor]) -> tuple[tuple[bool, float], ...]:
+    def _factors(self, roots: list[Tensor]) -> tuple[Factor, ...]:
         scalars, self._scalars = self._scalars, []
         if len(roots) != 1 or roots[0].numel() != 1 or not scalars:
             return ()
         try:
             found = torch.autograd.grad(
-                roots[0], [out for _, out in scalars], retain_graph=True, allow_unused=True
+                roots[0], [out for _, _, out in scalars], retain_graph=True, allow_unused=True
             )
         except RuntimeError:  # a graph that may be walked only once, or one that is broken
             return ()
-        pairs = zip([is_mean for is_mean, _ in scalars], found, strict=True)
-        return tuple((is_mean, float(g)) for is_mean, g in pairs if g is not None)
+        return tuple(
+            Factor(is_mean, samples, float(g))
+            for (is_mean, samples, _), g in zip(scalars, found, strict=True)
+            if g is not None
+        )
 
     def _written(self) -> None:
         for event, alias, version in self._aliases:
@@ -289,6 +294,10 @@ class Watch:
         self._aliases.clear()
 
     # Updates.
+
+    def _make(self, original: Callable[..., Any], made: Any, *args: Any, **kwargs: Any) -> None:
+        original(made, *args, **kwargs)
+        self.optimizers.setdefault(id(made), made)
 
     def _step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.optimizers.setdefault(id(optimizer), optimizer)

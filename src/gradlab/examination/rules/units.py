@@ -5,7 +5,7 @@ from statistics import fmean, median
 from gradlab.examination.finding import Finding
 from gradlab.examination.trace import Mapped, Rectified, Squashed, Trace, Update
 
-DEAD, GAIN, GROWTH, FLAT = 0.8, 2.5, 100.0, 0.8
+DEAD, GAIN, GROWTH, FLAT = 0.8, 2.5, 100.0, 0.5
 UNITS, SAMPLES = 4, 16
 AGREE = 0.95  # the mean of unit vectors along the rows of a gradient, in length
 

@@ -66,7 +66,7 @@ def accumulation(trace: Trace) -> list[Finding]:
         if len(passes) < 2 or len({event.trail for event in passes}) > 1:
             continue
         later = _rescaled(span, passes[-1], update)
-        means = [max((f for is_mean, f in p.factors if is_mean), default=0.0) for p in passes]
+        means = [max((f.value for f in p.factors if f.is_mean), default=0.0) for p in passes]
         if later is None or not all(isclose(f * later, 1.0, rel_tol=0.02) for f in means):
             return []
         counts.append(len(passes))
