@@ -740,10 +740,138 @@ def gaussian_likelihood():
         optimizer.step()
 
 
+class Momentum(nn.Module):
+    """Two encoders, of which one follows the other and is in the optimiser all the same."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder_q, self.encoder_k = mlp(10, 32, 16), mlp(10, 32, 16)
+        for q, k in zip(self.encoder_q.parameters(), self.encoder_k.parameters(), strict=True):
+            k.data.copy_(q.data)
+            k.requires_grad = False
+
+    def forward(self, a, b):
+        q = F.normalize(self.encoder_q(a), dim=1)
+        with torch.no_grad():
+            for p, k in zip(self.encoder_q.parameters(), self.encoder_k.parameters(), strict=True):
+                k.data = k.data * 0.9 + p.data * 0.1
+            k = F.normalize(self.encoder_k(b), dim=1)
+        return q @ k.T / 0.2
+
+
+def follows_by_momentum():
+    x, _ = blobs()
+    model = Momentum()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9)
+    for _ in range(30):
+        logits = model(x[:64] + 0.1 * torch.randn(64, 10), x[:64])
+        loss = nn.CrossEntropyLoss()(logits, torch.arange(64))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+class Codebook(nn.Module):
+    """Vectors that are moved to the mean of what is quantised to them, past the optimiser."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.decoder = nn.Linear(10, 4), nn.Linear(4, 10)
+        self.book = nn.Embedding(8, 4)
+
+    def forward(self, x):
+        z = self.encoder(x)
+        at = torch.cdist(z, self.book.weight).argmin(1)
+        q = self.book(at)
+        if self.training:
+            with torch.no_grad():
+                hot = F.one_hot(at, 8).float()
+                mean = hot.T @ z / hot.sum(0).clamp(min=1).unsqueeze(1)
+                used = hot.sum(0) > 0
+                self.book.weight.data[used] += 0.1 * (mean - self.book.weight.data)[used]
+        commitment = F.mse_loss(q.detach(), z)
+        return self.decoder(z + (q - z).detach()), commitment
+
+
+def quantised():
+    x, _ = blobs()
+    model = Codebook()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(30):
+        out, commitment = model(x)
+        loss = F.mse_loss(out, x) + 0.25 * commitment
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def dreams():
+    """The image is what is optimised; the network is not frozen, and not moved."""
+    net = mlp(10, 32, 3)
+    image = torch.randn(4, 10, requires_grad=True)
+    optimizer = torch.optim.Adam([image], lr=0.05)
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(image), torch.zeros(4, dtype=torch.long))
+        loss.backward()
+        optimizer.step()
+
+
+def two_optimisers_in_a_step():
+    x, y = blobs()
+    body, head = mlp(10, 32, 16), nn.Linear(16, 3)
+    slow = torch.optim.SGD(head.parameters(), lr=0.1)
+    fast = torch.optim.Adam(body.parameters(), lr=1e-3)
+    count = [0]
+
+    def step(model, optimizer, batch):
+        inputs, labels = batch
+        optimizer.zero_grad()
+        loss = F.cross_entropy(head(torch.relu(model(inputs))), labels)
+        loss.backward()
+        optimizer.step()
+        count[0] += 1
+        if count[0] % 10 == 0:
+            slow.step()
+            slow.zero_grad()
+
+    return step, body, fast, [(x[:64], y[:64]), (x[64:128], y[64:128])]
+
+
+class Task:
+    """A step that is a method, counts, and keeps a schedule, a scaler and numbers."""
+
+    def __init__(self):
+        self.model = nn.Sequential(nn.Linear(10, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 3))
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, 0.2, total_steps=500)
+        self.scaler = torch.amp.GradScaler("cpu", init_scale=16.0)
+        self.steps, self.history = 0, []
+
+    def step(self, model, optimizer, batch):
+        x, y = batch
+        model.train()
+        loss = F.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        self.schedule.step()
+        self.steps += 1
+        self.history.append(loss.item())
+        return loss
+
+
+def method():
+    task = Task()
+    return task.step, task.model, task.optimizer, DataLoader(TensorDataset(*blobs()), batch_size=32)
+
+
 TRAININGS = (
     quickstart, evaluates_between_steps, closure_lbfgs, gan, wgan_gp, accumulates, mixed_precision,
     language_model_with_ema, checkpointed, deep_q, reinforce, actor_critic, vae, siamese,
     frozen_on_purpose, head_only, lightning_like, transformers_like, adversarial, own_functions,
     truncated, polynomial, physics, distils, zeros_with_reason, convolutional, sharpness_aware,
     two_tasks, functional, contrastive, online_hard_mining, gaussian_likelihood,
+    follows_by_momentum, quantised, dreams, two_optimisers_in_a_step, method,
 )  # fmt: skip

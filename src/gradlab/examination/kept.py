@@ -37,6 +37,19 @@ def kept(*roots: Any) -> Generator[None]:
             each()
 
 
+def reachable(*roots: Any) -> list[Any]:
+    """Return all objects that `kept` would put back."""
+    seen: dict[int, Any] = {}
+    waiting = [*roots]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, (*PLAIN, *OPAQUE)) or id(each) in seen:
+            continue
+        seen[id(each)] = each  # kept alive, so that no id is used twice
+        waiting += _state(each)[1]
+    return [*seen.values()]
+
+
 def _generators() -> list[Undo]:
     """Return what sets the generators of Python, NumPy and torch back."""
     found = [
@@ -50,17 +63,7 @@ def _generators() -> list[Undo]:
 
 
 def _states(roots: tuple[Any, ...]) -> list[Undo]:
-    seen: dict[int, Any] = {}
-    waiting, undo = [*roots], list[Undo]()
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, (*PLAIN, *OPAQUE)) or id(each) in seen:
-            continue
-        seen[id(each)] = each  # kept alive, so that no id is used twice
-        found, inner = _state(each)
-        undo += found
-        waiting += inner
-    return undo
+    return [undo for each in reachable(*roots) for undo in _state(each)[0]]
 
 
 def _state(each: Any) -> tuple[list[Undo], list[Any]]:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_leaves, tree_map
 
 from gradlab.errors import ExaminationError, first_line
-from gradlab.examination.kept import kept
+from gradlab.examination.kept import kept, reachable
 from gradlab.examination.place import of_error
 from gradlab.examination.trace import Failure, Trace
 from gradlab.examination.watch import Change, Enough, Watch
@@ -69,7 +69,8 @@ class Given:
 
     def _run(self, given: list[Any], updates: int, change: Change | None) -> Trace:
         with kept(self.step, self.model, self.optimizer, self.batches), _silenced():
-            watch = Watch([self.optimizer], change)
+            found = reachable(self.step, self.model, self.optimizer)
+            watch = Watch([each for each in found if isinstance(each, Optimizer)], change)
             watch.outermost[id(self.model)] = self.model
             with _caught(watch), watch:
                 for batch in islice(cycle(given), updates * CALLS):

@@ -70,6 +70,7 @@ class Attempt(Event):
 class Update(Event):
     """`optimizer.step`: gradients before and after it, and how far the weights went.
 
+    `idle` are weights without a gradient, with the sum of their numbers before it.
     `alike` are weights all of whose rows were equal at the first update, with how far the rows of
     their gradients agree in direction now, 1 at most; `zero` are those of them that are still 0.
     """
@@ -82,6 +83,7 @@ class Update(Event):
     before: Prints
     after: Prints
     moved: float
+    idle: Mapping[int, float]
     alike: Mapping[int, float]
     zero: frozenset[int] = frozenset()
 
@@ -274,6 +276,15 @@ class Trace:
         for event in self.all(Backward):
             sums[event.update] = sums.get(event.update, 0.0) + event.value
         return [*sums.values()]
+
+    @property
+    def moved_otherwise(self) -> set[int]:
+        """Weights that change without a gradient: an average of others, say, that is kept by hand."""
+        seen: dict[int, set[float]] = {}
+        for update in self.all(Update):
+            for w, value in update.idle.items():
+                seen.setdefault(w, set()).add(value)
+        return {w for w, values in seen.items() if len(values) > 1}
 
     def names(self, ids: Sequence[int] | frozenset[int] | set[int], most: int = 4) -> str:
         """Return weights by name, in the model's order."""

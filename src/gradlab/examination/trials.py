@@ -11,6 +11,7 @@ from gradlab.examination.watch import Change
 
 LENGTH, LAST = 20, 5  # updates of a trial, and how many of its last losses are averaged
 PEAK = 3.0  # of the first loss: a batch that is learnt does not go that far up
+RATES = 0.1, 0.01  # factors of the learning rate that are tried
 RMS = 10.0  # of inputs, from which scaling them is tried
 RATE = 0.3  # learning rate x samples, from which a summed loss is too much for plain descent
 SMALL_GAIN = 1.4  # rms(W) sqrt(fan_in) that a trial cuts weights to
@@ -105,22 +106,28 @@ def _inputs(subject: Subject, trace: Trace, losses: list[float]) -> list[Finding
 
 
 def _rate(subject: Subject, trace: Trace, losses: list[float]) -> list[Finding]:
-    other = subject.run(LENGTH, Change(lr=0.1), same=True).losses
+    first = trace.all(Update)[0]
+    for factor in RATES:
+        other = subject.run(LENGTH, Change(lr=factor), same=True).losses
+        if _is_better(losses, other):
+            return [
+                Finding(
+                    "learning_rate",
+                    f"the learning rate {first.lr:g} is too large",
+                    f"{first.place}: {first.place.code}",
+                    f"{_course(losses)}; with {factor:g} times the rate, {_course(other)}",
+                    f"lr={first.lr * factor:g}",
+                )
+            ]
+    return []
+
+
+def _is_better(losses: list[float], other: list[float]) -> bool:
+    """Say whether a smaller rate learns the batch, where the rate that was given does not."""
     start, end = losses[0], _end(losses)
     rises = end > start or _leaps(losses)
-    better = _end(other) < (0.9 if rises else 0.7) * start and (rises or _end(other) < 0.5 * end)
-    if not better or not _is_calm(other):
-        return []
-    first = trace.all(Update)[0]
-    return [
-        Finding(
-            "learning_rate",
-            f"the learning rate {first.lr:g} is too large",
-            f"{first.place}: {first.place.code}",
-            f"{_course(losses)}; with a tenth of the rate, {_course(other)}",
-            f"lr={first.lr / 10:g}",
-        )
-    ]
+    falls = _end(other) < (0.9 if rises else 0.7) * start and (rises or _end(other) < 0.5 * end)
+    return falls and _is_calm(other)
 
 
 def _course(losses: list[float]) -> str:

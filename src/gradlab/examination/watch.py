@@ -86,7 +86,7 @@ class Watch:
         self._scalars: list[tuple[bool, int, Tensor]] = []
         self._aliases: list[tuple[Cut, Tensor, int]] = []
         self._marks: list[tuple[int, weakref.ref[_Mark]]] = []
-        self._before: list[tuple[Prints, dict[int, Tensor], dict[int, float], list[Any]]] = []
+        self._before: list[tuple[Any, ...]] = []
         self._alike: dict[int, set[int]] = {}
         self._hooks = ExitStack()
 
@@ -310,8 +310,9 @@ class Watch:
             self._alike[id(optimizer)] = {id(w) for w in pulled if _alike(w)}
         start = [w for w in pulled if id(w) in self._alike[id(optimizer)]]
         alike = {id(w): _together(w.grad) for w in start if w.grad is not None}
+        idle = {id(w): float(w.detach().double().sum()) for w in held if w.grad is None}
         rates = [group["lr"] for group in optimizer.param_groups]
-        self._before.append((found, copies, alike, rates))
+        self._before.append((found, copies, alike, idle, rates))
         if self.change.lr != 1:
             for group in optimizer.param_groups:
                 group["lr"] = group["lr"] * self.change.lr
@@ -336,7 +337,7 @@ class Watch:
         )
 
     def _stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        found, copies, alike, rates = self._before.pop()
+        found, copies, alike, idle, rates = self._before.pop()
         for group, lr in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = lr
         held = [w for group in optimizer.param_groups for w in group["params"]]
@@ -354,6 +355,7 @@ class Watch:
                 before=found,
                 after=self._prints(),
                 moved=float(sum(moved)) ** 0.5,
+                idle=idle,
                 alike=alike,
                 zero=frozenset(id(w) for w in held if id(w) in alike and not w.detach().any()),
             )

@@ -43,8 +43,10 @@ def _starved(trace: Trace) -> set[int]:
     used |= {each.weight for each in trace.all(Mapped)}
     return {
         w
-        for w, weight in trace.weights.items()
-        if w in used - reached and weight.trainable and weight.held & (weight.held if failed else often)
+        for w in used - reached - trace.moved_otherwise
+        if (weight := trace.weights.get(w)) is not None
+        and weight.trainable
+        and (weight.held if failed else weight.held & often)
     }
 
 

@@ -17,6 +17,9 @@ def missing(trace: Trace) -> list[Finding]:
         if w in trace.weights and not (w in each.after and is_cleared(each.after, w))
     }
     alone = {w for w in pulled if not trace.weights[w].held}
+    taught = {w for u in updates for w in u.held} & {w for each in passes for w in each.reaches}
+    if taught and not any(w in trace.weights and trace.weights[w].registered for w in taught):
+        alone -= {w for w in alone if trace.weights[w].registered}  # an input is what is optimised
     hidden = {w for w in alone if trace.weights[w].keeper}
     found: list[Finding] = []
     if hidden:
@@ -64,7 +67,7 @@ def _missing(trace: Trace, weights: set[int], pulled: set[int]) -> Finding:
 
 def frozen(trace: Trace) -> list[Finding]:
     """Whole layers that an optimiser holds, that are used, and that are frozen."""
-    held = {w for update in trace.all(Update) for w in update.held}
+    held = {w for update in trace.all(Update) for w in update.held} - trace.moved_otherwise
     layers = [
         called
         for called in trace.modules
