@@ -315,7 +315,9 @@ def siamese():
     for _ in range(30):
         a, b = encoder(x + 0.1 * torch.randn_like(x)), encoder(x + 0.1 * torch.randn_like(x))
         pa, pb = predictor(a), predictor(b)
-        loss = -(F.cosine_similarity(pa, b.detach()).mean() + F.cosine_similarity(pb, a.detach()).mean())
+        loss = -(
+            F.cosine_similarity(pa, b.detach()).mean() + F.cosine_similarity(pb, a.detach()).mean()
+        )
         loss = 1 + loss / 2
         optimizer.zero_grad()
         loss.backward()
@@ -423,7 +425,9 @@ class Classifier(nn.Module):
         h = self.embed(input_ids) * attention_mask.unsqueeze(-1)
         h = self.norm(h.sum(1) / attention_mask.sum(1, keepdim=True))
         logits = self.classifier(self.drop(h))
-        loss = None if labels is None else nn.CrossEntropyLoss()(logits.view(-1, 2), labels.view(-1))
+        loss = (
+            None if labels is None else nn.CrossEntropyLoss()(logits.view(-1, 2), labels.view(-1))
+        )
         return Output(loss=loss, logits=logits)
 
 
@@ -842,7 +846,9 @@ class Task:
     """A step that is a method, counts, and keeps a schedule, a scaler and numbers."""
 
     def __init__(self):
-        self.model = nn.Sequential(nn.Linear(10, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 3))
+        self.model = nn.Sequential(
+            nn.Linear(10, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 3)
+        )
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, 0.2, total_steps=500)
         self.scaler = torch.amp.GradScaler("cpu", init_scale=16.0)

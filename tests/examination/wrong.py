@@ -520,7 +520,9 @@ def own_layer():
     x, y = blobs()
     W, head = nn.Parameter(torch.randn(10, 10) / math.sqrt(10)), nn.Linear(10, 3)
     parts = [W, *head.parameters()]
-    train(head, lambda m: F.cross_entropy(m(Scaled.apply(x.requires_grad_(), W)), y), parameters=parts)
+    train(
+        head, lambda m: F.cross_entropy(m(Scaled.apply(x.requires_grad_(), W)), y), parameters=parts
+    )
 
 
 def cleared_too_late():

@@ -37,8 +37,15 @@ FLAT = 0.05  # of the maximum of |phi'|: as `saturated` in gradlab.schema
 class Listener(Protocol):
     """Who takes the notes."""
 
-    quiet: int
-    update: int
+    @property
+    def quiet(self) -> int:
+        """Whether what runs is not to be noted."""
+        ...
+
+    @property
+    def update(self) -> int:
+        """How many updates were made."""
+        ...
 
     def tell(self, event: Event) -> None:
         """Take an event."""
@@ -130,9 +137,7 @@ def _loss(name: str) -> Note:
     return note
 
 
-def _told(
-    listener: Listener, name: str, output: Tensor, target: Tensor, ignored: int
-) -> Loss:
+def _told(listener: Listener, name: str, output: Tensor, target: Tensor, ignored: int) -> Loss:
     nodes = [*graph.origins(output)]
     origin = graph.kind(nodes[0]) if len(nodes) == 1 else ""
     value = output.detach()
@@ -285,7 +290,7 @@ def _relu(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
         return
     units = 1 if z.ndim > 3 else z.ndim - 1
     flat = z.detach().movedim(units, -1).flatten(0, -2)
-    dead = (flat <= 0).all(0)
+    dead = (flat <= 0).all(0) & (flat < 0).any(0)
     key, name = listener.inside()
     place = here()
     bias, spread = _bias(z, flat, dead)

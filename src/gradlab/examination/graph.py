@@ -1,5 +1,7 @@
 """Autograd's graph, walked from a tensor back to what it was made of."""
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -64,3 +66,27 @@ def own_leaves(node: Any) -> list[Tensor]:
         elif hasattr(other, "variable"):
             found.append(other.variable)
     return found
+
+
+class _Mark:
+    """Lives as long as the node of a graph that it is put on."""
+
+
+class Marks:
+    """Marks on graphs, by the update that they were made for, which tell whether they are held."""
+
+    def __init__(self) -> None:
+        self._marks: list[tuple[int, weakref.ref[_Mark]]] = []
+
+    def put(self, update: int, *tensors: Any) -> None:
+        """Mark the graphs of those that are tensors and have one."""
+        for each in tensors:
+            if isinstance(each, Tensor) and each.grad_fn is not None:
+                mark = _Mark()
+                each.grad_fn.metadata["gradlab.mark"] = mark
+                self._marks.append((update, weakref.ref(mark)))
+
+    def alive(self) -> list[int]:
+        """Return the updates of which a graph is still held by somebody."""
+        gc.collect()
+        return sorted({update for update, mark in self._marks if mark() is not None})

@@ -54,7 +54,7 @@ def _generators() -> list[Undo]:
     """Return what sets the generators of Python, NumPy and torch back."""
     found = [
         partial(random.setstate, random.getstate()),
-        partial(np.random.set_state, np.random.get_state()),  # noqa: NPY002
+        partial(np.random.set_state, np.random.get_state()),
         partial(torch.random.set_rng_state, torch.random.get_rng_state()),
     ]
     if torch.cuda.is_initialized():

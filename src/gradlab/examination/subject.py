@@ -13,16 +13,18 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_leaves, tree_map
 
 from gradlab.errors import ExaminationError, first_line
+from gradlab.examination.calls import Change
 from gradlab.examination.kept import kept, reachable
 from gradlab.examination.place import of_error
 from gradlab.examination.trace import Failure, Trace
-from gradlab.examination.watch import Change, Enough, Watch
+from gradlab.examination.watch import Enough, Watch
 
 Step = Callable[[nn.Module, Optimizer, Any], Any]
 UPDATES = 5  # of the first observation
 FIRST = 8  # of a function that may also return what is to be examined, after a little training
 CALLS = 8  # of a step for each update that is wanted: it may accumulate
 BATCHES = 64
+
 
 class Subject(Protocol):
     """A training that can be run again and again from the same state."""
@@ -36,6 +38,7 @@ class Subject(Protocol):
     def doubled(self, times: int) -> Trace | None:
         """Make one update on a batch whose samples are there so many times, if that can be."""
         ...
+
 
 class Given:
     """A step, called as step(model, optimizer, batch), and what it is called with.
@@ -71,13 +74,14 @@ class Given:
         with kept(self.step, self.model, self.optimizer, self.batches), _silenced():
             found = reachable(self.step, self.model, self.optimizer)
             watch = Watch([each for each in found if isinstance(each, Optimizer)], change)
-            watch.outermost[id(self.model)] = self.model
+            watch.calls.outermost[id(self.model)] = self.model
             with _caught(watch), watch:
                 for batch in islice(cycle(given), updates * CALLS):
                     self.step(self.model, self.optimizer, batch)
-                    if watch.update >= updates:
+                    if watch.updates >= updates:
                         break
         return watch.trace
+
 
 class Script:
     """A function without arguments that trains by itself, stopped after enough updates."""
@@ -148,4 +152,3 @@ def batches(given: Any) -> list[Any]:
     if not found:
         raise ExaminationError("expected a batch, or an iterable of batches; given none")
     return found
-

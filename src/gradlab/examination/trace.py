@@ -238,7 +238,6 @@ class Weight:
 class Called:
     """A module that was called; `layer`: one of torch's own, other than an embedding."""
 
-    name: str
     kind: str
     place: Place
     weights: frozenset[int]

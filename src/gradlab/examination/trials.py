@@ -3,11 +3,11 @@
 from math import isfinite
 from statistics import fmean
 
+from gradlab.examination.calls import Change
 from gradlab.examination.finding import Finding
 from gradlab.examination.rules.losses import logarithms
 from gradlab.examination.subject import Subject
 from gradlab.examination.trace import Backward, Clip, Fed, Loss, Trace, Update
-from gradlab.examination.watch import Change
 
 LENGTH, LAST = 20, 5  # updates of a trial, and how many of its last losses are averaged
 PEAK = 3.0  # of the first loss: a batch that is learnt does not go that far up

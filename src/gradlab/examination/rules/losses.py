@@ -44,7 +44,9 @@ def _squashed(calls: list[Loss], what: str) -> Finding:
 
 def sigmoid_bce(trace: Trace) -> list[Finding]:
     """Sigmoid, then binary_cross_entropy: where sigmoid rounds to 0 or 1 the gradient is lost."""
-    calls = [e for e in trace.all(Loss) if e.name == "binary_cross_entropy" and e.origin == "Sigmoid"]
+    calls = [
+        e for e in trace.all(Loss) if e.name == "binary_cross_entropy" and e.origin == "Sigmoid"
+    ]
     if not calls:
         return []
     lost = sum(each.lost for each in calls)

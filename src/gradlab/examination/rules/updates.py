@@ -40,7 +40,9 @@ def no_zero_grad(trace: Trace) -> list[Finding]:
 def zero_grad_too_late(trace: Trace) -> list[Finding]:
     """Gradients that a backward pass has made are gone when the update comes."""
     updates = [(span, update) for span, update in _cycles(trace) if _made(span, update)]
-    lost = [(span, u) for span, u in updates if all(is_cleared(u.before, w) for w in _made(span, u))]
+    lost = [
+        (span, u) for span, u in updates if all(is_cleared(u.before, w) for w in _made(span, u))
+    ]
     if not updates or len(lost) < len(updates):
         return []
     span, update = lost[0]
