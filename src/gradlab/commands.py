@@ -223,14 +223,14 @@ def mistakes(arguments: Sequence[str]) -> int:
 
 
 DOCTOR_HELP = """\
-gradlab doctor MODULE:FUNCTION  runs a few updates of your own training and says which common mistakes
-                                it shows, where, how it knows, and what to write instead
-gradlab doctor FILE.py:FUNCTION the same of a function in a file
-gradlab doctor FILE.py          the same of a script
+gradlab doctor MODULE:FUNCTION   runs a few updates of your own training and says which common
+                                 mistakes it shows, where, how it knows, and what to write instead
+gradlab doctor FILE.py:FUNCTION  the same of a function in a file
+gradlab doctor FILE.py           the same of a script
 
 FUNCTION needs no arguments. It trains by itself, and is stopped after a few updates; or it returns
-(step, model, optimizer, batch), where step(model, optimizer, batch) makes an update, and batch is one
-batch or an iterable of batches. It may be run several times.
+(step, model, optimizer, batch), where step(model, optimizer, batch) makes an update, and batch is
+one batch or an iterable of batches. It may be run several times.
 Exit codes: 0 nothing found, 1 something found, 2 the command is wrong or nothing trains.
 """
 

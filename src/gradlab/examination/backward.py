@@ -91,6 +91,6 @@ def _finding(call: HandWritten, rows: list[Row]) -> Finding:
         f"{call.place}: {call.place.code}",
         f"argument '{worst.name}' (first of shape {shape}): backward says {worst.analytic:.4g}, "
         f"finite differences say {worst.numeric:.4g}",
-        "the transposed Jacobian times the gradient: for y = x @ W.T, dx = dy @ W and dW = dy.T @ x; "
-        "gradlab.check_gradients checks it",
+        "the transposed Jacobian times the gradient (y = x @ W.T: dx = dy @ W, dW = dy.T @ x); "
+        "gradlab.check_gradients tells whether it is right",
     )

@@ -65,12 +65,10 @@ class Calls:
         """Return the modules that behave otherwise in evaluation, if all that learn are in it."""
         awake, self.awake = self.awake, {}
         called = [(self.called[key][1], up) for key, up in awake.items()]
-        involved = [
-            (each, up) for each, up in called if each.mode_matters or each.weights & reaches
-        ]
-        if any(up for _, up in involved) or not any(each.weights for each, _ in involved):
+        concerned = [(c, up) for c, up in called if c.mode_matters or c.weights & reaches]
+        if any(up for _, up in concerned) or not any(c.weights for c, _ in concerned):
             return ()
-        return tuple(each.kind for each, _ in involved if each.mode_matters)
+        return tuple(c.kind for c, _ in concerned if c.mode_matters)
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> Any:
         if self.log.quiet:
@@ -123,7 +121,7 @@ class Calls:
 
 
 def _standardised(x: Tensor) -> Tensor:
-    """Return x with zero mean and unit variance: each feature of a matrix, else all numbers alike."""
+    """Return x with zero mean and unit variance: per feature of a matrix, else over all of it."""
     over = 0 if x.ndim == 2 else tuple(range(x.ndim))
     mean, std = x.mean(over, keepdim=True), x.std(over, keepdim=True)
     return torch.where(std > 0, (x - mean) / std.clamp(min=1e-12), torch.zeros_like(x))

@@ -38,8 +38,9 @@ def examined(target: str) -> list[Finding]:
 
 
 def _parts(returned: Any) -> tuple[Any, Any, Any, Any] | None:
-    if isinstance(returned, tuple) and len(returned) == len(PARTS) and callable(returned[0]):
-        return returned
+    if isinstance(returned, tuple):
+        parts: tuple[Any, ...] = returned
+        return parts if len(parts) == len(PARTS) and callable(parts[0]) else None
     if all(hasattr(returned, name) for name in PARTS[:3]):
         batch = returned.batches if hasattr(returned, "batches") else returned.batch
         return returned.step, returned.model, returned.optimizer, batch

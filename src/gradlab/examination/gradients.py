@@ -1,4 +1,4 @@
-"""Gradients told apart by their size and sum, so that two moments can be compared without copies."""
+"""Gradients told apart by size and sum, so that two moments can be compared without copies."""
 
 from collections.abc import Iterable, Mapping
 from math import hypot

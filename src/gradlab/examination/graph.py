@@ -58,10 +58,10 @@ def origins(tensor: Tensor, through: Callable[[Any], bool] | None = None) -> Ite
 
 
 def own_leaves(node: Any) -> list[Tensor]:
-    """Return the leaves that an operation takes directly, such as a linear map's weight and bias."""
+    """Return the leaves that an operation takes directly: a linear map's weight and bias."""
     found: list[Tensor] = []
-    for other, _ in node.next_functions:
-        if other is not None and kind(other) in ("T", "Transpose", "Permute"):
+    for other in [each for each, _ in node.next_functions if each is not None]:
+        if kind(other) in ("T", "Transpose", "Permute"):
             found += own_leaves(other)
         elif hasattr(other, "variable"):
             found.append(other.variable)
@@ -83,7 +83,8 @@ class Marks:
         for each in tensors:
             if isinstance(each, Tensor) and each.grad_fn is not None:
                 mark = _Mark()
-                each.grad_fn.metadata["gradlab.mark"] = mark
+                node: Any = each.grad_fn
+                node.metadata["gradlab.mark"] = mark
                 self._marks.append((update, weakref.ref(mark)))
 
     def alive(self) -> list[int]:

@@ -86,7 +86,8 @@ def _state(each: Any) -> tuple[list[Undo], list[Any]]:
     if isinstance(each, types.FunctionType):
         return _function(each)
     if isinstance(each, torch.Generator):
-        return [partial(each.set_state, each.get_state())], []
+        state = each.get_state()
+        return [lambda: each.set_state(state)], []
     if type(each).__module__.partition(".")[0] in sys.stdlib_module_names:
         return [], []
     slots = getattr(each, "__dict__", None)

@@ -47,18 +47,22 @@ class Passes:
             self._meet(roots)
             reaches = frozenset[int]().union(*map(graph.leaves, roots))
             self.marks.put(log.update, *roots)
-            note = {
-                **log.now(),
-                "value": sum(float(root.detach().sum()) for root in roots),
-                "reaches": reaches,
-                "before": log.prints(),
-                "trail": trail(),
-                "factors": self._factors(roots),
-                "asleep": self.calls.asleep(reaches),
-            }
+            now, before, asleep = log.now(), log.prints(), self.calls.asleep(reaches)
+            value, factors = sum(float(r.detach().sum()) for r in roots), self._factors(roots)
             self._written()
             original(*args, **kwargs)
-            log.tell(Backward(**note, after=log.prints()))
+            log.tell(
+                Backward(
+                    **now,
+                    value=value,
+                    reaches=reaches,
+                    before=before,
+                    after=log.prints(),
+                    trail=trail(),
+                    factors=factors,
+                    asleep=asleep,
+                )
+            )
         self.count += 1
 
     def _meet(self, roots: list[Tensor]) -> None:
@@ -73,7 +77,7 @@ class Passes:
         if len(roots) != 1 or roots[0].numel() != 1 or not scalars:
             return ()
         try:
-            found = torch.autograd.grad(
+            found: tuple[Tensor | None, ...] = torch.autograd.grad(
                 roots[0], [out for _, _, out in scalars], retain_graph=True, allow_unused=True
             )
         except RuntimeError:  # a graph that may be walked only once, or one that is broken

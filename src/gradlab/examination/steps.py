@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad
 from torch.optim import Optimizer, lr_scheduler
-from torch.optim import optimizer as hooks
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 from gradlab.examination.log import Log
 from gradlab.examination.patches import around, inside, that_define
@@ -18,7 +21,7 @@ CLIPPING = (clip_grad.clip_grad_norm_, clip_grad.clip_grad_value_)
 
 
 class Steps:
-    """Watches all that stands between gradients and weights; `lr` multiplies every learning rate."""
+    """Watches what stands between gradients and weights; `lr` multiplies all learning rates."""
 
     def __init__(self, log: Log, lr: float, made: Callable[[], None]) -> None:
         self.log, self.lr, self.made = log, lr, made  # `made` is called after every update
@@ -38,16 +41,16 @@ class Steps:
             for each in CLIPPING:
                 stack.enter_context(inside(each, self._clip))
             for handle in (
-                hooks.register_optimizer_step_pre_hook(self._step),
-                hooks.register_optimizer_step_post_hook(self._stepped),
+                register_optimizer_step_pre_hook(self._step),
+                register_optimizer_step_post_hook(self._stepped),
             ):
                 stack.callback(handle.remove)
             yield
 
     def clamped(self, name: str) -> Callable[[Any], None]:
         """Take the moment before a gradient is clamped by hand; return what takes the one after."""
-        log, note = self.log, {**self.log.now(), "name": name, "before": self.log.prints()}
-        return lambda out: log.tell(Clip(**note, after=log.prints()))
+        log, now, before = self.log, self.log.now(), self.log.prints()
+        return lambda out: log.tell(Clip(**now, name=name, before=before, after=log.prints()))
 
     def _make(self, original: Callable[..., Any], made: Any, *args: Any, **kwargs: Any) -> None:
         original(made, *args, **kwargs)
@@ -159,7 +162,7 @@ def _equal(tensor: Tensor) -> bool:
 
 
 def _together(grad: Tensor) -> float:
-    """Return how far the rows of a gradient agree in direction: 1 if they are parallel, or all 0."""
+    """Return how far the rows of a gradient agree in direction: 1 if parallel, or all 0."""
     rows = (grad.to_dense() if grad.is_sparse else grad).detach().double().flatten(1)
     norms = rows.norm(dim=1)
     rows = rows[norms > 0] / norms[norms > 0].unsqueeze(1)

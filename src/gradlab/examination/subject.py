@@ -3,7 +3,7 @@
 import contextlib
 import io
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from itertools import cycle, islice
 from typing import Any, Protocol
 
@@ -108,7 +108,7 @@ class Script:
 
 
 @contextlib.contextmanager
-def _caught(watch: Watch) -> Iterator[None]:
+def _caught(watch: Watch) -> Generator[None]:
     """Note the error that ends a training: it may be what a mistake looks like."""
     try:
         yield
@@ -123,7 +123,7 @@ def _caught(watch: Watch) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _silenced() -> Iterator[None]:
+def _silenced() -> Generator[None]:
     """Keep what a training prints and warns of out of the doctor's own words."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

@@ -165,7 +165,6 @@ class Rectified(Event):
     """
 
     key: tuple[Any, ...]
-    name: str
     units: int
     samples: int
     dead: frozenset[int]
@@ -278,7 +277,7 @@ class Trace:
 
     @property
     def moved_otherwise(self) -> set[int]:
-        """Weights that change without a gradient: an average of others, say, that is kept by hand."""
+        """Weights that change without a gradient: an average of others that is kept by hand."""
         seen: dict[int, set[float]] = {}
         for update in self.all(Update):
             for w, value in update.idle.items():

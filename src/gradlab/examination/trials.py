@@ -18,7 +18,7 @@ SMALL_GAIN = 1.4  # rms(W) sqrt(fan_in) that a trial cuts weights to
 
 
 def summed(subject: Subject, trace: Trace) -> list[Finding]:
-    """A loss that is a sum over samples: the same samples twice move the weights twice as far."""
+    """Find a loss that is a sum over samples: the same ones twice move weights twice as far."""
     updates = trace.all(Update)
     if not updates or trace.all(Clip):
         return []
@@ -44,7 +44,7 @@ def summed(subject: Subject, trace: Trace) -> list[Finding]:
 
 
 def rates(subject: Subject, trace: Trace, doubt: list[Finding]) -> list[Finding]:
-    """What keeps one batch from being learnt: raw inputs, large weights, or the learning rate.
+    """Find what keeps one batch from being learnt: raw inputs, large weights, or the rate.
 
     `doubt` holds what a rule suspects of the weights; it is told only if smaller weights help.
     """

@@ -100,6 +100,10 @@ class Watch:
         """How many updates were made."""
         return self.log.update
 
+    def now(self) -> dict[str, Any]:
+        """Return the place and time that every event has."""
+        return self.log.now()
+
     def tell(self, event: Event) -> None:
         """Take an event."""
         self.log.tell(event)

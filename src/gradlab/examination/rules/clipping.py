@@ -9,7 +9,7 @@ INSTEAD = "clip between loss.backward() and optimizer.step()"
 
 
 def clipping(trace: Trace) -> list[Finding]:
-    """Clipping that no update ever sees, or of gradients that are still scaled."""
+    """Find clipping that no update ever sees, or of gradients that are still scaled."""
     found: list[Finding] = []
     for place in dict.fromkeys(clip.place for clip in trace.all(Clip)):
         verdicts = [v for v in (_verdict(trace.events, i, place) for i in _at(trace, place)) if v]

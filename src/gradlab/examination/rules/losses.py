@@ -7,7 +7,7 @@ from gradlab.examination.trace import Backward, Log, Loss, Trace
 
 
 def squashed_twice(trace: Trace) -> list[Finding]:
-    """Probabilities where a loss expects logits, or log-probabilities."""
+    """Find probabilities where a loss expects logits, or log-probabilities."""
     found: list[Finding] = []
     for name in ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits"):
         calls = [each for each in trace.all(Loss) if each.name == name]
@@ -43,7 +43,7 @@ def _squashed(calls: list[Loss], what: str) -> Finding:
 
 
 def sigmoid_bce(trace: Trace) -> list[Finding]:
-    """Sigmoid, then binary_cross_entropy: where sigmoid rounds to 0 or 1 the gradient is lost."""
+    """Find sigmoid, then binary_cross_entropy: where sigmoid rounds to 0 or 1 the gradient is lost."""
     calls = [
         e for e in trace.all(Loss) if e.name == "binary_cross_entropy" and e.origin == "Sigmoid"
     ]
@@ -51,11 +51,11 @@ def sigmoid_bce(trace: Trace) -> list[Finding]:
         return []
     lost = sum(each.lost for each in calls)
     seen = (
-        f"{lost} wrong answers got the gradient 0 in {len(calls)} calls, because sigmoid had rounded "
-        "to 0 or 1"
+        f"{lost} wrong answers got the gradient 0 in {len(calls)} calls, because sigmoid had "
+        "rounded to 0 or 1"
         if lost
-        else "its input is the output of sigmoid, which in float32 is exactly 1 from a logit of 17: "
-        "the gradient there is 0, however wrong the answer"
+        else "its input is the output of sigmoid, which in float32 is exactly 1 from a logit of "
+        "17: the gradient there is 0, however wrong the answer"
     )
     return [
         Finding(
@@ -69,7 +69,7 @@ def sigmoid_bce(trace: Trace) -> list[Finding]:
 
 
 def logarithms(trace: Trace) -> list[Finding]:
-    """The logarithm of a bare sigmoid, and of 0."""
+    """Find logarithms of a bare sigmoid, and of 0."""
     logs = trace.all(Log)
     bare = [each for each in logs if each.origin == "Sigmoid"]
     if bare:
@@ -82,8 +82,8 @@ def logarithms(trace: Trace) -> list[Finding]:
                 f"{bare[0].place}: {bare[0].place.code}",
                 f"{zeros} of {sum(e.size for e in bare)} arguments were exactly 0"
                 if zeros
-                else f"nothing keeps the argument away from 0; in {bare[0].dtype}, 1 - sigmoid(z) is "
-                f"exactly 0 from z = {edge}",
+                else f"nothing keeps the argument away from 0; in {bare[0].dtype}, 1 - sigmoid(z) "
+                f"is exactly 0 from z = {edge}",
                 "F.logsigmoid(z) for log(sigmoid(z)), F.logsigmoid(-z) for log(1 - sigmoid(z)); or "
                 "F.binary_cross_entropy_with_logits(z, y)",
             )
@@ -109,7 +109,7 @@ def _finite(value: float) -> bool:
 
 
 def broadcast(trace: Trace) -> list[Finding]:
-    """Outputs (N, 1) against targets (N,): every output is compared with every target."""
+    """Find outputs (N, 1) against targets (N,): every output is compared with every target."""
     calls = [each for each in trace.all(Loss) if each.broadcast]
     if not calls:
         return []
@@ -128,7 +128,7 @@ def broadcast(trace: Trace) -> list[Finding]:
 
 
 def labels(trace: Trace) -> list[Finding]:
-    """Class indices that begin at 1."""
+    """Find class indices that begin at 1, or at -1."""
     calls = [each for each in trace.all(Loss) if each.labels is not None]
     for place in dict.fromkeys(each.place for each in calls):
         here = [each.labels for each in calls if each.place == place if each.labels]
@@ -137,7 +137,9 @@ def labels(trace: Trace) -> list[Finding]:
             continue
         n, seen = classes.pop(), frozenset[int]().union(*(each.seen for each in here))
         count = sum(each.count for each in here)
-        unused = seen == {*range(1, n)} and n > 2 and count >= 10 * n and not _has_tokens(trace)
+        unused = (
+            seen == frozenset(range(1, n)) and n > 2 and count >= 10 * n and not _has_tokens(trace)
+        )
         if unused or (seen and (max(seen) == n or min(seen) == -1)):
             return [_off_by_one(place, n, seen, count)]
     return []

@@ -5,7 +5,7 @@ from gradlab.examination.trace import Backward, Trace
 
 
 def evaluation(trace: Trace) -> list[Finding]:
-    """Training in evaluation mode: dropout and batch norm do not do what they are there for."""
+    """Find training in evaluation mode: dropout and batch norm do not do what they are there for."""
     passes = trace.all(Backward)
     asleep = [each for each in passes if each.asleep]
     if len(passes) < 2 or passes[-2:] != asleep[-2:]:
@@ -25,7 +25,7 @@ def evaluation(trace: Trace) -> list[Finding]:
 
 
 def memory(trace: Trace) -> list[Finding]:
-    """Graphs that are still alive when their step is long over."""
+    """Find graphs that are still alive when their step is long over."""
     old = [update for update in trace.alive if update <= trace.updates - 2]
     if trace.updates < 4 or len(old) < trace.updates - 1:
         return []

@@ -13,7 +13,7 @@ LEAF = ("leaf Variable that requires grad", "leaf variable that requires grad")
 
 
 def cut(trace: Trace) -> list[Finding]:
-    """Weights that the optimiser holds and the forward pass uses, cut off from the loss."""
+    """Find weights that the optimiser holds and the forward pass uses, cut off from the loss."""
     starved = _starved(trace)
     cuts = [each for each in trace.all(Cut) if each.reaches & starved and not each.written]
     if not starved or not cuts:
@@ -75,7 +75,7 @@ def _under_no_grad(trace: Trace, starved: set[int]) -> list[Finding]:
 
 
 def written(trace: Trace) -> list[Finding]:
-    """Values that the loss depends on, changed through `.data`, which autograd does not see."""
+    """Find values that the loss depends on, changed through `.data`, which autograd does not see."""
     reached = {w for each in trace.all(Backward) for w in each.reaches}
     cuts = [each for each in trace.all(Cut) if each.written and each.reaches & reached]
     if not cuts:
@@ -86,15 +86,15 @@ def written(trace: Trace) -> list[Finding]:
             "data_in_path",
             "values of the graph are changed through .data: the gradient is not that of the loss",
             f"{first.place}: {first.place.code}",
-            f"the numbers were written over before the backward pass, in {len(cuts)} cases; autograd "
-            "differentiates as if they had not been",
+            f"the numbers were written over before the backward pass, in {len(cuts)} cases; "
+            "autograd differentiates as if they had not been",
             "the operation on the tensor itself, without .data: h = h / n",
         )
     ]
 
 
 def overwritten(trace: Trace) -> list[Finding]:
-    """A tensor that the backward pass needs, changed in place: torch raises."""
+    """Find a tensor that the backward pass needs, changed in place: torch raises."""
     failure = trace.failure
     if failure is None or not any(words in failure.message for words in (OVERWRITTEN, *LEAF)):
         return []

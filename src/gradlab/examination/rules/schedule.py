@@ -5,7 +5,7 @@ from gradlab.examination.trace import Attempt, Schedule, Trace, Update
 
 
 def schedule(trace: Trace) -> list[Finding]:
-    """A schedule that is stepped before the optimiser's first update."""
+    """Find a schedule that is stepped before the optimiser's first update."""
     for first in trace.all(Schedule)[:1]:
         mine = [
             e

@@ -11,7 +11,7 @@ AGREE = 0.95  # the mean of unit vectors along the rows of a gradient, in length
 
 
 def symmetry(trace: Trace) -> list[Finding]:
-    """Units that start alike and are pulled in one direction."""
+    """Find units that start alike and are pulled in one direction."""
     updates, maps = trace.all(Update), [each.weight for each in trace.all(Mapped)]
     if len(updates) < 2:
         return []
@@ -31,8 +31,8 @@ def symmetry(trace: Trace) -> list[Finding]:
             "zero_init" if zero else "constant_init",
             "all units of a layer start alike and stay alike: the layer is one unit wide",
             trace.names(alike),
-            f"before the first update all {units} rows of {trace.weights[first].name} are equal; in "
-            f"{len(updates)} updates their gradients agree in direction by {min(agree[first]):.3f} "
+            f"before the first update all {units} rows of {trace.weights[first].name} are equal; "
+            f"in {len(updates)} updates their gradients agree in direction by {min(agree[first]):.3f} "
             "(1: wholly)",
             "random weights, such as torch's own or nn.init.kaiming_normal_; zeros only for biases",
         )
@@ -40,7 +40,7 @@ def symmetry(trace: Trace) -> list[Finding]:
 
 
 def dead(trace: Trace) -> list[Finding]:
-    """ReLUs whose units are 0 for all samples."""
+    """Find ReLUs whose units are 0 for all samples."""
     groups: dict[tuple[object, ...], list[Rectified]] = {}
     times: dict[tuple[object, ...], int] = {}
     for each in trace.all(Rectified):
@@ -70,7 +70,7 @@ def dead(trace: Trace) -> list[Finding]:
 
 
 def too_large(trace: Trace) -> list[Finding]:
-    """Weights that make the signal grow from layer to layer, or saturate every unit."""
+    """Find weights that make the signal grow from layer to layer, or saturate every unit."""
     maps = [*{each.weight: each for each in reversed(trace.all(Mapped))}.values()][::-1]
     if len(maps) < 3 or median(each.gain for each in maps) < GAIN:
         return []

@@ -9,7 +9,7 @@ from gradlab.examination.trace import Backward, Clip, Event, Trace, Update
 
 
 def no_zero_grad(trace: Trace) -> list[Finding]:
-    """Gradients that an update has used are still there when the next backward adds to them."""
+    """Find gradients that an update has used are still there when the next backward adds to them."""
     stale: list[tuple[Backward, Update]] = []
     spans = 0
     for last, between, update in _spans(trace):
@@ -38,7 +38,7 @@ def no_zero_grad(trace: Trace) -> list[Finding]:
 
 
 def zero_grad_too_late(trace: Trace) -> list[Finding]:
-    """Gradients that a backward pass has made are gone when the update comes."""
+    """Find gradients that a backward pass has made are gone when the update comes."""
     updates = [(span, update) for span, update in _cycles(trace) if _made(span, update)]
     lost = [
         (span, u) for span, u in updates if all(is_cleared(u.before, w) for w in _made(span, u))
@@ -60,7 +60,7 @@ def zero_grad_too_late(trace: Trace) -> list[Finding]:
 
 
 def accumulation(trace: Trace) -> list[Finding]:
-    """Means over micro-batches that are added up and not divided by their number."""
+    """Find means over micro-batches that are added up and not divided by their number."""
     counts: list[int] = []
     place = None
     for span, update in _cycles(trace):

@@ -6,7 +6,7 @@ from gradlab.examination.trace import Backward, Trace, Update
 
 
 def missing(trace: Trace) -> list[Finding]:
-    """Weights that get gradients and are in no optimiser."""
+    """Find weights that get gradients and are in no optimiser."""
     passes, updates = trace.all(Backward), trace.all(Update)
     if not updates:
         return []
@@ -66,7 +66,7 @@ def _missing(trace: Trace, weights: set[int], pulled: set[int]) -> Finding:
 
 
 def frozen(trace: Trace) -> list[Finding]:
-    """Whole layers that an optimiser holds, that are used, and that are frozen."""
+    """Find whole layers that an optimiser holds, that are used, and that are frozen."""
     held = {w for update in trace.all(Update) for w in update.held} - trace.moved_otherwise
     layers = [
         called
