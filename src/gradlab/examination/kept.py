@@ -86,8 +86,7 @@ def _state(each: Any) -> tuple[list[Undo], list[Any]]:
     if isinstance(each, types.FunctionType):
         return _function(each)
     if isinstance(each, torch.Generator):
-        state = each.get_state()
-        return [lambda: each.set_state(state)], []
+        return [partial(_set_state, each, each.get_state())], []
     if type(each).__module__.partition(".")[0] in sys.stdlib_module_names:
         return [], []
     slots = getattr(each, "__dict__", None)
@@ -110,6 +109,10 @@ def _tensor(tensor: Tensor) -> Undo:
             tensor.grad = grad
 
     return undo
+
+
+def _set_state(generator: torch.Generator, state: Tensor) -> None:
+    generator.set_state(state)
 
 
 def _refill(held: Any, values: Any) -> None:

@@ -77,7 +77,7 @@ class Passes:
         if len(roots) != 1 or roots[0].numel() != 1 or not scalars:
             return ()
         try:
-            found: tuple[Tensor | None, ...] = torch.autograd.grad(
+            found: Any = torch.autograd.grad(
                 roots[0], [out for _, _, out in scalars], retain_graph=True, allow_unused=True
             )
         except RuntimeError:  # a graph that may be walked only once, or one that is broken

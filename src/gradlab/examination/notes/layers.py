@@ -24,8 +24,10 @@ def linear(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any])
 
     def after(out: Tensor) -> None:
         fan_in = x.shape[-1] if w.ndim == 2 else w[0].numel()
-        sizes = {"gain": _rms(w) * sqrt(fan_in), "rms_in": _rms(x), "rms_out": _rms(out)}
-        listener.tell(Mapped(**listener.now(), weight=id(w), **sizes))
+        gain = _rms(w) * sqrt(fan_in)
+        listener.tell(
+            Mapped(**listener.now(), weight=id(w), gain=gain, rms_in=_rms(x), rms_out=_rms(out))
+        )
 
     return after
 

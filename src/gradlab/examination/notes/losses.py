@@ -62,9 +62,9 @@ def difference(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, A
         return
     output, target = args[:2] if args[0].requires_grad else args[1::-1]
     n, shapes = output.numel(), (tuple(output.shape), tuple(target.shape))
-    if output.requires_grad and not target.requires_grad and n > 1:
-        if {*shapes} == {(n, 1), (n,)}:
-            listener.tell(Loss(**listener.now(), name="-", shapes=shapes, broadcast=True))
+    is_one_sided = output.requires_grad and not target.requires_grad
+    if is_one_sided and n > 1 and {*shapes} == {(n, 1), (n,)}:
+        listener.tell(Loss(**listener.now(), name="-", shapes=shapes, broadcast=True))
 
 
 def _event(listener: Listener, name: str, output: Tensor, target: Tensor, ignored: int) -> Loss:

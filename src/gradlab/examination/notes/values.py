@@ -12,6 +12,7 @@ from gradlab.examination.notes.listener import After, Listener, Note
 from gradlab.examination.trace import Cut, InPlace, Log
 
 COMPLEMENTS = ("Rsub", "Sub", "Neg")  # 1 - p is as bare as p
+CUTS = ("detach", "item", "__float__", "tolist", "numpy", "tensor")  # and `.data`
 CLAMPS = ("clamp_", "clip_")
 
 

@@ -43,7 +43,7 @@ def _squashed(calls: list[Loss], what: str) -> Finding:
 
 
 def sigmoid_bce(trace: Trace) -> list[Finding]:
-    """Find sigmoid, then binary_cross_entropy: where sigmoid rounds to 0 or 1 the gradient is lost."""
+    """Find sigmoid, then binary_cross_entropy: where sigmoid rounds, the gradient is lost."""
     calls = [
         e for e in trace.all(Loss) if e.name == "binary_cross_entropy" and e.origin == "Sigmoid"
     ]

@@ -5,7 +5,7 @@ from gradlab.examination.trace import Backward, Trace
 
 
 def evaluation(trace: Trace) -> list[Finding]:
-    """Find training in evaluation mode: dropout and batch norm do not do what they are there for."""
+    """Find training in evaluation mode, in which dropout and batch norm do nothing."""
     passes = trace.all(Backward)
     asleep = [each for each in passes if each.asleep]
     if len(passes) < 2 or passes[-2:] != asleep[-2:]:

@@ -75,7 +75,7 @@ def _under_no_grad(trace: Trace, starved: set[int]) -> list[Finding]:
 
 
 def written(trace: Trace) -> list[Finding]:
-    """Find values that the loss depends on, changed through `.data`, which autograd does not see."""
+    """Find values that the loss depends on, changed through `.data` past autograd."""
     reached = {w for each in trace.all(Backward) for w in each.reaches}
     cuts = [each for each in trace.all(Cut) if each.written and each.reaches & reached]
     if not cuts:

@@ -32,8 +32,8 @@ def symmetry(trace: Trace) -> list[Finding]:
             "all units of a layer start alike and stay alike: the layer is one unit wide",
             trace.names(alike),
             f"before the first update all {units} rows of {trace.weights[first].name} are equal; "
-            f"in {len(updates)} updates their gradients agree in direction by {min(agree[first]):.3f} "
-            "(1: wholly)",
+            f"in {len(updates)} updates their gradients agree in direction by "
+            f"{min(agree[first]):.3f} (1: wholly)",
             "random weights, such as torch's own or nn.init.kaiming_normal_; zeros only for biases",
         )
     ]

@@ -9,7 +9,7 @@ from gradlab.examination.trace import Backward, Clip, Event, Trace, Update
 
 
 def no_zero_grad(trace: Trace) -> list[Finding]:
-    """Find gradients that an update has used are still there when the next backward adds to them."""
+    """Find gradients that an update has used, and to which the next backward pass adds."""
     stale: list[tuple[Backward, Update]] = []
     spans = 0
     for last, between, update in _spans(trace):
