@@ -13,7 +13,8 @@ from typing import Any
 from gradlab.errors import SettingsError, nearest
 from gradlab.examination.doctor import examine
 from gradlab.examination.finding import Finding
-from gradlab.examination.subject import Given, Script
+from gradlab.examination.subject import Given, Script, Subject
+from gradlab.examination.trace import Trace
 from gradlab.foreign import blamed
 
 PARTS = ("step", "model", "optimizer", "batch")
@@ -29,12 +30,16 @@ def examined(target: str) -> list[Finding]:
         SettingsError: there is no such function, or it needs arguments.
         ExaminationError: nothing that trains was seen.
     """
-    script = Script(*_function(target))
+    subject, trace = subject_of(_function(target))
+    return examine(subject, trace)
+
+
+def subject_of(function: Callable[[], Any]) -> tuple[Subject, Trace | None]:
+    """Call a function: return it, with what was seen, if it trains; else what it returns."""
+    script = Script(function)
     trace = script.watched()
     parts = _parts(script.returned)
-    if parts is not None:
-        return examine(Given(*parts))
-    return examine(script, trace)
+    return (script, trace) if parts is None else (Given(*parts), None)
 
 
 def _parts(returned: Any) -> tuple[Any, Any, Any, Any] | None:
@@ -47,7 +52,7 @@ def _parts(returned: Any) -> tuple[Any, Any, Any, Any] | None:
     return None
 
 
-def _function(target: str) -> tuple[Callable[[], Any], str]:
+def _function(target: str) -> Callable[[], Any]:
     place, _, name = target.rpartition(":") if ":" in target else (target, "", "")
     is_file = place.endswith(".py")
     if is_file and not Path(place).is_file():
@@ -55,7 +60,7 @@ def _function(target: str) -> tuple[Callable[[], Any], str]:
     if not name:
         if not is_file:
             raise SettingsError(f"expected MODULE:FUNCTION or FILE.py, given {target}")
-        return _as_script(Path(place)), place
+        return _as_script(Path(place))
     with blamed(f"{place} cannot be imported"):
         module = _from_file(Path(place)) if is_file else _by_name(place)
     functions = [key for key, value in vars(module).items() if callable(value)]
@@ -68,7 +73,7 @@ def _function(target: str) -> tuple[Callable[[], Any], str]:
             f"expected {target} to need no arguments, but it needs {', '.join(needed)}: wrap it in "
             "a function that trains, or returns (step, model, optimizer, batch)"
         )
-    return function, target
+    return function
 
 
 def _signature(function: Any) -> list[inspect.Parameter]:

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+FEW = 2  # graphs: those of the last update, and of what was computed after it
+
 # Nodes that move or copy numbers and leave each as it is.
 SHAPING = (
     "View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "T", "Permute", "Clone",
@@ -89,5 +91,9 @@ class Marks:
 
     def alive(self) -> list[int]:
         """Return the updates of which a graph is still held by somebody."""
-        gc.collect()
+        if len(self._alive()) > FEW:
+            gc.collect()  # it takes longer than a step of a small network
+        return self._alive()
+
+    def _alive(self) -> list[int]:
         return sorted({update for update, mark in self._marks if mark() is not None})

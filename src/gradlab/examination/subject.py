@@ -86,8 +86,8 @@ class Given:
 class Script:
     """A function without arguments that trains by itself, stopped after enough updates."""
 
-    def __init__(self, function: Callable[[], Any], name: str) -> None:
-        self.function, self.name, self.samples = function, name, 0
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function, self.samples = function, 0
         self.returned: Any = None
 
     def watched(self) -> Trace:
