@@ -35,7 +35,9 @@ def test_each_mistake_of_the_catalogue_is_found_and_its_fixed_form_is_not(mistak
     assert doctor(*given(mistake.fixed())) == []
 
 
-@pytest.mark.parametrize(("kind", "training"), wrong.CASES, ids=lambda each: getattr(each, "__name__", each))
+@pytest.mark.parametrize(
+    ("kind", "training"), wrong.CASES, ids=lambda each: getattr(each, "__name__", each)
+)
 def test_mistakes_in_other_styles_are_found(kind, training):
     found = examined(training)
     assert [each.kind for each in found] == [kind]

@@ -34,7 +34,7 @@ def same(before, after):
 
 
 def generators():
-    return torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    return torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
 
 
 def test_a_task_with_all_that_it_keeps():

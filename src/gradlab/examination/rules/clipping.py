@@ -13,9 +13,8 @@ def clipping(trace: Trace) -> list[Finding]:
     found: list[Finding] = []
     for place in dict.fromkeys(clip.place for clip in trace.all(Clip)):
         verdicts = [v for v in (_verdict(trace.events, i, place) for i in _at(trace, place)) if v]
-        kinds = {finding.kind for finding in verdicts}
-        if len(kinds) == 1 and kinds != {""}:
-            found.append(verdicts[0])
+        if verdicts and all(finding.kind for finding in verdicts):
+            found.append(verdicts[-1])  # the first may come before there was any gradient
     return found
 
 
