@@ -112,11 +112,12 @@ class Calls:
         for i, x in enumerate(args):
             if not isinstance(x, Tensor) or not x.is_floating_point() or x.requires_grad:
                 continue
-            if x.ndim < 2 or len(x) < 2:
+            if x.ndim < 2 or len(x) < 2 or x.layout != torch.strided or x.is_nested:
                 continue
             rms = float(x.double().square().mean().sqrt())
             self.log.tell(Fed(place=place, update=self.log.update, rms=rms))
-            given[i] = _standardised(x)
+            if self.change.standardised:
+                given[i] = _standardised(x)
         return tuple(given) if self.change.standardised else None
 
 

@@ -1,13 +1,14 @@
 """Torch's functions, seen as the user's code or a module calls them."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from gradlab.examination.notes import layers, losses, values
-from gradlab.examination.notes.listener import Listener, Note
+from gradlab.examination.notes.listener import After, Listener, Note
 
 NOTES: dict[str, Note] = {
     **{name: losses.loss(name) for name in losses.LOSSES},
@@ -26,6 +27,8 @@ NOTES: dict[str, Note] = {
         how: values.cut(how) for how in ("detach", "item", "__float__", "tolist", "numpy", "tensor")
     },
 }
+# What a note may meet in tensors of an unusual kind (sparse, nested, inside vmap): it is not taken.
+REFUSALS = (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError)
 AUGMENTED = ("__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__")
 
 
@@ -46,10 +49,14 @@ class Functions(TorchFunctionMode):
         """Run a function, and note what matters of it."""
         kwargs = kwargs or {}
         note = None if self.listener.quiet else _note(func)
-        after = note(self.listener, args, kwargs) if note is not None else None
+        after: After | None = None
+        if note is not None:
+            with suppress(*REFUSALS):
+                after = note(self.listener, args, kwargs)
         out = func(*args, **kwargs)
         if after is not None:
-            after(out)
+            with suppress(*REFUSALS):
+                after(out)
         return out
 
 

@@ -11,6 +11,7 @@ from gradlab.examination.trace import Backward, Clip, Fed, Loss, Trace, Update
 
 LENGTH, LAST = 20, 5  # updates of a trial, and how many of its last losses are averaged
 PEAK = 3.0  # of the first loss: a batch that is learnt does not go that far up
+SEARCHING = ("LBFGS",)  # optimisers whose learning rate is no rate
 RATES = 0.1, 0.01  # factors of the learning rate that are tried
 RMS = 10.0  # of inputs, from which scaling them is tried
 RATE = 0.3  # learning rate x samples, from which a summed loss is too much for plain descent
@@ -48,7 +49,8 @@ def rates(subject: Subject, trace: Trace, doubt: list[Finding]) -> list[Finding]
 
     `doubt` holds what a rule suspects of the weights; it is told only if smaller weights help.
     """
-    if len({each.optimizer for each in trace.all(Update)}) != 1:
+    updates = trace.all(Update)
+    if len({each.optimizer for each in updates}) != 1 or updates[0].rule in SEARCHING:
         return []
     run = subject.run(LENGTH, same=True)
     losses = run.losses
@@ -56,10 +58,8 @@ def rates(subject: Subject, trace: Trace, doubt: list[Finding]) -> list[Finding]
         return logarithms(run)
     if len(losses) < LAST or not losses[0] > 0 or min(losses) < 0:
         return []
-    found = helped(subject, doubt, _end(losses))
-    if found or not _is_sick(losses):
-        return found
-    return _inputs(subject, trace, losses) or _rate(subject, trace, losses)
+    found = helped(subject, doubt, _end(losses)) or _inputs(subject, trace, losses)
+    return found or (_rate(subject, trace, losses) if _is_sick(losses) else [])
 
 
 def _is_sick(losses: list[float]) -> bool:
@@ -90,7 +90,8 @@ def _inputs(subject: Subject, trace: Trace, losses: list[float]) -> list[Finding
     if fed is None:
         return []
     other = subject.run(LENGTH, Change(standardised=True), same=True).losses
-    better = _end(other) < 0.5 * _end(losses) or _leaps(losses)
+    margin = 0.5 if _is_sick(losses) else 0.1
+    better = _end(other) < margin * _end(losses) or _leaps(losses)
     if not better or not _is_calm(other):
         return []
     return [

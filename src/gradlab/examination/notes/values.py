@@ -11,7 +11,13 @@ from gradlab.examination import graph
 from gradlab.examination.notes.listener import After, Listener, Note
 from gradlab.examination.trace import Cut, InPlace, Log
 
-COMPLEMENTS = ("Rsub", "Sub", "Neg")  # 1 - p is as bare as p
+MIXING = (
+    "Rsub",
+    "Sub",
+    "Neg",
+    "Mul",
+    "Where",
+)  # 1 - p is as bare as p, and so is p y + (1 - p)(1 - y)
 CUTS = ("detach", "item", "__float__", "tolist", "numpy", "tensor")  # and `.data`
 CLAMPS = ("clamp_", "clip_")
 
@@ -31,7 +37,7 @@ def _logarithm(listener: Listener, x: Tensor, argument: Tensor) -> None:
     zeros = int((argument.detach() == 0).sum())
     if not zeros and not x.requires_grad:
         return
-    nodes = graph.origins(x, lambda node: graph.kind(node) in COMPLEMENTS)
+    nodes = graph.origins(x, _is_mixing)
     kinds = {graph.kind(node) for node in nodes} - {"AccumulateGrad"}
     listener.tell(
         Log(
@@ -42,6 +48,12 @@ def _logarithm(listener: Listener, x: Tensor, argument: Tensor) -> None:
             dtype=str(x.dtype).removeprefix("torch."),
         )
     )
+
+
+def _is_mixing(node: Any) -> bool:
+    """Say whether a node mixes probabilities; a constant that is added keeps them away from 0."""
+    adds = graph.kind(node) == "Add" and all(other is not None for other, _ in node.next_functions)
+    return adds or graph.kind(node) in MIXING
 
 
 @cache

@@ -67,7 +67,8 @@ def _missing(trace: Trace, weights: set[int], pulled: set[int]) -> Finding:
 
 def frozen(trace: Trace) -> list[Finding]:
     """Find whole layers that an optimiser holds, that are used, and that are frozen."""
-    held = {w for update in trace.all(Update) for w in update.held} - trace.moved_otherwise
+    held = {w for update in trace.all(Update) for w in update.held}
+    held -= trace.moved_otherwise | {w for each in trace.all(Backward) for w in each.reaches}
     layers = [
         called
         for called in trace.modules
