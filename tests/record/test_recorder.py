@@ -7,10 +7,12 @@ from torch import nn
 
 from gradlab import schema
 from gradlab.nets.layer import Layer
+from gradlab.record.norms import matrix_norm
 from gradlab.record.probes import Probes, find_sites
 from gradlab.record.recorder import measure
 from gradlab.record.slopes import derivative, steepest_slope
-from gradlab.record.statistics import mean_std
+from gradlab.record.statistics import columns, std
+from gradlab.record.sums import Kind, Measured, mean
 from gradlab.reference.activations import ACTIVATIONS
 from gradlab.train.batches import Batches
 from gradlab.train.stack import Stack
@@ -27,7 +29,7 @@ def batch_of(dataset, batch_size, seed):
 def by_hand(run, dataset):
     """The columns at step 0, by NumPy, from the run's own initial weights."""
     stack = Stack([run], dataset)
-    params = {name: view[0].detach().numpy() for name, view in stack.views(stack.theta).items()}
+    params = {name: view[0].detach().numpy() for name, view in stack.params.items()}
     count = run.model.depth + 1
     weights = [params[f"layers.{i}.linear.weight"] for i in range(count)]
     biases = [params[f"layers.{i}.linear.bias"] for i in range(count)]
@@ -57,9 +59,9 @@ def test_every_column_equals_backpropagation_by_hand(activation, loss):
     weights, expected = by_hand(run, dataset)
     (layers,) = sink.layers
     assert sink.steps("loss")[0] == pytest.approx(expected.loss, rel=1e-12)
-    for index, columns in enumerate(expected.columns):
+    for index, row in enumerate(expected.columns):
         updated = lr * np.linalg.norm(expected.weight_grads[index]) / np.linalg.norm(weights[index])
-        for name, value in {**columns, "update_ratio": updated}.items():
+        for name, value in {**row, "update_ratio": updated}.items():
             assert layers[name][index] == pytest.approx(value, rel=1e-10, abs=1e-15, nan_ok=True), (
                 name
             )
@@ -133,8 +135,8 @@ def test_residual_weight_factor_is_that_of_the_branch_alone():
 
     for index, layer in enumerate(stack.model.layers):
         layer.linear.register_forward_hook(keep(index))
-    stack.losses(stack.theta, {}, x[None], y[None])[0].sum().backward()
-    weights = stack.views(stack.theta.detach())
+    stack.gradients(stack.losses(x[None], y[None])[0])
+    weights = stack.params
     for index, delta in deltas.items():
         back = delta @ weights[f"layers.{index}.linear.weight"][0]
         expected = float(back.norm() / delta.norm())
@@ -262,8 +264,69 @@ def test_derivative_is_in_the_runs_own_arithmetic():
 def test_mean_and_standard_deviation_keep_their_digits_at_the_ends_of_the_range():
     unit = torch.randn(2, 3, 8, 5, dtype=torch.float64)
     for scale in (1.0, 2.0**-900, 2.0**900):
-        mean, std = mean_std(unit * scale)
-        torch.testing.assert_close(mean, unit.mean((-2, -1)) * scale, rtol=1e-12, atol=0)
+        x = unit * scale
+        found = mean(x), std(matrix_norm(x), mean(x), [x])
+        torch.testing.assert_close(found[0], unit.mean((-2, -1)) * scale, rtol=1e-12, atol=0)
         torch.testing.assert_close(
-            std, unit.std((-2, -1), correction=0) * scale, rtol=1e-12, atol=0
+            found[1], unit.std((-2, -1), correction=0) * scale, rtol=1e-12, atol=0
         )
+
+
+def measured(dtype, **changes):
+    """What could have been seen of 2 sites of 3 members, 8 samples, 6 inputs and 5 units."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return torch.randn(2, 3, *shape, generator=generator, dtype=torch.float64)
+
+    tensors = {name: draw(8, 5) for name in ("delta", "preact_grad", "act_grad", "out_grad")}
+    tensors |= {name: draw(8, 5) for name in ("preact", "act")} | {"back": draw(8, 6)}
+    tensors |= {name: draw(5, 6) for name in ("weight", "weight_grad", "weight_after")}
+    tensors["bias_grad"] = draw(5)
+    for name, change in changes.items():
+        tensors[name] = change(tensors[name])
+    # What float32 cannot hold is not what is asked about.
+    return Measured(**{name: x.float().to(dtype) for name, x in tensors.items()})
+
+
+def only_one_member(change):
+    """Change what one member of the first site has: the others' numbers are to stay theirs."""
+
+    def changed(x):
+        x = x.clone()
+        x[0, 1] = change(x[0, 1])
+        return x
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"delta": lambda x: 1e-20 * x, "back": lambda x: 1e-30 * x, "act_grad": lambda x: 0 * x},
+        {"weight_grad": lambda x: 1e-25 * x, "weight": lambda x: 1e25 * x},
+        {"preact": lambda x: x + 300, "act": lambda x: 1e-4 * x + 0.5},
+        {"weight_grad": lambda x: x.mean(-2, keepdim=True).expand(x.shape) + 1e-4 * x},
+        {"weight_grad": lambda x: x.mean(-2, keepdim=True).expand(x.shape)},
+        {"weight_grad": lambda x: x.masked_fill(x > 1, torch.inf), "act": lambda x: x * torch.nan},
+        {"preact": lambda x: -x.abs()},
+    ],
+)
+@pytest.mark.parametrize("whose", [lambda change: change, only_one_member])
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.Hardtanh(), None])
+def test_what_float32_would_lose_is_gone_over_again(changes, whose, activation):
+    kind = Kind(activation, 1.0, normalised=True, bias=True, weight_count=30)
+    changes = {name: whose(change) for name, change in changes.items()}
+    found, exact = (
+        columns([measured(dtype, **changes)], kind) for dtype in (torch.float32, torch.float64)
+    )
+    torch.testing.assert_close(found, exact, rtol=3e-6, atol=1e-15, equal_nan=True)
+
+
+def test_parts_are_measured_as_if_they_were_one():
+    kind = Kind(nn.Tanh(), 1.0, normalised=False, bias=True, weight_count=30)
+    small = {"delta": lambda x: x * torch.tensor([1e-20, 1.0]).view(2, 1, 1, 1)}
+    whole = measured(torch.float32, **small)
+    parts = [Measured(**{name: x[i : i + 1] for name, x in vars(whole).items()}) for i in range(2)]
+    assert torch.equal(columns(parts, kind), columns([whole], kind))

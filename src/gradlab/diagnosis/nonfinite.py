@@ -1,10 +1,9 @@
 """The rule for numbers that are no numbers: where and when inf or NaN came in first."""
 
 import numpy as np
-import pandas as pd
 
 from gradlab.diagnosis.finding import Finding
-from gradlab.diagnosis.profile import over_depth
+from gradlab.diagnosis.profile import Grid
 from gradlab.diagnosis.record import LARGEST, Record
 
 FORWARD = ("weight_norm", "preact_mean", "preact_std", "act_mean", "act_std")
@@ -17,18 +16,21 @@ def overflow(record: Record) -> Finding | None:
 
     What overflows on its way forward does so first at the lowest layer; a gradient at the highest.
     """
-    forward, backward = (_bad(record.layers, names) for names in (FORWARD, BACKWARD))
+    grid = record.everything
+    forward, backward = (_bad(grid, names) for names in (FORWARD, BACKWARD))
     loss = record.over_steps("loss")
-    bad = forward.any(axis=1) | backward.any(axis=1)
-    steps = [*bad.index[bad], *loss.index[~np.isfinite(loss)]]
+    bad = (forward | backward).any(axis=1)
+    steps = [*grid.steps[bad], *loss.index[~np.isfinite(loss)]]
     if not steps:
         return None
     step = int(min(steps))
     place, where = "the loss", tuple[int, ...]()
-    if ahead := _at(forward, step):
-        where, place = (min(ahead),), f"the forward signal of layer {min(ahead)}"
-    elif (back := _at(backward, step)) and np.isfinite(loss[loss.index == step]).all():
-        where, place = (max(back),), f"the gradient of layer {max(back)}"
+    there = grid.steps == step
+    ahead, back = (grid.positions[each[there].any(axis=0)] for each in (forward, backward))
+    if len(ahead):
+        where, place = (int(ahead[0]),), f"the forward signal of layer {ahead[0]}"
+    elif len(back) and np.isfinite(loss[loss.index == step]).all():
+        where, place = (int(back[-1]),), f"the gradient of layer {back[-1]}"
     return Finding(
         kind="overflow",
         where=where,
@@ -41,16 +43,9 @@ def overflow(record: Record) -> Finding | None:
     )
 
 
-def _bad(layers: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
-    """Say by step and position whether one of the columns is not finite."""
-    tables = [over_depth(layers, name) for name in names]
-    bad = np.logical_or.reduce([~np.isfinite(table.to_numpy()) for table in tables])
-    return pd.DataFrame(bad, tables[0].index, tables[0].columns)
-
-
-def _at(bad: pd.DataFrame, step: int) -> list[int]:
-    """Return the positions that are bad at a step."""
-    return [int(p) for p in bad.columns.to_numpy()[bad[bad.index == step].to_numpy().any(axis=0)]]
+def _bad(grid: Grid, names: tuple[str, ...]) -> np.ndarray:
+    """Say by step and layer whether one of the columns is not finite."""
+    return np.logical_or.reduce([~np.isfinite(grid[name]) for name in names])
 
 
 def _before(record: Record, step: int) -> str:

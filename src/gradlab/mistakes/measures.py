@@ -10,20 +10,20 @@ from torch import Tensor, nn
 from gradlab.mistakes.material import the_digits
 from gradlab.mistakes.mistake import Practice, Symptom
 
-EPOCHS_3 = 66  # steps: three times through the digits, 22 batches of 64
+THREE_EPOCHS = 66  # steps: the digits are 22 batches of 64
 
 
 def train(practice: Practice, steps: int) -> list[float]:
     """Make so many updates, batch after batch; return the losses."""
-    losses: list[float] = []
+    losses: list[Tensor] = []
     for batch in islice(cycle(practice.batches), steps):
         loss = practice.step(practice.model, practice.optimizer, batch)
         assert loss is not None, "the practices of the catalogue return their loss"
-        losses.append(loss.item())
-    return losses
+        losses.append(loss.detach())
+    return torch.stack(losses).tolist()
 
 
-def accuracy(practice: Practice, steps: int = EPOCHS_3) -> Symptom:
+def accuracy(practice: Practice, steps: int = THREE_EPOCHS) -> Symptom:
     """Return the share of held-out digits that are read rightly after training."""
     train(practice, steps)
     data = the_digits()
@@ -34,7 +34,7 @@ def accuracy(practice: Practice, steps: int = EPOCHS_3) -> Symptom:
     return Symptom(f"held-out accuracy after {steps} steps", 100 * float(right), "%")
 
 
-def last_loss(practice: Practice, steps: int = EPOCHS_3, last: int = 10) -> Symptom:
+def last_loss(practice: Practice, steps: int = THREE_EPOCHS, last: int = 10) -> Symptom:
     """Return the mean loss of the last steps of training."""
     losses = train(practice, steps)[-last:]
     return Symptom(f"loss, mean of steps {steps - last + 1} to {steps}", fmean(losses))

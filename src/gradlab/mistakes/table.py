@@ -8,13 +8,13 @@ from rich.text import Text
 from gradlab.mistakes.proof import Proof
 from gradlab.report.terminal import plain_table, terminal, write
 
-HEADINGS = ("mistake", "what is measured", "broken", "fixed", "sound", "proof")
+HEADINGS = ("mistake", "what is measured", "broken", "fixed", "proof")
 
 
 def row(proof: Proof) -> tuple[str, ...]:
     """Return a mistake's cells, one for each heading."""
-    measured = proof.fixed.name, str(proof.broken), str(proof.fixed)
-    return (proof.mistake.name, *measured, proof.sound, proof.verdict)
+    mistake, measured = proof.mistake, proof.fixed
+    return (mistake.name, measured.name, str(proof.broken), str(measured), proof.verdict)
 
 
 def table(proofs: Sequence[Proof], console: Console | None = None) -> None:
@@ -22,8 +22,8 @@ def table(proofs: Sequence[Proof], console: Console | None = None) -> None:
     console = terminal(console)
     out = plain_table(console)
     for heading in HEADINGS:
-        right, long = heading in ("broken", "fixed"), heading == "what is measured"
-        out.add_column(heading, justify="right" if right else "left", no_wrap=not long)
+        right, prose = heading in ("broken", "fixed"), heading == "what is measured"
+        out.add_column(heading, justify="right" if right else "left", no_wrap=not prose)
     for proof in proofs:
         out.add_row(*map(Text, row(proof)), style="" if proof.holds else "red")
     held = sum(proof.holds for proof in proofs)

@@ -1,130 +1,97 @@
-"""Pure statistics of the signals and parameters of layers: tensors in, the schema's columns out.
+"""From what passes over the tensors of layers tell to the schema's columns: pure, and small.
 
-Shape suffixes: S site, M member, B batch, U unit, O output unit, I input unit. Sites of one shape
-are measured together. Everything is computed in float64 whatever the run's dtype, except phi',
-which is that of the run's dtype: a unit is dead when *its* arithmetic says so.
+Shape suffixes: S site, M member, B batch, U unit, O output unit, I input unit, C column. Where a
+square was lost, or the digits of a difference of squares, the tensors are gone over again.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gradlab import schema
-from gradlab.record.norms import matrix_norm, norm
-from gradlab.record.slopes import derivative
+from gradlab.record.norms import matrix_norm, norm, repaired, settled
+from gradlab.record.sums import Kind, Measured, Sums, mean, sums, update
 
-SATURATED_BELOW = 0.05  # of the maximum of |phi'|
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The tensors of sites of one shape. `None`: the sites have no such part."""
-
-    preact_SMBU: Tensor
-    act_SMBU: Tensor
-    back_SMBI: Tensor
-    delta_SMBU: Tensor
-    preact_grad_SMBU: Tensor
-    act_grad_SMBU: Tensor
-    out_grad_SMBU: Tensor
-    weight_SMOI: Tensor
-    weight_after_SMOI: Tensor
-    weight_grad_SMOI: Tensor
-    bias_grad_SMO: Tensor | None
-    activation: nn.Module | None
-    steepest: float
-    normalised: bool
+CANCELLED = 0.1  # a difference of squares that is less than this part of them is taken otherwise
 
 
-def columns(m: Measured) -> Tensor:
-    """Return [S, M, C] float64: the columns of `schema.STATISTICS`, in that order.
+def columns(parts: Sequence[Measured], kind: Kind) -> Tensor:
+    """Return [S, M, C]: the columns of `schema.STATISTICS`, in that order, of sites of one kind.
 
     Undefined ratios (0/0) are NaN.
     """
-    delta, act_grad = matrix_norm(m.delta_SMBU), matrix_norm(m.act_grad_SMBU)
-    preact_grad = delta if m.preact_grad_SMBU is m.delta_SMBU else matrix_norm(m.preact_grad_SMBU)
-    out_grad = act_grad if m.out_grad_SMBU is m.act_grad_SMBU else matrix_norm(m.out_grad_SMBU)
-    weight, grad = m.weight_SMOI, m.weight_grad_SMOI
-    weight_norm = matrix_norm(weight)
-    grad_norm = matrix_norm(grad)
+    told = Sums(*map(torch.cat, zip(*(sums(m, kind) for m in parts), strict=True)))
+
+    def norms(name: str) -> Tensor:
+        return settled(getattr(told, name), [getattr(m, name) for m in parts])
+
+    delta, preact_grad, act_grad = norms("delta"), norms("preact_grad"), norms("act_grad")
+    weight, weight_grad = norms("weight"), norms("weight_grad")
+    preacts, acts, grads = (
+        [getattr(m, n) for m in parts] for n in ("preact", "act", "weight_grad")
+    )
     one = torch.ones_like(delta)
-    preact_mean, preact_std = mean_std(m.preact_SMBU)
-    act_mean, act_std = mean_std(m.act_SMBU)
-    saturated, dead = saturated_and_dead(m.activation, m.steepest, m.preact_SMBU)
     values = {
-        "weight_grad_norm": grad_norm,
-        "bias_grad_norm": one * math.nan if m.bias_grad_SMO is None else norm(m.bias_grad_SMO, -1),
+        "weight_grad_norm": weight_grad,
+        "bias_grad_norm": told.bias_grad if kind.bias else one * math.nan,
         "delta_norm": delta,
         "act_grad_norm": act_grad,
-        "act_factor": one if m.activation is None else preact_grad / act_grad,
-        "weight_factor": matrix_norm(m.back_SMBI) / delta,
-        "norm_factor": delta / preact_grad * (act_grad / out_grad) if m.normalised else one,
-        "preact_mean": preact_mean,
-        "preact_std": preact_std,
-        "act_mean": act_mean,
-        "act_std": act_std,
-        "saturated": saturated,
-        "dead": dead,
-        "weight_norm": weight_norm,
-        "update_ratio": _difference(m.weight_after_SMOI, weight) / weight_norm,
-        "weight_count": one * (weight.shape[-1] * weight.shape[-2]),
-        "unit_spread": unit_spread(grad, grad_norm),
-        "grad_zeros": _share(torch.eq, grad, 0.0),
-        "grad_nonfinite": _nonfinite(grad, grad_norm),
+        "act_factor": one if kind.activation is None else preact_grad / act_grad,
+        "weight_factor": norms("back") / delta,
+        "norm_factor": delta / preact_grad * (act_grad / norms("out_grad"))
+        if kind.normalised
+        else one,
+        "preact_mean": told.preact_mean,
+        "preact_std": std(norms("preact"), told.preact_mean, preacts),
+        "act_mean": told.act_mean,
+        "act_std": std(norms("act"), told.act_mean, acts),
+        "saturated": told.saturated,
+        "dead": told.dead,
+        "weight_norm": weight,
+        "update_ratio": settled(told.update, (update(m) for m in parts)) / weight,
+        "weight_count": one * kind.weight_count,
+        "unit_spread": spread(weight_grad, told.unit_mean_SMI, grads) / weight_grad,
+        "grad_zeros": told.zeros,
+        "grad_nonfinite": nonfinite(weight_grad, grads),
     }
     return torch.stack([values[column.name] for column in schema.STATISTICS], dim=-1)
 
 
-def mean_std(x_SMBU: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and population standard deviation over batch and units, each [S, M] float64."""
-    x = x_SMBU if x_SMBU.dtype == torch.float32 else x_SMBU.double()
-    mean = x.mean(-1).double().mean(-1)
-    centred = x - mean[..., None, None].to(x.dtype)
-    count = x.shape[-1] * x.shape[-2]
-    return mean, matrix_norm(centred, x_SMBU.dtype) / math.sqrt(count)
+def std(norms: Tensor, means: Tensor, parts: Sequence[Tensor]) -> Tensor:
+    """Return the population standard deviation over batch and units, [S, M]."""
+    root = math.sqrt(parts[0].shape[-1] * parts[0].shape[-2])
+
+    def centred(x: Tensor) -> Tensor:
+        return matrix_norm(x.double() - mean(x.double())[..., None, None], x.dtype) / root
+
+    return _less(norms / root, means, parts, centred)
 
 
-def saturated_and_dead(
-    activation: nn.Module | None, steepest: float, u_SMBU: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the fraction of entries with |phi'| < 5% of its maximum, and that of dead units.
+def spread(norms: Tensor, means_SMI: Tensor, parts: Sequence[Tensor]) -> Tensor:
+    """Return ‖G - its mean over units‖ of gradients G [S, M, O, I]; NaN for a single unit."""
+    units = parts[0].shape[-2]
+    if units < 2:
+        return torch.full_like(norms, math.nan)
 
-    A unit is dead if phi' is exactly 0 for every sample of the batch. Each is [S, M] float64.
-    """
-    if activation is None:
-        zero = torch.zeros(u_SMBU.shape[:2], dtype=torch.float64, device=u_SMBU.device)
-        return zero, zero
-    slope = derivative(activation, u_SMBU).abs()
-    saturated = _share(torch.lt, slope, SATURATED_BELOW * steepest)
-    return saturated, (slope.amax(dim=-2) == 0).double().mean(-1)
+    def centred(x: Tensor) -> Tensor:
+        y = x.double()
+        return matrix_norm(y - y.mean(-2, keepdim=True), x.dtype)
+
+    return _less(norms, norm(means_SMI, -1, parts[0].dtype) * math.sqrt(units), parts, centred)
 
 
-def unit_spread(grad_SMOI: Tensor, grad_norm_SM: Tensor) -> Tensor:
-    """Return ‖G - its mean over units‖ / ‖G‖ of gradients G, [S, M]; NaN for one unit, or 0/0."""
-    if grad_SMOI.shape[-2] < 2:
-        return torch.full_like(grad_norm_SM, math.nan)
-    grad = grad_SMOI if grad_SMOI.dtype == torch.float32 else grad_SMOI.double()
-    return matrix_norm(grad - grad.mean(-2, keepdim=True)) / grad_norm_SM
+def _less(
+    whole: Tensor, part: Tensor, parts: Sequence[Tensor], exact: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Return sqrt(whole² - part²); by `exact` where it is a small difference of large numbers."""
+    left = 1 - (part / whole).square()
+    return repaired(whole * left.sqrt(), ~(left > CANCELLED), parts, exact)
 
 
-def _difference(after: Tensor, before: Tensor) -> Tensor:
-    """Return the norm of after - before; float32 has the difference of near numbers exactly."""
-    if after.dtype == torch.float32:
-        return matrix_norm(after - before)
-    return matrix_norm(after.double() - before.double(), after.dtype)
-
-
-def _share(holds: Callable[..., Tensor], x: Tensor, limit: float) -> Tensor:
-    """Return the share of entries for which `holds(x, limit)`; as floats they are summed faster."""
-    truth = torch.empty_like(x, dtype=torch.float32)
-    return holds(x, limit, out=truth).sum(-1).double().mean(-1) / x.shape[-1]
-
-
-def _nonfinite(grad: Tensor, grad_norm: Tensor) -> Tensor:
+def nonfinite(norms: Tensor, grads: Sequence[Tensor]) -> Tensor:
     """Return the share of entries that are inf or NaN: none, if the norm is finite."""
-    if grad.device.type == "cpu" and bool(grad_norm.isfinite().all()):
-        return torch.zeros_like(grad_norm)
-    return (~grad.isfinite()).double().mean((-2, -1))
+    if not norms.is_cuda and norms.isfinite().all():
+        return torch.zeros_like(norms)
+    return torch.cat([(~grad.isfinite()).double().mean((-2, -1)) for grad in grads])
