@@ -21,8 +21,8 @@ gradlab: a laboratory for gradient pathologies in PyTorch networks
   gradlab check [overrides]    its gradients by hand, by autograd, by finite differences
   gradlab predict [overrides]  what theory says of it, layer by layer, without training
   gradlab explain [overrides]  the chain rule through one weight, factor by factor
-  gradlab doctor MODULE:FUNCTION  looks for common mistakes in your own training
   gradlab mistakes [NAME]      common mistakes in backpropagation, run, measured and fixed
+  gradlab doctor TARGET        such mistakes in your own training: FILE.py or MODULE:FUNCTION
 
 gradlab run --help lists the configuration; --cfg job, --info and Hydra's other flags work as ever.
 Exit codes: 0 done, 1 a run failed, 2 the command or the configuration is wrong,

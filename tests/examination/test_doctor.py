@@ -11,6 +11,7 @@ import gradlab
 from gradlab.errors import ExaminationError
 from gradlab.examination.doctor import doctor, examine
 from gradlab.examination.entry import subject_of
+from gradlab.examination.place import Place
 from gradlab.examination.told import tell
 from gradlab.mistakes.catalogue import CATALOGUE
 from tests.examination import right, wrong
@@ -49,6 +50,10 @@ def test_correct_training_is_left_in_peace(training):
     assert examined(training) == []
 
 
+def wrong_file(line):
+    return str(Place(wrong.__file__, line))
+
+
 def line_of(words):
     lines = Path(wrong.__file__).read_text().splitlines()
     return next(i for i, line in enumerate(lines, 1) if words in line)
@@ -70,9 +75,16 @@ def test_the_line_is_named(training, words):
     assert f"wrong.py:{line_of(words)}" in found.where
 
 
+def test_the_call_of_eval_is_named():
+    (found,) = examined(wrong.evaluated_once)
+    assert f"eval() was last called at {wrong_file(line_of('    model.eval()'))}" in found.evidence
+
+
 def test_weights_are_named():
     (found,) = examined(wrong.encoder_left_out)
-    assert found.where == "encoder.0.weight, encoder.0.bias, encoder.2.weight, encoder.2.bias"
+    names, _, made = found.where.partition("; the optimiser: ")
+    assert names == "encoder.0.weight, encoder.0.bias, encoder.2.weight, encoder.2.bias"
+    assert f"wrong.py:{line_of('optimizer = make(')}" in made
     (found,) = examined(wrong.dict_of_experts)
     assert found.where == "Experts.experts (dict)"
 

@@ -1,6 +1,6 @@
 """Modules as they are called: which, in which mode, and with what."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +41,7 @@ class Calls:
         self.stack: list[nn.Module] = []
         self.outermost: dict[int, nn.Module] = {}
         self.called: dict[int, tuple[nn.Module, Called]] = {}
+        self.slept: Place | None = None
         self.awake: dict[int, bool] = {}  # called with gradients since the last backward pass
 
     @contextmanager
@@ -69,6 +70,11 @@ class Calls:
         if any(up for _, up in concerned) or not any(c.weights for c, _ in concerned):
             return ()
         return tuple(c.kind for c, _ in concerned if c.mode_matters)
+
+    def eval(self, original: Callable[..., Any], module: nn.Module) -> nn.Module:
+        """Put a module into evaluation mode, and note where."""
+        self.slept = here()
+        return original(module)
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> Any:
         if self.log.quiet:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from gradlab.examination.gradients import Prints, prints
-from gradlab.examination.place import here
+from gradlab.examination.place import Place, here
 from gradlab.examination.trace import Event
 
 MOST = 50_000  # events: beyond them nothing is noted
@@ -25,6 +25,7 @@ class Log:
         self.update = self.quiet = 0
         self.optimizers = {id(each): each for each in known}
         self.weights: dict[int, Tensor] = {}
+        self.made: dict[int, Place] = {}  # where optimisers were made
 
     def tell(self, event: Event) -> None:
         """Take an event."""

@@ -61,6 +61,7 @@ class Passes:
                     trail=trail(),
                     factors=factors,
                     asleep=asleep,
+                    slept=self.calls.slept,
                 )
             )
         self.count += 1

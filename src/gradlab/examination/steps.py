@@ -15,6 +15,7 @@ from torch.optim.optimizer import (
 
 from gradlab.examination.log import Log
 from gradlab.examination.patches import around, inside, that_define
+from gradlab.examination.place import here
 from gradlab.examination.trace import Attempt, Clip, Schedule, Unscale, Update
 
 CLIPPING = (clip_grad.clip_grad_norm_, clip_grad.clip_grad_value_)
@@ -53,8 +54,10 @@ class Steps:
         return lambda out: log.tell(Clip(**now, name=name, before=before, after=log.prints()))
 
     def _make(self, original: Callable[..., Any], made: Any, *args: Any, **kwargs: Any) -> None:
-        original(made, *args, **kwargs)
+        with self.log.hush():
+            original(made, *args, **kwargs)
         self.log.optimizers.setdefault(id(made), made)
+        self.log.made[id(made)] = here()
 
     def _step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         log = self.log

@@ -125,7 +125,8 @@ def _caught(watch: Watch) -> Generator[None]:
 @contextlib.contextmanager
 def _silenced() -> Generator[None]:
     """Keep what a training prints and warns of out of the doctor's own words."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    out, err = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+    with warnings.catch_warnings(), out, err:
         warnings.simplefilter("ignore")
         yield
 

@@ -41,6 +41,7 @@ class Backward(Event):
     trail: tuple[Place, ...] = ()
     factors: tuple[Factor, ...] = ()
     asleep: tuple[str, ...] = ()
+    slept: Place | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,6 +256,7 @@ class Trace:
     events: list[Event] = field(default_factory=list[Event])
     weights: dict[int, Weight] = field(default_factory=dict[int, Weight])
     modules: list[Called] = field(default_factory=list[Called])
+    made: dict[int, Place] = field(default_factory=dict[int, Place])  # optimisers, and where
     alive: list[int] = field(default_factory=list[int])  # updates whose graphs were still held
     updates: int = 0
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gradlab.examination.calls import Calls, Change
@@ -46,6 +46,7 @@ class Watch:
         for each in (
             self.calls.watched(),
             self.steps.watched(),
+            around(nn.Module, "eval", self.calls.eval),
             around(torch.autograd, "backward", self._backward),
             on_apply(self._applied),
             Functions(self),
@@ -58,6 +59,7 @@ class Watch:
         if self.most is None:
             self._settle()
         self.trace.updates = self.log.update
+        self.trace.made = self.log.made
         self.trace.modules = [called for _, called in self.calls.called.values()]
         roots = [*self.calls.outermost.values()]
         self.trace.weights = roll(self.log.weights, roots, [*self.log.optimizers.values()])

@@ -11,14 +11,15 @@ def evaluation(trace: Trace) -> list[Finding]:
     if len(passes) < 2 or passes[-2:] != asleep[-2:]:
         return []
     kinds = ", ".join(sorted({kind for each in asleep for kind in each.asleep}))
-    place = asleep[0].place
+    place, slept = asleep[-1].place, asleep[-1].slept
+    called = f"; eval() was last called at {slept}" if slept else ""
     return [
         Finding(
             "eval_left_on",
             "the model is trained in evaluation mode",
             f"{place}: {place.code}",
             f"at {len(asleep)} of {len(passes)} backward passes, all modules that learn were in "
-            f"evaluation mode, among them {kinds}",
+            f"evaluation mode, among them {kinds}{called}",
             "model.train() before training, and again after every evaluation",
         )
     ]

@@ -51,7 +51,7 @@ def _missing(trace: Trace, weights: set[int], pulled: set[int]) -> Finding:
         return Finding(
             "layer_replaced",
             "the optimiser holds weights that are no longer in the model, and not the new ones",
-            trace.names(weights),
+            trace.names(weights) + _made(trace),
             f"{len(weights)} weights get gradients and are in no optimiser; {len(strangers)} that "
             "the optimiser holds are not in the model and get none",
             "make the optimiser after the last change of the model",
@@ -59,10 +59,16 @@ def _missing(trace: Trace, weights: set[int], pulled: set[int]) -> Finding:
     return Finding(
         "missing_parameters",
         "weights get gradients, and no optimiser holds them: they are never updated",
-        trace.names(weights),
+        trace.names(weights) + _made(trace),
         f"{len(weights)} of the {len(pulled)} weights that get gradients are in no optimiser",
         "the optimiser over model.parameters(); what is meant to stay: requires_grad_(False)",
     )
+
+
+def _made(trace: Trace) -> str:
+    """Say where the optimisers that stepped were made, if that was seen."""
+    places = {trace.made[u.optimizer] for u in trace.all(Update) if u.optimizer in trace.made}
+    return "".join(f"; the optimiser: {place}: {place.code}" for place in sorted(places, key=str))
 
 
 def frozen(trace: Trace) -> list[Finding]:
@@ -84,7 +90,7 @@ def frozen(trace: Trace) -> list[Finding]:
         Finding(
             "frozen_layer",
             "the optimiser holds weights that are frozen: they never get a gradient",
-            trace.names(weights),
+            trace.names(weights) + _made(trace),
             f"{len(weights)} weights are in the optimiser and used in the forward pass, their "
             f"requires_grad is False, and no backward pass of {len(trace.all(Backward))} reaches "
             "them",
