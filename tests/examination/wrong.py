@@ -546,7 +546,65 @@ def new_head_unknown():
         optimizer.step()
 
 
+def backward_of_a_number():
+    x, y = blobs()
+    train(mlp(10, 16, 3), lambda m: F.cross_entropy(m(x), y).item())
+
+
+def state_carried_over():
+    rnn, out = nn.GRU(1, 8, batch_first=True), nn.Linear(8, 1)
+    series, state = torch.sin(torch.linspace(0, 60, 600)).view(1, 600, 1), None
+    optimizer = torch.optim.Adam([*rnn.parameters(), *out.parameters()], lr=1e-2)
+    for at in range(0, 580, 20):
+        h, state = rnn(series[:, at : at + 20], state)
+        optimizer.zero_grad()
+        F.mse_loss(out(h), series[:, at + 1 : at + 21]).backward()
+        optimizer.step()
+
+
+def weights_changed_between():
+    x, y = blobs()
+    model = mlp(10, 16, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(10):
+        logits = model(x)
+        optimizer.zero_grad()
+        F.cross_entropy(logits, y).backward(retain_graph=True)
+        optimizer.step()
+        logits.pow(2).mean().backward()
+        optimizer.step()
+
+
+def focal():
+    x, y = blobs(classes=2)
+
+    def loss(m):
+        p = torch.sigmoid(m(x)).squeeze(1)
+        right = p * y + (1 - p) * (1 - y)
+        return (-((1 - right) ** 2) * torch.log(right)).mean()
+
+    train(mlp(10, 16, 1), loss)
+
+
+def incomes():
+    g = torch.Generator().manual_seed(0)
+    age, income = 18 + 60 * torch.rand(128, generator=g), 8e4 * torch.rand(128, generator=g)
+    x, y = torch.stack([age, income], 1), ((age - 48) / 17 + income / 4e4 - 1).unsqueeze(1)
+    model = mlp(2, 32, 1)
+
+    def step(model, optimizer, batch):
+        inputs, targets = batch
+        optimizer.zero_grad()
+        F.mse_loss(model(inputs), targets).backward()
+        optimizer.step()
+
+    return step, model, torch.optim.Adam(model.parameters(), lr=1e-2), (x, y)
+
+
 CASES = (
+    ("item_in_path", backward_of_a_number), ("graph_used_twice", state_carried_over),
+    ("in_place_change", weights_changed_between), ("unclipped_sigmoid", focal),
+    ("unscaled_inputs", incomes),
     ("no_zero_grad", never_cleared), ("no_zero_grad", cleared_once_an_epoch),
     ("no_zero_grad", closure_without_clearing), ("sigmoid_before_bce", sigmoid_inside),
     ("sigmoid_twice", sigmoid_twice), ("softmax_before_cross_entropy", own_softmax),

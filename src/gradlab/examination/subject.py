@@ -23,7 +23,7 @@ Step = Callable[[nn.Module, Optimizer, Any], Any]
 UPDATES = 5  # of the first observation
 FIRST = 8  # of a function that may also return what is to be examined, after a little training
 CALLS = 8  # of a step for each update that is wanted: it may accumulate
-BATCHES = 64
+BATCHES = 16
 
 
 class Subject(Protocol):
@@ -74,7 +74,8 @@ class Given:
         with kept(self.step, self.model, self.optimizer, self.batches), _silenced():
             found = reachable(self.step, self.model, self.optimizer)
             watch = Watch([each for each in found if isinstance(each, Optimizer)], change)
-            watch.calls.outermost[id(self.model)] = self.model
+            if isinstance(self.model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+                watch.calls.outermost[id(self.model)] = self.model
             with _caught(watch), watch:
                 for batch in islice(cycle(given), updates * CALLS):
                     self.step(self.model, self.optimizer, batch)

@@ -30,8 +30,8 @@ class Backward(Event):
     """A backward pass: its root's value, the leaves it reaches, all gradients before and after.
 
     `trail` is all lines that were running. `factors` are the derivatives of the root by each scalar
-    that a loss or a reduction made on the way. `asleep` are the
-    modules that behave otherwise in evaluation, if everything that learns here is in that mode.
+    that a loss or a reduction made on the way. `asleep` are the modules that behave otherwise in
+    evaluation, if everything that learns here is in that mode; `slept` is where `eval` was called.
     """
 
     value: float

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from gradlab.examination.finding import Finding
 from gradlab.examination.rules.clipping import clipping
+from gradlab.examination.rules.failures import number, overwritten, used_twice
 from gradlab.examination.rules.losses import (
     broadcast,
     labels,
@@ -12,7 +13,7 @@ from gradlab.examination.rules.losses import (
     squashed_twice,
 )
 from gradlab.examination.rules.modes import evaluation, memory
-from gradlab.examination.rules.path import cut, overwritten, written
+from gradlab.examination.rules.path import cut, written
 from gradlab.examination.rules.schedule import schedule
 from gradlab.examination.rules.units import dead, symmetry, too_large
 from gradlab.examination.rules.updates import accumulation, no_zero_grad, zero_grad_too_late
@@ -30,6 +31,8 @@ RULES: tuple[Callable[[Trace], list[Finding]], ...] = (
     cut,
     written,
     overwritten,
+    used_twice,
+    number,
     squashed_twice,
     sigmoid_bce,
     logarithms,

@@ -1,15 +1,10 @@
 """What comes between the weights and the loss: values without history, and values overwritten."""
 
-import re
-from collections.abc import Sequence
-
 from gradlab.examination.finding import Finding
-from gradlab.examination.trace import Backward, Cut, Failure, InPlace, Mapped, Trace, Update
+from gradlab.examination.trace import Backward, Cut, Mapped, Trace, Update
 
 KINDS = {"detach": "detach_in_path", "data": "data_in_path"}
 UNROOTED = "does not require grad"
-OVERWRITTEN = "modified by an inplace operation"
-LEAF = ("leaf Variable that requires grad", "leaf variable that requires grad")
 
 
 def cut(trace: Trace) -> list[Finding]:
@@ -91,32 +86,3 @@ def written(trace: Trace) -> list[Finding]:
             "the operation on the tensor itself, without .data: h = h / n",
         )
     ]
-
-
-def overwritten(trace: Trace) -> list[Finding]:
-    """Find a tensor that the backward pass needs, changed in place: torch raises."""
-    failure = trace.failure
-    if failure is None or not any(words in failure.message for words in (OVERWRITTEN, *LEAF)):
-        return []
-    place, name = failure.place, ""
-    if OVERWRITTEN in failure.message:
-        guilty = _guilty(failure, trace.all(InPlace))
-        place, name = (guilty.place, guilty.name) if guilty else (place, "")
-    return [
-        Finding(
-            "in_place_change",
-            "a tensor is changed in place that the backward pass still needs",
-            f"{place}: {place.code}",
-            f"{failure.place}: {failure.message.partition('. Hint')[0]}",
-            "a new tensor: h = h + x rather than h += x"
-            + (f" or h.{name}(x)" if name and not name.startswith("__") else ""),
-        )
-    ]
-
-
-def _guilty(failure: Failure, changes: Sequence[InPlace]) -> InPlace | None:
-    """Return the last change in place of a tensor of the shape that torch complains of."""
-    said = re.search(r"\[[\w.]*Tensor \[([\d, ]*)\]\]", failure.message)
-    shape = tuple(int(n) for n in said[1].split(",") if n.strip()) if said else None
-    fits = [each for each in changes if each.shape == shape]
-    return fits[-1] if fits else None
