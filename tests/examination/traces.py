@@ -12,13 +12,13 @@ from gradlab.examination.trace import (
 )
 
 W, OPTIMIZER = 1, 7
-AT = {kind: Place("train.py", line) for line, kind in enumerate("zbcsou", 1)}
+AT = {kind: Place("train.py", line) for line, kind in enumerate("zbcsoud", 1)}
 
 
 def trace_of(word, *, gradient=1.0, factor=1.0, scale=1.0):
     """Return the trace of a word: z zero_grad, b backward, c clip, o optimizer.step, s schedule.
 
-    u divides the gradient by `scale`, by which every backward pass multiplies it.
+    u divides the gradient by `scale`, by which backward passes multiply it; d halves it by hand.
     """
     events, grad, update = [], None, 0
     for letter in word:
@@ -46,6 +46,8 @@ def trace_of(word, *, gradient=1.0, factor=1.0, scale=1.0):
             events.append(Clip(**now, name="clip", before=before, after=after))
         elif letter == "u":
             grad = None if grad is None else grad / scale
+        elif letter == "d":
+            grad = None if grad is None else grad / 2
         elif letter == "s":
             events.append(Schedule(**now, optimizer=OPTIMIZER))
         elif letter == "o":

@@ -10,7 +10,8 @@ from gradlab.examination.subject import Subject
 from gradlab.examination.trace import Backward, Clip, Fed, Loss, Trace, Update
 
 LENGTH, LAST = 20, 5  # updates of a trial, and how many of its last losses are averaged
-PEAK = 3.0  # of the first loss: a batch that is learnt does not go that far up
+LONG = 60  # updates after which a large learning rate has settled, if it does
+PEAK, LEAP = 3.0, 10.0  # of the first loss: a batch that is learnt does not go up so far
 SEARCHING = ("LBFGS",)  # optimisers whose learning rate is no rate
 RATES = 0.1, 0.01  # factors of the learning rate that are tried
 RMS = 10.0  # of inputs, from which scaling them is tried
@@ -67,9 +68,9 @@ def _is_sick(losses: list[float]) -> bool:
     return not _end(losses) <= 0.5 * losses[0] or _leaps(losses)
 
 
-def _leaps(losses: list[float]) -> bool:
+def _leaps(losses: list[float], peak: float = PEAK) -> bool:
     """Say whether the loss leaves all bounds on its way."""
-    return not all(map(isfinite, losses)) or max(losses) > PEAK * losses[0]
+    return not all(map(isfinite, losses)) or max(losses) > peak * losses[0]
 
 
 def _is_calm(losses: list[float]) -> bool:
@@ -108,9 +109,13 @@ def _inputs(subject: Subject, trace: Trace, losses: list[float]) -> list[Finding
 
 def _rate(subject: Subject, trace: Trace, losses: list[float]) -> list[Finding]:
     first = trace.all(Update)[0]
+    if not _leaps(losses, LEAP):  # an overshoot at the start may pass
+        losses = subject.run(LONG, same=True).losses
+        if not (_leaps(losses, LEAP) or _end(losses) > 0.9 * losses[0]):
+            return []
     for factor in RATES:
         other = subject.run(LENGTH, Change(lr=factor), same=True).losses
-        if _is_better(losses, other):
+        if _end(other) < 0.9 * losses[0] and _is_calm(other):
             return [
                 Finding(
                     "learning_rate",
@@ -121,14 +126,6 @@ def _rate(subject: Subject, trace: Trace, losses: list[float]) -> list[Finding]:
                 )
             ]
     return []
-
-
-def _is_better(losses: list[float], other: list[float]) -> bool:
-    """Say whether a smaller rate learns the batch, where the rate that was given does not."""
-    start, end = losses[0], _end(losses)
-    rises = end > start or _leaps(losses)
-    falls = _end(other) < (0.9 if rises else 0.7) * start and (rises or _end(other) < 0.5 * end)
-    return falls and _is_calm(other)
 
 
 def _course(losses: list[float]) -> str:

@@ -22,6 +22,10 @@ def test_cleared_gradients_are_not(word):
     assert kinds(no_zero_grad, word) == []
 
 
+def test_a_momentum_kept_by_hand_in_the_gradient_is_meant():
+    assert kinds(no_zero_grad, "bodbodbodbo") == []
+
+
 def test_one_stale_update_of_many_may_be_meant():
     assert kinds(no_zero_grad, "zbobozbozbo") == []
 
@@ -50,6 +54,10 @@ def test_a_loss_scale_and_clipping_change_nothing():
     assert kinds(accumulation, "zbbuozbbuo", scale=1024.0) == ["undivided_accumulation"]
     assert kinds(accumulation, "zbbuozbbuo", scale=1024.0, factor=0.5) == []
     assert kinds(accumulation, "zbbcozbbco") == ["undivided_accumulation"]
+
+
+def test_of_infinite_gradients_nothing_is_said():
+    assert kinds(accumulation, "zbbozbbo", gradient=float("inf")) == []
 
 
 def test_one_pass_for_each_update_is_no_accumulation():
