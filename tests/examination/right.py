@@ -874,11 +874,45 @@ def method():
     return task.step, task.model, task.optimizer, DataLoader(TensorDataset(*blobs()), batch_size=32)
 
 
+class Letters(nn.Module):
+    """Token 0 is kept for padding, of which there is none."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.rnn, self.out = nn.Embedding(6, 16), nn.GRU(16, 16), nn.Linear(16, 6)
+
+    def forward(self, tokens):
+        return self.out(self.rnn(self.embed(tokens))[0])
+
+
+def letters():
+    text = torch.randint(1, 6, (21, 32))
+    model = Letters()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(30):
+        optimizer.zero_grad()
+        F.cross_entropy(model(text[:-1]).flatten(0, 1), text[1:].flatten()).backward()
+        optimizer.step()
+
+
+def head_of_zeros_for_targets_that_agree():
+    x, y = curve()
+    targets = torch.cat([y + 3, y + 3.1, y + 3.2], 1)
+    model = nn.Sequential(nn.Linear(1, 32), nn.Sigmoid(), nn.Linear(32, 3))
+    nn.init.zeros_(model[2].weight)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(40):
+        optimizer.zero_grad()
+        F.mse_loss(model(x), targets).backward()
+        optimizer.step()
+
+
 TRAININGS = (
     quickstart, evaluates_between_steps, closure_lbfgs, gan, wgan_gp, accumulates, mixed_precision,
     language_model_with_ema, checkpointed, deep_q, reinforce, actor_critic, vae, siamese,
     frozen_on_purpose, head_only, lightning_like, transformers_like, adversarial, own_functions,
     truncated, polynomial, physics, distils, zeros_with_reason, convolutional, sharpness_aware,
     two_tasks, functional, contrastive, online_hard_mining, gaussian_likelihood,
-    follows_by_momentum, quantised, dreams, two_optimisers_in_a_step, method,
+    follows_by_momentum, quantised, dreams, two_optimisers_in_a_step, method, letters,
+    head_of_zeros_for_targets_that_agree,
 )  # fmt: skip

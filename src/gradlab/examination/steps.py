@@ -27,6 +27,7 @@ class Steps:
     def __init__(self, log: Log, lr: float, made: Callable[[], None]) -> None:
         self.log, self.lr, self.made = log, lr, made  # `made` is called after every update
         self.before: list[tuple[dict[str, Any], dict[int, Tensor], list[Any]]] = []
+        self.running: list[Optimizer] = []
         self.alike: dict[int, set[int]] = {}
 
     @contextmanager
@@ -61,6 +62,9 @@ class Steps:
 
     def _step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         log = self.log
+        self.running.append(optimizer)
+        if self.running.count(optimizer) > 1:  # a step that calls its class's own: one update
+            return None
         log.optimizers.setdefault(id(optimizer), optimizer)
         found = log.prints()
         log.quiet += 1
@@ -100,6 +104,9 @@ class Steps:
         return call
 
     def _stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self.running.pop()
+        if optimizer in self.running:
+            return
         log, (note, copies, rates) = self.log, self.before.pop()
         for group, lr in zip(optimizer.param_groups, rates, strict=False):
             group["lr"] = lr

@@ -4,7 +4,8 @@ import pytest
 
 from gradlab.examination.rules.clipping import clipping
 from gradlab.examination.rules.schedule import schedule
-from tests.examination.traces import AT, trace_of
+from gradlab.examination.trace import Clip, Update
+from tests.examination.traces import AT, W, trace_of
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,16 @@ def test_clipping_that_does_nothing_or_harm(word, kind):
 )
 def test_clipping_in_its_place(word):
     assert clipping(trace_of(word, scale=4096.0 if "u" in word else 1.0)) == []
+
+
+def test_gradients_that_are_weighted_one_by_one_after_clipping_were_not_scaled():
+    trace = trace_of("zbcuozbcuo", scale=4096.0)
+    for update in trace.all(Update):
+        for clip in trace.all(Clip):
+            clip.after[2] = (1.0, 1.0)
+        update.before[2] = (0.25, 0.25)
+        object.__setattr__(update, "held", frozenset({W, 2}))
+    assert clipping(trace) == []
 
 
 def test_one_use_of_a_line_that_is_right_acquits_it():
