@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from gradlab.examination.doctor import doctor
 from gradlab.examination.kept import kept
@@ -129,6 +130,14 @@ def test_torch_itself_is_put_back_after_an_error():
         len(hooks._global_forward_hooks),
         len(hooks._global_forward_pre_hooks),
     )
+
+
+def test_the_generator_of_a_loader():
+    drawn = torch.Generator().manual_seed(3)
+    loader = DataLoader(TensorDataset(*blobs()), batch_size=32, shuffle=True, generator=drawn)
+    before, task = drawn.get_state(), Task()
+    assert doctor(task.step, task.model, task.optimizer, loader) == []
+    assert torch.equal(before, drawn.get_state())
 
 
 def test_memory_and_flags_of_a_tensor():

@@ -52,7 +52,7 @@ class Given:
 
     def __init__(self, step: Step, model: nn.Module, optimizer: Optimizer, batch: Any) -> None:
         self.step, self.model, self.optimizer = step, model, optimizer
-        with kept():
+        with kept(*_drawn_from(batch)):
             self.batches = batches(batch)
         tensors = [t for t in tree_leaves(self.batches[0]) if isinstance(t, Tensor) and t.ndim]
         self.samples = len(tensors[0]) if tensors else 0
@@ -130,6 +130,12 @@ def _silenced() -> Generator[None]:
     with warnings.catch_warnings(), out, err:
         warnings.simplefilter("ignore")
         yield
+
+
+def _drawn_from(loader: Any) -> list[Any]:
+    """Return the generators of its own that a loader of data draws from, if it has any."""
+    owners = (loader, getattr(loader, "sampler", None))
+    return [getattr(owner, "generator", None) for owner in owners]
 
 
 def batches(given: Any) -> list[Any]:

@@ -23,6 +23,9 @@ def tell(findings: Sequence[Finding], console: Console | None = None) -> None:
     console = terminal(console)
     parts: list[RenderableType] = []
     for each in findings:
+        if not console.is_terminal:
+            parts.append(Text(str(each)))
+            continue
         rows = Table.grid(padding=(0, 2))
         for name in ("where", "evidence", "instead"):
             rows.add_row(Text(f"  {name}", style="dim"), Text(getattr(each, name)))

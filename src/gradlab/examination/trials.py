@@ -115,7 +115,7 @@ def _rate(subject: Subject, trace: Trace, losses: list[float]) -> list[Finding]:
             return []
     for factor in RATES:
         other = subject.run(LENGTH, Change(lr=factor), same=True).losses
-        if _end(other) < 0.9 * losses[0] and _is_calm(other):
+        if _end(other) < min(0.9 * losses[0], 0.8 * _end(losses)) and _is_calm(other):
             return [
                 Finding(
                     "learning_rate",
