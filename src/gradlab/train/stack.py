@@ -14,6 +14,7 @@ from gradlab.data.dataset import Dataset
 from gradlab.errors import SettingsError
 from gradlab.foreign import blamed
 from gradlab.nets.build import build
+from gradlab.nets.rnn import to_spectral_radius
 from gradlab.settings import Settings
 from gradlab.train.batches import Batches
 from gradlab.train.linear import LinearAsLaid
@@ -32,6 +33,7 @@ class Stack:
             each by itself, as they are large; alone, many small ones as one.
         buffers: [M, ...] by dotted name (the running statistics of batch normalisation).
         memory: all parameters of all members, one after another.
+        gathered: alone, the gradient, laid out like that.
         kept, before: as `memory` and `params`, when `keep` was last called.
     """
 
@@ -60,6 +62,7 @@ class Stack:
         self.shapes = {name: p.shape for name, p in zip(params[0], stacked, strict=True)}
         self.memory = torch.cat([p.flatten() for p in stacked]).to(self.device)
         self.kept = torch.empty_like(self.memory)
+        self.gathered = torch.empty_like(self.memory[: None if self.size == 1 else 0])
         self.params, self.before = self.views(self.memory), self.views(self.kept)
         self.blocks = [self.memory[None]] if self.size == 1 else list(self.params.values())
         self.leaves = self._leaves()
@@ -130,13 +133,14 @@ class Stack:
         return functional_call(self.model, ({**params}, {**buffers}), (x_BF,))
 
     def gradients(self, loss_M: Tensor) -> list[Tensor]:
-        """Return the gradient of each member's own loss, as `blocks`."""
+        """Return the gradient of each member's own loss, as `blocks`, until this is asked again."""
         for leaf in self.leaves.values():
             leaf.grad = None
         loss_M.sum().backward()  # no member's loss depends on another's parameters
         found = [grad_of(leaf) for leaf in self.leaves.values()]
         if self.size == 1:
-            return [torch.cat([grad.flatten() for grad in found])[None]]
+            # Into the same memory at every step: what is new is zeroed first, page by page.
+            return [torch.cat([grad.flatten() for grad in found], out=self.gathered)[None]]
         return [grad.contiguous() for grad in found]
 
     def named(self, blocks: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -187,7 +191,8 @@ def initialised(settings: Settings, dataset: Dataset, dtype: torch.dtype) -> nn.
         SettingsError: it cannot be built, or its initialisation fails.
     """
     with blamed("the network cannot be built"):
-        model = build(settings.model, dataset.x_train.shape[1], dataset.n_out).to(dtype)
+        n_in, n_out = dataset.x_train.shape[1], dataset.n_out
+        model = build(settings.model, n_in, n_out, dataset.shape, dataset.asked).to(dtype)
     samples, batch_size = len(dataset.x_train), settings.train.batch_size
     batch = Batches(samples, batch_size, [settings.seed]).next()[0]
     generator = torch.Generator().manual_seed(settings.seed)
@@ -196,6 +201,7 @@ def initialised(settings: Settings, dataset: Dataset, dtype: torch.dtype) -> nn.
     called = f"model.init={init.name}, called with (network, inputs, generator), failed"
     with blamed(called):
         init.call(model, dataset.x_train[batch].to(dtype), generator, **gain)
+    to_spectral_radius(model)
     return model
 
 
