@@ -113,9 +113,11 @@ def _rate(subject: Subject, trace: Trace, losses: list[float]) -> list[Finding]:
         losses = subject.run(LONG, same=True).losses
         if not (_leaps(losses, LEAP) or _end(losses) > 0.9 * losses[0]):
             return []
+    start, end = losses[0], _end(losses)
+    bound = 0.9 * start if _leaps(losses, LEAP) else min(0.9 * start, 0.8 * end)
     for factor in RATES:
         other = subject.run(LENGTH, Change(lr=factor), same=True).losses
-        if _end(other) < min(0.9 * losses[0], 0.8 * _end(losses)) and _is_calm(other):
+        if _end(other) < bound and _is_calm(other):
             return [
                 Finding(
                     "learning_rate",
