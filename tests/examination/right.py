@@ -760,7 +760,7 @@ class Momentum(nn.Module):
         with torch.no_grad():
             for p, k in zip(self.encoder_q.parameters(), self.encoder_k.parameters(), strict=True):
                 k.data = k.data * 0.9 + p.data * 0.1
-            k = F.normalize(self.encoder_k(b), dim=1)
+        k = F.normalize(self.encoder_k(b), dim=1)
         return q @ k.T / 0.2
 
 

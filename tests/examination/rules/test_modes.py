@@ -8,7 +8,12 @@ from tests.examination.traces import trace_of
 
 @pytest.mark.parametrize(
     ("alive", "is_kept"),
-    [([0, 1, 2, 3, 4, 5], True), ([0, 1, 2, 3, 4], True), ([4, 5], False), ([0, 3, 5], False)],
+    [
+        ([0, 1, 2, 3, 4, 5], True),
+        ([0, 1, 2, 3, 4], True),
+        ([4, 5], False),
+        ([1, 2, 3, 4, 5], False),
+    ],
 )
 def test_all_graphs_are_kept_or_none(alive, is_kept):
     trace = trace_of("zbo" * 6)
