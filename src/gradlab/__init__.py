@@ -2,6 +2,7 @@
 
 gradlab.load(dir)             pandas frames of all runs under dir: .runs .steps .layers
 gradlab.diagnose(layers)      what is wrong with a run: a list of findings
+gradlab.doctor(step, ...)     common mistakes in a training step: what, where, how it knows
 gradlab.check_gradients(...)  analytic gradients against finite differences
 gradlab.predict(widths, ...)  what theory says of a plain network, layer by layer, without training
 gradlab.phase(activation, ..) whether a wide network is ordered, critical or chaotic
@@ -12,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gradlab.check.gradients import check_gradients as check_gradients
     from gradlab.diagnosis.verdict import diagnose as diagnose
+    from gradlab.examination.doctor import doctor as doctor
     from gradlab.store.load import load as load
     from gradlab.theory.phase import phase as phase
     from gradlab.theory.predict import predict as predict
 
-__all__ = ["check_gradients", "diagnose", "load", "phase", "predict"]
+__all__ = ["check_gradients", "diagnose", "doctor", "load", "phase", "predict"]
 
 _HOMES = {
     "check_gradients": "gradlab.check.gradients",
     "diagnose": "gradlab.diagnosis.verdict",
+    "doctor": "gradlab.examination.doctor",
     "load": "gradlab.store.load",
     "phase": "gradlab.theory.phase",
     "predict": "gradlab.theory.predict",

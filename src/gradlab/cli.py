@@ -22,6 +22,7 @@ gradlab: a laboratory for gradient pathologies in PyTorch networks
   gradlab predict [overrides]  what theory says of it, layer by layer, without training
   gradlab explain [overrides]  the chain rule through one weight, factor by factor
   gradlab mistakes [NAME]      common mistakes in backpropagation, run, measured and fixed
+  gradlab doctor TARGET        such mistakes in your own training: FILE.py or MODULE:FUNCTION
 
 gradlab run --help lists the configuration; --cfg job, --info and Hydra's other flags work as ever.
 Exit codes: 0 done, 1 a run failed, 2 the command or the configuration is wrong,
@@ -148,6 +149,12 @@ def _cure(arguments: list[str]) -> int:
     return cure(arguments)
 
 
+def _doctor(arguments: list[str]) -> int:
+    from gradlab.commands import doctor
+
+    return doctor(arguments)
+
+
 def _explain(arguments: list[str]) -> int:
     from gradlab.commands import explain
 
@@ -174,5 +181,6 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "check": _check,
     "predict": _predict,
     "explain": _explain,
+    "doctor": _doctor,
     "mistakes": _mistakes,
 }

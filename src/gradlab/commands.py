@@ -223,6 +223,35 @@ def mistakes(arguments: Sequence[str]) -> int:
     return 0 if all(proof.holds for proof in proofs) else 1
 
 
+DOCTOR_HELP = """\
+gradlab doctor MODULE:FUNCTION   runs a few updates of your own training and says which common
+                                 mistakes it shows, where, how it knows, and what to write instead
+gradlab doctor FILE.py:FUNCTION  the same of a function in a file
+gradlab doctor FILE.py           the same of a script
+
+FUNCTION needs no arguments. It trains by itself, and is stopped after a few updates; or it returns
+(step, model, optimizer, batch), where step(model, optimizer, batch) makes an update, and batch is
+one batch or an iterable of batches. It may be run several times.
+Exit codes: 0 nothing found, 1 something found, 2 the command is wrong or nothing trains.
+"""
+
+
+def doctor(arguments: Sequence[str]) -> int:
+    """Examine a training; return 1 if a mistake is found."""
+    flags, targets = split(arguments, ("--help", "-h"))
+    if flags:
+        print(DOCTOR_HELP, end="")
+        return 0
+    if len(targets) != 1:
+        raise SettingsError(f"expected one MODULE:FUNCTION or FILE.py, given {len(targets)}")
+    from gradlab.examination.entry import examined
+    from gradlab.examination.told import tell
+
+    found = examined(targets[0])
+    tell(found)
+    return 1 if found else 0
+
+
 @contextmanager
 def _aloud() -> Generator[None]:
     """Say on stderr how far a long command is."""

@@ -1,0 +1,96 @@
+"""Backward passes written by hand, checked against finite differences where they were called."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradlab.check.gradients import check_gradients
+from gradlab.check.observe import tensors
+from gradlab.check.row import Row
+from gradlab.errors import CheckError
+from gradlab.examination.finding import Finding
+from gradlab.examination.trace import HandWritten, Trace
+
+SAMPLES, CALLS = 10, 2  # elements of each argument, and calls of each function, that are checked
+
+
+def by_hand(trace: Trace) -> list[Finding]:
+    """Functions whose backward pass is not the derivative of their forward pass.
+
+    Silent on those that are meant to differ: where the forward pass is the identity (reversed or
+    scaled gradients) or piecewise constant (straight-through estimators).
+    """
+    found: dict[Any, Finding] = {}
+    times: dict[Any, int] = {}
+    for call in trace.all(HandWritten):
+        times[call.function] = times.get(call.function, 0) + 1
+        if times[call.function] > CALLS or call.function in found:
+            continue
+        rows = _wrong(call)
+        if rows:
+            found[call.function] = _finding(call, rows)
+    return [*found.values()]
+
+
+class _Applied(nn.Module):
+    """A function as a module of its floating arguments."""
+
+    def __init__(self, call: HandWritten) -> None:
+        super().__init__()
+        self.call = call
+
+    def forward(self, *given: Tensor) -> Any:
+        values = iter(given)
+        return self.call.function.apply(
+            *(next(values) if _is_real(each) else each for each in self.call.args)
+        )
+
+
+def _wrong(call: HandWritten) -> list[Row]:
+    inputs = tuple(each.double() for each in call.args if _is_real(each))
+    weights: list[Tensor] = []
+
+    def project(output: Any, target: Any) -> Tensor:
+        outputs = tensors(output)
+        if not weights:
+            generator = torch.Generator().manual_seed(0)
+            weights.extend(torch.randn(t.shape, generator=generator).double() for t in outputs)
+        return torch.stack([(w * t).sum() for w, t in zip(weights, outputs, strict=True)]).sum()
+
+    if not inputs or _is_identity(call, inputs):
+        return []
+    try:
+        report = check_gradients(_Applied(call), inputs, None, loss=project, samples=SAMPLES)
+    except (CheckError, RuntimeError, TypeError, ValueError):
+        return []  # not a function that stands alone in float64: nothing is said of it
+    return [row for row in report.rows if row.wrong and row.numeric != 0 and row.name != ""]
+
+
+def _is_identity(call: HandWritten, inputs: tuple[Tensor, ...]) -> bool:
+    with torch.no_grad():
+        try:
+            outputs = tensors(_Applied(call)(*(each.clone() for each in inputs)))
+        except Exception:  # whatever the user's function raises when it is called once more
+            return True
+    return all(
+        any(out.shape == x.shape and torch.allclose(out, x) for x in inputs) for out in outputs
+    )
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _finding(call: HandWritten, rows: list[Row]) -> Finding:
+    worst = max(rows, key=lambda row: row.worst)
+    shape = list(next(each for each in call.args if _is_real(each)).shape)
+    return Finding(
+        "wrong_backward",
+        f"the backward pass of {call.function.__name__} is not the derivative of its forward pass",
+        f"{call.place}: {call.place.code}",
+        f"argument '{worst.name}' (first of shape {shape}): backward says {worst.analytic:.4g}, "
+        f"finite differences say {worst.numeric:.4g}",
+        "the transposed Jacobian times the gradient (y = x @ W.T: dx = dy @ W, dW = dy.T @ x); "
+        "gradlab.check_gradients tells whether it is right",
+    )

@@ -1,0 +1,99 @@
+"""Autograd's graph, walked from a tensor back to what it was made of."""
+
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor
+
+FEW = 2  # graphs: those of the last update, and of what was computed after it
+
+# Nodes that move or copy numbers and leave each as it is.
+SHAPING = (
+    "View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "T", "Permute", "Clone",
+    "Alias", "Slice", "Select", "Index", "Expand", "AsStrided", "ToCopy", "Flatten", "Contiguous",
+    "Cat", "Stack", "Split", "Unbind", "Copy",
+)  # fmt: skip
+
+
+def nodes(tensor: Tensor) -> list[Any]:
+    """Return all nodes of a tensor's graph, the last operation first."""
+    seen: dict[Any, None] = {}
+    waiting: list[Any] = [] if tensor.grad_fn is None else [tensor.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen[node] = None
+            waiting += [other for other, _ in node.next_functions if other is not None]
+    return [*seen]
+
+
+def leaves(tensor: Tensor) -> frozenset[int]:
+    """Return the ids of the leaves that a gradient from this tensor arrives at."""
+    if tensor.grad_fn is None:
+        return frozenset({id(tensor)} if tensor.requires_grad else ())
+    return frozenset(id(node.variable) for node in nodes(tensor) if hasattr(node, "variable"))
+
+
+def kind(node: Any) -> str:
+    """Return a node's operation: `Sigmoid` of SigmoidBackward0."""
+    return node.name().rpartition("::")[2].partition("Backward")[0]
+
+
+def origins(tensor: Tensor, through: Callable[[Any], bool] | None = None) -> Iterator[Any]:
+    """Yield the nodes that computed a tensor's numbers, seen through those that only move them.
+
+    `through` names further nodes to look through.
+    """
+    waiting: list[Any] = [tensor.grad_fn]
+    seen: set[Any] = set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if kind(node) in SHAPING or (through is not None and through(node)):
+            waiting += [other for other, _ in node.next_functions]
+        else:
+            yield node
+
+
+def own_leaves(node: Any) -> list[Tensor]:
+    """Return the leaves that an operation takes directly: a linear map's weight and bias."""
+    found: list[Tensor] = []
+    for other in [each for each, _ in node.next_functions if each is not None]:
+        if kind(other) in ("T", "Transpose", "Permute"):
+            found += own_leaves(other)
+        elif hasattr(other, "variable"):
+            found.append(other.variable)
+    return found
+
+
+class _Mark:
+    """Lives as long as the node of a graph that it is put on."""
+
+
+class Marks:
+    """Marks on graphs, by the update that they were made for, which tell whether they are held."""
+
+    def __init__(self) -> None:
+        self._marks: list[tuple[int, weakref.ref[_Mark]]] = []
+
+    def put(self, update: int, *tensors: Any) -> None:
+        """Mark the graphs of those that are tensors and have one."""
+        for each in tensors:
+            if isinstance(each, Tensor) and each.grad_fn is not None:
+                mark = _Mark()
+                node: Any = each.grad_fn
+                node.metadata["gradlab.mark"] = mark
+                self._marks.append((update, weakref.ref(mark)))
+
+    def alive(self) -> list[int]:
+        """Return the updates of which a graph is still held by somebody."""
+        if len(self._alive()) > FEW:
+            gc.collect()  # it takes longer than a step of a small network
+        return self._alive()
+
+    def _alive(self) -> list[int]:
+        return sorted({update for update, mark in self._marks if mark() is not None})

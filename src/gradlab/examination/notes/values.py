@@ -1,0 +1,88 @@
+"""Logarithms, values taken out of the graph, and values changed in place."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradlab.examination import graph
+from gradlab.examination.notes.listener import After, Listener, Note
+from gradlab.examination.trace import Cut, InPlace, Log
+
+MIXING = (
+    "Rsub",
+    "Sub",
+    "Neg",
+    "Mul",
+    "Where",
+)  # 1 - p is as bare as p, and so is p y + (1 - p)(1 - y)
+CUTS = ("detach", "item", "__float__", "tolist", "numpy", "tensor")  # and `.data`
+CLAMPS = ("clamp_", "clip_")
+
+
+def log(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Note a logarithm."""
+    _logarithm(listener, args[0], args[0])
+
+
+def log1p(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Note a logarithm of 1 + x."""
+    with torch.no_grad():
+        _logarithm(listener, args[0], args[0] + 1)
+
+
+def _logarithm(listener: Listener, x: Tensor, argument: Tensor) -> None:
+    zeros = int((argument.detach() == 0).sum())
+    if not zeros and not x.requires_grad:
+        return
+    nodes = graph.origins(x, _is_mixing)
+    kinds = {graph.kind(node) for node in nodes} - {"AccumulateGrad"}
+    listener.tell(
+        Log(
+            **listener.now(),
+            zeros=zeros,
+            size=x.numel(),
+            origin=next(iter(kinds)) if len(kinds) == 1 else "",
+            dtype=str(x.dtype).removeprefix("torch."),
+        )
+    )
+
+
+def _is_mixing(node: Any) -> bool:
+    """Say whether a node mixes probabilities; a constant that is added keeps them away from 0."""
+    adds = graph.kind(node) == "Add" and all(other is not None for other, _ in node.next_functions)
+    return adds or graph.kind(node) in MIXING
+
+
+@cache
+def cut(how: str) -> Note:
+    """Return the note of what takes a value out of the graph."""
+
+    def note(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> After | None:
+        source = args[0] if args else None
+        if not isinstance(source, Tensor) or source.grad_fn is None:
+            return None
+        event = Cut(**listener.now(), how=how, reaches=graph.leaves(source))
+        listener.tell(event)
+        return (lambda out: listener.aliased(event, out)) if how == "data" else None
+
+    return note
+
+
+@cache
+def in_place(name: str) -> Note:
+    """Return the note of what changes a tensor in place."""
+
+    def note(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> After | None:
+        tensor = args[0] if args else None
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+            return None
+        if name in CLAMPS and listener.is_grad(tensor):
+            return listener.clamped(name)
+        if tensor.requires_grad:
+            listener.tell(InPlace(**listener.now(), name=name, shape=tuple(tensor.shape)))
+        return None
+
+    return note

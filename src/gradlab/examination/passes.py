@@ -1,0 +1,96 @@
+"""Backward passes: what they reach, and what they are the derivative of."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from gradlab.examination import graph
+from gradlab.examination.calls import Calls
+from gradlab.examination.log import Log
+from gradlab.examination.place import trail
+from gradlab.examination.trace import Backward, Cut, Factor
+
+SCALARS = 16  # the last ones before a backward pass are looked at
+
+
+class Passes:
+    """Watches `torch.autograd.backward`, by which every `Tensor.backward` goes."""
+
+    def __init__(self, log: Log, calls: Calls, marks: graph.Marks) -> None:
+        self.log, self.calls, self.marks = log, calls, marks
+        self.count = 0
+        self.scalars: list[tuple[bool, int, Tensor]] = []
+        self.aliases: list[tuple[Cut, Tensor, int]] = []
+
+    def reduced(self, is_mean: bool, samples: int, out: Tensor) -> None:
+        """Take a scalar that a loss or a reduction made, until the next backward pass."""
+        self.scalars = [*self.scalars[1 - SCALARS :], (is_mean, samples, out)]
+
+    def aliased(self, event: Cut, alias: Tensor) -> None:
+        """Take a view of a tensor's values, to see at the backward pass whether it was written."""
+        self.aliases.append((event, alias, alias._version))
+
+    def forget(self) -> None:
+        """Let go of all tensors."""
+        self.scalars.clear()
+        self.aliases.clear()
+
+    def backward(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Run a backward pass, and note it."""
+        roots = [t for t in tree_leaves((args[:1], kwargs.get("tensors"))) if isinstance(t, Tensor)]
+        log = self.log
+        with log.hush():
+            self._meet(roots)
+            reaches = frozenset[int]().union(*map(graph.leaves, roots))
+            self.marks.put(log.update, *roots)
+            now, before, asleep = log.now(), log.prints(), self.calls.asleep(reaches)
+            value, factors = sum(float(r.detach().sum()) for r in roots), self._factors(roots)
+            self._written()
+            original(*args, **kwargs)
+            log.tell(
+                Backward(
+                    **now,
+                    value=value,
+                    reaches=reaches,
+                    before=before,
+                    after=log.prints(),
+                    trail=trail(),
+                    factors=factors,
+                    asleep=asleep,
+                    slept=self.calls.slept,
+                )
+            )
+        self.count += 1
+
+    def _meet(self, roots: list[Tensor]) -> None:
+        """Get to know the parameters that a pass reaches."""
+        for node in [node for root in roots for node in graph.nodes(root)]:
+            variable = getattr(node, "variable", None)
+            if isinstance(variable, nn.Parameter):
+                self.log.weights.setdefault(id(variable), variable)
+
+    def _factors(self, roots: list[Tensor]) -> tuple[Factor, ...]:
+        scalars, self.scalars = self.scalars, []
+        if len(roots) != 1 or roots[0].numel() != 1 or not scalars:
+            return ()
+        try:
+            found: Any = torch.autograd.grad(
+                roots[0], [out for _, _, out in scalars], retain_graph=True, allow_unused=True
+            )
+        except RuntimeError:  # a graph that may be walked only once, or one that is broken
+            return ()
+        return tuple(
+            Factor(is_mean, samples, float(g))
+            for (is_mean, samples, _), g in zip(scalars, found, strict=True)
+            if g is not None
+        )
+
+    def _written(self) -> None:
+        for event, alias, version in self.aliases:
+            if alias._version > version:
+                self.log.tell(replace(event, written=True))
+        self.aliases.clear()

@@ -1,0 +1,130 @@
+"""The doctor on mistakes and on correct training: what is found, where, and what is not."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import gradlab
+from gradlab.errors import ExaminationError
+from gradlab.examination.doctor import doctor, examine
+from gradlab.examination.entry import subject_of
+from gradlab.examination.place import Place
+from gradlab.examination.told import tell
+from gradlab.mistakes.catalogue import CATALOGUE
+from tests.examination import right, wrong
+
+# What the doctor calls by another name: it sees that a backward pass is wrong, not through what.
+OWN_NAMES = {"transposed_backward": "wrong_backward"}
+
+
+def examined(function):
+    subject, trace = subject_of(function)
+    return examine(subject, trace)
+
+
+def given(practice):
+    return practice.step, practice.model, practice.optimizer, practice.batches
+
+
+@pytest.mark.parametrize("mistake", CATALOGUE, ids=lambda mistake: mistake.name)
+def test_each_mistake_of_the_catalogue_is_found_and_its_fixed_form_is_not(mistake):
+    kinds = [each.kind for each in doctor(*given(mistake.broken()))]
+    assert kinds == [OWN_NAMES.get(mistake.name, mistake.name)]
+    assert doctor(*given(mistake.fixed())) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "training"), wrong.CASES, ids=lambda each: getattr(each, "__name__", each)
+)
+def test_mistakes_in_other_styles_are_found(kind, training):
+    found = examined(training)
+    assert [each.kind for each in found] == [kind]
+    assert all(each.where and each.evidence and each.instead for each in found)
+
+
+@pytest.mark.parametrize("training", right.TRAININGS, ids=lambda each: each.__name__)
+def test_correct_training_is_left_in_peace(training):
+    assert examined(training) == []
+
+
+def wrong_file(line):
+    return str(Place(wrong.__file__, line))
+
+
+def line_of(words):
+    lines = Path(wrong.__file__).read_text().splitlines()
+    return next(i for i, line in enumerate(lines, 1) if words in line)
+
+
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        (wrong.clips_late, "torch.nn.utils.clip_grad_value_(model.parameters(), 0.01)"),
+        (wrong.assigns_a_column, "h[:, 0] = 0.0"),
+        (wrong.through_data, "lambda h: h.data"),
+        (wrong.ranking, "return -torch.log(torch.sigmoid(good - bad))"),
+        (wrong.sunk_biases, "return self.b(self.a(x).clamp(min=0))"),
+        (wrong.softmax_in_the_loop, "F.cross_entropy(F.softmax("),
+    ],
+)
+def test_the_line_is_named(training, words):
+    (found,) = examined(training)
+    assert f"wrong.py:{line_of(words)}" in found.where
+
+
+def test_the_call_of_eval_is_named():
+    (found,) = examined(wrong.evaluated_once)
+    assert f"eval() was last called at {wrong_file(line_of('    model.eval()'))}" in found.evidence
+
+
+def test_weights_are_named():
+    (found,) = examined(wrong.encoder_left_out)
+    names, _, made = found.where.partition("; the optimiser: ")
+    assert names == "encoder.0.weight, encoder.0.bias, encoder.2.weight, encoder.2.bias"
+    assert f"wrong.py:{line_of('optimizer = make(')}" in made
+    (found,) = examined(wrong.dict_of_experts)
+    assert found.where == "Experts.experts (dict)"
+
+
+def test_public_name_and_words():
+    model = nn.Linear(3, 1)
+    batch = torch.randn(8, 3), torch.randn(8)
+
+    def step(model, optimizer, batch):
+        x, y = batch
+        optimizer.zero_grad()
+        F.mse_loss(model(x), y).backward()
+        optimizer.step()
+
+    (found,) = gradlab.doctor(step, model, torch.optim.SGD(model.parameters(), lr=0.1), batch)
+    assert found.kind == "broadcast_target"
+    assert "outputs [8, 1] against targets [8] gives 8 x 8 differences" in found.evidence
+    assert str(found).splitlines()[0].startswith("broadcast_target: ")
+
+
+def test_a_step_that_fails_by_no_mistake_we_know_is_told_in_one_line():
+    model = nn.Linear(3, 1)
+
+    def step(model, optimizer, batch):
+        raise KeyError("labels")
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ExaminationError, match=r"test_doctor\.py:\d+: KeyError: 'labels'"):
+        doctor(step, model, optimizer, torch.ones(2, 3))
+
+
+def test_a_step_that_trains_nothing_is_told():
+    model = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ExaminationError, match=r"optimizer\.step\(\) is not run"):
+        doctor(lambda m, o, b: m(b), model, optimizer, torch.ones(2, 3))
+    with pytest.raises(ExaminationError, match="expected a batch"):
+        doctor(lambda m, o, b: None, model, optimizer, [])
+
+
+def test_silence_is_explicit(capsys):
+    tell([])
+    assert "nothing found; looked for: " in capsys.readouterr().out
