@@ -28,6 +28,7 @@ ROOMS = [
     "diagnosis",
     "doctor",
     "report",
+    "lab",
     "explain",
     "progress",
     "interrupt",

@@ -5,6 +5,7 @@ gradlab.diagnose(layers)      what is wrong with a run: a list of findings
 gradlab.check_gradients(...)  analytic gradients against finite differences
 gradlab.predict(widths, ...)  what theory says of a plain network, layer by layer, without training
 gradlab.phase(activation, ..) whether a wide network is ordered, critical or chaotic
+gradlab.watch(model, ...)     records any network in any training loop, which stays as it is
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gradlab.check.gradients import check_gradients as check_gradients
     from gradlab.diagnosis.verdict import diagnose as diagnose
+    from gradlab.lab.watch import watch as watch
     from gradlab.store.load import load as load
     from gradlab.theory.phase import phase as phase
     from gradlab.theory.predict import predict as predict
 
-__all__ = ["check_gradients", "diagnose", "load", "phase", "predict"]
+__all__ = ["check_gradients", "diagnose", "load", "phase", "predict", "watch"]
 
 _HOMES = {
     "check_gradients": "gradlab.check.gradients",
@@ -24,6 +26,7 @@ _HOMES = {
     "load": "gradlab.store.load",
     "phase": "gradlab.theory.phase",
     "predict": "gradlab.theory.predict",
+    "watch": "gradlab.lab.watch",
 }
 
 

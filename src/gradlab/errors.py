@@ -5,6 +5,7 @@
     ├── StoreError         a folder or file of results cannot be used       (exit code 2)
     ├── CheckError         there is no gradient that could be checked       (exit code 2)
     ├── PredictionError    theory says nothing of what was asked            (exit code 2)
+    ├── WatchError         a network cannot be watched, or not in this way  (exit code 2)
     └── JobError           a run failed while it was running                (exit code 1)
 
 Each message is one line: what was expected, what was given, and the nearest valid choice.
@@ -40,6 +41,12 @@ class CheckError(GradlabError):
 
 class PredictionError(GradlabError):
     """Theory says nothing of what was asked."""
+
+    exit_code = 2
+
+
+class WatchError(GradlabError):
+    """A network cannot be watched, or not in this way."""
 
     exit_code = 2
 

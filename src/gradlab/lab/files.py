@@ -1,0 +1,74 @@
+"""A watched run on disk: the same three files as any run, readable at any moment."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gradlab import schema
+from gradlab.errors import StoreError
+from gradlab.store.folder import versions
+from gradlab.store.parquet import Table, write_json
+from gradlab.store.resume import clear, free
+from gradlab.train.rows import Columns, Rows
+
+
+class Parquet:
+    """A sink that writes `layers.parquet`, `steps.parquet` and `run.json`.
+
+    Args:
+        path: of the folder.
+        interval: seconds from one rewrite of a file to the next, at least.
+        again: whether a run that is there may be replaced.
+
+    Raises:
+        StoreError: the folder already holds a run, or cannot be written.
+    """
+
+    def __init__(self, path: str | Path, interval: float = 2.0, again: bool = False) -> None:
+        self.path = Path(path)
+        if not (again or free(self.path, resume=False)):
+            raise StoreError(f"{path} already holds a run; choose another folder")
+        self._began = datetime.now(UTC)
+        self._layers = Table(self.path / "layers.parquet", schema.LAYERS, interval)
+        self._steps = Table(self.path / "steps.parquet", schema.STEPS, interval)
+        self._begun = False
+
+    def write(self, rows: Rows) -> None:
+        """Take some steps, and the layers of one of them."""
+        self._begin()
+        if rows.layers is not None:
+            self._layers.append(rows.layers)
+        self._steps.append(rows.steps)
+
+    def add(self, steps: Columns, layers: Columns) -> None:
+        """Take a step that was recorded earlier."""
+        self.write(Rows(steps, layers))
+
+    def finish(self, info: Mapping[str, Any]) -> None:
+        """Write everything, and what is now known of the run."""
+        self._begin()
+        self._layers.flush()
+        self._steps.flush()
+        seconds = (datetime.now(UTC) - self._began).total_seconds()
+        self._write({**info, "timings": {**self._started(), "seconds": seconds}})
+
+    def _begin(self) -> None:
+        if self._begun:
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            clear(self.path)
+            self._layers.flush()
+            self._steps.flush()
+            self._write({"status": "running", "config": {}, "timings": self._started()})
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be written: {error.strerror}") from error
+        self._begun = True
+
+    def _write(self, info: Mapping[str, Any]) -> None:
+        base = {"schema": schema.VERSION, "verdict": None, "findings": [], "versions": versions()}
+        write_json(self.path / "run.json", base | dict(info))
+
+    def _started(self) -> dict[str, Any]:
+        return {"started": self._began.isoformat(timespec="seconds")}

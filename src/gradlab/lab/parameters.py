@@ -1,0 +1,62 @@
+"""What a step does to parameters: pure numbers of a gradient, and of a weight before and after."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gradlab.record.norms import norm, norm_of_rows
+from gradlab.record.statistics import unit_spread
+
+FEW = 4096  # entries that one call in float64 measures sooner than rows in float32
+
+
+class Reading(NamedTuple):
+    """Of one gradient: its norm, entries that are 0, entries that are not finite, unit spread.
+
+    The last three are None of parameters that are no weights.
+    """
+
+    norm: Tensor
+    zeros: Tensor | None = None
+    nonfinite: Tensor | None = None
+    spread: Tensor | None = None
+
+
+def size_of(x: Tensor) -> Tensor:
+    """Return the norm over all entries, float64; inf if it is not a number."""
+    flat = x.detach().reshape(-1)
+    size = norm(flat, 0) if flat.numel() <= FEW else norm_of_rows(flat[None])[0]
+    return size.nan_to_num(math.inf, math.inf)
+
+
+def of_bias(grad: Tensor) -> Reading:
+    """Return the norm alone."""
+    return Reading(size_of(grad))
+
+
+def of_weight(grad: Tensor, units_second: bool) -> Reading:
+    """Return all that is told of a weight's gradient."""
+    grad = grad.detach()
+    size = size_of(grad)
+    none = torch.zeros_like(size)
+    finite = grad.device.type == "cpu" and bool(size.isfinite())  # elsewhere to ask is to wait
+    nonfinite = none if finite else (~grad.isfinite()).sum().double()
+    zeros = (grad.numel() - torch.count_nonzero(grad)).double()
+    return Reading(size, zeros, nonfinite, _spread(grad, size, units_second))
+
+
+def moved(before: Tensor, after: Tensor) -> Tensor:
+    """Return the norm of what an update added; float32 has the difference of near ones exactly."""
+    if after.dtype == torch.float32:
+        return size_of(after.detach() - before)
+    return size_of(after.detach().double() - before.double())
+
+
+def _spread(grad: Tensor, size: Tensor, units_second: bool) -> Tensor:
+    """Return how far the units' gradients are from their mean, as a share of all."""
+    if grad.ndim < 2:
+        return torch.full_like(size, math.nan)
+    units = grad.transpose(0, 1) if units_second else grad
+    return unit_spread(units.flatten(1)[None, None], size[None, None])[0, 0]
