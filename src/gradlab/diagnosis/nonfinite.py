@@ -17,7 +17,7 @@ def overflow(record: Record) -> Finding | None:
 
     What overflows on its way forward does so first at the lowest layer; a gradient at the highest.
     """
-    forward, backward = (_bad(record.layers, names) for names in (FORWARD, BACKWARD))
+    forward, backward = (_bad(record, names) for names in (FORWARD, BACKWARD))
     loss = record.over_steps("loss")
     bad = forward.any(axis=1) | backward.any(axis=1)
     steps = [*bad.index[bad], *loss.index[~np.isfinite(loss)]]
@@ -41,11 +41,27 @@ def overflow(record: Record) -> Finding | None:
     )
 
 
-def _bad(layers: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
-    """Say by step and position whether one of the columns is not finite."""
-    tables = [over_depth(layers, name) for name in names]
-    bad = np.logical_or.reduce([~np.isfinite(table.to_numpy()) for table in tables])
+def _bad(record: Record, names: tuple[str, ...]) -> pd.DataFrame:
+    """Say by step and position whether one of the columns is not finite, where there is one."""
+    tables = [over_depth(record.layers, name) for name in names]
+    bad = np.logical_or.reduce(
+        [~(np.isfinite(table.to_numpy()) | _absent(record, name)) for name, table in zip(names, tables, strict=True)]
+    )
     return pd.DataFrame(bad, tables[0].index, tables[0].columns)
+
+
+def _absent(record: Record, name: str) -> np.ndarray:
+    """Say by position whether a column is not there, as of a module without an activation.
+
+    It is never a number, although the run began with a loss or a gradient that is; and of what
+    comes back, either the error signal comes, or nothing was seen of the module at all.
+    """
+    never, unseen = (
+        over_depth(record.layers, column).isna().all().to_numpy() for column in (name, "preact_std")
+    )
+    signal = np.isfinite(over_depth(record.layers, "delta_norm").to_numpy()[0])
+    began = bool(np.isfinite(record.over_steps("loss").iloc[:1]).all())
+    return never & (signal | began & (unseen | (name in FORWARD)))
 
 
 def _at(bad: pd.DataFrame, step: int) -> list[int]:

@@ -1,5 +1,6 @@
 """A watched run on disk: the same three files as any run, readable at any moment."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from gradlab.errors import StoreError
 from gradlab.store.folder import versions
 from gradlab.store.parquet import Table, write_json
 from gradlab.store.resume import clear, free
-from gradlab.train.rows import Columns, Rows
+from gradlab.train.rows import Rows
 
 
 class Parquet:
@@ -19,7 +20,7 @@ class Parquet:
     Args:
         path: of the folder.
         interval: seconds from one rewrite of a file to the next, at least.
-        again: whether a run that is there may be replaced.
+        again: whether the record of a watched network that is there may be replaced.
 
     Raises:
         StoreError: the folder already holds a run, or cannot be written.
@@ -27,7 +28,7 @@ class Parquet:
 
     def __init__(self, path: str | Path, interval: float = 2.0, again: bool = False) -> None:
         self.path = Path(path)
-        if not (again or free(self.path, resume=False)):
+        if not (free(self.path, resume=False) or again and is_watched(self.path)):
             raise StoreError(f"{path} already holds a run; choose another folder")
         self._began = datetime.now(UTC)
         self._layers = Table(self.path / "layers.parquet", schema.LAYERS, interval)
@@ -40,10 +41,6 @@ class Parquet:
         if rows.layers is not None:
             self._layers.append(rows.layers)
         self._steps.append(rows.steps)
-
-    def add(self, steps: Columns, layers: Columns) -> None:
-        """Take a step that was recorded earlier."""
-        self.write(Rows(steps, layers))
 
     def finish(self, info: Mapping[str, Any]) -> None:
         """Write everything, and what is now known of the run."""
@@ -67,8 +64,16 @@ class Parquet:
         self._begun = True
 
     def _write(self, info: Mapping[str, Any]) -> None:
-        base = {"schema": schema.VERSION, "verdict": None, "findings": [], "versions": versions()}
-        write_json(self.path / "run.json", base | dict(info))
+        base = {"schema": schema.VERSION, "verdict": None, "findings": [], "watched": True}
+        write_json(self.path / "run.json", {**base, **info, "versions": versions()})
 
     def _started(self) -> dict[str, Any]:
         return {"started": self._began.isoformat(timespec="seconds")}
+
+
+def is_watched(path: Path) -> bool:
+    """Say whether the run in a folder is the record of a watched network."""
+    try:
+        return json.loads((path / "run.json").read_text(encoding="utf-8")).get("watched") is True
+    except (OSError, ValueError, AttributeError):
+        return False

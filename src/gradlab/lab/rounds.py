@@ -81,8 +81,9 @@ class Rounds:
         self.optimizers, self.wanted, self.done = optimizers, wanted, done
         self.skipped = 0
         self._inside: Optimizer | None = None
-        self._depth, self._heard, self._scalar = 0, 0, False
-        self._losses: list[Tensor] = []
+        self._depth, self._heard = 0, 0
+        self._loss: Tensor | None = None
+        self._losses: list[tuple[Tensor, bool]] = []  # and whether their gradients came here
         self._scale: Tensor | None = None
         self._read: set[int] = set()  # since the last backward pass, for clipping
         self._round = Round(0, wanted(0))
@@ -155,11 +156,14 @@ class Rounds:
         self._losses = []
         if _holds_inf(optimizer):
             self.skipped += 1
-            found.recorded = False
+            self._inside = None
+            self._read.clear()
+            return
         if not found.recorded:
             return
+        audible = bool(self.signals.order)
         found.calls += calls
-        found.losses += losses
+        found.losses += [loss for loss, heard in losses if heard or not audible]
         found.scale = self._scale
         self._remember(optimizer)
         mine = parameters_of(optimizer)
@@ -234,16 +238,14 @@ class Rounds:
         if self._depth == 1:
             self._read.clear()
             self._heard = self.signals.count
-            self._losses += [] if loss is None else [loss]
-            self._scalar = loss is not None
+            self._loss = loss
 
     def backward_ends(self) -> None:
-        """Keep the loss if its gradient came to this network."""
+        """Keep the loss, and whether its gradient came to this network."""
         self._depth -= 1
         self.signals.backward = self._depth > 0
-        elsewhere = self.signals.on and self.signals.order and self.signals.count == self._heard
-        if self._depth == 0 and elsewhere and self._scalar and self._losses:
-            self._losses.pop()
+        if self._depth == 0 and self._loss is not None:
+            self._losses.append((self._loss, self.signals.count > self._heard))
 
     @torch.no_grad()
     def clipping(self, parameters: Sequence[Tensor]) -> None:

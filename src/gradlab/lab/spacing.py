@@ -19,7 +19,7 @@ def wanted(every: int | str) -> Callable[[int], bool]:
         WatchError: it is neither.
 
     >>> [step for step in range(40) if wanted("log")(step)]
-    [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 13, 16, 20, 26, 32]
+    [0, 1, 2, 3, 4, 6, 7, 8, 10, 13, 16, 20, 26, 32]
     """
     if every == "log":
         return _logarithmic

@@ -30,7 +30,7 @@ from gradlab.lab.sinks import Sink
 from gradlab.lab.sites import Choice, find_sites, unwrap
 from gradlab.lab.spacing import wanted
 from gradlab.lab.table import measure
-from gradlab.train.rows import Columns
+from gradlab.train.rows import Columns, Rows
 
 _watched: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 SHOWN = 5  # names in a note
@@ -112,7 +112,6 @@ class Lab:
         self._seen = self._optimizers or []
         self._status, self._error = "running", None
         self._began = time.perf_counter()
-        self._files: Parquet | None = None
         self.sites: list[str] = []
         self.notes: list[str] = []
 
@@ -143,9 +142,10 @@ class Lab:
         self._status = status(ended, self.steps())
         self._error = None if error is None else f"{type(error).__name__}: {first_line(error)}"
         if self._rounds.skipped:
-            self.notes.append(
-                f"{self._rounds.skipped} steps were skipped by a GradScaler: they are not recorded"
-            )
+            one = self._rounds.skipped == 1
+            told = "1 step was" if one else f"{self._rounds.skipped} steps were"
+            record = f"and {'is' if one else 'are'} not in the record"
+            self.notes.append(f"{told} skipped by a GradScaler, {record}")
         if self._sinks:
             info = self._info()
             for sink in list(self._sinks):
@@ -169,6 +169,8 @@ class Lab:
     def report(self, folder: str | Path) -> Path:
         """Write the record into a folder as `gradlab run` would, and the report on it.
 
+        A record of the same kind that is there is replaced, other runs are not.
+
         Returns:
             The page.
 
@@ -181,17 +183,12 @@ class Lab:
         if not self._layers:
             raise WatchError("expected a recorded step, but no optimiser has made one yet")
         if first_rank(self._ranks):
-            again = self._files is not None and self._files.path == Path(folder)
-            self._files = Parquet(folder, again=again or self._is_mine(folder))
+            files = Parquet(folder, again=True)
             for steps, layers in zip(self._steps, self._layers, strict=True):
-                self._files.add(steps, layers)
-            self._files.finish(self._info())
+                files.write(Rows(steps, layers))
+            files.finish(self._info())
             write(folder)
         return Path(folder) / "report" / "index.html"
-
-    def _is_mine(self, folder: str | Path) -> bool:
-        written = [sink.path for sink in self._sinks if isinstance(sink, Parquet)]
-        return Path(folder).resolve() in [path.resolve() for path in written]
 
     def _take(self, found: Round) -> None:
         """Keep a recorded round, and hand it on."""
