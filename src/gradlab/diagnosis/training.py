@@ -1,5 +1,7 @@
 """The rules about training: the gradient over time, and what the updates do."""
 
+import math
+
 import pandas as pd
 
 from gradlab.diagnosis.finding import Finding
@@ -61,7 +63,7 @@ def _rises(record: Record) -> Finding | None:
     first = loss.iloc[0] if len(loss) else 0.0
     late = float(loss.iloc[len(loss) // 2 :].median())
     since = since_when(loss >= record.limit("rise") * first)
-    if not first > 0 or since is None or not late >= record.limit("rise") * first:
+    if not 0 < first < math.inf or since is None or not late >= record.limit("rise") * first:
         return None
     return _too_large(
         since,

@@ -48,10 +48,14 @@ def of_weight(grad: Tensor, units_second: bool) -> Reading:
 
 
 def moved(before: Tensor, after: Tensor) -> Tensor:
-    """Return the norm of what an update added; float32 has the difference of near ones exactly."""
-    if after.dtype == torch.float32:
-        return size_of(after.detach() - before)
-    return size_of(after.detach().double() - before.double())
+    """Return the norm of what an update added; NaN if that is not finite.
+
+    Float32 has the difference of near numbers exactly.
+    """
+    exact = after.dtype == torch.float32
+    added = after.detach() - before if exact else after.detach().double() - before.double()
+    size = size_of(added)
+    return torch.where(size.isfinite(), size, math.nan)
 
 
 def _spread(grad: Tensor, size: Tensor, units_second: bool) -> Tensor:

@@ -58,14 +58,13 @@ class Signals:
 
     Attributes:
         on: whether to listen at all.
-        backward: whether a `backward()` is under way.
         order: sites in the order in which their first outputs came.
         phi: the activation after each site that has one.
     """
 
     def __init__(self, model: nn.Module, sites: Sequence[Site], others: Sequence[Site]) -> None:
         self.sites = sites
-        self.on, self.backward = True, False
+        self.on, self._backward = True, False
         self.order: list[int] = []
         self.phi: dict[int, nn.Module] = {}
         self._busy = False
@@ -73,6 +72,7 @@ class Signals:
         self._calls: list[Call] = []
         self._begun: dict[int, Call] = {}
         self._last: Call | None = None
+        self._later: dict[int, Call] = {}
         self._slopes = Slopes()
         self._handles: list[RemovableHandle] = []
 
@@ -104,8 +104,20 @@ class Signals:
         """Return the calls so far, and begin anew."""
         calls, self._calls = self._calls, []
         self._begun.clear()
+        self._later.clear()
         self._last = None
         return calls
+
+    @property
+    def backward(self) -> bool:
+        """Whether a `backward()` is under way."""
+        return self._backward
+
+    @backward.setter
+    def backward(self, begins: bool) -> None:
+        if begins and not self._backward:
+            self._last = None  # the pass forward is over
+        self._backward = begins
 
     def _hook(self, module: nn.Module, before: Act, after: Act | None) -> None:
         pre = module.register_forward_pre_hook(Hook(self._quietly(before)), with_kwargs=True)
@@ -147,7 +159,7 @@ class Signals:
     def _leave(self, index: int, module: nn.Module, args: Any, output: Any) -> None:
         if index not in self.order:
             self.order.append(index)
-        call = self._begun.pop(index, None)
+        call, self._last = self._begun.pop(index, None), None
         tensors = [t for t in tensors_of(output) if _has_gradient(t)]
         if call is None or not tensors or not self._listening:
             return
@@ -160,7 +172,13 @@ class Signals:
     def _activate(self, module: nn.Module, args: Sequence[Any], kwargs: Any) -> None:
         """Hear the input of an activation: of the site that was called last."""
         call, self._last = self._last, None
-        if call is None or not self._listening or not args or not _has_gradient(args[0]):
+        if self.backward:  # a checkpoint is made again; what came before it was called long ago
+            call = self._later.pop(id(module), call)
+        if call is None or not self.on or not args:
+            return
+        if not torch.is_grad_enabled():
+            self._later[id(module)] = call
+        if not torch.is_grad_enabled() or not _has_gradient(args[0]):
             return
         self._begun[id(module)] = call
         self.phi[call.site] = module
