@@ -146,7 +146,7 @@ class Lab:
             told = "1 step was" if one else f"{self._rounds.skipped} steps were"
             record = f"and {'is' if one else 'are'} not in the record"
             self.notes.append(f"{told} skipped by a GradScaler, {record}")
-        if self._sinks:
+        if self._sinks and first_rank(self._ranks):
             info = self._info()
             for sink in list(self._sinks):
                 self._attempt(sink, lambda sink=sink: sink.finish(info))
