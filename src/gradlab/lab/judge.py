@@ -1,5 +1,6 @@
 """What is wrong with a watched network: the same rules, as far as they speak of foreign modules."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,13 +11,17 @@ from torch import nn
 from torch.optim.optimizer import Optimizer
 
 from gradlab.diagnosis.finding import Finding
+from gradlab.diagnosis.profile import decades
+from gradlab.diagnosis.record import LIMITS
 from gradlab.diagnosis.verdict import diagnose
+
+SHOWN = 3  # names in a cause
 
 
 def findings(
     layers: pd.DataFrame, steps: pd.DataFrame, config: dict[str, Any], one_sided: Sequence[str]
 ) -> list[Finding]:
-    """Return what is wrong, gravest first.
+    """Return what is wrong, gravest first; causes name the modules.
 
     The remedies of a finding are overrides of gradlab's own configuration, and left out.
 
@@ -30,8 +35,34 @@ def findings(
         return []
     flat = layers["site"].isin(one_sided)
     judged = layers.assign(saturated=layers["saturated"].mask(flat, 0.0))
-    known = steps.dropna(axis=1, how="all")  # a loss that nobody told is no loss that is not finite
-    return [replace(found, remedies=()) for found in diagnose(judged, known, config)]
+    known = steps.dropna(axis=1, how="all")  # a loss that nobody told is not one of NaN
+    main = judged.assign(delta_norm=judged["delta_norm"].mask(branches(judged)))
+    over_depth_ = {f.kind: f for f in diagnose(main, known, config) if f.kind == "vanishing"}
+    found = [over_depth_.get(f.kind) if f.kind == "vanishing" else f for f in diagnose(judged, known, config)]
+    names = layers.drop_duplicates("position").set_index("position")["site"]
+    return [_named(each, names) for each in found if each is not None]
+
+
+def branches(layers: pd.DataFrame) -> pd.Series:
+    """Say of each row whether its module is off the main path, as queries and keys of attention are.
+
+    A signal that is weak there and strong again nearer the input has not vanished on its way.
+    """
+    weak = (decades(layers) <= -LIMITS["decades"]).mean() >= 0.5
+    strong_below = (~weak & decades(layers).notna().any()).cummax()
+    off = weak & strong_below
+    return layers["position"].isin(off.index[off])
+
+
+def _named(found: Finding, names: pd.Series) -> Finding:
+    """Name the modules; of factors that do not make a chain, say nothing."""
+    evidence = {key: value for key, value in found.evidence.items() if not math.isnan(value)}
+    broken = len(evidence) < len(found.evidence)
+    cause = found.cause.split(": ")[0] if broken else found.cause
+    if found.where:
+        told = ", ".join(names[list(found.where[:SHOWN])]) + (", …" if len(found.where) > SHOWN else "")
+        cause = f"{cause}; at {told}"
+    return replace(found, cause=cause, evidence=evidence, remedies=())
 
 
 def configuration(

@@ -38,7 +38,7 @@ def rows_of(
         seconds: since the beginning.
     """
     loss, grad_norm, clip_factor = table_SC[-1, :3].tolist()
-    table = np.array(table_SC[:-1])  # a copy: a view would keep the tensor
+    table = table_SC[:-1].numpy().copy()  # a view would keep the tensor
     layers: Columns = {
         "step": np.full(len(names), step, dtype=np.int32),
         "axis": ["depth"] * len(names),

@@ -1,6 +1,7 @@
 """What a step does to parameters: pure numbers of a gradient, and of a weight before and after."""
 
 import math
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import torch
@@ -15,13 +16,14 @@ FEW = 4096  # entries that one call in float64 measures sooner than rows in floa
 class Reading(NamedTuple):
     """Of one gradient: its norm, entries that are 0, entries that are not finite, unit spread.
 
-    The last three are None of parameters that are no weights.
+    The last three are None of parameters that are no weights. The spread is told by whether the
+    units are the second dimension: a weight that an embedding and a head share is both.
     """
 
     norm: Tensor
     zeros: Tensor | None = None
     nonfinite: Tensor | None = None
-    spread: Tensor | None = None
+    spread: Mapping[bool, Tensor] | None = None
 
 
 def size_of(x: Tensor) -> Tensor:
@@ -36,7 +38,7 @@ def of_bias(grad: Tensor) -> Reading:
     return Reading(size_of(grad))
 
 
-def of_weight(grad: Tensor, units_second: bool) -> Reading:
+def of_weight(grad: Tensor, units_second: Collection[bool]) -> Reading:
     """Return all that is told of a weight's gradient."""
     grad = grad.detach()
     size = size_of(grad)
@@ -44,7 +46,8 @@ def of_weight(grad: Tensor, units_second: bool) -> Reading:
     finite = grad.device.type == "cpu" and bool(size.isfinite())  # elsewhere to ask is to wait
     nonfinite = none if finite else (~grad.isfinite()).sum().double()
     zeros = (grad.numel() - torch.count_nonzero(grad)).double()
-    return Reading(size, zeros, nonfinite, _spread(grad, size, units_second))
+    spread = {second: _spread(grad, size, second) for second in units_second}
+    return Reading(size, zeros, nonfinite, spread)
 
 
 def moved(before: Tensor, after: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ over processes and unscaling; that is just before it is clipped, or else before 
 A step is a round: every optimiser that is watched has made one update.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -198,11 +199,10 @@ class Rounds:
         self._read_all([p for p in self.network.parameters() if id(p) not in held])
 
     def _read_all(self, parameters: Sequence[Tensor]) -> None:
-        kinds = {
-            id(parameter(site, name)): site.units_second
-            for site in self.sites
-            for name in site.weights
-        }
+        kinds: dict[int, set[bool]] = defaultdict(set)
+        for site in self.sites:
+            for name in site.weights:
+                kinds[id(parameter(site, name))].add(site.units_second)
         for p in parameters:
             if p.grad is None:
                 continue

@@ -108,22 +108,26 @@ def _of_site(site: Site, found: Round) -> dict[str, Tensor | float]:
         out["update_ratio"] = steps / _root([found.weights[key] for key in learning])
     readings = [found.readings[id(p)] for p in weights if id(p) in found.readings]
     if readings:
-        out |= _of_gradients(readings, count)
+        out |= _of_gradients(readings, count, site.units_second)
     pulled = [found.readings[id(p)].norm for p in biases if id(p) in found.readings]
     if pulled:
         out["bias_grad_norm"] = _root(pulled)
     return out
 
 
-def _of_gradients(readings: Sequence[Reading], count: float) -> dict[str, Tensor | float]:
+def _of_gradients(
+    readings: Sequence[Reading], count: float, units_second: bool
+) -> dict[str, Tensor | float]:
     zeros = [r.zeros for r in readings if r.zeros is not None]
     bad = [r.nonfinite for r in readings if r.nonfinite is not None]
-    return {
-        "weight_grad_norm": _root([r.norm for r in readings]),
-        "unit_spread": readings[0].spread if len(readings) == 1 and readings[0].spread is not None else math.nan,
-        "grad_zeros": torch.stack(zeros).sum() / count if zeros else math.nan,
-        "grad_nonfinite": torch.stack(bad).sum() / count if bad else math.nan,
-    }
+    out: dict[str, Tensor | float] = {"weight_grad_norm": _root([r.norm for r in readings])}
+    if zeros and bad:
+        out["grad_zeros"] = torch.stack(zeros).sum() / count
+        out["grad_nonfinite"] = torch.stack(bad).sum() / count
+    spread = readings[0].spread
+    if len(readings) == 1 and spread is not None:  # units of several weights are not the same
+        out["unit_spread"] = spread[units_second]
+    return out
 
 
 def _whole(found: Round, device: torch.device) -> Tensor:
