@@ -7,10 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gradlab.record.norms import norm, norm_of_rows
-from gradlab.record.statistics import unit_spread
-
-FEW = 4096  # entries that one call in float64 measures sooner than rows in float32
+from gradlab.lab.sizes import size_of, unit_spread
 
 
 class Reading(NamedTuple):
@@ -24,13 +21,6 @@ class Reading(NamedTuple):
     zeros: Tensor | None = None
     nonfinite: Tensor | None = None
     spread: Mapping[bool, Tensor] | None = None
-
-
-def size_of(x: Tensor) -> Tensor:
-    """Return the norm over all entries, float64; inf if it is not a number."""
-    flat = x.detach().reshape(-1)
-    size = norm(flat, 0) if flat.numel() <= FEW else norm_of_rows(flat[None])[0]
-    return size.nan_to_num(math.inf, math.inf)
 
 
 def of_bias(grad: Tensor) -> Reading:
@@ -51,19 +41,16 @@ def of_weight(grad: Tensor, units_second: Collection[bool]) -> Reading:
 
 
 def moved(before: Tensor, after: Tensor) -> Tensor:
-    """Return the norm of what an update added; NaN if that is not finite.
+    """Return the norm of what an update added, NaN if it is not finite; `before` is used up.
 
     Float32 has the difference of near numbers exactly.
     """
     exact = after.dtype == torch.float32
-    added = after.detach() - before if exact else after.detach().double() - before.double()
+    added = before.sub_(after) if exact else before.double() - after.double()
     size = size_of(added)
     return torch.where(size.isfinite(), size, math.nan)
 
 
 def _spread(grad: Tensor, size: Tensor, units_second: bool) -> Tensor:
     """Return how far the units' gradients are from their mean, as a share of all."""
-    if grad.ndim < 2:
-        return torch.full_like(size, math.nan)
-    units = grad.transpose(0, 1) if units_second else grad
-    return unit_spread(units.flatten(1)[None, None], size[None, None])[0, 0]
+    return unit_spread(grad.transpose(0, 1) if units_second and grad.ndim > 1 else grad, size)

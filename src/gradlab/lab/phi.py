@@ -1,5 +1,11 @@
-"""Activations among a network's modules: which they are, and what phi' does in them."""
+"""Activations among a network's modules: which they are, and what phi' does in them.
 
+To take phi' of every entry costs more than the activation itself. What is asked of it is only
+whether it is 0, or below a share of its maximum, and where that is so is found once, in the dtype of
+the run: a few intervals of u. Of a tensor one then counts the entries up to each edge.
+"""
+
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -34,6 +40,8 @@ KINDS = (
 ROOMS = ("transformers.activations", "timm.layers.activations")
 ONE_SIDED = (nn.ReLU, nn.LeakyReLU, nn.Threshold)
 """Flat on one side by design: that many entries are there is sparseness, not saturation."""
+NEAR, FAR = 20.0, 1e4
+"""|u| up to which the intervals are sought finely, and at all."""
 
 
 def is_activation(module: nn.Module) -> bool:
@@ -42,21 +50,80 @@ def is_activation(module: nn.Module) -> bool:
     return known and not any(True for _ in module.parameters())
 
 
+@dataclass(frozen=True)
+class Intervals:
+    """Where phi' is flat: `edges`, each the last u of an interval but for the last of them.
+
+    `saturated` and `zero` say it of each interval; there is one more than edges.
+    """
+
+    edges: tuple[float, ...]
+    saturated: tuple[bool, ...]
+    zero: tuple[bool, ...]
+
+    def share_saturated(self, u: Tensor) -> Tensor:
+        """Return the share of the entries of u with |phi'| < 5% of its maximum, float64."""
+        return self._counted(u, self.saturated, lambda up_to: torch.count_nonzero(up_to)) / u.numel()
+
+    def alive(self, u_BU: Tensor) -> Tensor:
+        """Return for each unit 0.0 if phi' is 0 for every sample, else 1.0."""
+        if not any(self.zero):
+            return torch.ones(u_BU.shape[1], dtype=torch.float64, device=u_BU.device)
+        zeros = self._counted(u_BU, self.zero, lambda up_to: up_to.sum(0))
+        return (zeros < len(u_BU)).double()
+
+    def _counted(self, u: Tensor, flat: tuple[bool, ...], count: Any) -> Tensor:
+        """Return how many entries lie in the intervals that are `flat`: up to an edge, less before."""
+        total = count(torch.ones_like(u, dtype=torch.bool)) if flat[-1] else 0
+        for edge, before, after in zip(self.edges, flat, flat[1:], strict=False):
+            if before != after:
+                up_to = count(u <= edge)
+                total = total + up_to if before else total - up_to
+        device = {"device": u.device, "dtype": torch.float64}
+        return total.double() if isinstance(total, Tensor) else torch.zeros((), **device)
+
+
+def intervals(phi: nn.Module, dtype: torch.dtype) -> Intervals:
+    """Find the intervals of u, in a dtype, in which phi' is flat, to the last number before each edge."""
+    far = torch.logspace(1, 4, 1_000, dtype=torch.float64)
+    near = torch.linspace(-NEAR, NEAR, 40_001, dtype=torch.float64)
+    u = torch.cat([-far, near, far]).to(dtype).unique()
+    limit = SATURATED_BELOW * steepest_slope(phi)
+
+    def flat(at: Tensor) -> Tensor:
+        slope = derivative(phi, at).abs()
+        return (slope < limit).int() + 2 * (slope == 0).int()
+
+    kinds = flat(u)
+    changes = (kinds[1:] != kinds[:-1]).nonzero()[:, 0]
+    low, high = u[changes], u[changes + 1]
+    while len(changes):
+        middle = low + (high - low) / 2
+        if bool(((middle == low) | (middle == high)).all()):
+            break
+        same = flat(middle) == kinds[changes]
+        low, high = torch.where(same, middle, low), torch.where(same, high, middle)
+    every = [int(kinds[0]), *kinds[changes + 1].tolist()]
+    return Intervals(
+        tuple(low.tolist()), tuple(bool(k & 1) for k in every), tuple(bool(k & 2) for k in every)
+    )
+
+
 class Slopes:
-    """What is known of activations: the maximum of |phi'|, measured once for each kind."""
+    """The intervals of each activation that has been met, by dtype."""
 
     def __init__(self) -> None:
-        self._steepest: dict[str, float] = {}
+        self._known: dict[tuple[type, str, torch.dtype], Intervals] = {}
 
     def of(self, phi: nn.Module, u: Tensor, channels: int) -> tuple[Tensor, Tensor]:
-        """Return the share of saturated entries, and the largest |phi'| of each unit."""
-        # Whatever keeps saved tensors elsewhere (checkpointing) must not count those made here.
-        with torch.autograd.graph.saved_tensors_hooks(_same, _same):
-            if repr(phi) not in self._steepest:
-                self._steepest[repr(phi)] = steepest_slope(phi)
-            slope = derivative(phi, u).abs()
-        saturated = (slope < SATURATED_BELOW * self._steepest[repr(phi)]).double().mean()
-        return saturated, slope.movedim(channels, -1).flatten(0, -2).amax(0)
+        """Return the share of saturated entries, and for each unit 0.0 if it is dead, else 1.0."""
+        key = type(phi), repr(phi), u.dtype
+        if key not in self._known:
+            # Whatever keeps saved tensors elsewhere (checkpointing) must not count those made here.
+            with torch.autograd.graph.saved_tensors_hooks(_same, _same), torch.enable_grad():
+                self._known[key] = intervals(phi, u.dtype)
+        found = self._known[key]
+        return found.share_saturated(u), found.alive(u.movedim(channels, -1).flatten(0, -2))
 
 
 def _same(x: Any) -> Any:

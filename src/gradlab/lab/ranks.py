@@ -40,25 +40,25 @@ def first_rank(ranks: int) -> bool:
     return ranks == 1 or dist.get_rank() == 0
 
 
-def batch_of_all(known_SK: Tensor, slopes_U: Tensor, loss: Tensor, ranks: int) -> list[Tensor]:
+def batch_of_all(known_SK: Tensor, alive_U: Tensor, loss: Tensor, ranks: int) -> list[Tensor]:
     """Return what a rank knows as it is for all ranks' samples together.
 
     The gradient of the mean over ranks is that of a rank's own loss, divided by their number.
 
     Args:
         known_SK: of each site, the columns `pool.KNOWN`.
-        slopes_U: the largest |phi'| of each unit.
+        alive_U: for each unit 0.0 if it is dead, else 1.0.
         loss: the rank's own.
         ranks: their number.
     """
     if ranks == 1:
-        return [known_SK, slopes_U, loss]
+        return [known_SK, alive_U, loss]
     rows, cols = known_SK.shape
     mine = torch.cat([known_SK.flatten(), loss.double().reshape(1)])
     parts = [torch.empty_like(mine) for _ in range(ranks)]
     dist.all_gather(parts, mine)
-    dist.all_reduce(slopes_U, dist.ReduceOp.MAX)
+    dist.all_reduce(alive_U, dist.ReduceOp.MAX)
     every = torch.stack(parts)
     known = pooled(every[:, :-1].view(ranks, rows, cols))
     known[:, LOCAL] /= ranks
-    return [known, slopes_U, every[:, -1].mean()]
+    return [known, alive_U, every[:, -1].mean()]

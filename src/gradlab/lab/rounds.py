@@ -19,10 +19,11 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from gradlab.lab.parameters import Reading, moved, of_bias, of_weight, size_of
+from gradlab.lab.parameters import Reading, moved, of_bias, of_weight
 from gradlab.lab.ranks import whole
 from gradlab.lab.signals import Call, Signals
 from gradlab.lab.sites import Site
+from gradlab.lab.sizes import size_of
 
 
 @dataclass

@@ -5,7 +5,6 @@ come, in a `backward()`: so evaluation, and the first pass of a checkpoint that 
 nothing, and neither do gradients that are asked for by `torch.autograd.grad`.
 """
 
-import math
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -17,11 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from gradlab.lab.parameters import size_of
 from gradlab.lab.phi import Slopes, is_activation
-from gradlab.lab.pool import KNOWN
 from gradlab.lab.sites import Site
-from gradlab.record.statistics import mean_std
+from gradlab.lab.sizes import mean_std, size_of
 
 Act = Callable[..., Any]
 
@@ -45,12 +42,12 @@ class Hook:
 
 @dataclass
 class Call:
-    """One call of a site: numbers by name (`pool.KNOWN`), and the largest |phi'| of each unit."""
+    """One call of a site: numbers by name (`pool.KNOWN`), and which units are alive."""
 
     site: int
     output: Any = None
     known: dict[str, Tensor | float] = field(default_factory=dict[str, "Tensor | float"])
-    slope_U: Tensor | None = None
+    alive_U: Tensor | None = None
 
 
 class Signals:
@@ -187,7 +184,8 @@ class Signals:
             call.known |= _moments("preact", u)
             u.register_hook(partial(self._came, call, "preact_grad"))
         channels = site.channels if u.ndim > 1 else 0
-        call.known["saturated"], call.slope_U = self._slopes.of(module, u.detach(), channels)
+        with torch.no_grad():
+            call.known["saturated"], call.alive_U = self._slopes.of(module, u.detach(), channels)
 
     def _activated(self, module: nn.Module, args: Any, output: Any) -> None:
         call = self._begun.pop(id(module), None)
@@ -223,18 +221,13 @@ def tensors_of(output: Any) -> Iterator[Tensor]:
             yield from tensors_of(part)
 
 
-def row(call: Call) -> list[Tensor | float]:
-    """Return a call's numbers in the order of `pool.KNOWN`, NaN for what it has not."""
-    return [call.known.get(name, math.nan) for name in KNOWN]
-
-
 def _moments(part: str, x: Tensor) -> dict[str, Tensor | float]:
     with torch.no_grad():
-        mean, std = mean_std(x.detach().reshape(1, 1, -1, x.shape[-1] if x.ndim else 1))
+        mean, std = mean_std(x)
     return {
         f"{part}_count": float(x.numel()),
-        f"{part}_mean": mean[0, 0],
-        f"{part}_std": std[0, 0],
+        f"{part}_mean": mean,
+        f"{part}_std": std,
     }
 
 

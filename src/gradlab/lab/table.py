@@ -11,7 +11,7 @@ from gradlab.lab.parameters import Reading
 from gradlab.lab.pool import KNOWN, NORMS, pooled
 from gradlab.lab.ranks import batch_of_all
 from gradlab.lab.rounds import Round, parameter
-from gradlab.lab.signals import Call, row
+from gradlab.lab.signals import Call
 from gradlab.lab.sites import Site
 from gradlab.record.norms import norm
 
@@ -24,11 +24,11 @@ def measure(sites: Sequence[Site], found: Round, ranks: int) -> Tensor:
     Float64, on the CPU; NaN stands for what a site has not.
     """
     device = next((p.norm.device for p in found.readings.values()), torch.device("cpu"))
-    known_SK, slopes, shares = _signals(sites, found.calls, device)
+    known_SK, alive, shares = _signals(sites, found.calls, device)
     scale = 1.0 if found.scale is None else found.scale.to(device)
     known_SK[:, [KNOWN.index(name) for name in NORMS]] /= scale
     loss = _loss(found.losses, device) / scale
-    known_SK, slopes, loss = batch_of_all(known_SK, slopes, loss, ranks)
+    known_SK, alive, loss = batch_of_all(known_SK, alive, loss, ranks)
     at = {name: known_SK[:, k] for k, name in enumerate(KNOWN)}
     factor = torch.where(at["preact_grad"].isnan(), at["delta"], at["preact_grad"])
     values = {
@@ -39,7 +39,7 @@ def measure(sites: Sequence[Site], found: Round, ranks: int) -> Tensor:
         "norm_factor": torch.where(at["act_grad"].isnan(), math.nan, at["delta"] / factor),
         **{name: at[name] for name in ("preact_mean", "preact_std", "act_mean", "act_std")},
         "saturated": at["saturated"],
-        "dead": _dead(slopes, shares, at["delta"]),
+        "dead": _dead(alive, shares, at["delta"]),
         **_weights(sites, found, device),
     }
     table = torch.stack([values[column.name] for column in schema.STATISTICS], dim=-1)
@@ -58,25 +58,31 @@ def _loss(losses: Sequence[Tensor], device: torch.device) -> Tensor:
 def _signals(
     sites: Sequence[Site], calls: Sequence[Call], device: torch.device
 ) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
-    """Return [S, K] what is known of each site, and the units' largest |phi'| with whose they are."""
+    """Return [S, K] what is known of each site, and which units are alive, with whose they are."""
     table = torch.full((len(sites), len(KNOWN)), math.nan, dtype=torch.float64, device=device)
-    slopes: list[Tensor] = []
+    alive: list[Tensor] = []
     shares: list[tuple[int, int]] = []
     for index in sorted({call.site for call in calls}):
         mine = [call for call in calls if call.site == index]
-        rows = [torch.stack([torch.as_tensor(v, dtype=torch.float64, device=device) for v in row(c)]) for c in mine]
-        table[index] = pooled(torch.stack(rows))
-        found = [call.slope_U for call in mine if call.slope_U is not None]
+        rows = torch.stack([_row(call, device) for call in mine])
+        table[index] = rows[0] if len(rows) == 1 else pooled(rows)
+        found = [call.alive_U for call in mine if call.alive_U is not None]
         if found and len({each.shape for each in found}) == 1:
-            slopes.append(torch.stack(found).amax(0).double().to(device))
-            shares.append((index, len(slopes[-1])))
-    return table, torch.cat(slopes) if slopes else table.new_zeros(0), shares
+            alive.append(torch.stack(found).amax(0).double().to(device))
+            shares.append((index, len(alive[-1])))
+    return table, torch.cat(alive) if alive else table.new_zeros(0), shares
 
 
-def _dead(slopes_U: Tensor, shares: Sequence[tuple[int, int]], like_S: Tensor) -> Tensor:
+def _row(call: Call, device: torch.device) -> Tensor:
+    """Return a call's numbers in the order of `KNOWN`, NaN for what it has not."""
+    known = [call.known.get(name, math.nan) for name in KNOWN]
+    return torch.stack([torch.as_tensor(v, dtype=torch.float64, device=device) for v in known])
+
+
+def _dead(alive_U: Tensor, shares: Sequence[tuple[int, int]], like_S: Tensor) -> Tensor:
     """Return the share of each site's units whose phi' is 0 for the whole batch."""
     out = torch.full_like(like_S, math.nan)
-    parts = slopes_U.split([units for _, units in shares]) if shares else ()
+    parts = alive_U.split([units for _, units in shares]) if shares else ()
     for (index, _), part in zip(shares, parts, strict=True):
         out[index] = (part == 0).double().mean()
     return out
