@@ -29,6 +29,7 @@ ROOMS = [
     "doctor",
     "report",
     "lab",
+    "mistakes",
     "explain",
     "progress",
     "interrupt",

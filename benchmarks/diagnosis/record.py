@@ -62,9 +62,9 @@ class Watched(Loop):
         """Make the step; look on if it is recorded."""
         if not recorded:
             return super().step(step, recorded)
-        theta, caught = self.stack.theta, {}
-        before = theta.detach().clone()
-        handles = [theta.register_hook(lambda grad: caught.setdefault("theta", grad.clone()))]
+        caught: dict[Any, Any] = {}
+        before = {name: p.clone() for name, p in self.stack.params.items()}
+        handles: list[Any] = []
         for site in self.sites:
             handles += _catch(site.layer.linear, ("z", site.position), caught)
             if site.layer.activation is not None:
@@ -74,7 +74,8 @@ class Watched(Loop):
         finally:
             for handle in handles:
                 handle.remove()
-        views = [self.stack.views(rows) for rows in (before, caught["theta"], theta.detach())]
+        grads = {name: leaf.grad[None] for name, leaf in self.stack.leaves.items()}  # unclipped
+        views = [before, grads, self.stack.params]
         for site in self.sites:
             name, at = f"{site.name}.linear", site.position
             parameters = [[view[f"{name}.{p}"][0] for p in ("weight", "bias")] for view in views]

@@ -19,6 +19,7 @@ gradlab: a laboratory for gradient pathologies in PyTorch networks
   gradlab check [overrides]    its gradients by hand, by autograd, by finite differences
   gradlab predict [overrides]  what theory says of it, layer by layer, without training
   gradlab explain [overrides]  the chain rule through one weight, factor by factor
+  gradlab mistakes [NAME]      common mistakes in backpropagation, run, measured and fixed
 
 gradlab run --help lists the configuration; --cfg job, --info and Hydra's other flags work as ever.
 Exit codes: 0 done, 1 a run failed, 2 the command or the configuration is wrong,
@@ -145,6 +146,12 @@ def _explain(arguments: list[str]) -> int:
     return explain(arguments)
 
 
+def _mistakes(arguments: list[str]) -> int:
+    from gradlab.commands import mistakes
+
+    return mistakes(arguments)
+
+
 def _predict(arguments: list[str]) -> int:
     from gradlab.commands import predict
 
@@ -159,4 +166,5 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "check": _check,
     "predict": _predict,
     "explain": _explain,
+    "mistakes": _mistakes,
 }

@@ -1,7 +1,9 @@
-"""How far a run is: a bar where a person watches, a plain line now and then elsewhere."""
+"""How far a run or a sweep is: a bar where a person watches, else a plain line now and then."""
 
 import logging
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -48,3 +50,39 @@ class Watching:
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + self.interval
             log.info("step %d of %d, loss %.4g", done, self.steps, loss)
+
+
+class Counting:
+    """Shows how many jobs of a sweep have ended, if a person watches; a context manager."""
+
+    def __init__(self, jobs: int, console: Console | None = None) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        console = console or Console(stderr=True)
+        self._bar = Progress(
+            *columns,
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("jobs", total=jobs)
+
+    def __enter__(self) -> "Counting":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    @contextmanager
+    def aside(self, ended: int) -> Generator[None]:
+        """Count some more, and take the bar away while something else is printed."""
+        self._bar.advance(self._task, ended)
+        self._bar.stop()
+        yield
+        self._bar.start()

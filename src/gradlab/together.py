@@ -93,8 +93,12 @@ class Member(ABC):
             self.stop("failed", line)
 
 
-def train(members: Sequence[Member], dataset: Dataset, stop: Callable[[], bool]) -> None:
+def train(
+    members: Sequence[Member], dataset: Dataset, stop: Callable[[], bool], watched: bool = True
+) -> None:
     """Train members that can share a stack; leave each one's result or error with it.
+
+    `watched` says whether a person is to see how far they are.
 
     Raises:
         Apart: several do not go together; what they have begun is to be discarded.
@@ -104,10 +108,10 @@ def train(members: Sequence[Member], dataset: Dataset, stop: Callable[[], bool])
     if loop is None:
         return
     try:
-        with Watching(loop.train.steps) as watching:
+        with Watching(loop.train.steps) if watched else nullcontext() as watching:
             for member, its in zip(members, sinks, strict=True):
                 member.attempt(partial(member.begin, dataset, len(members)))
-                its += [member, watching]
+                its += [member] if watching is None else [member, watching]
             _run(members, loop, stop)
     except KeyboardInterrupt:  # the second signal: the first is waiting for the step to end
         for member in members:

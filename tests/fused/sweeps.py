@@ -21,8 +21,11 @@ class Branching(torch.nn.Module):
 SHORT = ["tracking=none", "model.depth=2", "model.width=8", "train.steps=4", "record.every=2"]
 
 
-def sweep(folder: str, *overrides: str) -> int:
-    return cli.main(["run", "-m", *SHORT, *overrides, f"hydra.sweep.dir={folder}"])
+def sweep(folder: str, *overrides: str, workers: int = 1) -> int:
+    """Run a sweep; one worker is this process, where a test can see and break what it does."""
+    fused = not any(each.startswith("hydra/launcher=basic") for each in overrides)
+    by = [f"hydra.launcher.workers={workers}"] if fused else []
+    return cli.main(["run", "-m", *SHORT, *overrides, *by, f"hydra.sweep.dir={folder}"])
 
 
 def assert_same(one: str, other: str, rtol: float = 1e-9, logs: bool = True) -> None:

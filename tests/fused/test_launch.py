@@ -3,7 +3,6 @@
 import itertools
 import os
 import signal
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 
 from gradlab import sweep as sweeps
 from gradlab.fused import launch
-from gradlab.fused.plan import stacks
 from gradlab.store.load import find
 from gradlab.train.loop import Loop
-from tests.configs import settings
 from tests.fused.sweeps import assert_same, info, sweep
 
 BASIC = "hydra/launcher=basic"
@@ -217,19 +214,3 @@ def test_jobs_are_counted_where_the_launcher_is_known(monkeypatch):
     monkeypatch.setattr(sweeps.Tally, "summary", lambda self: counts.append(self.planned) or [])
     assert sweep("s", "seed=0,1", "clip=none,norm,value") == 0
     assert counts == [6]
-
-
-def test_the_plan():
-    same = [settings(seed=s, clip=c) for s in (0, 1, 2) for c in ("none", "norm")]
-    assert stacks(same) == [[0, 2, 4, 1, 3, 5]]
-    assert stacks(same[:3]) == [[0], [1], [2]]
-    other = [settings(model__depth=3, seed=s) for s in range(4)]
-    assert stacks([None, *same, None, *other]) == [[1, 3, 5, 2, 4, 6], [8, 9, 10, 11]]
-    many = stacks([settings(seed=s) for s in range(100)])
-    assert sorted(itertools.chain(*many)) == list(range(100))
-    assert {len(part) for part in many} == {50}
-    wide = [settings(model__width=512, seed=s) for s in range(8)]
-    assert stacks(wide) == [[k] for k in range(8)]
-    lbfgs = [settings(seed=s, optim="sgd") for s in range(4)]
-    lbfgs = [replace(s, optim=replace(s.optim, target="torch.optim.LBFGS")) for s in lbfgs]
-    assert len(stacks(lbfgs)) == 4

@@ -60,8 +60,10 @@ def test_a_finished_run_of_another_configuration_is_not_replaced(launcher, capsy
     assert [run.config["seed"] for run in find("s").runs] == [0, 1, 2, 3]
 
 
-def test_kill_9_then_resume():
+@pytest.mark.parametrize("workers", [1, 2])
+def test_kill_9_then_resume(workers):
     swept = ["seed=0,1,2,3", "model.depth=1,2", "train.steps=3000"]
+    swept += [f"hydra.launcher.workers={workers}"]
     command = [sys.executable, "-m", "gradlab", "run", "-m", *SHORT, *swept]
     with subprocess.Popen(
         [*command, "hydra.sweep.dir=cut"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

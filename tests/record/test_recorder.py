@@ -27,7 +27,7 @@ def batch_of(dataset, batch_size, seed):
 def by_hand(run, dataset):
     """The columns at step 0, by NumPy, from the run's own initial weights."""
     stack = Stack([run], dataset)
-    params = {name: view[0].detach().numpy() for name, view in stack.views(stack.theta).items()}
+    params = {name: view[0].detach().numpy() for name, view in stack.params.items()}
     count = run.model.depth + 1
     weights = [params[f"layers.{i}.linear.weight"] for i in range(count)]
     biases = [params[f"layers.{i}.linear.bias"] for i in range(count)]
@@ -133,8 +133,8 @@ def test_residual_weight_factor_is_that_of_the_branch_alone():
 
     for index, layer in enumerate(stack.model.layers):
         layer.linear.register_forward_hook(keep(index))
-    stack.losses(stack.theta, {}, x[None], y[None])[0].sum().backward()
-    weights = stack.views(stack.theta.detach())
+    stack.gradients(stack.losses(x[None], y[None])[0])
+    weights = stack.params
     for index, delta in deltas.items():
         back = delta @ weights[f"layers.{index}.linear.weight"][0]
         expected = float(back.norm() / delta.norm())

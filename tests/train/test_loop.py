@@ -83,7 +83,7 @@ def test_it_trains_as_a_plain_torch_loop_does(optim):
     loop, (sink,) = train(run, dataset=dataset)
 
     start = Stack([run], dataset)
-    views = start.views(start.theta.detach())
+    views = start.params
     plain = nn.Sequential(nn.Linear(64, 9), nn.ReLU(), nn.Linear(9, 9), nn.ReLU(), nn.Linear(9, 10))
     with torch.no_grad():
         for param, view in zip(plain.double().parameters(), views.values(), strict=True):
@@ -104,7 +104,7 @@ def test_it_trains_as_a_plain_torch_loop_does(optim):
             param.grad *= factor
         optimiser.step()
     trained = torch.cat([p.detach().flatten() for p in plain.parameters()])
-    torch.testing.assert_close(loop.stack.theta[0].detach(), trained, rtol=1e-7, atol=1e-10)
+    torch.testing.assert_close(loop.stack.theta[0], trained, rtol=1e-7, atol=1e-10)
 
 
 def test_a_member_that_diverges_stops_and_harms_no_other():
@@ -280,7 +280,7 @@ def quadratic(lr, **overrides):
 def test_descent_is_one_less_half_the_rate_times_the_curvature(lr):
     run, hessian, dataset = quadratic(lr, train__steps=1)
     stack = Stack([run], dataset)
-    theta = stack.theta.detach().numpy()[0]  # weights, then the bias
+    theta = stack.theta.numpy()[0]  # weights, then the bias
     x = np.hstack([dataset.x_train.numpy(), np.ones((353, 1))])
     g = 2 * x.T @ (x @ theta - dataset.y_train.numpy()[:, 0]) / 353
     _, (sink,) = train(run)

@@ -2,8 +2,9 @@
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_globals
 from hydra.types import HydraContext
@@ -14,9 +15,11 @@ from gradlab.data.dataset import Dataset
 from gradlab.fused.place import Place
 from gradlab.fused.plan import stacks
 from gradlab.fused.said import Said
-from gradlab.fused.seat import Seat
+from gradlab.fused.seat import Ended, Seat
+from gradlab.fused.workers import Lost, number, orphaned, share, working
 from gradlab.interrupt import Interrupt
 from gradlab.job import Run, prepare
+from gradlab.progress import Counting
 from gradlab.settings import Component, Settings
 from gradlab.together import Apart, train
 
@@ -24,11 +27,16 @@ log = logging.getLogger("hydra_plugins.gradlab_fused.launcher")
 
 
 def launch(
-    context: HydraContext, config: DictConfig, overrides: Sequence[Sequence[str]], first: int
+    context: HydraContext,
+    config: DictConfig,
+    overrides: Sequence[Sequence[str]],
+    first: int,
+    workers: int | None = None,
 ) -> Sequence[JobReturn] | None:
     """Run a batch of jobs and return what came of each; None if they need Hydra's own launcher.
 
     Raises:
+        SettingsError: there is no such number of workers.
         Interrupted: Ctrl-C or SIGTERM, after the files were completed.
     """
     setup_globals()
@@ -39,18 +47,12 @@ def launch(
         return None  # each needs the process for itself
     said = Said()
     seats = [Seat(first + k, place, said) for k, place in enumerate(places)]
-    parts = _parts(seats)
-    log.info("Launching %d jobs locally, %d at most at a time", len(seats), _most(parts))
+    parts = _parts(seats, count := number(workers))
+    count = min(count, len(parts))
+    log.info("Launching %d jobs locally, %s", len(seats), _how(parts, count))
     told = 0
     try:
-        for part in parts:
-            try:
-                _work(part, said)
-            finally:
-                for seat in part:
-                    if seat.ended is not None:
-                        seat.close()
-                configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+        for _ in _worked(parts, said, config, count):
             while told < len(seats) and seats[told].ended is not None:
                 _tell(seats[told])
                 told += 1
@@ -59,6 +61,43 @@ def launch(
             if seat.ended is not None:
                 _tell(seat)
     return [seat.place.returned for seat in seats]
+
+
+def _worked(
+    parts: Sequence[Sequence[Seat]], said: Said, config: DictConfig, count: int
+) -> Generator[None]:
+    """Have every part worked on, by so many processes; yield when one has ended.
+
+    Raises:
+        Interrupted: a signal.
+    """
+    if count > 1:
+        yield from _shared(parts, said, count)
+        return
+    for part in parts:
+        interrupt = _work_and_close(part, said)
+        configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+        yield
+        if interrupt is not None:
+            raise interrupt
+
+
+def _shared(parts: Sequence[Sequence[Seat]], said: Said, count: int) -> Generator[None]:
+    def work(index: int) -> list[Ended | None]:
+        _work_and_close(parts[index], said)
+        return [seat.told() for seat in parts[index]]
+
+    with Counting(sum(map(len, parts))) as bar:
+        for index, found in share(range(len(parts)), work, count):
+            part = parts[index]
+            for seat, its in zip(part, _each(found, len(part)), strict=True):
+                seat.hear(its)
+            with bar.aside(len(part)):
+                yield
+
+
+def _each(found: Any, jobs: int) -> Sequence[Ended | Lost | None]:
+    return [found] * jobs if isinstance(found, Lost) else found
 
 
 def _place(
@@ -70,15 +109,30 @@ def _place(
     return Place(context, sweep.job, composed)
 
 
-def _parts(seats: Sequence[Seat]) -> list[list[Seat]]:
+def _parts(seats: Sequence[Seat], workers: int) -> list[list[Seat]]:
     """Return the jobs that are worked on at a time; one that cannot be trained is alone."""
-    groups = stacks([seat.settings for seat in seats])
+    groups = stacks([seat.settings for seat in seats], workers)
     groups += [[k] for k, seat in enumerate(seats) if seat.settings is None]
-    return [[seats[k] for k in group] for group in sorted(groups)]
+    return [[seats[k] for k in group] for group in groups]
 
 
-def _most(parts: Sequence[Sequence[Seat]]) -> int:
-    return max((len(part) for part in parts), default=0)
+def _how(parts: Sequence[Sequence[Seat]], workers: int) -> str:
+    most = max((len(part) for part in parts), default=0)
+    by = f", by {workers} processes" if workers > 1 else ""
+    return f"{most} at most in a stack{by}"
+
+
+def _work_and_close(seats: Sequence[Seat], said: Said) -> KeyboardInterrupt | None:
+    """Train some jobs together, and close each; return the signal that ended them, if one did."""
+    try:
+        _work(seats, said)
+    except KeyboardInterrupt as error:
+        return error
+    finally:
+        for seat in seats:
+            if seat.ended is not None:
+                seat.close()
+    return None
 
 
 def _work(seats: Sequence[Seat], said: Said) -> None:
@@ -101,7 +155,7 @@ def _work(seats: Sequence[Seat], said: Said) -> None:
             runs = [seat.run for seat in live if seat.run is not None and seat.ended is None]
             with Interrupt() as interrupt:
                 if runs and data.last is not None:
-                    _train(runs, data.last, lambda: interrupt.asked)
+                    _train(runs, data.last, lambda: interrupt.asked or orphaned())
                 for seat in live:
                     seat.settle()
             interrupt.check()
@@ -114,12 +168,12 @@ def _work(seats: Sequence[Seat], said: Said) -> None:
 def _train(runs: Sequence[Run], dataset: Dataset, stop: Callable[[], bool]) -> None:
     """Train some runs in one stack, or, if that cannot be, one by one."""
     try:
-        train(runs, dataset, stop)
+        train(runs, dataset, stop, not working())
     except Apart as error:
         log.info("%d networks are trained one by one: %s", len(runs), error)
         for run in runs:
             run.discard()
-            train([run], dataset, stop)
+            train([run], dataset, stop, not working())
 
 
 class _Data:

@@ -2,8 +2,10 @@
 
 A stack saves what every operation costs whatever its size, once for all its members. Where the
 operations are large there is nothing to save, and a stack falls out of the processor's cache.
+Several workers share the stacks, so a stack is also cut where one would have all and another none.
 """
 
+import heapq
 from collections.abc import Sequence
 
 from gradlab.settings import Settings
@@ -14,14 +16,44 @@ ELEMENTWISE = frozenset(
 )
 """Optimisers whose update of an entry depends on no other entry: members do not mix."""
 
+Jobs = Sequence[Settings | None]
 
-def stacks(settings: Sequence[Settings | None]) -> list[list[int]]:
-    """Return the jobs, by index, of each stack, in the order of their first; None is left out."""
+
+def stacks(settings: Jobs, workers: int = 1) -> list[list[int]]:
+    """Return the jobs, by index, of each stack; None is left out.
+
+    One worker begins with the stack of the first job, several with the one that takes longest.
+    """
     groups: dict[str, list[int]] = {}
     for index, each in enumerate(settings):
         if each is not None:
             groups.setdefault(_key(each, index), []).append(index)
-    return sorted((part for group in groups.values() for part in _parts(group, settings)), key=min)
+    of = list(groups.values())
+    if workers == 1:
+        return sorted((part for group in of for part in _cut(group, settings)), key=min)
+    whole = sum(cost(settings, group) for group in of)
+    plans = [
+        [part for group in of for part in _cut(group, settings, whole / workers / fineness)]
+        for fineness in (1, 2, 3)
+    ]
+    parts = min(plans, key=lambda plan: duration([cost(settings, part) for part in plan], workers))
+    return sorted(parts, key=lambda part: -cost(settings, part))
+
+
+def cost(settings: Jobs, part: Sequence[int]) -> float:
+    """Return about how long it takes to train some jobs together, in units of their own."""
+    first = settings[part[0]]
+    assert first is not None
+    layers = first.model.depth + 1
+    return first.train.steps * (len(part) * parameters(first) + LAYER * layers)
+
+
+def duration(costs: Sequence[float], workers: int) -> float:
+    """Return how long workers take that begin with the longest part (Graham 1969)."""
+    ends = [0.0] * workers
+    for each in sorted(costs, reverse=True):
+        heapq.heapreplace(ends, ends[0] + each)
+    return max(ends)
 
 
 def _key(settings: Settings, index: int) -> str:
@@ -30,15 +62,16 @@ def _key(settings: Settings, index: int) -> str:
     return repr(settings.stackable())
 
 
-def _parts(group: list[int], settings: Sequence[Settings | None]) -> list[list[int]]:
-    """Cut a group evenly; those that are too few, or too large, are alone."""
+def _cut(group: list[int], settings: Jobs, most: float = float("inf")) -> list[list[int]]:
+    """Cut a group evenly in parts that cost at most so much; too few, or too large, are alone."""
     first = settings[group[0]]
     assert first is not None
     size = members(first)
     if size < FIT or len(group) < LEAST:
         return [[index] for index in group]
-    group.sort(key=lambda index: _kin(settings[index]))  # their rows are then next to each other
-    number = -(-len(group) // size)
+    group = sorted(group, key=lambda index: _kin(settings[index]))  # their rows are then neighbours
+    number = max(-(-len(group) // size), int(-(-cost(settings, group) // most)))
+    number = max(1, min(number, len(group) // LEAST))
     return [group[k * len(group) // number : (k + 1) * len(group) // number] for k in range(number)]
 
 
@@ -48,11 +81,17 @@ def _kin(settings: Settings | None) -> str:
 
 def members(settings: Settings) -> int:
     """Return how many networks of a kind may be trained as one."""
+    return min(MOST, ENTRIES // parameters(settings))
+
+
+def parameters(settings: Settings) -> int:
+    """Return about how many a network has, whatever the data."""
     model = settings.model
-    parameters = (model.depth + 1) * model.width * (model.width + 1)  # about, whatever the data
-    return min(MOST, ENTRIES // parameters)
+    return (model.depth + 1) * model.width * (model.width + 1)
 
 
+LAYER = 4_000
+"""Parameters that cost as much as a layer does by being one."""
 LEAST, MOST, FIT = 4, 64, 8
 ENTRIES = 2_000_000
 """Parameters of all members together, at most.

@@ -2,19 +2,31 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from gradlab import sweep
 from gradlab.data.dataset import Dataset
-from gradlab.errors import StoreError
+from gradlab.errors import JobError, StoreError
 from gradlab.fused.place import Place
 from gradlab.fused.said import Said
+from gradlab.fused.workers import Lost
 from gradlab.job import Run
 from gradlab.settings import Settings
+from gradlab.store.resume import done
 from gradlab.tally import Job
 
 log = logging.getLogger("gradlab.sweep")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What came of a job, and what Hydra is to hear of it."""
+
+    job: Job
+    text: str
+    task_name: str | None
 
 
 class Seat:
@@ -100,6 +112,28 @@ class Seat:
         except (OSError, ValueError):  # of the job's log: there is no folder for it
             self.text = f"failed: {self.ended.error}\n"
         self.place.close(self.ended.loss, self._raised())
+
+    def told(self) -> Ended | None:
+        """Return what another process is to know of the job, once it has been closed."""
+        if self.ended is None:
+            return None
+        return Ended(self.ended, self.text, self.place.returned.task_name)
+
+    def hear(self, its: Ended | Lost | None) -> None:
+        """Take over what another process, which worked on the job, tells of it."""
+        if isinstance(its, Lost):
+            self._mourn(its)
+        elif its is not None:
+            self.ended, self.text = its.job, its.text
+            self.place.note(its.job.loss, self._raised(), its.task_name)
+
+    def _mourn(self, lost: Lost) -> None:
+        """Find out what has become of a job whose process died, as the system may have it do."""
+        info = None if self.settings is None else done(self.place.path, self.settings.config_hash)
+        error = JobError(f"its process was ended by {lost.ended}, which gradlab did not send")
+        with self.said.held():
+            self.end(Job(self.place.path, info=info, error=None if info else error))
+        self.close()
 
     def _raised(self) -> Any:
         """Return the job's error where nobody counts: then Hydra is to hear of it."""

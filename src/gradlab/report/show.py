@@ -4,17 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from gradlab.report.reduce import gather
 from gradlab.report.sentences import headline
 from gradlab.report.settings import short
 from gradlab.report.table import shown, table
+from gradlab.report.terminal import plain_table, terminal, write
 
 COLOURS = {"healthy": "green", "vanishing": "yellow", "exploding": "red", "diverged": "magenta"}
-NO_WRAP = 10_000  # columns of a pipe: a line must not be cut or wrapped there
 
 
 def show(folder: str | Path, console: Console | None = None) -> list[str]:
@@ -25,20 +23,15 @@ def show(folder: str | Path, console: Console | None = None) -> list[str]:
     """
     runs, reduced = gather(folder)
     frame, keys = table(runs, reduced)
-    console = console or Console()
-    if not console.is_terminal:
-        console = Console(file=console.file, width=NO_WRAP)
+    console = terminal(console)
     rows = shown(frame, keys).drop(columns=["cause"], errors="ignore")
-    out = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
+    out = plain_table(console)
     for column in rows:
         numeric = pd.api.types.is_numeric_dtype(rows[column])
         out.add_column(short(str(column)), justify="right" if numeric else "left", no_wrap=True)
     for values, verdict in zip(rows.itertuples(index=False), rows["verdict"], strict=True):
         out.add_row(*map(text, values), style=COLOURS.get(str(verdict), ""))
-    with console.capture() as printed:
-        console.print(out)
-        console.print(headline(frame), highlight=False)
-    console.file.write(printed.get())  # by ourselves: rich ends the program if the reader has gone
+    write(console, out, headline(frame))
     return reduced.damaged
 
 

@@ -5,36 +5,39 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gradlab.record.norms import norm_of_rows
+from gradlab.record.norms import joint_norm
 from gradlab.settings import Component
 from gradlab.train.stack import Stack
 
 
 class Clipper:
-    """Applies each member's clipping to its own row of the gradient."""
+    """Applies each member's clipping to its own row of every gradient."""
 
     def __init__(self, clips: Sequence[Component]) -> None:
         kinds = [clip for i, clip in enumerate(clips) if clip not in clips[:i]]
         groups = [(kind, [i for i, c in enumerate(clips) if c == kind]) for kind in kinds]
         self.groups = [(kind, rows(members)) for kind, members in groups if kind.name != "none"]
-        self.acts = bool(self.groups)
+        self.all = len(groups) == 1
 
-    def clip(self, stack: Stack, grad: Tensor) -> Tensor:
-        """Return the gradient [M, P] after clipping; the one given is left as it is."""
-        if not self.acts:
-            return grad
-        out = grad.clone()
+    def clip(self, stack: Stack, grads: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the gradients after clipping; those given are left as they are."""
+        if not self.groups:
+            return grads
+        named = stack.named(grads)
+        if self.all:
+            return stack.blocked(self.groups[0][0].call(named, stack.params))
+        out = {name: grad.clone() for name, grad in named.items()}
         for kind, members in self.groups:
-            grads, params = stack.views(grad[members]), stack.views(stack.theta[members])
-            clipped = kind.call(grads, params)
-            out[members] = torch.cat([g.flatten(1) for g in clipped.values()], dim=1)
-        return out
+            some = ({n: t[members] for n, t in each.items()} for each in (named, stack.params))
+            for name, clipped in kind.call(*some).items():
+                out[name][members] = clipped
+        return stack.blocked(out)
 
-    def factor(self, grad_norm: Tensor, clipped: Tensor) -> Tensor:
+    def factor(self, grad_norm: Tensor, clipped: Sequence[Tensor]) -> Tensor:
         """Return the norm after clipping over that before, [M]; 1 = not clipped."""
         out = torch.ones_like(grad_norm)
         for _, members in self.groups:
-            before, after = grad_norm[members], norm_of_rows(clipped[members])
+            before, after = grad_norm[members], joint_norm([grad[members] for grad in clipped])
             out[members] = torch.where(before > 0, after / before, 1.0)
         return out
 

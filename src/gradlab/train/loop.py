@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.data.dataset import Dataset
-from gradlab.record.norms import norm_of_rows, rows_finite
+from gradlab.record.norms import joint_norm
 from gradlab.record.probes import Probes, find_sites
 from gradlab.record.recorder import measure
 from gradlab.settings import Settings
 from gradlab.train.batches import Batches
 from gradlab.train.clipper import Clipper
 from gradlab.train.rows import Outcome, Rows, Sink, first_nonfinite
-from gradlab.train.stack import Stack
+from gradlab.train.stack import Named, Stack, grad_of
 from gradlab.train.updates import Updates
 
 DESCENT_EVERY = 10  # updates: it costs another forward pass
@@ -63,7 +63,7 @@ class Loop:
         self.sites = find_sites(self.stack.model)
         self.probes = Probes(self.sites, stacked=self.stack.size > 1)
         self.train, self.every = first.train, first.every
-        self.updates = Updates([each.optim for each in settings], self.stack.theta)
+        self.updates = Updates([each.optim for each in settings], self.stack.blocks)
         self.clipper = Clipper([each.clip for each in settings])
         samples = len(dataset.x_train)
         self.batches = Batches(samples, self.train.batch_size, [s.seed for s in settings])
@@ -88,12 +88,11 @@ class Loop:
         stack = self.stack
         shape = (stack.size, self.train.batch_size)
         x, y = (t[: shape[1]].expand(shape[0], *[-1] * t.ndim) for t in (self.x, self.y))
-        buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
-        loss, _ = stack.losses(stack.theta, buffers, x, y)
-        loss.sum().backward()
-        assert stack.theta.grad is not None
-        self.clipper.clip(stack, stack.theta.grad)
-        stack.theta.grad = None
+        before = {name: buffer.clone() for name, buffer in stack.buffers.items()}
+        loss, _ = stack.losses(x, y)
+        self.clipper.clip(stack, stack.gradients(loss))
+        for name, buffer in stack.buffers.items():
+            buffer.copy_(before[name])
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> list[Outcome]:
         """Train until the last step, until every member has diverged, or until `stop` says so.
@@ -129,33 +128,28 @@ class Loop:
         A member that stops keeps the parameters of its last finite state.
         """
         stack = self.stack
-        theta = stack.theta
         batch = self.batches.next().to(stack.device)
         self.last_batch = torch.where(self.alive[:, None], batch, self.last_batch)
         x, y = self.x[self.last_batch], self.y[self.last_batch]
-        theta.grad = None
         with self.probes if recorded else nullcontext():
-            loss, output = stack.losses(theta, stack.buffers, x, y)
-            loss.sum().backward()  # no member's loss depends on another's parameters
-        assert theta.grad is not None
+            loss, output = stack.losses(x, y)
+            grads = stack.gradients(loss)
         with torch.no_grad():
-            before, grad = theta.clone(), theta.grad
-            grad_norm = norm_of_rows(grad)
-            clipped = self.clipper.clip(stack, grad)
+            grad_norm = joint_norm(grads)
+            clipped = self.clipper.clip(stack, grads)
             clip_factor = self.clipper.factor(grad_norm, clipped)
+            stack.keep()
             self.updates.step(clipped)
-            self.alive = self.alive & loss.isfinite() & rows_finite(theta)
-            if theta.is_cuda or not self.alive.all():  # on a GPU, to ask would be to wait
-                theta.copy_(torch.where(self.alive[:, None], theta, before))
+            self.alive = self.alive & loss.isfinite() & stack.finite()
+            if loss.is_cuda or not self.alive.all():  # on a GPU, to ask would be to wait
+                stack.restore(~self.alive)
             layers, descent = None, torch.full_like(grad_norm, torch.nan)
-            if recorded and step >= self.next_descent:
-                self.next_descent = step + DESCENT_EVERY
-                descent = self.descent(loss, x, y, before, grad)
             if recorded:
-                views = stack.views
-                layers = measure(
-                    self.sites, self.probes.signals, views(before), views(grad), views(theta)
-                )
+                before, grads = stack.views(stack.kept), stack.named(grads)
+                if step >= self.next_descent:
+                    self.next_descent = step + DESCENT_EVERY
+                    descent = self.descent(loss, x, y, before, grads)
+                layers = measure(self.sites, self.probes.signals, before, grads, stack.params)
         accuracy = torch.full_like(loss, torch.nan)
         if self.classify:
             accuracy = (output.argmax(-1) == y).double().mean(-1)
@@ -163,15 +157,18 @@ class Loop:
         measured = (loss.detach(), accuracy, grad_norm, clip_factor, descent, self.alive)
         return Done(step, seconds, rates, *measured, layers)
 
-    def descent(self, loss: Tensor, x: Tensor, y: Tensor, before: Tensor, grad: Tensor) -> Tensor:
+    def descent(self, loss: Tensor, x: Tensor, y: Tensor, before: Named, grads: Named) -> Tensor:
         """Return by what part of what the gradient promised the loss of this batch fell, [M].
 
         NaN where the promise is no decrease, or so small that rounding of the loss hides it.
         """
         stack = self.stack
         buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
-        after, _ = stack.losses(stack.theta, buffers, x, y)
-        promised = (grad.double() * (stack.theta.double() - before.double())).sum(-1)
+        after, _ = stack.losses(x, y, stack.params, buffers)
+        promised = torch.zeros_like(after, dtype=torch.float64)
+        for name, grad in grads.items():
+            moved = stack.params[name].double() - before[name].double()
+            promised += (grad.double() * moved).flatten(1).sum(-1)
         floor = TOLD * torch.finfo(stack.dtype).eps * loss.double().abs()
         ratio = (after.double() - loss.double()) / promised
         return torch.where(promised < -floor, ratio, torch.nan)
@@ -209,16 +206,17 @@ class Loop:
     def post_mortem(self, member: int) -> Tensor:
         """Record, [S, C], the step at which a member stopped, from the state that it stopped in."""
         stack, one = self.stack, slice(member, member + 1)
-        theta = stack.theta[one].detach().clone().requires_grad_()
+        params = {name: p[one].clone().requires_grad_() for name, p in stack.params.items()}
         buffers = {name: buffer[one].clone() for name, buffer in stack.buffers.items()}
         batch = self.last_batch[one]
         with Probes(self.sites, stacked=False) as probes:
-            loss, _ = stack.losses(theta, buffers, self.x[batch], self.y[batch])
+            loss, _ = stack.losses(self.x[batch], self.y[batch], params, buffers)
             loss.sum().backward()
-        assert theta.grad is not None
         with torch.no_grad():
-            views = stack.views(theta)
-            layers = measure(self.sites, probes.signals, views, stack.views(theta.grad), views)
+            grads = {
+                n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in params.items()
+            }
+            layers = measure(self.sites, probes.signals, params, grads, params)
         return layers[0].cpu()
 
     @torch.no_grad()
@@ -229,7 +227,7 @@ class Loop:
         y = data.y_test.to(stack.device, None if self.classify else stack.dtype)
         y = y.expand(stack.size, *y.shape)
         stack.model.eval()
-        loss, output = stack.losses(stack.theta, stack.buffers, x, y)
+        loss, output = stack.losses(x, y)
         stack.model.train()
         right = (output.argmax(-1) == y).double().mean(-1).tolist() if self.classify else None
         return [

@@ -1,9 +1,9 @@
-"""A stack of networks of the same shapes: their parameters are one matrix theta [M, P].
+"""A stack of networks of the same shapes: every parameter is one tensor [M, ...].
 
-One member is the same thing with M = 1, and then runs without vmap.
+One member is the same thing with M = 1, and then runs as the plain module that it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
@@ -16,17 +16,23 @@ from gradlab.foreign import blamed
 from gradlab.nets.build import build
 from gradlab.settings import Settings
 from gradlab.train.batches import Batches
+from gradlab.train.linear import LinearAsLaid
 
 FREE = "seed, initialisation, clipping and learning rate"
+Named = Mapping[str, Tensor]
 
 
 class Stack:
     """Networks that share everything but their numbers.
 
     Attributes:
-        model: the module that stands for every member; its own parameters are not used.
-        theta: all parameters, [M, P], a row per member.
+        model: the module that stands for every member; alone, its parameters are the stack's.
+        params: [M, ...] by dotted name: views of `memory`, without gradient.
+        blocks: the same, as what is made of all parameters goes through them fastest: a stack's
+            each by itself, as they are large; alone, many small ones as one.
         buffers: [M, ...] by dotted name (the running statistics of batch normalisation).
+        memory: all parameters of all members, one after another.
+        kept: as `memory`, when `keep` was last called.
     """
 
     def __init__(
@@ -47,48 +53,118 @@ class Stack:
         self.device = find_device(first.train.device)
         self.dtype: torch.dtype = getattr(torch, first.train.dtype)
         members = networks or [initialised(each, dataset, self.dtype) for each in settings]
+        self.size = len(members)
         self.model = members[0].to(self.device)
         params = [dict(member.named_parameters()) for member in members]
-        self.shapes = {name: param.shape for name, param in params[0].items()}
-        self.sizes = [shape.numel() for shape in self.shapes.values()]
-        rows = [torch.cat([p.detach().flatten() for p in each.values()]) for each in params]
-        self.theta = torch.stack(rows).to(self.device).requires_grad_()
+        stacked = [torch.stack([each[name].detach() for each in params]) for name in params[0]]
+        self.shapes = {name: p.shape for name, p in zip(params[0], stacked, strict=True)}
+        self.memory = torch.cat([p.flatten() for p in stacked]).to(self.device)
+        self.kept = torch.empty_like(self.memory)
+        self.params = self.views(self.memory)
+        self.blocks = [self.memory[None]] if self.size == 1 else list(self.params.values())
+        self.leaves = self._leaves()
+        buffers = [dict(member.named_buffers()) for member in members]
         self.buffers = {
-            name: torch.stack([dict(m.named_buffers())[name].to(self.device) for m in members])
-            for name in dict(self.model.named_buffers())
+            name: buffer[None] if self.size == 1 else torch.stack([b[name] for b in buffers])
+            for name, buffer in self.model.named_buffers()
         }
         self.loss = partial(first.loss.component.call)
         self.scale = first.loss.scale
 
-    @property
-    def size(self) -> int:
-        """How many members there are."""
-        return self.theta.shape[0]
+    def _leaves(self) -> dict[str, Tensor]:
+        if self.size > 1:
+            return {name: p.detach().requires_grad_() for name, p in self.params.items()}
+        leaves = dict(self.model.named_parameters())
+        for name, leaf in leaves.items():
+            leaf.data = self.params[name][0]
+        return {name: leaf.requires_grad_() for name, leaf in leaves.items()}
 
-    def views(self, rows: Tensor) -> dict[str, Tensor]:
-        """Return the parameters in `rows` [M, P] (or their gradients) by name, each [M, ...]."""
-        parts = rows.split(self.sizes, dim=-1)
-        shapes = self.shapes.items()
+    @property
+    def theta(self) -> Tensor:
+        """A copy of all parameters, [M, P], a row per member."""
+        return torch.cat([p.flatten(1) for p in self.params.values()], dim=1)
+
+    def views(self, memory: Tensor) -> dict[str, Tensor]:
+        """Return what is laid out as `memory` by name, each [M, ...]."""
+        parts = memory.split([shape.numel() for shape in self.shapes.values()])
         return {
-            name: part.unflatten(-1, shape) if shape else part.squeeze(-1)
-            for (name, shape), part in zip(shapes, parts, strict=True)
+            name: part.view(shape)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
         }
 
     def losses(
-        self, theta: Tensor, buffers: dict[str, Tensor], x_MBF: Tensor, y_MB: Tensor
+        self, x_MBF: Tensor, y_MB: Tensor, params: Named | None = None, buffers: Named | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return each member's loss [M], a mean over its batch times the scale, and outputs."""
-        if theta.shape[0] == 1:
-            alone = {name: buffer.squeeze(0) for name, buffer in buffers.items()}
-            loss, output = self._one(theta.squeeze(0), alone, x_MBF.squeeze(0), y_MB.squeeze(0))
-            return loss[None], output[None]
-        return vmap(self._one)(theta, buffers, x_MBF, y_MB)
+        """Return each member's loss [M], a mean over its batch times the scale, and outputs.
+
+        Parameters and buffers, [M, ...], are the stack's own, unless others are given: those of
+        one member can be, whatever the stack.
+        """
+        own = params is None and buffers is None
+        params = self.params if params is None else params
+        buffers = self.buffers if buffers is None else buffers
+        if len(x_MBF) > 1:
+            with LinearAsLaid():
+                return vmap(self._one)(self.leaves if own else params, buffers, x_MBF, y_MB)
+        if own:
+            output = self.model(x_MBF[0])
+            loss = self.loss(output, y_MB[0]) * self.scale
+        else:
+            alone = [{name: t[0] for name, t in named.items()} for named in (params, buffers)]
+            loss, output = self._one(*alone, x_MBF[0], y_MB[0])
+        return loss[None], output[None]
 
     def _one(
-        self, theta_P: Tensor, buffers: dict[str, Tensor], x_BF: Tensor, y_B: Tensor
+        self, params: dict[str, Tensor], buffers: dict[str, Tensor], x_BF: Tensor, y_B: Tensor
     ) -> tuple[Tensor, Tensor]:
-        output = functional_call(self.model, (self.views(theta_P), buffers), (x_BF,))
+        output = functional_call(self.model, (params, buffers), (x_BF,))
         return self.loss(output, y_B) * self.scale, output
+
+    def gradients(self, loss_M: Tensor) -> list[Tensor]:
+        """Return the gradient of each member's own loss, as `blocks`."""
+        for leaf in self.leaves.values():
+            leaf.grad = None
+        loss_M.sum().backward()  # no member's loss depends on another's parameters
+        found = [grad_of(leaf) for leaf in self.leaves.values()]
+        if self.size == 1:
+            return [torch.cat([grad.flatten() for grad in found])[None]]
+        return [grad.contiguous() for grad in found]
+
+    def named(self, blocks: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return what is laid out as `blocks` by name, each [M, ...]."""
+        return (
+            self.views(blocks[0][0])
+            if self.size == 1
+            else dict(zip(self.shapes, blocks, strict=True))
+        )
+
+    def blocked(self, named: Named) -> list[Tensor]:
+        """Return what is given by name, each [M, ...], laid out as `blocks`."""
+        if self.size > 1:
+            return list(named.values())
+        return [torch.cat([t.flatten() for t in named.values()])[None]]
+
+    def keep(self) -> None:
+        """Keep all parameters as they are, for `restore`."""
+        self.kept.copy_(self.memory)
+
+    def restore(self, which_M: Tensor) -> None:
+        """Give the members in `which_M` the parameters back that were kept."""
+        for now, before in zip(self.params.values(), self.views(self.kept).values(), strict=True):
+            which = which_M.view(-1, *[1] * (now.ndim - 1))
+            now.copy_(torch.where(which, before, now))
+
+    def finite(self) -> Tensor:
+        """Return whether all parameters of each member are finite, [M]."""
+        if not self.memory.is_cuda and self.memory.sum().isfinite():
+            return torch.ones(self.size, dtype=torch.bool)
+        finite = [p.flatten(1).isfinite().all(1) for p in self.params.values()]
+        return torch.stack(finite).all(0)
+
+
+def grad_of(leaf: Tensor) -> Tensor:
+    """Return a leaf's gradient; of one that the loss does not depend on, zeros."""
+    return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
 
 
 def initialised(settings: Settings, dataset: Dataset, dtype: torch.dtype) -> nn.Module:

@@ -1,39 +1,41 @@
 """The optimiser of a stack whose members may each have a learning rate of their own."""
 
+import inspect
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
 from torch import Tensor
 
+from gradlab.foreign import locate
 from gradlab.settings import Component
 
 
 class Updates:
-    """One torch optimiser over theta [M, P]: members that share a learning rate share a group.
+    """One torch optimiser over all parameters: members that share a learning rate share a group.
 
     Exact only for an optimiser that updates an entry by what it knows of that entry alone.
     """
 
-    def __init__(self, optims: Sequence[Component], theta: Tensor) -> None:
+    def __init__(self, optims: Sequence[Component], blocks: Sequence[Tensor]) -> None:
         rates = [optim.params.get("lr") for optim in optims]
-        self.theta, self.members = theta, [0] * len(rates)
-        self.parts: list[tuple[slice, Tensor]] = []
+        self.members = [0] * len(rates)
+        self.parts: list[tuple[slice, list[Tensor]]] = []
         groups: list[dict[str, Any]] = []
         for rate, run in groupby(range(len(rates)), key=rates.__getitem__):
             members = list(run)
             rows = slice(members[0], members[-1] + 1)
-            whole = len(members) == len(rates)
-            part = theta if whole else theta.detach()[rows].requires_grad_()  # of theta's memory
-            self.parts.append((rows, part))
+            params = [block[rows].requires_grad_() for block in blocks]  # of the blocks' memory
+            self.parts.append((rows, params))
             self.members[rows] = [len(groups)] * len(members)
-            groups.append({"params": [part], **({} if rate is None else {"lr": rate})})
-        self.optimiser: Any = optims[0].call(groups)
+            groups.append({"params": params, **({} if rate is None else {"lr": rate})})
+        self.optimiser: Any = optims[0].call(groups, **_in_one_pass(optims[0]))
 
-    def step(self, grad: Tensor) -> None:
-        """Update theta by a gradient, [M, P]."""
-        for rows, part in self.parts:
-            part.grad = grad[rows]
+    def step(self, grads: Sequence[Tensor]) -> None:
+        """Update all parameters by their gradients, laid out as they are."""
+        for rows, params in self.parts:
+            for param, grad in zip(params, grads, strict=True):
+                param.grad = grad[rows]
         self.optimiser.step()
 
     @property
@@ -41,3 +43,11 @@ class Updates:
         """Each member's learning rate."""
         groups = self.optimiser.param_groups
         return [float(groups[group]["lr"]) for group in self.members]
+
+
+def _in_one_pass(optim: Component) -> dict[str, bool]:
+    """Ask an optimiser of torch's for its fused form: one pass over memory instead of up to ten."""
+    if not (optim.target or "").startswith("torch.optim."):
+        return {}
+    takes = inspect.signature(locate(optim.target or "")).parameters
+    return {"fused": True} if "fused" in takes else {}

@@ -13,9 +13,14 @@ from omegaconf import DictConfig
 
 @dataclass
 class FusedLauncherConf:
-    """The launcher's configuration; it has no settings."""
+    """The launcher's configuration.
+
+    Attributes:
+        workers: processes that train stacks side by side; None for one a core, 1 for this one only.
+    """
 
     _target_: str = "hydra_plugins.gradlab_fused.launcher.FusedLauncher"
+    workers: int | None = None
 
 
 ConfigStore.instance().store(
@@ -25,6 +30,10 @@ ConfigStore.instance().store(
 
 class FusedLauncher(basic_launcher.BasicLauncher):
     """Runs the jobs of gradlab in stacks, and those of any other program one by one."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        super().__init__()
+        self.workers = workers
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -46,7 +55,9 @@ class FusedLauncher(basic_launcher.BasicLauncher):
 
             assert self.hydra_context is not None
             assert self.config is not None
-            done = launch(self.hydra_context, self.config, job_overrides, initial_job_idx)
+            done = launch(
+                self.hydra_context, self.config, job_overrides, initial_job_idx, self.workers
+            )
             if done is not None:
                 return done
         return super().launch(job_overrides, initial_job_idx)

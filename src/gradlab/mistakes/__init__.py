@@ -1,0 +1,1 @@
+"""Common mistakes in backpropagation, one small file each: broken, fixed, and measured."""

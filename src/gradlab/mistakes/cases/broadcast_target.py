@@ -1,0 +1,60 @@
+"""A target of shape (N,) against an output of (N, 1): each output is compared with all targets."""
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gradlab.mistakes.material import Batch, deliveries, deliveries_batches, seeded
+from gradlab.mistakes.measures import train
+from gradlab.mistakes.mistake import Bound, Mistake, Practice, Step, Symptom
+
+
+def broken_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
+    x, y = batch
+    optimizer.zero_grad()
+    loss = ((model(x) - y) ** 2).mean()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def fixed_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
+    x, y = batch
+    optimizer.zero_grad()
+    loss = ((model(x).squeeze(1) - y) ** 2).mean()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def practice(step: Step, seed: int = 0) -> Practice:
+    with seeded(seed):
+        model = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 1))
+    return Practice(step, model, torch.optim.SGD(model.parameters(), lr=0.1), deliveries_batches())
+
+
+def symptom(practice: Practice) -> Symptom:
+    train(practice, 100)
+    data = deliveries()
+    with torch.no_grad():
+        missed = data.y_test - practice.model(data.x_test.float())
+    explained = 1 - float(missed.square().mean() / data.y_test.var())
+    return Symptom("explained share of the held-out variance", 100 * explained, "%")
+
+
+MISTAKE = Mistake(
+    name="broadcast_target",
+    title="a target of shape (N,) against an output of (N, 1)",
+    why="Broadcasting makes the difference an (N, N) matrix of all pairs. The best that a network "
+    "can do against all targets at once is their mean, so it learns that, whatever the input. "
+    "(`mse_loss` warns of it; a formula of one's own does not.)",
+    fix="Give both the same shape: `output.squeeze(1)`, or `target.unsqueeze(1)`.",
+    broken=partial(practice, broken_step),
+    fixed=partial(practice, fixed_step),
+    symptom=symptom,
+    holds=Bound(low=50),
+    code=(broken_step, fixed_step),
+    source="https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.mse_loss.html",
+)

@@ -1,0 +1,47 @@
+"""Clipping after `step`: the update has been made by then."""
+
+from functools import partial
+
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+
+from gradlab.mistakes.material import Batch
+from gradlab.mistakes.mistake import Bound, Mistake
+from gradlab.mistakes.outlier import MAX_NORM, longest_of_clipped, with_an_outlier
+
+
+def broken_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
+    x, y = batch
+    optimizer.zero_grad()
+    loss = cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.step()
+    nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
+    return loss
+
+
+def fixed_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
+    x, y = batch
+    optimizer.zero_grad()
+    loss = cross_entropy(model(x), y)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
+    optimizer.step()
+    return loss
+
+
+MISTAKE = Mistake(
+    name="clip_after_step",
+    title="clipping after `step`",
+    why="The optimiser has already used the whole gradient; what is clipped afterwards is thrown "
+    "away by the next `zero_grad`. One batch with an outlier then moves the weights as far as it "
+    "likes.",
+    fix="Clip between `backward` and `step`.",
+    broken=partial(with_an_outlier, broken_step),
+    fixed=partial(with_an_outlier, fixed_step),
+    symptom=longest_of_clipped,
+    holds=Bound(high=1.01),
+    code=(broken_step, fixed_step),
+    source="https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html",
+)

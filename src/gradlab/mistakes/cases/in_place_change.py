@@ -1,0 +1,69 @@
+"""An in-place change of a tensor that `backward` still needs."""
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+
+from gradlab.mistakes.material import Batch, digits_batches, seeded
+from gradlab.mistakes.measures import train
+from gradlab.mistakes.mistake import Bound, Mistake, Practice, Step, Symptom
+
+STEPS = 10
+
+
+def broken_step(model: nn.Sequential, optimizer: Optimizer, batch: Batch) -> Tensor:
+    x, y = batch
+    optimizer.zero_grad()
+    h = torch.tanh(model[0](x))
+    h += x
+    loss = cross_entropy(model[1](h), y)
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def fixed_step(model: nn.Sequential, optimizer: Optimizer, batch: Batch) -> Tensor:
+    x, y = batch
+    optimizer.zero_grad()
+    h = torch.tanh(model[0](x))
+    h = h + x
+    loss = cross_entropy(model[1](h), y)
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def practice(step: Step, seed: int = 0) -> Practice:
+    with seeded(seed):
+        model = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 10))
+    return Practice(step, model, torch.optim.SGD(model.parameters(), lr=0.1), digits_batches())
+
+
+def symptom(practice: Practice) -> Symptom:
+    name = f"steps made, of {STEPS}"
+    for done in range(STEPS):
+        try:
+            train(practice, 1)
+        except RuntimeError as error:
+            if "modified by an inplace operation" not in str(error):
+                raise
+            return Symptom(name, done)
+    return Symptom(name, STEPS)
+
+
+MISTAKE = Mistake(
+    name="in_place_change",
+    title="an in-place change of a saved tensor",
+    why="tanh saves its result h, for its derivative is 1 - h². `h += x` writes over it. Autograd "
+    "counts the changes of each tensor and raises rather than return a wrong gradient.",
+    fix="Make a new tensor: `h = h + x`.",
+    broken=partial(practice, broken_step),
+    fixed=partial(practice, fixed_step),
+    symptom=symptom,
+    holds=Bound(low=STEPS),
+    code=(broken_step, fixed_step),
+    source="https://docs.pytorch.org/docs/stable/notes/autograd.html#in-place-correctness-checks",
+)

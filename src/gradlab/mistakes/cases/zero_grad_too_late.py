@@ -1,0 +1,44 @@
+"""`zero_grad` between `backward` and `step`: the gradient is gone before it is used."""
+
+from functools import partial
+
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+
+from gradlab.mistakes.material import Batch, on_digits
+from gradlab.mistakes.measures import moved
+from gradlab.mistakes.mistake import Bound, Mistake
+
+
+def broken_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
+    x, y = batch
+    loss = cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.zero_grad()
+    optimizer.step()
+    return loss
+
+
+def fixed_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
+    x, y = batch
+    optimizer.zero_grad()
+    loss = cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+MISTAKE = Mistake(
+    name="zero_grad_too_late",
+    title="`zero_grad` between `backward` and `step`",
+    why="`zero_grad` sets every `.grad` to None, and `step` skips weights without a gradient. "
+    "There is no error: the loss just stays where it is.",
+    fix="Clear the gradients before `backward`, or after `step`.",
+    broken=partial(on_digits, broken_step),
+    fixed=partial(on_digits, fixed_step),
+    symptom=moved,
+    holds=Bound(low=100),
+    code=(broken_step, fixed_step),
+    source="https://docs.pytorch.org/docs/stable/generated/torch.optim.Optimizer.zero_grad.html",
+)

@@ -1,0 +1,108 @@
+"""Every mistake: its symptom is there in the broken form and gone in the fixed one."""
+
+import math
+import sys
+from pathlib import Path
+from types import CodeType
+
+import pytest
+import torch
+
+from gradlab.mistakes import cases
+from gradlab.mistakes.catalogue import CATALOGUE
+from gradlab.mistakes.code import code
+from gradlab.mistakes.mistake import Bound, Symptom
+from gradlab.mistakes.proof import prove
+
+NAMES = [mistake.name for mistake in CATALOGUE]
+FILES = {file.stem for file in Path(cases.__file__).parent.glob("[!_]*.py")}
+
+each = pytest.mark.parametrize("mistake", CATALOGUE, ids=NAMES)
+
+
+def test_every_file_is_in_the_catalogue_once_under_its_name():
+    assert len(NAMES) == len(FILES) >= 20
+    assert {*NAMES} == FILES
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@each
+def test_the_proof_holds(mistake, seed):
+    proof, bound = prove(mistake, seed), mistake.holds
+    assert proof.holds, proof.told
+    assert proof.broken.name == proof.fixed.name
+    broken = proof.broken.value
+    assert broken < bound.low / 1.3 or broken > 1.3 * bound.high or math.isnan(broken)
+
+
+@each
+def test_a_practice_is_the_same_each_time_and_leaves_the_generator_alone(mistake):
+    before = torch.get_rng_state()
+    for form in (mistake.broken, mistake.fixed):
+        one, other = form(seed=5), form(seed=5)
+        pairs = zip(one.model.parameters(), other.model.parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+        assert len(one.batches) == len(other.batches) > 0
+    assert prove(mistake, 5) == prove(mistake, 5)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def codes(subject) -> set[CodeType]:
+    """The code objects of a function, or of the methods of a class."""
+    parts = vars(subject).values() if isinstance(subject, type) else [subject]
+    functions = [getattr(part, "__func__", part) for part in parts]
+    return {f.__code__ for f in functions if hasattr(f, "__code__")}
+
+
+def run(mistake, form) -> set[CodeType]:
+    """The code objects that ran while a form was built and measured."""
+    ran: set[CodeType] = set()
+    sys.setprofile(lambda frame, event, arg: ran.add(frame.f_code))
+    try:
+        mistake.symptom(form())
+    finally:
+        sys.setprofile(None)
+    return ran
+
+
+@pytest.mark.filterwarnings("ignore:.*lr_scheduler.step")
+@each
+def test_what_is_shown_is_what_runs(mistake):
+    broken, fixed = map(codes, mistake.code)
+    ran = run(mistake, mistake.broken)
+    assert broken & ran
+    assert not fixed & ran
+    ran = run(mistake, mistake.fixed)
+    assert fixed & ran
+    assert not broken & ran
+
+
+@each
+def test_the_forms_differ_in_a_few_lines(mistake):
+    broken, fixed = code(mistake)
+    assert 1 <= sum(only for _, only in broken) + sum(only for _, only in fixed) <= 6
+    assert [line for line, only in broken[1:] if not only] == [
+        line for line, only in fixed[1:] if not only
+    ]
+
+
+@each
+def test_the_words_are_there(mistake):
+    for words in (mistake.why, mistake.fix):
+        assert words[-1] in ".`)"
+        assert 20 < len(words) < 420
+    assert mistake.source
+
+
+@pytest.mark.parametrize(
+    ("bound", "said", "inside", "outside"),
+    [
+        (Bound(high=2), "at most 2", [2, -1e9, 0], [2.1, math.nan, math.inf]),
+        (Bound(low=2), "at least 2", [2, 1e9, math.inf], [1.9, math.nan]),
+        (Bound(1, 3), "1 to 3", [1, 3], [0.9, 3.1, math.nan]),
+    ],
+)
+def test_a_bound(bound, said, inside, outside):
+    assert str(bound) == said
+    assert all(bound(Symptom("", value)) for value in inside)
+    assert not any(bound(Symptom("", value)) for value in outside)

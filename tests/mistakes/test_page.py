@@ -1,0 +1,145 @@
+"""The command, its table and its pages, and the page in docs/."""
+
+import dataclasses
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from gradlab import cli
+from gradlab.mistakes import catalogue
+from gradlab.mistakes.catalogue import CATALOGUE
+from gradlab.mistakes.code import code
+from gradlab.mistakes.markdown import INTRODUCTION, markdown
+from gradlab.mistakes.mistake import Bound
+from gradlab.mistakes.page import page
+from gradlab.mistakes.proof import prove
+from gradlab.mistakes.table import row, table
+
+DOCS = (Path(__file__).parents[2] / "docs" / "mistakes.md").read_text()
+NAMES = [mistake.name for mistake in CATALOGUE]
+
+
+@pytest.fixture(scope="module")
+def proofs():
+    return [prove(mistake) for mistake in CATALOGUE]
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("| \n").split(" | ")]
+
+
+def test_the_page_in_docs_says_what_the_code_says(proofs):
+    told = markdown(proofs)
+    assert told.startswith(INTRODUCTION)
+    words, table = ([], []), ([], [])
+    for i, text in enumerate((told, DOCS)):
+        for line in text.rstrip().splitlines():
+            (table if line.startswith("| [") else words)[i].append(line)
+    assert words[0] == words[1]
+    for now, then in zip(*table, strict=True):
+        (*what, _, _, sound), was = cells(now), cells(then)
+        assert what == was[:2]
+        assert sound == was[4] != "holds"
+
+
+def number(cell: str) -> float:
+    return float(cell.rstrip("%"))
+
+
+def test_the_numbers_in_docs_are_those_that_are_measured(proofs):
+    """What blew up may differ between machines by its very nature; what was sound may not."""
+    rows = [cells(line) for line in DOCS.splitlines() if line.startswith("| [")]
+    for proof, (_, _, broken, fixed, *_) in zip(proofs, rows, strict=True):
+        holds, measured = proof.mistake.holds, proof.fixed
+        assert holds(dataclasses.replace(measured, value=number(fixed)))
+        assert not holds(dataclasses.replace(measured, value=number(broken)))
+        if measured.value > 1e-3:
+            assert number(fixed) == pytest.approx(measured.value, rel=0.2)
+
+
+def test_a_proof_needs_both_forms(proofs):
+    for proof in proofs:
+        assert not dataclasses.replace(proof, broken=proof.fixed).holds
+        assert not dataclasses.replace(proof, fixed=proof.broken).holds
+
+
+def test_the_table(capsys):
+    assert cli.main(["mistakes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == NAMES
+    assert all(line.endswith("holds") for line in lines[1:-1])
+    assert lines[-1].startswith(f"{len(NAMES)} of {len(NAMES)} proofs hold")
+
+
+@pytest.mark.parametrize("name", ["no_zero_grad", "plain_list", "sigmoid_before_bce"])
+def test_a_page_shows_the_code_with_its_marks(name, capsys):
+    assert cli.main(["mistakes", name]) == 0
+    told = capsys.readouterr().out
+    broken, fixed = code(catalogue.CATALOGUE[NAMES.index(name)])
+    for mark, lines in (("-", broken), ("+", fixed)):
+        marked = [line[2:] for line in told.splitlines() if line.startswith(f"{mark} ")]
+        assert marked == [line for line, only in lines if only]
+    for heading in ("What people write", "What happens", "Why", "The fix", "Proof", "Source"):
+        assert f"\n{heading}\n" in told
+    assert "the proof holds" in told
+    assert max(map(len, told.splitlines())) <= 102
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_narrow_terminal_folds_words_and_cuts_nothing(proofs, width):
+    out = io.StringIO()
+    table(proofs, Console(file=out, force_terminal=True, width=width, color_system=None))
+    said = out.getvalue().split()
+    for proof in proofs:
+        assert {*" ".join(row(proof)).split()} <= {*said}
+    assert "…" not in out.getvalue()
+    assert max(map(len, out.getvalue().splitlines())) <= width
+
+
+def test_a_proof_that_does_not_hold_is_told_and_is_exit_1(monkeypatch, capsys):
+    mistake = dataclasses.replace(CATALOGUE[0], holds=Bound(high=-1))
+    monkeypatch.setattr(catalogue, "CATALOGUE", (mistake, CATALOGUE[1]))
+    assert cli.main(["mistakes"]) == 1
+    assert "1 of 2 proofs hold" in capsys.readouterr().out
+    assert cli.main(["mistakes", mistake.name]) == 1
+    assert "the proof does not hold" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["no_zerograd"],
+            "no_zerograd is not a mistake of the catalogue; did you mean no_zero_grad?",
+        ),
+        (["no_zero_grad", "plain_list"], "expected at most one of NAME and --markdown"),
+        (["--markdwon"], "--markdwon is not a flag; did you mean --markdown?"),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_exit_2(arguments, words, capsys):
+    assert cli.main(["mistakes", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert words in printed.err
+    assert printed.err.count("\n") == 1
+    assert not printed.out
+
+
+def test_help(capsys):
+    assert cli.main(["mistakes", "--help"]) == 0
+    assert "gradlab mistakes NAME" in capsys.readouterr().out
+
+
+def test_markdown_is_printed(capsys, monkeypatch):
+    monkeypatch.setattr(catalogue, "CATALOGUE", CATALOGUE[:1])
+    assert cli.main(["mistakes", "--markdown"]) == 0
+    assert f"## {NAMES[0]}" in capsys.readouterr().out
+
+
+def test_colours_are_for_a_terminal(proofs):
+    proof = proofs[NAMES.index("no_zero_grad")]
+    out = io.StringIO()
+    page(proof, Console(file=out, force_terminal=True, width=80, color_system="standard"))
+    assert "\x1b[32m+     optimizer.zero_grad()" in out.getvalue()
+    assert row(proof)[0] == "no_zero_grad"
