@@ -244,20 +244,26 @@ def test_mistakes_are_one_line(call, message):
 
 
 def test_memory_does_not_grow_but_by_the_record():
-    model, data = mlp(), batches(1)
+    model, x = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1)), torch.ones(1, 2)
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+
+    def run(steps):
+        for _ in range(steps):
+            optimizer.zero_grad()
+            model(x).sum().backward()
+            optimizer.step()
 
     def alive():
         gc.collect()
         return sum(1 for each in gc.get_objects() if type(each) in LASTING)
 
     with gradlab.watch(model, optimizer, every="log") as lab:
-        train(model, optimizer, data * 200)
+        run(200)
         before, records = alive(), len(lab.steps())
-        train(model, optimizer, data * 10_000)
+        run(10_000)
         grown = alive() - before
     assert grown <= 40 * (len(lab.steps()) - records)
-    assert lab.steps()["step"].iloc[-1] == 10_000 or len(lab.steps()) < 50
+    assert 35 < len(lab.steps()) < 45
 
 
 def test_a_record_is_of_numbers_alone():
@@ -306,23 +312,22 @@ def test_a_report_reads_like_that_of_a_run(tmp_path):
     model, optimizer = (m := everything()), adamw(m)
     with gradlab.watch(model, optimizer) as lab:
         language(model, optimizer, steps=3)
-        lab.report(tmp_path / "within")
-    page = lab.report(tmp_path / "after")
-    assert "‖dLoss/dz‖" in page.read_text(encoding="utf-8")
-    assert all(name in page.read_text(encoding="utf-8") for name in lab.sites)
+        lab.report(tmp_path)
+        assert gradlab.load(tmp_path).runs["status"].tolist() == ["running"]
+    page = lab.report(tmp_path).read_text(encoding="utf-8")  # again, in its own place
+    assert "‖dLoss/dz‖" in page
+    assert all(name in page for name in lab.sites)
     frames = gradlab.load(tmp_path)
-    assert frames.runs["status"].tolist() == ["completed", "running"]
-    loaded = frames.layers.query("run == 'after'").drop(columns="run").reset_index(drop=True)
+    assert frames.runs["status"].tolist() == ["completed"]
+    loaded = frames.layers.drop(columns="run")
     np.testing.assert_array_equal(
         loaded.select_dtypes("number"), lab.frame().select_dtypes("number")
     )
     assert loaded["site"].tolist() == lab.frame()["site"].tolist()
     assert [f.kind for f in gradlab.diagnose(loaded)] == [f.kind for f in lab.diagnose()]
-    lab.report(tmp_path / "after")  # again, in its own place
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.json").write_text("{}")
+    (tmp_path / "run.json").write_text("{}")
     with pytest.raises(StoreError, match="already holds a run"):
-        lab.report(tmp_path / "run")
+        lab.report(tmp_path)
 
 
 def test_a_network_that_was_never_trained_has_no_findings():

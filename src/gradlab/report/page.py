@@ -54,6 +54,7 @@ def render(
     keys: list[str],
     drawn: Sequence[Drawn],
     left: pd.DataFrame,
+    watched: pd.DataFrame,
     damaged: Sequence[str],
     root: Path,
 ) -> str:
@@ -85,6 +86,8 @@ def render(
         rows=[[text(value) for value in row] for row in runs.itertuples(index=False)],
         residuals=[short(str(column)) for column in left],
         left=[[text(value) for value in row] for row in left.itertuples(index=False)],
+        modules=watched.columns.tolist(),
+        depths=[[text(value) for value in row] for row in watched.itertuples(index=False)],
         damaged=damaged,
         quantities=schema.STATISTICS,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from gradlab.errors import StoreError
-from gradlab.report import cells, factors, figures, page, prediction
+from gradlab.report import cells, factors, figures, modules, page, prediction
 from gradlab.report.reduce import Reduced, gather
 from gradlab.report.table import causes, shown, table
 
@@ -34,12 +34,14 @@ def write(folder: str | Path) -> Report:
             (root / part).mkdir(parents=True, exist_ok=True)
         theory = prediction.join(runs, reduced).merge(frame[["run", *keys, "seed"]], on="run")
         tables = _tables(frame, keys, reduced, theory) | {"causes": causes(runs)}
+        watched = modules.table(runs, reduced.layers)
+        tables |= {} if watched.empty else {"modules": watched}
         for name, content in tables.items():
             content.to_csv(root / "tables" / f"{name}.csv", index=False)
         drawn = figures.draw(runs, frame, keys, reduced, theory, tables["theory"], root / "figures")
         path = root / "index.html"
         path.write_text(
-            page.render(frame, keys, drawn, tables["theory"], reduced.damaged, root),
+            page.render(frame, keys, drawn, tables["theory"], watched, reduced.damaged, root),
             encoding="utf-8",
         )
     except OSError as error:
