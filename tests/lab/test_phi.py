@@ -16,7 +16,9 @@ def test_intervals_say_what_the_derivative_says(kind, dtype):
     phi = kind(*GIVEN.get(kind, ()))
     generator = torch.Generator().manual_seed(0)
     u = torch.randn(400, 6, generator=generator, dtype=torch.float64)
-    u = (u * torch.tensor([0.1, 1.0, 5.0, 40.0, 1.0, 1.0]) + torch.tensor([0, 0, 0, 0, 30, -120])).to(dtype)
+    u = (
+        u * torch.tensor([0.1, 1.0, 5.0, 40.0, 1.0, 1.0]) + torch.tensor([0, 0, 0, 0, 30, -120])
+    ).to(dtype)
     u[0] = 0.0
     share, alive = Slopes().of(phi, u, -1)
     slope = derivative(phi, u).abs()

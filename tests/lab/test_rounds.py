@@ -157,7 +157,9 @@ def test_several_optimisers_make_one_step():
 
 def test_an_optimiser_that_steps_more_often_begins_a_new_step():
     model, data = mlp(), batches(4)
-    often, seldom = (torch.optim.SGD(half, 0.1) for half in (model[0].parameters(), model[5].parameters()))
+    often, seldom = (
+        torch.optim.SGD(half, 0.1) for half in (model[0].parameters(), model[5].parameters())
+    )
     with gradlab.watch(model, [often, seldom]) as lab:
         for index, batch in enumerate(data):
             model.zero_grad()

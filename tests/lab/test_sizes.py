@@ -32,7 +32,9 @@ def test_mean_and_deviation_survive_an_offset(shape, offset, dtype):
 @pytest.mark.parametrize("spread", [1.0, 0.1, 1e-3, 0.0])
 def test_spread_is_right_where_units_are_alike(spread):
     generator = torch.Generator().manual_seed(0)
-    grad = torch.randn(1, 300, generator=generator) + spread * torch.randn(40, 300, generator=generator)
+    grad = torch.randn(1, 300, generator=generator) + spread * torch.randn(
+        40, 300, generator=generator
+    )
     wide = grad.double()
     expected = float((wide - wide.mean(0)).norm() / wide.norm())
     assert float(unit_spread(grad, size_of(grad))) == pytest.approx(expected, rel=1e-3, abs=1e-6)

@@ -157,10 +157,16 @@ def test_nothing_stays_behind():
 def test_an_exception_passes_and_the_record_stays():
     model, data = mlp(), batches(3)
     before, optimizer = state(model), adamw(model)
-    with pytest.raises(ZeroDivisionError), gradlab.watch(model, optimizer) as lab:
-        train(model, optimizer, data)
-        loss_of(model, data[0]).backward()
-        _ = 1 / 0
+    lab = gradlab.watch(model, optimizer)
+
+    def broken():
+        with lab:
+            train(model, optimizer, data)
+            loss_of(model, data[0]).backward()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        broken()
     assert lab.steps()["step"].tolist() == [0, 1, 2]
     assert state(model) == before
     with gradlab.watch(model, optimizer) as again:
@@ -203,7 +209,7 @@ def test_two_watchers_of_one_model_are_refused():
     model, other = mlp(), mlp()
     with gradlab.watch(model, adamw(model)), gradlab.watch(other, adamw(other)):
         for part in (model, nn.Sequential(model), model[0]):
-            with pytest.raises(WatchError, match="watched already|is already"), gradlab.watch(part):
+            with pytest.raises(WatchError, match="this one is already"), gradlab.watch(part):
                 pass
     with gradlab.watch(model):
         pass
@@ -232,7 +238,10 @@ def test_two_networks_at_once_have_a_record_each():
         (lambda m: gradlab.watch(m, adamw(mlp())), r"holds none of them"),
         (lambda m: gradlab.watch(m, every=0), r"from 1 on, or \"log\", given 0"),
         (lambda m: gradlab.watch(m, every="linear"), r"given 'linear'"),
-        (lambda m: gradlab.watch(m, modules="heads"), r"none matches 'heads'; did you|none matches"),
+        (
+            lambda m: gradlab.watch(m, modules="heads"),
+            r"none matches 'heads'",
+        ),
         (lambda m: gradlab.watch(nn.ReLU()), r"but it has none"),
         (lambda m: gradlab.watch(m).report("out"), r"no optimiser has made one"),
     ],

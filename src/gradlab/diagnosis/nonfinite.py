@@ -43,11 +43,10 @@ def overflow(record: Record) -> Finding | None:
 
 def _bad(record: Record, names: tuple[str, ...]) -> pd.DataFrame:
     """Say by step and position whether one of the columns is not finite, where there is one."""
-    tables = [over_depth(record.layers, name) for name in names]
-    bad = np.logical_or.reduce(
-        [~(np.isfinite(table.to_numpy()) | _absent(record, name)) for name, table in zip(names, tables, strict=True)]
-    )
-    return pd.DataFrame(bad, tables[0].index, tables[0].columns)
+    tables = {name: over_depth(record.layers, name) for name in names}
+    there = [np.isfinite(table.to_numpy()) | _absent(record, n) for n, table in tables.items()]
+    first = tables[names[0]]
+    return pd.DataFrame(~np.logical_and.reduce(there), first.index, first.columns)
 
 
 def _absent(record: Record, name: str) -> np.ndarray:

@@ -28,7 +28,7 @@ class Parquet:
 
     def __init__(self, path: str | Path, interval: float = 2.0, again: bool = False) -> None:
         self.path = Path(path)
-        if not (free(self.path, resume=False) or again and is_watched(self.path)):
+        if not (free(self.path, resume=False) or (again and is_watched(self.path))):
             raise StoreError(f"{path} already holds a run; choose another folder")
         self._began = datetime.now(UTC)
         self._layers = Table(self.path / "layers.parquet", schema.LAYERS, interval)

@@ -37,14 +37,14 @@ def findings(
     judged = layers.assign(saturated=layers["saturated"].mask(flat, 0.0))
     known = steps.dropna(axis=1, how="all")  # a loss that nobody told is not one of NaN
     main = judged.assign(delta_norm=judged["delta_norm"].mask(branches(judged)))
-    over_depth_ = {f.kind: f for f in diagnose(main, known, config) if f.kind == "vanishing"}
-    found = [over_depth_.get(f.kind) if f.kind == "vanishing" else f for f in diagnose(judged, known, config)]
     names = layers.drop_duplicates("position").set_index("position")["site"]
-    return [_named(each, names) for each in found if each is not None]
+    lost = next((f for f in diagnose(main, known, config) if f.kind == "vanishing"), None)
+    every = [lost if f.kind == "vanishing" else f for f in diagnose(judged, known, config)]
+    return [_named(found, names) for found in every if found is not None]
 
 
 def branches(layers: pd.DataFrame) -> pd.Series:
-    """Say of each row whether its module is off the main path, as queries and keys of attention are.
+    """Say of each row whether its module is off the main path, as are the queries of attention.
 
     A signal that is weak there and strong again nearer the input has not vanished on its way.
     """
@@ -60,8 +60,8 @@ def _named(found: Finding, names: pd.Series) -> Finding:
     broken = len(evidence) < len(found.evidence)
     cause = found.cause.split(": ")[0] if broken else found.cause
     if found.where:
-        told = ", ".join(names[list(found.where[:SHOWN])]) + (", …" if len(found.where) > SHOWN else "")
-        cause = f"{cause}; at {told}"
+        more = ", …" if len(found.where) > SHOWN else ""
+        cause = f"{cause}; at {', '.join(names[list(found.where[:SHOWN])])}{more}"
     return replace(found, cause=cause, evidence=evidence, remedies=())
 
 

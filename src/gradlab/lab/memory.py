@@ -24,9 +24,7 @@ def by_depth(sites: int, heard: Sequence[int]) -> list[int]:
     return order
 
 
-def rows_of(
-    step: int, names: Sequence[str], table_SC: Tensor, lr: float, seconds: float
-) -> Rows:
+def rows_of(step: int, names: Sequence[str], table_SC: Tensor, lr: float, seconds: float) -> Rows:
     """Return the rows of a recorded step.
 
     Args:

@@ -1,7 +1,7 @@
 """What PyTorch is asked to do while a network is watched: backward passes, clipping, loss scaling.
 
 The loop says these things to PyTorch, not to gradlab. Each function is wrapped once, while anything
-is watched, and put back after; the wrappers change no argument and no result.
+is watched, and put back after; the wrappers change no result.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,23 +19,23 @@ class Listener(Protocol):
     """Who wants to know."""
 
     def backward_begins(self, loss: Tensor | None) -> None:
-        """A backward pass begins; from a scalar, if one is given."""
+        """Take note that a backward pass begins, at a scalar if one is given."""
         ...
 
     def backward_ends(self) -> None:
-        """It has ended."""
+        """Take note that it has ended."""
         ...
 
     def clipping(self, parameters: Sequence[Tensor]) -> None:
-        """The gradients of these parameters are about to be clipped."""
+        """Look at these parameters' gradients, which are about to be clipped."""
         ...
 
     def scaled(self, scale: Tensor) -> None:
-        """A loss was multiplied by this."""
+        """Take note of what a loss was multiplied by."""
         ...
 
     def scale_updated(self) -> None:
-        """A `GradScaler` has ended a step, made or skipped."""
+        """Take note that a `GradScaler` has ended a step, made or skipped."""
         ...
 
 

@@ -1,8 +1,8 @@
 """Activations among a network's modules: which they are, and what phi' does in them.
 
 To take phi' of every entry costs more than the activation itself. What is asked of it is only
-whether it is 0, or below a share of its maximum, and where that is so is found once, in the dtype of
-the run: a few intervals of u. Of a tensor one then counts the entries up to each edge.
+whether it is 0, or below a share of its maximum, and where that is so is found once, in the run's
+dtype: a few intervals of u. Of a tensor one then counts the entries up to each edge.
 """
 
 from dataclasses import dataclass
@@ -63,7 +63,9 @@ class Intervals:
 
     def share_saturated(self, u: Tensor) -> Tensor:
         """Return the share of the entries of u with |phi'| < 5% of its maximum, float64."""
-        return self._counted(u, self.saturated, lambda up_to: torch.count_nonzero(up_to)) / u.numel()
+        return (
+            self._counted(u, self.saturated, lambda up_to: torch.count_nonzero(up_to)) / u.numel()
+        )
 
     def alive(self, u_BU: Tensor) -> Tensor:
         """Return for each unit 0.0 if phi' is 0 for every sample, else 1.0."""
@@ -73,18 +75,17 @@ class Intervals:
         return (zeros < len(u_BU)).double()
 
     def _counted(self, u: Tensor, flat: tuple[bool, ...], count: Any) -> Tensor:
-        """Return how many entries lie in the intervals that are `flat`: up to an edge, less before."""
-        total = count(torch.ones_like(u, dtype=torch.bool)) if flat[-1] else 0
+        """Return how many entries are in flat intervals: those up to its end, less those before."""
+        total: Tensor = count(torch.full_like(u, flat[-1], dtype=torch.bool))
         for edge, before, after in zip(self.edges, flat, flat[1:], strict=False):
             if before != after:
                 up_to = count(u <= edge)
                 total = total + up_to if before else total - up_to
-        device = {"device": u.device, "dtype": torch.float64}
-        return total.double() if isinstance(total, Tensor) else torch.zeros((), **device)
+        return total.double()
 
 
 def intervals(phi: nn.Module, dtype: torch.dtype) -> Intervals:
-    """Find the intervals of u, in a dtype, in which phi' is flat, to the last number before each edge."""
+    """Find the intervals of u in which phi' is flat, to the last number of a dtype before each."""
     far = torch.logspace(1, 4, 1_000, dtype=torch.float64)
     near = torch.linspace(-NEAR, NEAR, 40_001, dtype=torch.float64)
     u = torch.cat([-far, near, far]).to(dtype).unique()

@@ -210,7 +210,9 @@ class Rounds:
             grad = whole(p.grad)
             grad = grad.to_dense() if grad.is_sparse else grad
             key = id(p)
-            self._round.readings[key] = of_weight(grad, kinds[key]) if key in kinds else of_bias(grad)
+            self._round.readings[key] = (
+                of_weight(grad, kinds[key]) if key in kinds else of_bias(grad)
+            )
 
     @torch.no_grad()
     def _finish(self, late: bool = False) -> None:

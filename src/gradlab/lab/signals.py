@@ -78,7 +78,9 @@ class Signals:
         for index, site in enumerate(self.sites):
             if site.heard is not None:
                 own = site.heard is site.module
-                self._hook(site.heard, partial(self._enter, index, own), partial(self._leave, index))
+                self._hook(
+                    site.heard, partial(self._enter, index, own), partial(self._leave, index)
+                )
         for module in self._model.modules():
             if is_activation(module):
                 self._hook(module, self._activate, self._activated)

@@ -77,8 +77,8 @@ def find_sites(model: nn.Module, chosen: Choice | Sequence[Choice] | None = None
     if chosen is None:
         picked = [(name, module) for name, module in named if any(map(_is_matrix, _own(module)))]
     else:
-        single = isinstance(chosen, str) or not isinstance(chosen, Sequence)
-        choices = [chosen] if single else list(chosen)
+        several = isinstance(chosen, Sequence) and not isinstance(chosen, str)
+        choices: Sequence[Choice] = chosen if several else [chosen]  # pyright: ignore
         picked = [(n, m) for n, m in named if any(_matches(c, n, m) for c in choices)]
     if not picked:
         raise WatchError(_none([name for name, _ in named if name], chosen))
@@ -93,7 +93,7 @@ def find_sites(model: nn.Module, chosen: Choice | Sequence[Choice] | None = None
 def _own(module: nn.Module) -> list[tuple[str, Tensor]]:
     """Return a module's own parameters, those of its parametrisations included."""
     inner = getattr(module, "parametrizations", None)
-    found = list(module.named_parameters(recurse=False))
+    found: list[tuple[str, Tensor]] = list(module.named_parameters(recurse=False))
     if isinstance(inner, nn.ModuleDict):
         found += [(f"parametrizations.{name}", p) for name, p in inner.named_parameters()]
     return found

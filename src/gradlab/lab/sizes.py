@@ -1,4 +1,4 @@
-"""Sizes of single tensors, whatever their shape: norms, means, deviations. Few passes over memory."""
+"""Norms, means and deviations of single tensors of any shape, in few passes over memory."""
 
 import math
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def mean_std(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def unit_spread(grad: Tensor, size: Tensor) -> Tensor:
-    """Return ‖G − its mean over units‖ / ‖G‖ of a gradient [unit, ...]; NaN for one unit, or 0/0."""
+    """Return ‖G − its mean over units‖ / ‖G‖ of a gradient [unit, ...]; NaN for one unit, 0/0."""
     if grad.ndim < 2 or len(grad) < 2:
         return torch.full_like(size, math.nan)
     wide = grad if grad.dtype == torch.float32 else grad.double()

@@ -24,7 +24,9 @@ def wanted(every: int | str) -> Callable[[int], bool]:
     if every == "log":
         return _logarithmic
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-        raise WatchError(f'expected every to be a whole number from 1 on, or "log", given {every!r}')
+        raise WatchError(
+            f'expected every to be a whole number from 1 on, or "log", given {every!r}'
+        )
     return lambda step: step % every == 0
 
 

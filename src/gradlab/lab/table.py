@@ -1,4 +1,4 @@
-"""From a recorded round to the numbers of its rows, in one tensor that leaves the device at once."""
+"""From a recorded round to the numbers of its rows, in one tensor that leaves the device once."""
 
 import math
 from collections.abc import Sequence
@@ -75,8 +75,11 @@ def _signals(
 
 def _row(call: Call, device: torch.device) -> Tensor:
     """Return a call's numbers in the order of `KNOWN`, NaN for what it has not."""
-    known = [call.known.get(name, math.nan) for name in KNOWN]
-    return torch.stack([torch.as_tensor(v, dtype=torch.float64, device=device) for v in known])
+    return _tensor([call.known.get(name, math.nan) for name in KNOWN], device)
+
+
+def _tensor(values: Sequence[Tensor | float], device: torch.device) -> Tensor:
+    return torch.stack([torch.as_tensor(v, dtype=torch.float64, device=device) for v in values])
 
 
 def _dead(alive_U: Tensor, shares: Sequence[tuple[int, int]], like_S: Tensor) -> Tensor:
@@ -94,7 +97,10 @@ def _weights(sites: Sequence[Site], found: Round, device: torch.device) -> dict[
     rows = [_of_site(site, found) for site in sites]
     return {
         name: torch.stack(
-            [torch.as_tensor(row.get(name, math.nan), dtype=torch.float64, device=device) for row in rows]
+            [
+                torch.as_tensor(row.get(name, math.nan), dtype=torch.float64, device=device)
+                for row in rows
+            ]
         )
         for name in names
     }

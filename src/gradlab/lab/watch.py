@@ -101,7 +101,9 @@ class Lab:
         chosen = find_sites(self._network, modules)
         self._sites = chosen
         mine = {id(site.module) for site in chosen}
-        others = [s for s in find_sites(self._network) if id(s.module) not in mine] if modules else []
+        others = (
+            [s for s in find_sites(self._network) if id(s.module) not in mine] if modules else []
+        )
         self._signals = Signals(self._network, chosen, others)
         self._rounds = Rounds(
             self._network, chosen, self._signals, self._optimizers, wanted(every), self._take
@@ -138,7 +140,9 @@ class Lab:
         self._rounds.close()
         self._signals.close()
         _watched.difference_update(list(self._network.modules()))
-        ended = "failed" if isinstance(error, Exception) else "interrupted" if error else "completed"
+        ended = (
+            "failed" if isinstance(error, Exception) else "interrupted" if error else "completed"
+        )
         self._status = status(ended, self.steps())
         self._error = None if error is None else f"{type(error).__name__}: {first_line(error)}"
         if self._rounds.skipped:
@@ -156,7 +160,7 @@ class Lab:
         return frame(self._layers, schema.LAYERS)
 
     def steps(self) -> pd.DataFrame:
-        """Return the record of the steps: the columns of `steps.parquet`, of recorded steps only."""
+        """Return the record of the steps: the columns of `steps.parquet`, at recorded steps."""
         return frame(self._steps, schema.STEPS)
 
     def diagnose(self) -> list[Finding]:
@@ -242,7 +246,11 @@ class Lab:
 
     def _one_sided(self) -> list[str]:
         """Return the sites whose activation is flat on one side."""
-        return [self._sites[i].name for i, phi in self._signals.phi.items() if isinstance(phi, ONE_SIDED)]
+        return [
+            self._sites[i].name
+            for i, phi in self._signals.phi.items()
+            if isinstance(phi, ONE_SIDED)
+        ]
 
     def _info(self) -> dict[str, Any]:
         found = self.diagnose()

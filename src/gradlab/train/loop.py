@@ -21,7 +21,7 @@ from gradlab.settings import Settings
 from gradlab.train.batches import Batches
 from gradlab.train.clipper import Clipper
 from gradlab.train.rows import Outcome, Rows, Sink, first_nonfinite
-from gradlab.train.stack import Named, Stack, grad_of
+from gradlab.train.stack import Named, Stack
 from gradlab.train.updates import Updates
 
 DESCENT_EVERY = 10  # updates: it costs another forward pass
