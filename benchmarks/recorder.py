@@ -3,11 +3,19 @@
 python benchmarks/recorder.py [repetitions] [threads]
 
 For MLPs of depth x width, alone and as a stack of 32, batch 64: gradlab's record of every step
-(every column of the schema, transferred), and of every tenth; beside it, on the same network in the
-usual loop, `wandb.watch(log="all", log_freq=1)` (histograms of gradients and parameters, offline),
-and the hooks that people write, `.norm().item()` of each layer's activation, its gradient, and the
-parameters' gradients. Medians of the repetitions; each times some steps of every contestant in
-turn, in a fresh order.
+(every column of the schema, transferred), and of every tenth. Beside it, on the same network in the
+usual loop, each recording what it can at every step:
+
+- the hooks that people write: `.norm().item()` of each layer's activation, its gradient, and the
+  parameters' gradients;
+- torch-module-monitor with its README's metrics: the mean of each module's output, the norms of
+  parameters and gradients;
+- torchmortem with all its collectors but the expensive ones (curvature, rank);
+- `wandb.watch(log="all", log_freq=1)`: histograms of gradients and parameters, offline.
+
+The two packages are no dependency: a rival that is not installed is left out. Processor time of
+this process; medians of the repetitions, and the least and the most; each repetition times some
+steps of every contestant in turn, in a fresh order.
 """
 
 import os
@@ -17,6 +25,7 @@ import statistics
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from itertools import pairwise
 
 THREADS = int(sys.argv[2]) if len(sys.argv) > 2 else 1
@@ -29,7 +38,7 @@ from gradlab.compose import compose  # noqa: E402
 from gradlab.data.dataset import load  # noqa: E402
 from gradlab.train.loop import Loop  # noqa: E402
 
-SHAPES = ((10, 64), (50, 64), (50, 256), (20, 1024))
+SHAPES = ((5, 64), (20, 64), (50, 64), (50, 256), (20, 1024))
 STACK, STEPS = 32, 10
 STACKED = 64  # the widest network that is worth a stack
 
@@ -66,46 +75,133 @@ class Plain:
         widths = [self.x.shape[1], *[width] * depth]
         hidden = [m for a, b in pairwise(widths) for m in (nn.Linear(a, b), nn.ReLU())]
         self.model = nn.Sequential(*hidden, nn.Linear(width, data.n_out))
-        self.optimiser = torch.optim.SGD(self.model.parameters(), lr=0.1)
-        self.after = watch(self.model)
+        for module in self.model:
+            if isinstance(module, nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+        self.optimiser = torch.optim.SGD(self.model.parameters(), lr=1e-4)
+        self.watcher = watch(self.model, self.optimiser)
 
     def step(self):
         """Make one update."""
         self.optimiser.zero_grad()
-        nn.functional.cross_entropy(self.model(self.x), self.y).backward()
-        self.after()
+        self.watcher.begin()
+        loss = nn.functional.cross_entropy(self.model(self.x), self.y)
+        loss.backward()
+        self.watcher.after_backward()
         self.optimiser.step()
+        self.watcher.end(loss)
 
 
-def naive(model):
-    """Hang hooks on every module that call `.norm().item()`, as people do."""
-    told = {}
+class Nothing:
+    """Looks at nothing; the others say what they do differently."""
 
-    def on_output(name):
+    def __init__(self, model, optimiser):
+        self.model = model
+
+    def begin(self):
+        """Before the forward pass."""
+
+    def after_backward(self):
+        """Before the update."""
+
+    def end(self, loss):
+        """After the update."""
+
+
+class Naive(Nothing):
+    """Hooks on every module that call `.norm().item()`, as people write them."""
+
+    def __init__(self, model, optimiser):
+        super().__init__(model, optimiser)
+        self.told = {}
+        for name, module in model.named_modules():
+            if name:
+                module.register_forward_hook(self.on_output(name))
+
+    def on_output(self, name):
+        """Return a hook that measures an output, and its gradient when it comes."""
+
+        def on_grad(grad):
+            self.told[f"{name} grad"] = grad.norm().item()
+
         def hook(module, inputs, output):
-            told[name] = output.norm().item()
-            output.register_hook(lambda grad: told.__setitem__(f"{name} grad", grad.norm().item()))
+            self.told[name] = output.norm().item()
+            output.register_hook(on_grad)
 
         return hook
 
-    for name, module in model.named_modules():
-        if name:
-            module.register_forward_hook(on_output(name))
-
-    def after():
-        for name, parameter in model.named_parameters():
-            told[f"{name} grad"] = parameter.grad.norm().item()
-
-    return after
+    def after_backward(self):
+        """Measure every parameter's gradient."""
+        for name, parameter in self.model.named_parameters():
+            self.told[f"{name} grad"] = parameter.grad.norm().item()
 
 
-def wandb_watch(model):
-    """Let W&B watch the model, offline, and log at every step."""
-    import wandb
+class ModuleMonitor(Nothing):
+    """torch-module-monitor, with the metrics of its README."""
 
-    run = wandb.init(mode="offline", dir=tempfile.mkdtemp(), settings=wandb.Settings(silent=True))
-    run.watch(model, log="all", log_freq=1)
-    return lambda: run.log({"step": 1})
+    def __init__(self, model, optimiser):
+        from torch_module_monitor import ModuleMonitor as Monitor
+
+        self.monitor, self.steps = Monitor(monitor_step_fn=lambda step: True), 0
+        self.monitor.set_module(model)
+        self.monitor.add_activation_metric("mean", lambda x: x.mean())
+        self.monitor.add_parameter_metric("norm", lambda x: x.norm())
+        self.monitor.add_gradient_metric("norm", lambda x: x.norm())
+
+    def begin(self):
+        """Say that a step begins."""
+        self.monitor.begin_step(self.steps)
+
+    def after_backward(self):
+        """Have parameters and gradients measured."""
+        self.monitor.monitor_parameters()
+        self.monitor.monitor_gradients()
+
+    def end(self, loss):
+        """Take what was measured."""
+        self.monitor.end_step()
+        self.monitor.get_step_metrics()
+        self.steps += 1
+
+
+class Torchmortem(Nothing):
+    """torchmortem, without its expensive collectors."""
+
+    def __init__(self, model, optimiser):
+        from torchmortem import Autopsy, SamplingConfig
+
+        sampling = SamplingConfig(default_interval=1, expensive_interval=10**9)
+        self.autopsy = Autopsy(model, optimizer=optimiser, sampling=sampling)
+        self.autopsy.__enter__()
+
+    def end(self, loss):
+        """Have the step recorded."""
+        self.autopsy.step(loss=loss.item())
+
+
+class Wandb(Nothing):
+    """W&B watching the model, offline, and logging at every step."""
+
+    def __init__(self, model, optimiser):
+        import wandb
+
+        quiet = wandb.Settings(silent=True)
+        self.run = wandb.init(mode="offline", dir=tempfile.mkdtemp(), settings=quiet)
+        self.run.watch(model, log="all", log_freq=1)
+
+    def after_backward(self):
+        """Log, and with it what was watched."""
+        self.run.log({"step": 1})
+
+
+RIVALS = {
+    "usual loop": Nothing,
+    "hooks with .norm().item()": Naive,
+    "torch-module-monitor": ModuleMonitor,
+    "torchmortem": Torchmortem,
+    "wandb.watch(log='all')": Wandb,
+}
+NEEDED = {"torch-module-monitor": "torch_module_monitor", "torchmortem": "torchmortem"}
 
 
 def contest(contestants, repetitions):
@@ -116,10 +212,10 @@ def contest(contestants, repetitions):
             each.step()
     for _ in range(repetitions):
         for name in random.sample(sorted(contestants), len(contestants)):
-            began = time.perf_counter()
+            began = time.process_time()
             for _ in range(STEPS):
                 contestants[name].step()
-            found[name].append((time.perf_counter() - began) / STEPS)
+            found[name].append((time.process_time() - began) / STEPS)
     return found
 
 
@@ -143,10 +239,12 @@ def ours(depth, width, members):
 
 
 def rivals(depth, width):
-    """Return the usual loop, bare and watched."""
-    named = {"usual loop": lambda model: lambda: None, "hooks with .norm().item()": naive}
-    named["wandb.watch(log='all')"] = wandb_watch
-    return {name: Plain(depth, width, watch) for name, watch in named.items()}
+    """Return the usual loop, bare and watched by every rival that is installed."""
+    return {
+        name: Plain(depth, width, watch)
+        for name, watch in RIVALS.items()
+        if name not in NEEDED or find_spec(NEEDED[name])
+    }
 
 
 def main(repetitions=7, threads=1) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from gradlab.errors import GradlabError, SettingsError, is_of_stream, nearest
+from gradlab.flags import split
 
 HELP = """\
 gradlab: a laboratory for gradient pathologies in PyTorch networks
@@ -15,6 +16,7 @@ gradlab: a laboratory for gradient pathologies in PyTorch networks
                                  gradlab run -m model.depth=5,20 model.activation=sigmoid,relu
   gradlab report DIR           everything under DIR -> DIR/report/index.html, figures/, tables/
   gradlab show DIR             the runs under DIR as a table
+    --over-seeds                 a row per setting: verdicts, medians and ranges over its seeds
   gradlab cure RUN             train a sick run again with each remedy, and rank the remedies
   gradlab check [overrides]    its gradients by hand, by autograd, by finite differences
   gradlab predict [overrides]  what theory says of it, layer by layer, without training
@@ -25,6 +27,8 @@ gradlab run --help lists the configuration; --cfg job, --info and Hydra's other 
 Exit codes: 0 done, 1 a run failed, 2 the command or the configuration is wrong,
 130 and 143 interrupted.
 """
+
+OVER_SEEDS = "--over-seeds"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,7 +105,8 @@ def _report(arguments: list[str]) -> int:
     from gradlab.report.sentences import count
     from gradlab.report.write import write
 
-    report = write(_folder("report", arguments))
+    folder, _ = _folder("report", arguments)
+    report = write(folder)
     _leave_out(report.damaged)
     print(f"{count(report.runs, 'run')}: {report.path}")
     return 0
@@ -110,7 +115,8 @@ def _report(arguments: list[str]) -> int:
 def _show(arguments: list[str]) -> int:
     from gradlab.report.show import show
 
-    _leave_out(show(_folder("show", arguments)))
+    folder, flags = _folder("show", arguments, OVER_SEEDS)
+    _leave_out(show(folder, seeds=OVER_SEEDS in flags))
     return 0
 
 
@@ -119,13 +125,15 @@ def _leave_out(damaged: Sequence[str]) -> None:
         print(f"left out: {line}", file=sys.stderr)
 
 
-def _folder(command: str, arguments: list[str]) -> str:
-    if len(arguments) != 1:
-        raise SettingsError(f"expected one folder, given {len(arguments)}: gradlab {command} DIR")
-    if arguments[0] in ("-h", "--help"):
+def _folder(command: str, arguments: list[str], *own: str) -> tuple[str, list[str]]:
+    """Return the one folder among the arguments, and the flags: the command's own."""
+    flags, folders = split(arguments, (*own, "-h", "--help"))
+    if {"-h", "--help"} & {*flags}:
         print(HELP, end="")
         raise SystemExit(0)
-    return arguments[0]
+    if len(folders) != 1:
+        raise SettingsError(f"expected one folder, given {len(folders)}: gradlab {command} DIR")
+    return folders[0], flags
 
 
 def _check(arguments: list[str]) -> int:

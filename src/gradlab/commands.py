@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gradlab.compose import compose
 from gradlab.errors import SettingsError, nearest
+from gradlab.flags import split
 
 CHECK_HELP = """\
 gradlab check [overrides]     gradients of the configured network at initialisation, three ways:
@@ -234,16 +235,3 @@ def _aloud() -> Generator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
-
-
-def split(arguments: Sequence[str], flags: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the flags among the arguments, and the overrides.
-
-    Raises:
-        SettingsError: a flag is unknown.
-    """
-    given = [each for each in arguments if each.startswith("-")]
-    for each in given:
-        if each not in flags:
-            raise SettingsError(f"{each} is not a flag; {nearest(each, flags)}")
-    return given, [each for each in arguments if each not in given]

@@ -1,10 +1,8 @@
-"""Hydra's flags: a mistake in them is told in one line rather than by argparse's usage."""
+"""Flags, Hydra's and ours: a mistake in them is told in one line, not by argparse's usage."""
 
 import re
 from collections.abc import Sequence
 from typing import NoReturn
-
-from hydra._internal.utils import get_args_parser
 
 from gradlab.errors import SettingsError, nearest
 
@@ -15,6 +13,8 @@ def overrides(arguments: Sequence[str]) -> list[str]:
     Raises:
         SettingsError: Hydra has no such flag, or the flag no such value.
     """
+    from hydra._internal.utils import get_args_parser  # here, for not every command needs Hydra
+
     parser = get_args_parser()
 
     def refuse(message: str) -> NoReturn:
@@ -31,3 +31,16 @@ def overrides(arguments: Sequence[str]) -> list[str]:
 
     parser.error = refuse
     return parser.parse_args(arguments).overrides
+
+
+def split(arguments: Sequence[str], flags: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the flags among the arguments, and the overrides.
+
+    Raises:
+        SettingsError: a flag is unknown.
+    """
+    given = [each for each in arguments if each.startswith("-")]
+    for each in given:
+        if each not in flags:
+            raise SettingsError(f"{each} is not a flag; {nearest(each, flags)}")
+    return given, [each for each in arguments if each not in given]

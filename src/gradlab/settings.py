@@ -94,14 +94,22 @@ class Settings:
     def stackable(self) -> "Settings":
         """Return what members of a stack must share.
 
-        That is all but seed, initialisation, clipping and learning rate.
+        That is all but seed, initialisation, clipping, learning rate and loss scale.
         """
         model = replace(self.model, init=Component("", None, {}), init_gain=None)
         none = Component("", None, {})
         shared = {key: value for key, value in self.optim.params.items() if key != "lr"}
         optim = replace(self.optim, params=shared)
         return replace(
-            self, model=model, optim=optim, clip=none, tracking=none, seed=0, flat={}, resume=False
+            self,
+            model=model,
+            optim=optim,
+            loss=replace(self.loss, scale=1.0),
+            clip=none,
+            tracking=none,
+            seed=0,
+            flat={},
+            resume=False,
         )
 
 

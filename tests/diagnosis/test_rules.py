@@ -70,7 +70,7 @@ def test_the_size_of_what_is_left_and_of_what_is_not():
         grad_zeros=np.where(alive, 0.0, 1.0),
     )
     told = entries(Record(layers, pd.DataFrame({"step": []})))
-    assert told.iloc[0].to_numpy() == pytest.approx(logs)
+    assert told[0] == pytest.approx(logs)
     found = underflow(Record(layers, pd.DataFrame({"step": []})))
     assert found is not None
     assert found.where == (1, 2, 3)

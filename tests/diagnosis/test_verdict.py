@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gradlab import schema
 from gradlab.diagnosis.cause import attribute
-from gradlab.diagnosis.profile import decades, slope
+from gradlab.diagnosis.profile import Grid, decades, slope
 from gradlab.diagnosis.verdict import diagnose, verdict
 from tests.configs import settings, train
 
@@ -218,7 +218,7 @@ def test_of_a_record_without_finite_rows_only_that_is_said():
 def test_the_parts_of_a_cause_sum_to_the_whole():
     layers, _, _ = measured(model__depth=10, model__activation="sigmoid", model__norm="layer")
     for layer in (1, 4, 10):
-        found = attribute(layers, step=20, layer=layer)
+        found = attribute(Grid(layers), step=20, layer=layer)
         total = decades(layers).loc[20, layer]
         assert found.total == pytest.approx(total)
         assert sum(found.parts().values()) == pytest.approx(total, abs=1e-5)
@@ -227,7 +227,7 @@ def test_the_parts_of_a_cause_sum_to_the_whole():
 
 def test_skip_connections_have_what_the_chain_does_not_explain():
     layers, _, _ = measured(model="resmlp", model__depth=8)
-    found = attribute(layers, step=0, layer=1)
+    found = attribute(Grid(layers), step=0, layer=1)
     assert sum(found.parts().values()) == pytest.approx(found.total)
     assert found.skips > 1
 

@@ -13,14 +13,15 @@ from gradlab import sweep as sweeps
 from gradlab.fused import launch
 from gradlab.store.load import find
 from gradlab.train.loop import Loop
-from tests.fused.sweeps import assert_same, info, sweep
+from tests.fused.sweeps import assert_same, info, rounding, sweep
 
 BASIC = "hydra/launcher=basic"
 MIXED = [
     "model.depth=1,3",
     "optim.lr=0.1,0.3",
     "model.init=default,lsuv",
-    "clip=none,adaptive,value",
+    "clip=none,adaptive",
+    "loss.scale=1.0,1e-3",
     "seed=0",
     "train.dtype=float64",
     "train.steps=6",
@@ -44,7 +45,7 @@ def test_a_mixed_sweep_is_the_same_as_its_jobs_alone(capsys, monkeypatch):
     seen = sizes(monkeypatch)
     assert sweep("together", *MIXED) == 0
     told = capsys.readouterr().out
-    assert seen == [12, 12]
+    assert seen == [16, 16]
     assert sweep("apart", BASIC, *MIXED) == 0
     assert_same("together", "apart")
     lines = [[line.split("] ")[-1] for line in out.splitlines()[1:]] for out in _outs(capsys, told)]
@@ -68,7 +69,7 @@ def _names():
 def test_in_float32_they_differ_by_rounding(capsys):
     swept = ["model.init=default,orthogonal", "seed=0,1", "train.steps=9"]
     assert sweep("fused", *swept) == sweep("basic", BASIC, *swept) == 0
-    assert_same("fused", "basic", rtol=5e-3, logs=False)
+    assert_same("fused", "basic", rounding, rtol=1e-5, logs=False)
 
 
 def test_a_sweepers_batches_and_their_numbers(monkeypatch):

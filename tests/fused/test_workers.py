@@ -68,12 +68,12 @@ def test_two_leave_what_one_leaves(capsys):
 
 
 def test_a_killed_one_fails_its_own_jobs_and_no_other(capsys, monkeypatch):
-    step = Loop.step
+    whole = Loop.step
 
-    def killed(self, number, recorded):
-        if self.settings[0].model.depth == 1 and number == 2:
+    def killed(self, step, recorded):
+        if self.settings[0].model.depth == 1 and step == 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        return step(self, number, recorded)
+        return whole(self, step, recorded)
 
     monkeypatch.setattr(Loop, "step", killed)
     assert sweep("s", "model.depth=1,2", "seed=0,1,2,3", workers=2) == 1
@@ -83,7 +83,7 @@ def test_a_killed_one_fails_its_own_jobs_and_no_other(capsys, monkeypatch):
     assert "failed: its process" in Path("s/0/gradlab.log").read_text()
     statuses = [run.info["status"] for run in find("s").runs]
     assert statuses == ["running"] * 4 + ["completed"] * 4
-    monkeypatch.undo()
+    monkeypatch.setattr(Loop, "step", whole)
     assert sweep("s", "model.depth=1,2", "seed=0,1,2,3", "sweep.resume=true", workers=2) == 0
 
 

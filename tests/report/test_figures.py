@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from gradlab.report import cells, factors, factors_by_layer, heatmap, losses, profile, timeline
 from gradlab.report.edges import Edges
@@ -44,8 +45,8 @@ def cut(figure):
 def test_no_label_of_a_figure_of_one_row_is_cut(inits, column):
     frame, layers = inits
     with printed():
-        assert not cut(profile.draw(layers, ["model.init"], column, "title"))
-        assert not cut(heatmap.draw(cells.pivot(frame, ["model.init"]), "title"))
+        assert not cut(profile.draw(layers, ["model.init"], column, "2 seeds", "title"))
+        assert not cut(heatmap.draw(cells.pivot(frame, ["model.init"]), "2 seeds", "title"))
 
 
 def looks(figure):
@@ -61,11 +62,13 @@ def looks(figure):
 def test_levels_differ_without_colour(inits):
     _, layers = inits
     with printed():
-        drawn = profile.draw(layers, ["clip", "model.activation", "model.init"], "delta_norm", "t")
+        drawn = profile.draw(
+            layers, ["clip", "model.activation", "model.init"], "delta_norm", "2 seeds", "t"
+        )
         assert len(set(looks(drawn).values())) == 3
         both = layers.assign(**{"model.activation": layers["model.init"].map(str.upper)})
         keys = ["model.activation", "model.init"]
-        plane = factors.plane(factors.per_layer(both, keys), keys, "t")
+        plane = factors.plane(factors.per_layer(both, keys), keys, "2 seeds", "t")
     assert len(set(looks(plane).values())) == 6
     points = [line for line in plane.axes[0].lines if line.get_linestyle() == "None"]
     assert len({(p.get_marker(), p.get_fillstyle()) for p in points}) == 9
@@ -74,7 +77,9 @@ def test_levels_differ_without_colour(inits):
 def test_one_key_of_the_plane_has_the_colours_of_its_legend(inits):
     _, layers = inits
     with printed():
-        plane = factors.plane(factors.per_layer(layers, ["model.init"]), ["model.init"], "t")
+        plane = factors.plane(
+            factors.per_layer(layers, ["model.init"]), ["model.init"], "2 seeds", "t"
+        )
     points = [line for line in plane.axes[0].lines if line.get_linestyle() == "None"]
     (legend,) = plane.legends
     assert {to_rgb(p.get_color()) for p in points} == {
@@ -86,7 +91,7 @@ def test_marks_of_what_is_not_finite_say_of_which_setting(inits):
     _, layers = inits
     keys = ["model.depth", "model.activation", "model.init", "clip"]
     with printed():
-        figure = profile.draw(layers, keys, "delta_norm", "title")
+        figure = profile.draw(layers, keys, "delta_norm", "2 seeds", "title")
     marks = [line for line in figure.axes[0].lines if line.get_gid() == "inf"]
     assert [(m.get_marker(), m.get_fillstyle()) for m in marks] == [("s", "full"), ("^", "full")]
     assert len({tuple(m.get_ydata()) for m in marks}) == 2  # none hides another
@@ -99,7 +104,7 @@ def test_a_panel_without_a_run_says_so(inits):
     _, layers = inits
     some = layers[(layers["model.init"] != "a") | (layers["clip"] != "norm")]
     with printed():
-        figure = profile.draw(some, ["model.init", "clip"], "delta_norm", "title")
+        figure = profile.draw(some, ["model.init", "clip"], "delta_norm", "2 seeds", "title")
     told = {ax.get_title(): [text.get_text() for text in ax.texts] for ax in figure.axes}
     assert [name for name, texts in told.items() if texts] == ["clip norm, init a"]
 
@@ -116,7 +121,7 @@ def test_no_tick_is_at_a_layer_that_does_not_exist(tmp_path):
     )
     with printed():
         for axis in (
-            profile.draw(whole.layers, [], "delta_norm", "t").axes[0].xaxis,
+            profile.draw(whole.layers, [], "delta_norm", "2 seeds", "t").axes[0].xaxis,
             factors_by_layer.draw([("a", whole.layers[whole.layers["run"] == "a"])], "t")
             .axes[0]
             .xaxis,
@@ -152,9 +157,9 @@ def test_labels_of_many_columns_do_not_overlap(tmp_path):
     frame, _, whole = reduced(tmp_path)
     layers = whole.layers.merge(frame[["run", "model.depth", "clip"]], on="run")
     with printed():
-        figure = profile.draw(layers, ["model.depth", "clip"], "delta_norm", "title")
+        figure = profile.draw(layers, ["model.depth", "clip"], "delta_norm", "2 seeds", "title")
         assert not cut(figure)
-    texts = [t for t in figure.findobj(lambda a: hasattr(a, "get_text")) if t.get_text()]
+    texts = [text for text in figure.findobj(Text) if text.get_text()]
     boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_visible()]
     pairs = [
         (a, b) for i, (a, one) in enumerate(boxes) for b, two in boxes[:i] if one.overlaps(two)
@@ -166,10 +171,11 @@ def test_losses_of_runs_that_ended_at_once(tmp_path):
     write_run(tmp_path / "0", verdict="diverged", status="diverged", losses=[np.inf])
     write_run(tmp_path / "1", verdict="diverged", status="diverged", losses=[1.0, 2.0, np.inf])
     write_run(tmp_path / "2", verdict="exploding", losses=[np.nan])
-    frame, _, whole = reduced(tmp_path)
+    frame, keys, whole = reduced(tmp_path)
     with printed():
-        exploding, diverged = losses.draw(whole.losses, frame, "t").axes
-    assert diverged.get_title() == "diverged: 2 runs, 1 without a finite loss"
+        exploding, diverged = losses.draw(whole.losses, frame, keys, "t").axes
+    head = diverged.get_title().replace("\n", " ")
+    assert head == "diverged: 2 runs of 1 setting, 1 without a finite loss"
     assert exploding.get_title() == "exploding: 1 run, 1 without a finite loss"
     assert [text.get_text() for text in exploding.texts] == ["no finite loss to draw"]
     assert not diverged.texts
@@ -184,7 +190,7 @@ def test_an_axis_holds_what_no_float_can():
 
 @pytest.mark.parametrize(
     ("logs", "named"),
-    [([0.0], ["$10^{0}$"]), ([0.3, 0.4], ["$10^{0}$", "$10^{1}$"]), ([np.nan], [])],
+    [([0.0], ["10⁰"]), ([0.3, 0.4], ["10⁰", "10¹"]), ([np.nan], [])],
 )
 def test_an_axis_names_a_power_of_ten_where_there_is_one(logs, named):
     ax = Figure().subplots()

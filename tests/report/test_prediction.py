@@ -47,8 +47,8 @@ def test_what_is_left_is_in_decades_and_judged_by_the_predicted_deviation(tmp_pa
     assert left["left"].tolist() == [pytest.approx(0.25)]
     assert left[["runs", "inside"]].to_numpy().tolist() == [[2, 0.5]]
     assert prediction.title(left) == (
-        "At initialisation theory is 0.25 decades from the measured signal; 50% of 2 runs within "
-        "one predicted deviation"
+        "At initialisation theory is 0.25 decades from the measured signal; "
+        "50% of 2 networks within one predicted deviation"
     )
 
 
@@ -56,7 +56,7 @@ def test_of_several_settings_the_median_and_the_worst_are_told(tmp_path):
     for index, off in enumerate((0.0, 0.1, 0.5)):
         made(tmp_path / str(index), off=off)
     told = prediction.title(prediction.residuals(prediction.join(*gather(tmp_path)), ["run"]))
-    assert "within 0.10 decades in half of 3 settings, 0.50 at worst; 67% of 3 runs" in told
+    assert "within 0.10 decades in half of 3 settings, 0.50 at worst; 67% of 3 networks" in told
 
 
 def test_a_single_layer_proves_nothing(tmp_path):
@@ -135,10 +135,23 @@ def test_the_figure_shows_theory_as_line_and_band_and_runs_as_marks(trained):
     table = prediction.join(*gather(trained))
     table = table[table["run"].isin(["0", "1"])].assign(**{"model.activation": "sigmoid"})
     with printed():
-        figure = prediction.draw(table, ["model.activation"], "a title")
+        figure = prediction.draw(table, ["model.activation"], "2 seeds", "a title")
     (ax,) = figure.axes
     line, marks = ax.lines
     first = table[table["run"] == "0"].sort_values("position")
     np.testing.assert_allclose(line.get_ydata(), first["delta_norm_theory"])
     assert set(marks.get_ydata()) <= set(table["delta_norm"])
     assert len(ax.collections) == 1
+
+
+def test_runs_that_begin_as_one_network_count_once(tmp_path):
+    for clip in ("none", "norm"):
+        for seed in (0, 1):
+            made(tmp_path / f"{clip}{seed}", off=seed, clip=clip, seed=seed)
+    made(tmp_path / "wide", seed=0, clip="none", **{"data.noise": 1.0})
+    write(tmp_path)
+    left = pd.read_csv(tmp_path / "report" / "tables" / "theory.csv")
+    assert left["runs"].sum() == 3
+    figure = (tmp_path / "report" / "figures" / "theory.svg").read_text()
+    assert "of 3 networks" in figure
+    assert "1 to 2 seeds a setting" in figure

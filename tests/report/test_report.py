@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from gradlab.diagnosis.profile import Grid, gained
 from gradlab.errors import StoreError
 from gradlab.report import cells, factors, heatmap, losses, profile, sentences, timeline, titles
-from gradlab.report.reduce import layer_means, lost, reduce
+from gradlab.report.reduce import layer_means, reduce
 from gradlab.report.show import show
 from gradlab.report.style import printed
 from gradlab.report.table import table
@@ -95,7 +96,7 @@ def test_geometric_means_leave_zeros_and_infinities_apart():
 def test_a_factor_on_the_loss_changes_no_decades(tmp_path):
     for name, scale in (("a", 1.0), ("b", 1e-9)):
         write_run(tmp_path / name, np.array([1e-5, 1e-2, 1.0]) * scale)
-    values = [lost(run.layers()) for run in find(tmp_path).runs]
+    values = [gained(Grid(run.layers())) for run in find(tmp_path).runs]
     assert values == pytest.approx([-5, -5])
 
 
@@ -104,7 +105,7 @@ def test_zeros_and_infinities_are_drawn(sweep):
     frame, keys, whole = reduced(sweep)
     layers = whole.layers.merge(frame[["run", *keys]], on="run")
     with printed():
-        figure = profile.draw(layers, keys, "delta_norm", "title")
+        figure = profile.draw(layers, keys, "delta_norm", "2 seeds", "title")
         drawn = [line for ax in figure.axes for line in ax.lines]
         zeros = [line for line in drawn if line.get_gid() == "zero" and len(line.get_xdata())]
         infinite = [line for line in drawn if line.get_gid() == "inf" and len(line.get_xdata())]
@@ -115,7 +116,7 @@ def test_zeros_and_infinities_are_drawn(sweep):
             assert all(low < y < high for y in line.get_ydata())
         told = {text.get_text() for ax in figure.axes for text in ax.get_yticklabels()}
         assert {"exactly 0", "not finite"} <= told
-        grid = heatmap.draw(cells.pivot(frame, keys), "title").axes[0]
+        grid = heatmap.draw(cells.pivot(frame, keys), "2 seeds", "title").axes[0]
         assert "0" in {patch.get_gid() for patch in grid.patches}
         assert "0 (1/2)" in {text.get_text() for text in grid.texts}
         record = find(sweep).runs[7].layers()
@@ -222,7 +223,7 @@ def unlike(folder):
 def test_what_was_not_run_is_blank_and_not_called_without_a_gradient(tmp_path):
     frame, keys = unlike(tmp_path)
     with printed():
-        figure = heatmap.draw(cells.pivot(frame, keys), "title")
+        figure = heatmap.draw(cells.pivot(frame, keys), "2 seeds", "title")
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts == ["-2.0", "", "+0.0", "", "-3.0 (1/2)", "", "", "", "n/a"]
     assert [patch.get_gid() for patch in figure.axes[0].patches] == ["n/a"]
@@ -352,8 +353,8 @@ def test_it_does_without_torch():
 
 
 def test_losses_of_every_verdict_have_a_panel(sweep):
-    frame, _, whole = reduced(sweep)
+    frame, keys, whole = reduced(sweep)
     with printed():
-        figure = losses.draw(whole.losses, frame, "title")
+        figure = losses.draw(whole.losses, frame, keys, "title")
     heads = [ax.get_title() for ax in figure.axes if ax.get_visible()]
-    assert heads == ["healthy: 6 runs", "vanishing: 2 runs"]
+    assert heads == ["healthy: 6 runs of 3 settings", "vanishing: 2 runs of 1 setting"]

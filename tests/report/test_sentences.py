@@ -91,8 +91,8 @@ def test_losses_name_the_diverged_and_the_healthy_that_did_not_learn():
         final_loss=[1.0, 1.81, -1.2, np.inf, 9.0],
     )
     assert sentences.learning(table) == (
-        "Median of the last loss: healthy 1, diverged 9, not finite in 1 of 2 diverged; "
-        "in 1 of 3 healthy runs it fell by less than 10%"
+        "Median of the last loss: healthy 1 (of 3), diverged 9 (of 1), "
+        "not finite in 1 of 2 diverged; in 1 of 3 healthy runs it fell by less than 10%"
     )
 
 

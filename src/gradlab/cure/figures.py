@@ -12,6 +12,7 @@ from gradlab.cure.course import Course
 from gradlab.cure.ranking import Rank
 from gradlab.cure.words import decades, left, number
 from gradlab.report import profile
+from gradlab.report.sentences import count
 from gradlab.report.style import COLOURS, LINES, MARKERS, grid, head, legend, log_axis, step_ticks
 
 BEST = 3
@@ -47,7 +48,9 @@ def signal(course: Course, shown: list[Rank]) -> Figure:
         for trial in course.trials
         if trial.remedy.name == name and not trial.profile.empty
     ]
-    return profile.draw(pd.concat(parts), ["remedy"], "delta_norm", signal_title(shown))
+    layers = pd.concat(parts)
+    behind = count(int(layers.groupby("remedy")["run"].nunique().max()), "seed")
+    return profile.draw(layers, ["remedy"], "delta_norm", behind, signal_title(shown))
 
 
 def signal_title(shown: list[Rank]) -> str:

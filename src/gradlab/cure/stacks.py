@@ -10,9 +10,10 @@ from gradlab.cure import judge
 from gradlab.cure.kept import Kept
 from gradlab.cure.trial import Member, Trial, failed
 from gradlab.data.dataset import Dataset, load
+from gradlab.diagnosis.profile import Grid, gained
 from gradlab.errors import GradlabError
 from gradlab.progress import Watching
-from gradlab.report.reduce import layer_means, lost
+from gradlab.report.reduce import layer_means
 from gradlab.settings import Settings, check_data
 from gradlab.train.loop import Loop
 from gradlab.train.rows import Outcome
@@ -91,7 +92,7 @@ def _judged(
         judge.kinds(found, diverged),
         judge.gravity(found, diverged),
         (steps["loss"] / member.unit).tolist(),
-        lost(layers),
+        gained(Grid(layers)),
         profile.assign(delta_norm=profile["delta_norm"] - math.log10(member.unit)),
         None if test["loss"] is None else test["loss"] / member.unit,
         test["accuracy"],

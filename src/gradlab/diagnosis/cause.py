@@ -12,9 +12,8 @@ from the rows of that step in `layers.parquet`.
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
-from gradlab.diagnosis.profile import log10, over_depth
+from gradlab.diagnosis.profile import Grid, log10
 from gradlab.diagnosis.record import Record
 
 SHOWN = 0.05  # decades in all, below which a factor is not worth a word
@@ -43,19 +42,23 @@ class Attribution:
         return found | ({"skips": self.skips} if abs(self.skips) > 1e-3 else {})
 
 
-def attribute(layers: pd.DataFrame, step: int, layer: int) -> Attribution:
-    """Return the parts of log10 ‖delta_layer‖ / ‖delta_L‖ at a step; NaN where one is undefined."""
-    at = layers[layers["step"] == step]
-    logs = {
-        name: log10(over_depth(at, name)).iloc[0]
+def attribute(grid: Grid, step: int, layer: int) -> Attribution:
+    """Return the parts of log10 ‖delta_layer‖ / ‖delta_L‖ at a step; NaN where one is undefined.
+
+    Layers that have no row at that step are passed over.
+    """
+    row = int(np.searchsorted(grid.steps, step))
+    there = ~np.isnan(grid["delta_norm"][row])
+    positions = grid.positions[there]
+    last, first = int(positions[-1]), int(np.searchsorted(positions, layer))
+    delta, act, weight, norm = (
+        log10(grid[name][row, there])
         for name in ("delta_norm", "act_factor", "weight_factor", "norm_factor")
-    }
-    last = int(logs["delta_norm"].index[-1])
-    total = float(logs["delta_norm"][layer] - logs["delta_norm"][last])
-    inner = slice(layer, last - 1)
-    activation = float(logs["act_factor"].loc[inner].sum(skipna=False))
-    normalisation = float(logs["norm_factor"].loc[inner].sum(skipna=False))
-    weights = float(logs["weight_factor"].loc[layer + 1 :].sum(skipna=False))
+    )
+    total = float(delta[first] - delta[-1])
+    activation = float(act[first:-1].sum())
+    normalisation = float(norm[first:-1].sum())
+    weights = float(weight[first + 1 :].sum())
     return Attribution(
         step=step,
         layer=layer,
@@ -102,10 +105,13 @@ def expected_at(record: Record, layer: int) -> tuple[float, float] | None:
     """Return theory's log10 ‖delta_layer‖ / ‖delta_L‖ and its spread over networks."""
     if record.expected is None:
         return None
-    rows = record.expected.set_index("position")
-    if layer not in rows.index or not rows["delta_norm"][layer] > 0:
+    position, delta, sd = (
+        record.expected[name].to_numpy() for name in ("position", "delta_norm", "delta_sd")
+    )
+    (at,) = np.nonzero(position == layer)
+    if not len(at) or not delta[at[0]] > 0:
         return None
-    return float(np.log10(rows["delta_norm"][layer])), float(rows["delta_sd"][layer])
+    return float(np.log10(delta[at[0]])), float(sd[at[0]])
 
 
 def _named(record: Record, key: str, otherwise: str) -> str:

@@ -10,38 +10,37 @@ unit is dead or every weight is 0 remains 0.
 import numpy as np
 import pandas as pd
 
-from gradlab.diagnosis.profile import log10, over_depth
+from gradlab.diagnosis.profile import Grid, log10
 
 
-def beyond(known: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
-    """Fill the gaps (NaN) of log10 of a signal, by step and layer, from the layers above by chain.
+def beyond(known: np.ndarray, grid: Grid) -> np.ndarray:
+    """Fill the gaps (NaN) of log10 of a signal [step, layer] from the layers above by chain.
 
     Args:
         known: log10 of a quantity that changes over depth as the error signal does.
-        layers: the record.
+        grid: the record.
     """
-    if not known.isna().any(axis=None):
+    if not np.isnan(known).any():
         return known
-    rising = gains(layers).iloc[:, ::-1].cumsum(axis=1).iloc[:, ::-1]
+    logs = pd.DataFrame(known)
+    rising = gains(grid).iloc[:, ::-1].cumsum(axis=1).iloc[:, ::-1]
     # Sums through a factor that is truly 0: what is below it is 0, what is above it is not.
-    with np.errstate(invalid="ignore"):  # inf - inf
-        nearest = (known - rising).bfill(axis=1)
-    return known.fillna(nearest + rising)
+    nearest = (logs - rising).bfill(axis=1)
+    return logs.fillna(nearest + rising).to_numpy()
 
 
-def gains(layers: pd.DataFrame) -> pd.DataFrame:
+def gains(grid: Grid) -> pd.DataFrame:
     """Return log10 ‖delta_l‖ / ‖delta_{l+1}‖ as the factors have it, by step and layer; last: 0."""
     act, weight, norm = (
-        log10(over_depth(layers, name)) for name in ("act_factor", "weight_factor", "norm_factor")
+        pd.DataFrame(log10(grid[name])) for name in ("act_factor", "weight_factor", "norm_factor")
     )
-    dead = over_depth(layers, "dead") == 1
-    nothing = over_depth(layers, "weight_norm") == 0
+    dead, nothing = grid["dead"] == 1, grid["weight_norm"] == 0
     inner = _filled(act, dead) + _filled(norm, dead & False)
     inner.iloc[:, -1] = 0.0
     return inner + _filled(weight, nothing).shift(-1, axis=1, fill_value=0.0)
 
 
-def _filled(logs: pd.DataFrame, zero: pd.DataFrame) -> pd.DataFrame:
+def _filled(logs: pd.DataFrame, zero: np.ndarray) -> pd.DataFrame:
     """Fill what is not finite from other steps of the layer, then from other layers."""
     finite = logs.where(np.isfinite(logs))
     filled = finite.fillna(finite.median()).T.fillna(finite.median(axis=1)).T.fillna(0.0)

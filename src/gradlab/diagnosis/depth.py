@@ -1,13 +1,12 @@
 """The rules over depth: the error signal of a layer against the last one's."""
 
 import numpy as np
-import pandas as pd
 
 from gradlab.diagnosis.cause import Attribution, attribute, expected_at, sentence, theory
 from gradlab.diagnosis.chain import beyond
 from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.onset import mostly, since_when
-from gradlab.diagnosis.profile import decades, over_depth
+from gradlab.diagnosis.profile import relative
 from gradlab.diagnosis.record import Record
 
 REMEDIES = {
@@ -18,26 +17,27 @@ REMEDIES = {
 
 def vanishing(record: Record) -> Finding | None:
     """Find layers whose error signal is, or by its factors would be, `decades` below the last's."""
-    table = decades(record.depth)
+    table = relative(record.depth["delta_norm"])
     # An exact zero vanishes if the factors say so; that the dtype ran out is another sickness.
-    table = beyond(table.where(np.isfinite(table)), record.depth)
+    table = beyond(np.where(np.isfinite(table), table, np.nan), record.depth)
     return _finding(record, "vanishing", table, table <= -record.limit("decades"))
 
 
 def exploding(record: Record) -> Finding | None:
     """Find layers whose error signal is at least `decades` above the last layer's."""
-    table = decades(record.depth)
+    table = relative(record.depth["delta_norm"])
     return _finding(record, "exploding", -table, table >= record.limit("decades"))
 
 
-def _finding(record: Record, kind: str, lost: pd.DataFrame, holds: pd.DataFrame) -> Finding | None:
-    """Make the finding; `lost` is lowest where it is worst."""
-    since = since_when(holds.any(axis=1))
+def _finding(record: Record, kind: str, lost: np.ndarray, holds: np.ndarray) -> Finding | None:
+    """Make the finding; `lost` [step, layer] is lowest where it is worst."""
+    grid = record.depth
+    since = since_when(holds.any(axis=1), grid.steps)
     if since is None:
         return None
-    step, layer = _worst(lost[holds.any(axis=1)], record.depth)
-    found = attribute(record.depth, step, layer)
-    worst = float(lost.min(axis=1)[step])
+    row, column = _worst(lost, holds, grid["delta_norm"])
+    found = attribute(grid, int(grid.steps[row]), int(grid.positions[column]))
+    worst = float(np.nanmin(lost[row]))
     gross = abs(worst) >= record.limit("gross_decades")
     evidence = {"decades": found.total, "step": found.step, "layer": found.layer, **found.parts()}
     row = expected_at(record, found.layer)
@@ -47,7 +47,7 @@ def _finding(record: Record, kind: str, lost: pd.DataFrame, holds: pd.DataFrame)
         evidence["fixed_point"] = record.fixed_point
     return Finding(
         kind=kind,
-        where=mostly(holds),
+        where=mostly(holds, grid.positions),
         since=since,
         severity="gross" if gross else "mild",
         cause=_cause(record, worst, found),
@@ -67,15 +67,15 @@ def _cause(record: Record, worst: float, found: Attribution) -> str:
     return f"{told}; {sentence(record, found)}"
 
 
-def _worst(lost: pd.DataFrame, layers: pd.DataFrame) -> tuple[int, int]:
-    """Return the step whose worst layer is the median one of all steps, and that layer.
+def _worst(lost: np.ndarray, holds: np.ndarray, signal: np.ndarray) -> tuple[int, int]:
+    """Return the row whose worst layer is the median one of all that hold, and that layer's column.
 
     Of a signal that is exactly 0 in places, the layer is the worst that it still reaches.
     """
-    worst = lost.min(axis=1).sort_values(kind="stable")
-    step = int(worst.index[(len(worst) - 1) // 2])
-    signal = over_depth(layers, "delta_norm")
-    reached = lost.loc[step][np.isfinite(signal.loc[step]) & (signal.loc[step] > 0)]
-    if reached.empty:
-        return step, int(lost.columns[-1])
-    return step, int(reached.index.to_numpy()[reached.to_numpy().argmin()])
+    rows = np.flatnonzero(holds.any(axis=1))
+    order = np.nanmin(lost[rows], axis=1).argsort(kind="stable")
+    row = int(rows[order[(len(rows) - 1) // 2]])
+    reached = np.flatnonzero(np.isfinite(signal[row]) & (signal[row] > 0))
+    if not len(reached):
+        return row, lost.shape[1] - 1
+    return row, int(reached[lost[row, reached].argmin()])

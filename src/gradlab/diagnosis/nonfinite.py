@@ -1,10 +1,8 @@
 """The rule for numbers that are no numbers: where and when inf or NaN came in first."""
 
 import numpy as np
-import pandas as pd
 
 from gradlab.diagnosis.finding import Finding
-from gradlab.diagnosis.profile import over_depth
 from gradlab.diagnosis.record import LARGEST, Record
 
 FORWARD = ("weight_norm", "preact_mean", "preact_std", "act_mean", "act_std")
@@ -17,18 +15,21 @@ def overflow(record: Record) -> Finding | None:
 
     What overflows on its way forward does so first at the lowest layer; a gradient at the highest.
     """
+    grid = record.everything
     forward, backward = (_bad(record, names) for names in (FORWARD, BACKWARD))
     loss = record.over_steps("loss")
-    bad = forward.any(axis=1) | backward.any(axis=1)
-    steps = [*bad.index[bad], *loss.index[~np.isfinite(loss)]]
+    bad = (forward | backward).any(axis=1)
+    steps = [*grid.steps[bad], *loss.index[~np.isfinite(loss)]]
     if not steps:
         return None
     step = int(min(steps))
     place, where = "the loss", tuple[int, ...]()
-    if ahead := _at(forward, step):
-        where, place = (min(ahead),), f"the forward signal of layer {min(ahead)}"
-    elif (back := _at(backward, step)) and np.isfinite(loss[loss.index == step]).all():
-        where, place = (max(back),), f"the gradient of layer {max(back)}"
+    there = grid.steps == step
+    ahead, back = (grid.positions[each[there].any(axis=0)] for each in (forward, backward))
+    if len(ahead):
+        where, place = (int(ahead[0]),), f"the forward signal of layer {ahead[0]}"
+    elif len(back) and np.isfinite(loss[loss.index == step]).all():
+        where, place = (int(back[-1]),), f"the gradient of layer {back[-1]}"
     return Finding(
         kind="overflow",
         where=where,
@@ -41,31 +42,25 @@ def overflow(record: Record) -> Finding | None:
     )
 
 
-def _bad(record: Record, names: tuple[str, ...]) -> pd.DataFrame:
-    """Say by step and position whether one of the columns is not finite, where there is one."""
-    tables = {name: over_depth(record.layers, name) for name in names}
-    there = [np.isfinite(table.to_numpy()) | _absent(record, n) for n, table in tables.items()]
-    first = tables[names[0]]
-    return pd.DataFrame(~np.logical_and.reduce(there), first.index, first.columns)
+def _bad(record: Record, names: tuple[str, ...]) -> np.ndarray:
+    """Say by step and layer whether one of the columns is not finite, where there is one."""
+    grid = record.everything
+    return np.logical_or.reduce(
+        [~(np.isfinite(grid[name]) | _absent(record, name)) for name in names]
+    )
 
 
 def _absent(record: Record, name: str) -> np.ndarray:
-    """Say by position whether a column is not there, as of a module without an activation.
+    """Say of each layer whether a column is not there, as of a module without an activation.
 
     It is never a number, although the run began with a loss or a gradient that is; and of what
     comes back, either the error signal comes, or nothing was seen of the module at all.
     """
-    never, unseen = (
-        over_depth(record.layers, column).isna().all().to_numpy() for column in (name, "preact_std")
-    )
-    signal = np.isfinite(over_depth(record.layers, "delta_norm").to_numpy()[0])
+    grid = record.everything
+    never, unseen = (np.isnan(grid[column]).all(axis=0) for column in (name, "preact_std"))
+    signal = np.isfinite(grid["delta_norm"][0])
     began = bool(np.isfinite(record.over_steps("loss").iloc[:1]).all())
     return never & (signal | began & (unseen | (name in FORWARD)))
-
-
-def _at(bad: pd.DataFrame, step: int) -> list[int]:
-    """Return the positions that are bad at a step."""
-    return [int(p) for p in bad.columns.to_numpy()[bad[bad.index == step].to_numpy().any(axis=0)]]
 
 
 def _before(record: Record, step: int) -> str:

@@ -1,20 +1,23 @@
 """Since when a condition holds, whether it lasts, and at which layers."""
 
-import pandas as pd
+import numpy as np
+from numpy.typing import ArrayLike
 
 
-def since_when(holds: pd.Series) -> int | None:
-    """Return the first step at which a condition held, if it holds in most of the later half.
+def since_when(holds: ArrayLike, steps: ArrayLike) -> int | None:
+    """Return the first of the steps [S] at which a condition held, if it lasts.
 
-    What a network leaves behind as it trains is not its sickness.
+    That is, if it holds in most of the later half: what a network leaves behind as it trains is not
+    its sickness.
     """
-    late = holds.iloc[len(holds) // 2 :]
+    holds = np.asarray(holds)
+    late = holds[len(holds) // 2 :]
     if not len(late) or late.mean() < 0.5:
         return None
-    return int(holds.index[holds.to_numpy()][0])
+    return int(np.asarray(steps)[holds.argmax()])
 
 
-def mostly(holds: pd.DataFrame) -> tuple[int, ...]:
-    """Return the positions at which a condition holds in most of the steps in which it holds."""
-    often = holds[holds.any(axis=1)].mean() >= 0.5
-    return tuple(int(position) for position in holds.columns[often])
+def mostly(holds: np.ndarray, positions: np.ndarray) -> tuple[int, ...]:
+    """Return the positions [L] at which a condition [S, L] holds in most steps of those it does."""
+    often = holds[holds.any(axis=1)].mean(axis=0) >= 0.5
+    return tuple(int(position) for position in positions[often])

@@ -5,7 +5,7 @@ import numpy as np
 from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.onset import mostly, since_when
 from gradlab.diagnosis.places import named
-from gradlab.diagnosis.profile import over_depth
+from gradlab.diagnosis.profile import median
 from gradlab.diagnosis.record import Record
 
 NORMALISING = ("adam", "adamw", "rmsprop")
@@ -21,16 +21,17 @@ def below_eps(record: Record) -> Finding | None:
     eps = record.config.get("optim.eps")
     if record.config.get("optim") not in NORMALISING or not eps:
         return None
-    norm = over_depth(record.depth, "weight_grad_norm")
-    factor = record.over_steps("clip_factor").reindex(norm.index).fillna(1.0)
-    size = norm.mul(factor, axis=0) / np.sqrt(over_depth(record.depth, "weight_count"))
-    holds = (size < eps) & (size > 0)
-    holds = holds[~record.learnt().reindex(holds.index, fill_value=False)]
-    since = since_when(holds.any(axis=1))
+    grid, done = record.depth, record.learnt(record.depth.steps)
+    factor = record.at(grid.steps, "clip_factor")[:, None]
+    clipped = grid["weight_grad_norm"] * np.where(np.isnan(factor), 1.0, factor)
+    size = clipped / np.sqrt(grid["weight_count"])
+    holds = (size < eps) & (size > 0) & ~done[:, None]
+    rows = holds.any(axis=1)
+    since = since_when(rows[~done], grid.steps[~done])
     if since is None:
         return None
-    ratio = float(size[holds].min(axis=1).median() / eps)
-    where = mostly(holds)
+    ratio = median(np.where(holds, size, np.inf).min(axis=1)[rows]) / eps
+    where = mostly(holds, grid.positions)
     return Finding(
         kind="below_eps",
         where=where,

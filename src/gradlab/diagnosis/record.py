@@ -1,13 +1,15 @@
 """What the rules look at: the frames of one run, and what is known of it besides."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from gradlab import choices
+from gradlab.diagnosis.profile import Grid
 
 LIMITS: Mapping[str, float] = choices.load("diagnose", "default")
 """The thresholds that ship, with their reasons: `conf/diagnose/default.yaml`."""
@@ -39,10 +41,20 @@ class Record:
         """Return a threshold: the run's own, or that which ships."""
         return float(self.config.get(f"diagnose.{name}", LIMITS[name]))
 
-    @property
-    def depth(self) -> pd.DataFrame:
-        """The layers' rows in which the error signal is a number."""
-        return self.layers[self.layers["delta_norm"].notna()]
+    @cached_property
+    def known(self) -> np.ndarray:
+        """Of each of the layers' rows, whether its error signal is a number."""
+        return self.layers["delta_norm"].notna().to_numpy()
+
+    @cached_property
+    def depth(self) -> Grid:
+        """Those rows, by step and layer."""
+        return Grid(self.layers, self.known)
+
+    @cached_property
+    def everything(self) -> Grid:
+        """All rows, by step and layer."""
+        return Grid(self.layers)
 
     @property
     def dtype(self) -> str:
@@ -53,13 +65,19 @@ class Record:
         """Return a column of `steps`, by step; empty if it is not there."""
         if column not in self.steps:
             return pd.Series(dtype=float)
-        told = self.steps.set_index("step")[column].sort_index()
-        return told.astype(float)
+        return self._by_step[column].astype(float)
 
-    def learnt(self) -> pd.Series:
+    def at(self, steps: np.ndarray, column: str) -> np.ndarray:
+        """Return a column of `steps` at these steps [S]; NaN where it says nothing."""
+        return self.over_steps(column).reindex(steps).to_numpy()
+
+    def learnt(self, steps: np.ndarray) -> np.ndarray:
         """Say of each step whether there was nothing left to learn, as far as the loss tells."""
-        loss, accuracy = self.over_steps("loss"), self.over_steps("accuracy")
-        first = loss.iloc[0] if len(loss) else math.nan
+        first = next(iter(self.over_steps("loss")), np.nan)
+        loss, accuracy = self.at(steps, "loss"), self.at(steps, "accuracy")
         done = (loss <= LEARNT * first) | (loss == 0)
-        right = accuracy.reindex(loss.index) == 1 if len(accuracy) else done
-        return done & right if len(accuracy) and accuracy.notna().any() else done
+        return done & (accuracy == 1) if self.over_steps("accuracy").notna().any() else done
+
+    @cached_property
+    def _by_step(self) -> pd.DataFrame:
+        return self.steps.set_index("step").sort_index()

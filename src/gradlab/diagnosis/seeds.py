@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scipy.stats import beta
-
 from gradlab.diagnosis.finding import Finding
 from gradlab.schema import KINDS
 
@@ -33,8 +31,11 @@ def pooled(runs: Sequence[Sequence[Finding]]) -> list[Finding]:
 
 def interval(shown: int, runs: int) -> tuple[float, float]:
     """Return the Jeffreys interval of a share (Brown, Cai & DasGupta 2001, section 3.1)."""
+    from scipy.special import betaincinv  # here, for one run has no use for it
+
     tail = (1 - LEVEL) / 2
-    low, high = (float(beta.ppf(q, shown + 0.5, runs - shown + 0.5)) for q in (tail, 1 - tail))
+    a, b = shown + 0.5, runs - shown + 0.5
+    low, high = (float(betaincinv(a, b, q)) for q in (tail, 1 - tail))
     return (0.0 if shown == 0 else low), (1.0 if shown == runs else high)
 
 

@@ -4,11 +4,11 @@ All other rules compare layers, and 0/0 is no ratio. A loss at its minimum leave
 the loss and the accuracy are asked whether there was anything left to learn.
 """
 
+import numpy as np
 import pandas as pd
 
 from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.onset import since_when
-from gradlab.diagnosis.profile import over_depth
 from gradlab.diagnosis.record import Record
 
 REMEDIES = ("train.dtype=float64", "loss.scale=1")
@@ -16,20 +16,19 @@ REMEDIES = ("train.dtype=float64", "loss.scale=1")
 
 def silent(record: Record) -> Finding | None:
     """Find a loss that sends nothing back, short of its minimum."""
-    delta = over_depth(record.depth, "delta_norm")
-    zero = (delta == 0).all(axis=1)
-    before = zero.astype(int).cummin() == 0  # there was a gradient, so it may have done its work
-    told = pd.DataFrame({name: record.over_steps(name) for name in ("loss", "accuracy")})
-    told = told.reindex(index=delta.index)
-    holds = zero & ~(before & (told["loss"] == 0) & ~(told["accuracy"] < 1))
-    holds &= ~(told["accuracy"] == 1)
-    since = since_when(holds)
+    grid = record.depth
+    zero = (grid["delta_norm"] == 0).all(axis=1)
+    before = ~np.logical_and.accumulate(zero)  # there was a gradient, so it may have done its work
+    loss, accuracy = (record.at(grid.steps, name) for name in ("loss", "accuracy"))
+    holds = zero & ~(before & (loss == 0) & ~(accuracy < 1))
+    holds &= ~(accuracy == 1)
+    since = since_when(holds, grid.steps)
     if since is None:
         return None
-    seen = told[holds].mean().dropna()
+    seen = pd.DataFrame({"loss": loss, "accuracy": accuracy})[holds].mean().dropna()
     return Finding(
         kind="underflow",
-        where=tuple(int(position) for position in delta.columns),
+        where=tuple(int(position) for position in grid.positions),
         since=since,
         severity="gross",
         cause=f"exactly 0 at every layer, the last included: {_why(seen, bool(before.any()))}",

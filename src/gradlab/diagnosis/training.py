@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 
 from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.onset import mostly, since_when
 from gradlab.diagnosis.places import named
-from gradlab.diagnosis.profile import decades, over_depth
+from gradlab.diagnosis.profile import median, relative
 from gradlab.diagnosis.record import Record
 
 CALM = ("optim.lr=0.01", "clip=norm")
@@ -19,7 +20,7 @@ def growing(record: Record) -> Finding | None:
     if not len(norms) or not norms.iloc[0] > 0:
         return None
     ratio = norms / norms.iloc[0]
-    since = since_when(ratio >= record.limit("growth"))
+    since = since_when(ratio >= record.limit("growth"), ratio.index)
     if since is None:
         return None
     factor = float(ratio.max())
@@ -46,7 +47,7 @@ def unstable(record: Record) -> Finding | None:
 def _overshoots(record: Record) -> Finding | None:
     descent = record.over_steps("descent").dropna()
     typical = float(descent.iloc[len(descent) // 2 :].median())
-    since = since_when(descent < record.limit("descent"))
+    since = since_when(descent < record.limit("descent"), descent.index)
     if since is None or typical >= record.limit("descent"):
         return None
     return _too_large(
@@ -60,9 +61,9 @@ def _overshoots(record: Record) -> Finding | None:
 
 def _rises(record: Record) -> Finding | None:
     loss = record.over_steps("loss")
-    first = loss.iloc[0] if len(loss) else 0.0
+    first = float(loss.iloc[0]) if len(loss) else 0.0
     late = float(loss.iloc[len(loss) // 2 :].median())
-    since = since_when(loss >= record.limit("rise") * first)
+    since = since_when(loss >= record.limit("rise") * first, loss.index)
     if not 0 < first < math.inf or since is None or not late >= record.limit("rise") * first:
         return None
     return _too_large(
@@ -74,14 +75,16 @@ def _rises(record: Record) -> Finding | None:
 
 
 def _outweighs(record: Record) -> Finding | None:
-    ratios = over_depth(record.depth, "update_ratio")
-    ratios = ratios[ratios.index > 0]  # weights that begin at 0 have no ratio
+    grid = record.depth
+    later = grid.steps > 0  # weights that begin at 0 have no ratio
+    ratios = grid["update_ratio"][later]
     holds = ratios >= record.limit("update")
-    since = since_when(holds.any(axis=1))
+    rows = holds.any(axis=1)
+    since = since_when(rows, grid.steps[later])
     if since is None:
         return None
-    worst = float(ratios.max(axis=1)[holds.any(axis=1)].median())
-    where = mostly(holds)
+    worst = median(np.nanmax(ratios[rows], axis=1))
+    where = mostly(holds, grid.positions)
     return _too_large(
         since,
         f"one update changes the weights of {named(where)} by up to {worst:.0%} of their norm",
@@ -103,32 +106,34 @@ def starved(record: Record) -> Finding | None:
 
     Those whose error signal has vanished are that rule's: this is about the others.
     """
-    ratios = over_depth(record.depth, "update_ratio")
+    grid = record.depth
+    ratios = grid["update_ratio"]
     if ratios.shape[1] < 2:
         return None
-    middle = ratios.median(axis=1)
+    middle = pd.DataFrame(ratios).median(axis=1).to_numpy()[:, None]
     limit = 10.0 ** -record.limit("starved_decades")
-    holds = ratios.le(limit * middle, axis=0) & (middle > 0).to_numpy()[:, None]
-    holds &= ~(decades(record.depth) <= -record.limit("decades"))
-    since = since_when(holds.any(axis=1))
+    holds = (ratios <= limit * middle) & (middle > 0)
+    holds &= ~(relative(grid["delta_norm"]) <= -record.limit("decades"))
+    rows = holds.any(axis=1)
+    since = since_when(rows, grid.steps)
     if since is None:
         return None
-    where = mostly(holds)
-    ratio = float((ratios.min(axis=1) / middle)[holds.any(axis=1)].median())
+    where = mostly(holds, grid.positions)
+    ratio = median(np.nanmin(ratios[rows], axis=1) / middle[rows, 0])
     return Finding(
         kind="starved",
         where=where,
         since=since,
         severity="gross" if ratio <= limit**2 else "mild",
         cause=f"updates of {named(where)}, as a share of the weights, are {ratio:.1g} of the "
-        f"median layer's{_lost(record, ratios, holds)}",
+        f"median layer's{_lost(record, holds)}",
         evidence={"ratio": ratio},
         remedies=("model.init=kaiming_normal", "model.norm=layer", "optim=adam"),
     )
 
 
-def _lost(record: Record, ratios: pd.DataFrame, holds: pd.DataFrame) -> str:
+def _lost(record: Record, holds: np.ndarray) -> str:
     """Say so if an update is lost in rounding: the gradient is not 0, and nothing moves."""
-    gradient = over_depth(record.depth, "weight_grad_norm")
-    lost = bool(((ratios == 0) & (gradient > 0) & holds).any(axis=None))
+    still = (record.depth["update_ratio"] == 0) & (record.depth["weight_grad_norm"] > 0)
+    lost = bool((still & holds).any())
     return f": they are lost in the rounding of {record.dtype}" if lost else ""

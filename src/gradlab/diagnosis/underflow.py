@@ -6,13 +6,12 @@ is left, the one that the factors predict.
 """
 
 import numpy as np
-import pandas as pd
 
 from gradlab.diagnosis.chain import beyond
 from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.onset import mostly, since_when
 from gradlab.diagnosis.places import named
-from gradlab.diagnosis.profile import log10, over_depth
+from gradlab.diagnosis.profile import log10, median
 from gradlab.diagnosis.record import SMALLEST, Record
 
 REACH = 30.0  # smallest numbers: a normal variable of this deviation rounds to 0 in 1% of cases
@@ -20,21 +19,24 @@ REACH = 30.0  # smallest numbers: a normal variable of this deviation rounds to 
 
 def underflow(record: Record) -> Finding | None:
     """Find layers whose gradient the dtype has rounded to 0, wholly or in good part."""
-    zeros, dead = (over_depth(record.depth, name) for name in ("grad_zeros", "dead"))
+    grid = record.depth
+    zeros, dead = grid["grad_zeros"], grid["dead"]
     # A row of dLoss/dW is 0 for a dead unit, a column for one in the layer before.
-    unexplained = zeros - dead - dead.shift(axis=1, fill_value=0.0)
+    unexplained = zeros - dead - np.pad(dead, ((0, 0), (1, 0)))[:, :-1]
     smallest = SMALLEST.get(record.dtype, SMALLEST["float32"])
-    if not (unexplained >= record.limit("zeros")).any(axis=None):
+    if not (unexplained >= record.limit("zeros")).any():
         return None
     sizes = entries(record)  # -inf where a factor is 0 itself: no dtype would help
     small = np.isfinite(sizes) & (sizes <= np.log10(REACH * smallest))
-    holds = (unexplained >= record.limit("zeros")) & small
-    holds = holds[~record.learnt().reindex(holds.index, fill_value=False)]
-    since = since_when(holds.any(axis=1))
+    done = record.learnt(grid.steps)
+    holds = (unexplained >= record.limit("zeros")) & small & ~done[:, None]
+    rows = holds.any(axis=1)
+    since = since_when(rows[~done], grid.steps[~done])
     if since is None:
         return None
-    where, share = mostly(holds), float(zeros[holds].max(axis=1).median())
-    size = float(sizes[holds].min(axis=1).median())
+    where = mostly(holds, grid.positions)
+    share = median(np.where(holds, zeros, -np.inf).max(axis=1)[rows])
+    size = median(np.where(holds, sizes, np.inf).min(axis=1)[rows])
     return Finding(
         kind="underflow",
         where=where,
@@ -47,11 +49,13 @@ def underflow(record: Record) -> Finding | None:
     )
 
 
-def entries(record: Record) -> pd.DataFrame:
-    """Return log10 of a nonzero entry of dLoss/dW_l, root mean square, as it is or should be."""
-    depth = record.depth
-    norm, zeros, count = (
-        over_depth(depth, name) for name in ("weight_grad_norm", "grad_zeros", "weight_count")
-    )
-    measured = log10(norm) - log10(count * (1 - zeros)) / 2
-    return beyond(measured.where(norm > 0), depth)
+def entries(record: Record) -> np.ndarray:
+    """Return log10 of a nonzero entry of dLoss/dW_l, root mean square, as it is or should be.
+
+    By step and layer.
+    """
+    grid = record.depth
+    norm, left = grid["weight_grad_norm"], grid["weight_count"] * (1 - grid["grad_zeros"])
+    with np.errstate(invalid="ignore"):  # inf - inf
+        measured = log10(norm) - log10(left) / 2
+    return beyond(np.where(norm > 0, measured, np.nan), grid)

@@ -5,7 +5,7 @@ import numpy as np
 from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.onset import mostly, since_when
 from gradlab.diagnosis.places import named
-from gradlab.diagnosis.profile import over_depth
+from gradlab.diagnosis.profile import median
 from gradlab.diagnosis.record import Record
 
 ONE_SIDED = ("relu", "leaky_relu")
@@ -31,21 +31,22 @@ def symmetric(record: Record) -> Finding | None:
 
     Where every weight of the network is 0 there is no gradient to compare: the weights say it.
     """
-    weights = over_depth(record.depth, "weight_norm")
+    grid = record.depth
+    weights = grid["weight_norm"]
     if weights.shape[1] < 2:  # no hidden units, no symmetry among them
         return None
-    spread = over_depth(record.depth, "unit_spread").iloc[:, :-1]
+    spread = grid["unit_spread"][:, :-1]
     holds = spread <= record.limit("symmetric")
     nothing = (weights == 0).all(axis=1)
-    told = spread.notna().any(axis=1) | nothing
-    since = since_when((holds.any(axis=1) | nothing)[told])
+    told = ~np.isnan(spread).all(axis=1) | nothing
+    since = since_when((holds.any(axis=1) | nothing)[told], grid.steps[told])
     if since is None:
         return None
-    if bool(nothing[since]):
-        where, cause = tuple(weights.columns.astype(int).tolist()), "every weight is 0"
+    if nothing[grid.steps == since].any():
+        where, cause = tuple(map(int, grid.positions)), "every weight is 0"
     else:
-        where = mostly(holds)
-        least = float(np.nanmedian(spread.to_numpy()[holds.to_numpy()]))
+        where = mostly(holds, grid.positions[:-1])
+        least = median(spread[holds])
         cause = f"in {named(where)} all units have the same gradient, to {least:.1g} of it"
     return Finding(
         kind="symmetric",
@@ -59,13 +60,14 @@ def symmetric(record: Record) -> Finding | None:
 
 
 def _share(record: Record, kind: str, told: str, remedies: tuple[str, ...]) -> Finding | None:
-    table = over_depth(record.depth, kind)
-    holds = table >= record.limit(kind)
-    since = since_when(holds.any(axis=1))
+    grid = record.depth
+    holds = grid[kind] >= record.limit(kind)
+    rows = holds.any(axis=1)
+    since = since_when(rows, grid.steps)
     if since is None:
         return None
-    worst = float(table.max(axis=1)[holds.any(axis=1)].median())
-    where = mostly(holds)
+    worst = median(np.nanmax(grid[kind][rows], axis=1))
+    where = mostly(holds, grid.positions)
     return Finding(
         kind=kind,
         where=where,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from gradlab.diagnosis.finding import Finding
@@ -54,8 +55,9 @@ def verdict(status: str, findings: Sequence[Finding]) -> str:
 
 
 def _one(record: Record) -> list[Finding]:
-    rules = RULES if len(record.depth) else (overflow,)  # others have nothing to look at
-    found = [rule(record) for rule in rules if len(record.layers)]
+    rules = RULES if record.known.any() else (overflow,)  # others have nothing to look at
+    with np.errstate(all="ignore"):  # inf and NaN are what the rules are about
+        found = [rule(record) for rule in rules if len(record.layers)]
     return [finding for finding in found if finding is not None]
 
 

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from gradlab import schema
 from gradlab.record.probes import Signals, Site, has_bias
-from gradlab.record.statistics import Measured, columns
+from gradlab.record.statistics import Kind, Measured, columns
 
 Params = Mapping[str, Tensor]
-TOGETHER = 2**17
-"""Entries of a signal, or of weights, that are measured in one call: half a MB in float32."""
+TOGETHER = 2**15
+"""Entries of a signal, or of weights, that are measured in one call: 128 kB in float32."""
 
 
 def measure(
@@ -30,29 +30,39 @@ def measure(
     first = signals[0].delta
     assert first is not None
     out = first.new_empty((len(sites), first.shape[0], len(schema.STATISTICS)), dtype=torch.float64)
-    for indices in _groups(sites, first):
-        out[indices] = columns(
-            _stack([(sites[i], signals[i]) for i in indices], before, grads, after)
-        )
+    for indices in _kinds(sites):
+        kind = _kind(sites[indices[0]])
+        parts = [
+            _stack([(sites[i], signals[i]) for i in part], before, grads, after)
+            for part in _parts(indices, sites, first)
+        ]
+        out[indices] = columns(parts, kind)
     return out.transpose(0, 1)
 
 
-def _groups(sites: Sequence[Site], first: Tensor) -> list[list[int]]:
-    """Return the sites that are measured together: of one kind, and few enough for the cache.
-
-    Many small sites in one call save calls; a large one alone needs no copy.
-    """
+def _kinds(sites: Sequence[Site]) -> list[list[int]]:
     kinds: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for index, site in enumerate(sites):
         kinds[site.kind].append(index)
+    return list(kinds.values())
+
+
+def _kind(site: Site) -> Kind:
+    layer = site.layer
+    count = layer.linear.weight.numel()
+    return Kind(layer.activation, site.steepest, layer.norm is not None, has_bias(layer), count)
+
+
+def _parts(indices: list[int], sites: Sequence[Site], first: Tensor) -> list[list[int]]:
+    """Return the sites of one kind that are measured in one call: few enough for the cache.
+
+    Many small sites in one call save calls; a large one alone needs no copy.
+    """
     members, batch, _ = first.shape
-    groups: list[list[int]] = []
-    for indices in kinds.values():
-        rows, columns_ = sites[indices[0]].layer.linear.weight.shape
-        entries = members * max(rows * columns_, batch * max(rows, columns_))
-        many = len(indices) if first.is_cuda else max(1, TOGETHER // entries)
-        groups += [indices[start : start + many] for start in range(0, len(indices), many)]
-    return groups
+    rows, columns_ = sites[indices[0]].layer.linear.weight.shape
+    entries = members * max(rows * columns_, batch * max(rows, columns_))
+    many = len(indices) if first.is_cuda else max(1, TOGETHER // entries)
+    return [indices[start : start + many] for start in range(0, len(indices), many)]
 
 
 def _stack(
@@ -74,20 +84,17 @@ def _stack(
     preact_grad = _or(signal("preact_grad"), delta)
     act_grad = _or(signal("act_grad"), preact_grad)
     return Measured(
-        preact_SMBU=preact,
-        act_SMBU=_or(signal("act"), preact),
-        back_SMBI=back,
-        delta_SMBU=delta,
-        preact_grad_SMBU=preact_grad,
-        act_grad_SMBU=act_grad,
-        out_grad_SMBU=_or(signal("out_grad"), act_grad),
-        weight_SMOI=param(before, "weight"),
-        weight_after_SMOI=param(after, "weight"),
-        weight_grad_SMOI=param(grads, "weight"),
-        bias_grad_SMO=param(grads, "bias") if has_bias(layer) else None,
-        activation=layer.activation,
-        steepest=pairs[0][0].steepest,
-        normalised=layer.norm is not None,
+        preact=preact,
+        act=_or(signal("act"), preact),
+        back=back,
+        delta=delta,
+        preact_grad=preact_grad,
+        act_grad=act_grad,
+        out_grad=_or(signal("out_grad"), act_grad),
+        weight=param(before, "weight"),
+        weight_after=param(after, "weight"),
+        weight_grad=param(grads, "weight"),
+        bias_grad=param(grads, "bias" if has_bias(layer) else "weight").flatten(2),
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from gradlab.report.style import ROUND
+from gradlab.report.style import ROUND, power
 
 
 class Edges:
@@ -58,5 +58,5 @@ class Edges:
             return {}
         low, high = self.data
         nice = MaxNLocator(5, integer=True, steps=ROUND).tick_values(low - 0.5, high + 0.5)
-        powers = [round(tick) for tick in nice if low - 0.5 <= tick <= high + 0.5]
-        return {float(power): f"$10^{{{power}}}$" for power in powers}
+        exponents = [round(tick) for tick in nice if low - 0.5 <= tick <= high + 0.5]
+        return {float(exponent): power(exponent) for exponent in exponents}

@@ -48,10 +48,11 @@ def per_run(layers: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return table.groupby(["run", *keys], sort=False, dropna=False)[[*FACTORS]].mean().reset_index()
 
 
-def plane(table: pd.DataFrame, keys: list[str], title: str) -> Figure:
+def plane(table: pd.DataFrame, keys: list[str], behind: str, title: str) -> Figure:
     """Draw each setting at (activations, weights): on the diagonal the signal keeps its size.
 
-    Colour and how much of a marker is filled are one key, its shape another.
+    Colour and how much of a marker is filled are one key, its shape another. `behind` says in words
+    of how many runs a mark is the mean.
     """
     frame, roles = assign(table, _by_activation(keys))
     figure, axes = grid(1, 1, 3.9)
@@ -78,7 +79,7 @@ def plane(table: pd.DataFrame, keys: list[str], title: str) -> Figure:
     normed = bool((frame["norm_factor"].abs() > 1e-6).any())
     ax.set_ylabel(f"weights{' and normalisation' if normed else ''} (decades a layer)")
     head(figure, title + left_out(roles))
-    legend(figure, _handles(roles[hue], roles["row"]))
+    legend(figure, _handles(roles[hue], roles["row"]), f"a mark is a setting, mean of {behind}")
     return figure
 
 

@@ -13,6 +13,7 @@ from gradlab.report import (
     factors_by_layer,
     heatmap,
     losses,
+    over_seeds,
     prediction,
     profile,
     sentences,
@@ -64,7 +65,9 @@ def _drawings(
     layers = reduced.layers.merge(frame[["run", *keys]], on="run")
     by_setting = factors.per_layer(layers, keys)
     decades = cells.by_setting(frame, keys)
-    names = {row["run"]: _named(row, keys) for _, row in frame.iterrows()}
+    names = {row["run"]: _named(row, frame, keys) for _, row in frame.iterrows()}
+    behind = over_seeds.behind(frame, keys)
+    networks = over_seeds.behind(_networks(theory), prediction.of_model(keys))
     by_name = {run.name: run for run in runs}
     recorded = frame[frame["run"].isin(layers["run"])]
     picked = timeline.pick(recorded)
@@ -79,25 +82,25 @@ def _drawings(
             "decades",
             deep and bool(keys),
             titles.extremes(decades, keys),
-            partial(heatmap.draw, cells.pivot(frame, keys)),
+            partial(heatmap.draw, cells.pivot(frame, keys), behind),
         ),
         (
             "profile",
             True,
             titles.reach(frame, keys),
-            partial(profile.draw, layers, keys, "delta_norm"),
+            partial(profile.draw, layers, keys, "delta_norm", behind),
         ),
         (
             "theory",
             len(left) > 0,
             prediction.title(left) if len(left) else "",
-            partial(prediction.draw, theory, keys),
+            partial(prediction.draw, theory, keys, networks),
         ),
         (
             "factors",
             deep,
             titles.per_layer(by_setting, ruling),
-            partial(factors.plane, by_setting, keys),
+            partial(factors.plane, by_setting, keys, behind),
         ),
         (
             "factors_by_layer",
@@ -105,13 +108,18 @@ def _drawings(
             titles.by_factor(_factors(layers, frame, picked)),
             partial(factors_by_layer.draw, few),
         ),
-        ("losses", True, sentences.learning(frame), partial(losses.draw, reduced.losses, frame)),
+        (
+            "losses",
+            True,
+            sentences.learning(frame),
+            partial(losses.draw, reduced.losses, frame, keys),
+        ),
         ("timeline", True, sentences.onset(frame), partial(timeline.draw, single)),
         (
             "profile_weights",
             True,
             titles.weights(frame),
-            partial(profile.draw, layers, keys, "weight_grad_norm"),
+            partial(profile.draw, layers, keys, "weight_grad_norm", behind),
         ),
     ]
 
@@ -126,8 +134,17 @@ def _factors(
     return [(_verdict(verdicts[run]), means[run]) for run in picked if run in means]
 
 
-def _named(row: pd.Series, keys: list[str]) -> str:
-    return f"{_verdict(row['verdict'])}: {label(row, keys)}"
+def _named(row: pd.Series, frame: pd.DataFrame, keys: list[str]) -> str:
+    """Return what a picture of a single run is called: of how many it is one, and its seed."""
+    verdict = _verdict(row["verdict"])
+    alike = int((frame["verdict"].map(_verdict) == verdict).sum())
+    one = f" (1 of {alike} runs)" if alike > 1 else ""
+    seed = f", seed {row['seed']}" if frame["seed"].nunique() > 1 else ""
+    return f"{verdict}{one}: {label(row, keys)}{seed}"
+
+
+def _networks(theory: pd.DataFrame) -> pd.DataFrame:
+    return theory.drop_duplicates("run")
 
 
 def _verdict(word: Any) -> str:

@@ -20,10 +20,15 @@ HATCHES = {
 }
 
 
-def draw(cells: Cells, title: str) -> Figure:
+def draw(cells: Cells, behind: str, title: str) -> Figure:
     """Draw the cells: blue loses, red gains; each has its number, so that grey is enough.
 
     A number that stands for one run of two says so: (1/2). What was not run is blank.
+
+    Args:
+        cells: what is drawn.
+        behind: how many runs a cell is the mean of, in words.
+        title: of the figure.
     """
     decades, runs, of = (table.iloc[:MOST_ROWS, :MOST_COLUMNS] for table in cells)
     values = decades.to_numpy(dtype=float)
@@ -41,7 +46,7 @@ def draw(cells: Cells, title: str) -> Figure:
     _name_axes(ax, decades)
     # Below and lying, so that its label has room however few the rows.
     bar = figure.colorbar(mesh, ax=ax, location="bottom", extend="both", shrink=0.5, aspect=40)
-    bar.set_label("decades gained (+) or lost (-) from last layer to first")
+    bar.set_label(f"decades gained (+) or lost (-) from last layer to first: mean of {behind}")
     beyond = " (cut to fit; whole in tables/decades.csv)" if values.shape != cells[0].shape else ""
     head(figure, title + beyond)
     _explain(figure, {text.split(" ")[0] for text in texts.ravel()})

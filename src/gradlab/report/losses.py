@@ -24,8 +24,11 @@ MEDIAN: dict[str, Any] = {"color": "0.15", "lw": 1.5}
 LAST: dict[str, Any] = {"color": "0.2", "marker": "x", "ms": 4, "linestyle": "none"}
 
 
-def draw(losses: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figure:
-    """Draw each run's loss thin and the median over a verdict's runs thick; × = not finite next."""
+def draw(losses: pd.DataFrame, runs: pd.DataFrame, keys: list[str], title: str) -> Figure:
+    """Draw each run's loss thin and the median over a verdict's runs thick; × = not finite next.
+
+    The runs of a verdict are of all settings that have it; each panel says how many.
+    """
     table = losses.merge(runs[["run", "verdict"]], on="run")
     shown = [v for v in VERDICTS if (runs["verdict"] == v).any()]
     rows, columns = panels(max(len(shown), 1))
@@ -34,7 +37,7 @@ def draw(losses: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figure:
     for ax, verdict in zip(axes.flat, shown, strict=False):
         curves = table[table["verdict"] == verdict]
         drawn |= _panel(ax, curves, verdict)
-        panel_head(ax, _name(runs[runs["verdict"] == verdict], curves, verdict), columns)
+        panel_head(ax, _name(runs[runs["verdict"] == verdict], keys, curves, verdict), columns)
     for ax in axes.flat[len(shown) :]:
         ax.set_visible(False)
     for ax in axes[:, 0]:
@@ -42,20 +45,22 @@ def draw(losses: pd.DataFrame, runs: pd.DataFrame, title: str) -> Figure:
     for ax in axes.flat[max(0, len(shown) - columns) : len(shown)]:
         ax.set_xlabel("step (updates)")
     head(figure, title)
-    keys = {
+    marks = {
         "run": Line2D([], [], **THIN),
         "median": Line2D([], [], label="median of the runs", **MEDIAN),
         "last": Line2D([], [], label="the last finite loss", **LAST),
     }
-    legend(figure, [handle for kind, handle in keys.items() if kind in drawn])
+    legend(figure, [handle for kind, handle in marks.items() if kind in drawn])
     return figure
 
 
-def _name(runs: pd.DataFrame, curves: pd.DataFrame, verdict: str) -> str:
+def _name(runs: pd.DataFrame, keys: list[str], curves: pd.DataFrame, verdict: str) -> str:
     begun = curves.groupby("run")["loss"].agg(lambda loss: np.isfinite(loss).any())
     never = int((~begun.astype(bool)).sum())
     told = f", {never} without a finite loss" if never else ""
-    return f"{verdict}: {count(len(runs), 'run')}{told}"
+    settings = len(runs[keys].drop_duplicates()) if keys else 1
+    of = f" of {count(settings, 'setting')}" if len(runs) > 1 else ""
+    return f"{verdict}: {count(len(runs), 'run')}{of}{told}"
 
 
 def _panel(ax: Any, table: pd.DataFrame, verdict: str) -> set[str]:

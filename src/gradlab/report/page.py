@@ -10,7 +10,7 @@ import jinja2
 import pandas as pd
 
 from gradlab import schema
-from gradlab.report import sentences, titles
+from gradlab.report import over_seeds, sentences, titles
 from gradlab.report.cells import by_setting
 from gradlab.report.settings import levels, short, word
 from gradlab.report.show import text
@@ -19,22 +19,26 @@ from gradlab.report.table import shown
 CAPTIONS = {
     "decades": "log10 of ‖delta_1‖ / ‖delta_L‖: what the error signal gains (+) or loses (-) on "
     "its way from the last layer to the first. Median over recorded steps, mean over the runs that "
-    "count: (1/2) means one of two, n/a none; blank was not run.",
+    "count, of {behind} a setting: (1/2) means one of two, n/a none; blank was not run.",
     "profile": "The norm of the error signal over the batch, at each layer. Geometric mean over "
-    "the recorded steps; the line is the mean over seeds, the band their range. Each row of panels "
+    "the recorded steps; the line is that of {behind}, the band their range. Each row of panels "
     "has its own scale. In the strips: settings in which a run has no logarithm in most steps.",
-    "theory": "The error signal at initialisation, before any training: marks are runs, lines what "
-    "mean-field theory predicts from the configuration alone, bands one standard deviation over "
-    "networks (for one sample; a batch averages some of it out). What is "
-    "too narrow for the theory, or outside it, is not drawn.",
-    "factors": "Each point is a setting. On the dashed line the weights give back what the "
-    "activations take, and the signal keeps its size; off it, each layer adds or takes as much.",
-    "factors_by_layer": "The worst run of each verdict, and a healthy one, on one scale. At each "
-    "layer, the decades that the activation's derivative and the transposed weights add.",
-    "losses": "Thin: runs. Thick: the median of the runs of a verdict. Each panel has its own "
-    "scale. A healthy gradient is no promise that the loss falls: that takes steps and a rate.",
-    "timeline": "log10 ‖dLoss/dz‖ by layer and step. The worst run of each verdict, and a healthy "
-    "one; each panel has its own scale. A record holds until the next, the last to the end.",
+    "theory": "The error signal at initialisation, before any training: marks are networks (runs "
+    "that differ in clipping or optimiser alone begin as one), lines what mean-field theory "
+    "predicts from the configuration alone, bands one standard deviation over networks (for one "
+    "sample; a batch averages some of it out). What is too narrow for the theory, or outside it, "
+    "is not drawn.",
+    "factors": "Each point is a setting, the mean of {behind}. On the dashed line the weights give "
+    "back what the activations take, and the signal keeps its size; off it, each layer adds or "
+    "takes as much.",
+    "factors_by_layer": "Single runs: the worst of each verdict, and a healthy one, on one scale. "
+    "At each layer, the decades that the activation's derivative and the transposed weights add.",
+    "losses": "Thin: runs. Thick: the median of the runs of a verdict, whatever their settings "
+    "({behind} each). Each panel has its own scale. A healthy gradient is no promise that the loss "
+    "falls: that takes steps and a rate.",
+    "timeline": "log10 ‖dLoss/dz‖ by layer and step, of single runs: the worst of each verdict, "
+    "and a healthy one; each panel has its own scale. A record holds until the next, the last to "
+    "the end.",
     "profile_weights": "The weights' gradient is the error signal times the layer's input: it can "
     "be flat where the error signal falls, when the forward signal falls the other way. Mean, band "
     "and strips as above.",
@@ -53,29 +57,37 @@ def render(
     frame: pd.DataFrame,
     keys: list[str],
     drawn: Sequence[Drawn],
+    summed: pd.DataFrame,
     left: pd.DataFrame,
     watched: pd.DataFrame,
     damaged: Sequence[str],
     root: Path,
 ) -> str:
-    """Return the page's HTML, figures included."""
+    """Return the page's HTML, figures included.
+
+    `summed` are the settings over their seeds, `left` is what theory leaves.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gradlab", "report"), autoescape=True, trim_blocks=True
     )
-    runs = shown(frame, keys)
+    runs, behind = shown(frame, keys), over_seeds.behind(frame, keys)
+    settings = over_seeds.told(summed, keys) if len(summed) < len(frame) else frame.iloc[:0, :0]
     return environment.get_template("page.html.j2").render(
         headline=sentences.headline(frame),
         extremes=titles.extremes(by_setting(frame, keys), keys),
         influence=sentences.influence(frame, keys),
         verdicts=verdict_map(frame, keys),
         varied=[(short(key), [word(v) for v in levels(frame[key])]) for key in keys],
-        seeds=int(frame["seed"].nunique()),
+        behind=behind,
+        settings=[short(str(column)) for column in settings],
+        sums=[[text(value) for value in row] for row in settings.itertuples(index=False)],
+        note=over_seeds.note(summed),
         unfinished=frame[frame["status"].isin(["running", "failed", "interrupted"])],
         figures=[
             {
                 "name": figure.name,
                 "title": figure.title,
-                "caption": CAPTIONS[figure.name],
+                "caption": CAPTIONS[figure.name].format(behind=behind),
                 "png": base64.b64encode(
                     (root / "figures" / f"{figure.name}.png").read_bytes()
                 ).decode(),
@@ -116,13 +128,8 @@ def verdict_map(frame: pd.DataFrame, keys: list[str]) -> dict[str, Any] | None:
 
 
 def _cell(runs: pd.DataFrame) -> dict[str, str]:
-    counts = runs["verdict"].fillna("no verdict").value_counts()
-    if counts.empty:
+    verdicts = runs["verdict"].fillna("no verdict")
+    if verdicts.empty:
         return {"text": "", "kind": "none"}
-    # Of verdicts that are equally frequent, the cell has the colour of a sick one.
-    kind = max(counts.index, key=lambda word: (counts[word], word != "healthy"))
-    many = len(runs) > 1
-    told = ", ".join(
-        f"{v} {n}/{len(runs)}" if many and n < len(runs) else str(v) for v, n in counts.items()
-    )
-    return {"text": told, "kind": kind.replace(" ", "-")}
+    kind = over_seeds.leading(verdicts)
+    return {"text": over_seeds.counts(verdicts), "kind": kind.replace(" ", "-")}

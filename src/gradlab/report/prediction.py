@@ -29,24 +29,30 @@ def join(runs: Sequence[Run], reduced: Reduced) -> pd.DataFrame:
     its own measure. `delta_sd` is the predicted standard deviation
     over networks, in decades, for one sample.
     """
-    found: list[pd.DataFrame] = []
-    for run in runs:
-        frame = expected_of_run(run.config, run.info.get("data") or {})
-        measured = reduced.start[reduced.start["run"] == run.name]
-        if frame is None or len(measured) < 2:
-            continue
-        last = measured["delta_norm"].iloc[measured["position"].argmax()]
-        relative = measured.assign(delta_norm=measured["delta_norm"] / last)
-        both = relative.merge(frame[["position", *SHARED, "delta_sd"]], on="position")
-        out = both[["run", "position", "delta_sd"]].copy()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            for name in SHARED:
-                out[name] = np.log10(both[f"{name}_x"].astype(float))
-                out[f"{name}_theory"] = np.log10(both[f"{name}_y"].astype(float))
-                out[f"{name}_left"] = out[name] - out[f"{name}_theory"]
-        found.append(out)
-    if found:
-        return pd.concat(found, ignore_index=True)
+    expected = {
+        run.name: frame
+        for run in runs
+        if (frame := expected_of_run(run.config, run.info.get("data") or {})) is not None
+    }
+    if not expected or reduced.start.empty:
+        return _nothing()
+    theory = pd.concat(expected, names=["run", None]).reset_index("run")
+    measured = reduced.start.reset_index(drop=True)
+    by_run = measured.groupby("run")["position"]
+    last = measured.loc[by_run.idxmax()].set_index("run")["delta_norm"]
+    relative = measured.assign(delta_norm=measured["delta_norm"] / measured["run"].map(last))
+    several = relative[by_run.transform("size") > 1]
+    both = several.merge(theory[["run", "position", *SHARED, "delta_sd"]], on=["run", "position"])
+    out = both[["run", "position", "delta_sd"]].copy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for name in SHARED:
+            out[name] = np.log10(both[f"{name}_x"].astype(float))
+            out[f"{name}_theory"] = np.log10(both[f"{name}_y"].astype(float))
+            out[f"{name}_left"] = out[name] - out[f"{name}_theory"]
+    return out
+
+
+def _nothing() -> pd.DataFrame:
     numbers = [f"{name}{part}" for name in SHARED for part in ("", "_theory", "_left")]
     empty = pd.DataFrame(columns=["position", "delta_sd", *numbers], dtype=float)
     return empty.assign(run=pd.Series(dtype=str))
@@ -82,17 +88,27 @@ def title(left: pd.DataFrame) -> str:
             f"theory is within {far.median():.2f} decades in half of {len(left)} settings, "
             f"{far.max():.2f} at worst"
         )
-    deviations = f"{inside:.0%} of {count(int(left['runs'].sum()), 'run')}"
+    deviations = f"{inside:.0%} of {count(int(left['runs'].sum()), 'network')}"
     return f"At initialisation {told}; {deviations} within one predicted deviation"
+
+
+def distinct(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return the rows of one run of each network: clipping or a rate changes none before step 1."""
+    networks = table.drop_duplicates([*of_model(keys), "seed"])["run"]
+    return table[table["run"].isin(networks)]
 
 
 def of_model(keys: list[str]) -> list[str]:
     """Return the keys that can change a network at initialisation."""
-    return [key for key in keys if key.startswith(("model", "data", "loss", "train.batch"))]
+    ruling = ("model", "data", "loss", "train.batch", "train.dtype")
+    return [key for key in keys if key.startswith(ruling)]
 
 
-def draw(table: pd.DataFrame, keys: list[str], title: str) -> Figure:
-    """Draw the error signal over depth: theory as line and band, each network as marks."""
+def draw(table: pd.DataFrame, keys: list[str], behind: str, title: str) -> Figure:
+    """Draw the error signal over depth: theory as line and band, each network as marks.
+
+    `behind` says in words how many networks there are of a setting.
+    """
     frame, roles = assign(table, of_model(keys))
     rows, columns = roles["row"].values, roles["column"].values
     figure, axes = grid(
@@ -114,7 +130,7 @@ def draw(table: pd.DataFrame, keys: list[str], title: str) -> Figure:
         axes[-1, j].set_xlabel("layer, 1 = input side")
     figure.supylabel("log10 of ‖delta_l‖ / ‖delta_L‖ (decades)", fontsize=8)
     head(figure, title + left_out(roles))
-    legend(figure, _handles(roles))
+    legend(figure, _handles(roles), f"{behind} a setting")
     return figure
 
 
@@ -153,5 +169,6 @@ def _handles(roles: dict[str, Any]) -> list[Any]:
         for i, v in enumerate(line.values)
         if line.key
     ]
-    handles.append(Line2D([], [], color="0.3", marker="o", ms=3, mfc="white", lw=0, label="a run"))
+    mark: dict[str, Any] = {"color": "0.3", "marker": "o", "ms": 3, "mfc": "white", "lw": 0}
+    handles.append(Line2D([], [], label="a network", **mark))
     return [*handles, Patch(color="0.75", lw=0, label="theory ± one deviation")]

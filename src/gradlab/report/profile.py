@@ -39,11 +39,12 @@ def over_seeds(layers: pd.DataFrame, by: list[str], column: str) -> pd.DataFrame
     ).reset_index()
 
 
-def draw(layers: pd.DataFrame, keys: list[str], column: str, title: str) -> Figure:
+def draw(layers: pd.DataFrame, keys: list[str], column: str, behind: str, title: str) -> Figure:
     """Draw log10 of `column` over depth, zeros and what is not finite in strips at the edges.
 
     Colour and shape of the markers are one key; dashes and how much of a marker is filled are
-    another: either is enough without the other, as in print without colour.
+    another: either is enough without the other, as in print without colour. `behind` says in words
+    of how many runs a line is the mean.
     """
     frame, roles = assign(layers, keys)
     table = over_seeds(frame, ["column", "row", "colour", "line"], column)
@@ -69,7 +70,9 @@ def draw(layers: pd.DataFrame, keys: list[str], column: str, title: str) -> Figu
         axes[-1, j].set_xlabel("layer, 1 = input side")
     figure.supylabel(NAMES[column], fontsize=8)
     head(figure, title + left_out(roles))
-    legend(figure, _handles(roles))
+    several = bool((table["runs"] > 1).any())
+    told = f"a line is the mean of {behind}, a band their range" if several else f"of {behind}"
+    legend(figure, _handles(roles), told)
     return figure
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gradlab.diagnosis.profile import decades
+from gradlab.diagnosis.profile import Grid, gained
 from gradlab.errors import StoreError
 from gradlab.store.load import Run, find, unreadable
 
 SIGNALS = ("delta_norm", "weight_grad_norm")
 FACTORS = ("act_factor", "weight_factor", "norm_factor")
-RUN = ("decades", "weight_decades", "first_loss", "final_loss", "steps")
+RUN = ("layers", "decades", "weight_decades", "first_loss", "final_loss", "steps")
 LOSS_POINTS = 200
 
 
@@ -26,9 +26,9 @@ class Reduced:
     """What the figures are drawn from.
 
     Attributes:
-        runs: a row per run: `run`, `decades` (of the error signal from last layer to first, median
-            over steps; -inf for exact zeros), `weight_decades` (of the weight gradient),
-            `first_loss`, `final_loss`, `steps`.
+        runs: a row per run: `run`, `layers` (how many), `decades` (of the error signal from last
+            layer to first, median over steps; -inf for exact zeros), `weight_decades` (of the
+            weight gradient), `first_loss`, `final_loss`, `steps`.
         layers: a row per run and position: for each signal and factor its mean of log10 over the
             recorded steps (of the finite, nonzero values), and for each signal the shares of steps
             at which it was exactly 0 (`_zero`) or not finite (`_inf`).
@@ -44,54 +44,61 @@ class Reduced:
     damaged: list[str]
 
 
-def gather(folder: str | Path) -> tuple[list[Run], Reduced]:
+def gather(folder: str | Path, drawn: bool = True) -> tuple[list[Run], Reduced]:
     """Find and reduce every run under `folder`; `damaged` names all that was left out.
+
+    What only figures need is read if they are to be drawn.
 
     Raises:
         StoreError: the folder is missing, or holds no run that can be read.
     """
     found = find(folder)
-    reduced = reduce(found.runs)
+    reduced = reduce(found.runs, drawn)
     whole = replace(reduced, damaged=[*found.damaged, *reduced.damaged])
     if whole.runs.empty:
         raise unreadable(folder, whole.damaged)
     return found.runs, whole
 
 
-def reduce(runs: Iterable[Run]) -> Reduced:
+def reduce(runs: Iterable[Run], drawn: bool = True) -> Reduced:
     """Read each run once and keep what the report needs of it."""
     rows: list[dict[str, object]] = []
-    layers: list[pd.DataFrame] = []
-    starts: list[pd.DataFrame] = []
-    losses: list[pd.DataFrame] = []
+    parts: dict[str, dict[str, pd.DataFrame]] = {"layers": {}, "start": {}, "losses": {}}
     damaged: list[str] = []
+    columns = ["step", "axis", "position", *SIGNALS, *(("preact_std", *FACTORS) if drawn else ())]
     for run in runs:
         try:
-            record = run.layers(["step", "axis", "position", "preact_std", *SIGNALS, *FACTORS])
-            steps = run.steps(["step", "loss"])
+            record, steps = run.layers(columns), run.steps(["step", "loss"])
         except StoreError as error:
             damaged.append(str(error))
             continue
-        layers.append(layer_means(record).assign(run=run.name))
-        starts.append(at_start(record).assign(run=run.name))
-        losses.append(thin(steps).assign(run=run.name))
-        rows.append(
-            {
-                "run": run.name,
-                "decades": lost(record),
-                "weight_decades": lost(record, "weight_grad_norm"),
-                "first_loss": steps["loss"].iloc[0] if len(steps) else np.nan,
-                "final_loss": steps["loss"].iloc[-1] if len(steps) else np.nan,
-                "steps": len(steps),
-            }
-        )
-    return Reduced(
-        pd.DataFrame(rows, columns=["run", *RUN]),
-        pd.concat(layers, ignore_index=True) if layers else pd.DataFrame(),
-        pd.concat(starts, ignore_index=True) if starts else pd.DataFrame(),
-        pd.concat(losses, ignore_index=True) if losses else pd.DataFrame(),
-        damaged,
-    )
+        rows.append({"run": run.name, **summary(Grid(record), steps)})
+        if drawn:
+            parts["layers"][run.name] = layer_means(record)
+            parts["start"][run.name] = at_start(record)
+            parts["losses"][run.name] = thin(steps)
+    stacked = {name: _stacked(frames) for name, frames in parts.items()}
+    return Reduced(pd.DataFrame(rows, columns=["run", *RUN]), **stacked, damaged=damaged)
+
+
+def summary(grid: Grid, steps: pd.DataFrame) -> dict[str, float]:
+    """Return the numbers of a run that have a column of their own in `Reduced.runs`."""
+    loss = steps["loss"].to_numpy()
+    return {
+        "layers": len(grid.positions),
+        "decades": gained(grid),
+        "weight_decades": gained(grid, "weight_grad_norm"),
+        "first_loss": loss[0] if len(loss) else np.nan,
+        "final_loss": loss[-1] if len(loss) else np.nan,
+        "steps": len(loss),
+    }
+
+
+def _stacked(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the frames as one, with the name of each in the column `run`."""
+    if not frames:
+        return pd.DataFrame()
+    return pd.concat(frames, names=["run", None]).reset_index("run").reset_index(drop=True)
 
 
 def layer_means(record: pd.DataFrame) -> pd.DataFrame:
@@ -120,15 +127,6 @@ def at_start(record: pd.DataFrame) -> pd.DataFrame:
     """Return the layers at step 0, without the keys that they share."""
     first = record[(record["axis"] == "depth") & (record["step"] == 0)]
     return first.drop(columns=["step", "axis"])
-
-
-def lost(record: pd.DataFrame, column: str = "delta_norm") -> float:
-    """Return log10 ‖delta_1‖ / ‖delta_L‖, the median over the steps at which it is defined."""
-    table = decades(record, column)
-    if table.shape[1] < 2:
-        return float("nan")
-    first = table.iloc[:, 0].dropna()
-    return float(first.median()) if len(first) else float("nan")
 
 
 def thin(steps: pd.DataFrame) -> pd.DataFrame:

@@ -79,8 +79,9 @@ def learning(runs: pd.DataFrame) -> str:
         return (
             "No run ends with a finite loss" if len(begun) else "No run with a verdict has a loss"
         )
-    medians = begun[ended].groupby("verdict")["final_loss"].median().sort_values()
-    told = [f"{verdict} {median:.2g}" for verdict, median in medians.items()]
+    last = begun[ended].groupby("verdict")["final_loss"].agg(["median", "size"])
+    last = last.sort_values("median")
+    told = [f"{verdict} {median:.2g} (of {n})" for verdict, median, n in last.itertuples(name=None)]
     lost = begun[~ended]["verdict"].value_counts()
     told += [
         f"not finite in {n} of {int((begun['verdict'] == verdict).sum())} {verdict}"

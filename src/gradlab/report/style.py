@@ -8,6 +8,7 @@ from textwrap import fill, wrap
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -37,8 +38,10 @@ VERDICTS: dict[str, tuple[Any, Any]] = {
 }
 """Colour and line of each verdict; the lines tell them apart in grey."""
 
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 NO_BREAK = "\N{NO-BREAK SPACE}"
 ROUND = [1, 2, 5, 10]  # times powers of ten: where ticks may be
+DPI = 200
 WIDTH = 7.0  # inches: two columns of a paper
 
 RC: Any = {
@@ -106,25 +109,36 @@ def panels(count: int) -> tuple[int, int]:
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
-    """Write `name`.png (200 dots an inch) and `name`.svg."""
-    figure.savefig(folder / f"{name}.png", dpi=200)
+    """Write `name`.png (200 dots an inch) and `name`.svg.
+
+    Drawn once for each, and laid out once for both: `savefig` would do all of it twice.
+    """
+    figure.dpi = DPI
+    FigureCanvasAgg(figure).print_png(folder / f"{name}.png")
+    figure.set_layout_engine(None)  # pyright: ignore[reportArgumentType]
     figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
 
 
 def legend(figure: Figure, handles: list[Any], title: str | None = None) -> None:
     """Put one legend below the axes, outside the data."""
-    if handles:
-        longest = max(len(handle.get_label()) for handle in handles)
+    if handles or title:
+        longest = max((len(handle.get_label()) for handle in handles), default=0)
         columns = max(1, min(len(handles), 6, 140 // (longest + 9)))
         figure.legend(
             handles=handles, title=title, loc="outside lower center", ncols=columns, frameon=False
         )
 
 
+def power(exponent: int) -> str:
+    """Return a power of ten: 10⁻⁵, as plain text, which is drawn sooner than a formula."""
+    return f"10{str(exponent).translate(SUPERSCRIPTS)}"
+
+
 def log_axis(axes: Axes) -> None:
     """Give a log y axis few, round ticks, over however many decades."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(numticks=6))
+    axes.yaxis.set_major_formatter(lambda value, _: power(round(np.log10(value))))
     axes.yaxis.set_minor_locator(NullLocator())
 
 

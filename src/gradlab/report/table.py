@@ -14,8 +14,8 @@ def table(runs: Sequence[Run], reduced: Reduced) -> tuple[pd.DataFrame, list[str
     """Return a row per run that could be read, and the keys that the sweep varied.
 
     Columns: run, verdict, status, decades, the configuration ("unset" where a varied key has no
-    value), seed, first_loss, final_loss, test_accuracy (held out), steps, since (the step of the
-    first finding, or of divergence), first_nonfinite, cause.
+    value), seed, layers (how many), first_loss, final_loss, test_accuracy and test_loss (held out),
+    steps, since (the step of the first finding, or of divergence), first_nonfinite, cause.
     """
     read = [run for run in runs if run.name in set(reduced.runs["run"])]
     keys = varied([run.config for run in read])
@@ -63,6 +63,7 @@ def _told(run: Run) -> dict[str, Any]:
     return {
         "since": min(since, default=None),
         "test_accuracy": test.get("accuracy"),
+        "test_loss": test.get("loss"),
         "first_nonfinite": f"{where['where']}{place}, step {where['step']}" if where else None,
         "cause": run.info.get("error") or "; ".join(map(told, findings)) or None,
     }

@@ -60,15 +60,24 @@ def weights(runs: pd.DataFrame) -> str:
 
 
 def per_layer(table: pd.DataFrame, key: str | None) -> str:
-    """Say of each level of a key how many decades a layer the activations take."""
+    """Say of each level of a key how many decades a layer the activations take.
+
+    A level has one number for all settings of the other keys, which are named.
+    """
     known = table.dropna(subset=["act_factor"])
     if known.empty:
         return "What activations add cannot be told: no factor is finite and above 0"
+    others = [
+        short(str(each))
+        for each in table.columns.drop([*FACTORS, key], errors="ignore")
+        if table[each].nunique(dropna=False) > 1
+    ]
+    over = f", mean over {', '.join(others)}" if others else ""
     if key is None:
-        return f"The activations add {_signed(known['act_factor'].mean())} decades a layer"
+        return f"The activations add {_signed(known['act_factor'].mean())} decades a layer{over}"
     means = known.groupby(key, sort=False)["act_factor"].mean()
     of = "" if key == "model.activation" else f"{short(key)} "
-    return "Decades a layer that activations add: " + ", ".join(
+    return f"Decades a layer that activations add{over}: " + ", ".join(
         f"{of}{word(level)} {_signed(value)}" for level, value in means.items()
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from gradlab.errors import StoreError
-from gradlab.report import cells, factors, figures, modules, page, prediction
+from gradlab.report import cells, factors, figures, modules, over_seeds, page, prediction
 from gradlab.report.reduce import Reduced, gather
 from gradlab.report.table import causes, shown, table
 
@@ -38,12 +38,15 @@ def write(folder: str | Path) -> Report:
         tables |= {} if watched.empty else {"modules": watched}
         for name, content in tables.items():
             content.to_csv(root / "tables" / f"{name}.csv", index=False)
-        drawn = figures.draw(runs, frame, keys, reduced, theory, tables["theory"], root / "figures")
-        path = root / "index.html"
-        path.write_text(
-            page.render(frame, keys, drawn, tables["theory"], watched, reduced.damaged, root),
-            encoding="utf-8",
+        networks = prediction.distinct(theory, keys)
+        drawn = figures.draw(
+            runs, frame, keys, reduced, networks, tables["theory"], root / "figures"
         )
+        path = root / "index.html"
+        html = page.render(
+            frame, keys, drawn, tables["settings"], tables["theory"], watched, reduced.damaged, root
+        )
+        path.write_text(html, encoding="utf-8")
     except OSError as error:
         raise StoreError(f"{root} cannot be written: {error.strerror or error}") from error
     return Report(path, len(frame), reduced.damaged)
@@ -55,9 +58,12 @@ def _tables(
     named = reduced.layers.merge(frame[["run", *keys, "seed"]], on="run")
     return {
         "runs": shown(frame, keys),
+        "settings": over_seeds.over_seeds(frame, keys),
         "profiles": named,
         "decades": cells.by_setting(frame, keys),
         "factors": factors.per_layer(named, keys),
-        "theory": prediction.residuals(theory, prediction.of_model(keys)),
+        "theory": prediction.residuals(
+            prediction.distinct(theory, keys), prediction.of_model(keys)
+        ),
         "theory_by_layer": theory,
     }

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.data.dataset import Dataset
-from gradlab.record.norms import joint_norm
+from gradlab.record.norms import joint_norm, total
 from gradlab.record.probes import Probes, find_sites
 from gradlab.record.recorder import measure
 from gradlab.settings import Settings
@@ -145,7 +145,7 @@ class Loop:
                 stack.restore(~self.alive)
             layers, descent = None, torch.full_like(grad_norm, torch.nan)
             if recorded:
-                before, grads = stack.views(stack.kept), stack.named(grads)
+                before, grads = stack.before, stack.named(grads)
                 if step >= self.next_descent:
                     self.next_descent = step + DESCENT_EVERY
                     descent = self.descent(loss, x, y, before, grads)
@@ -167,8 +167,8 @@ class Loop:
         after, _ = stack.losses(x, y, stack.params, buffers)
         promised = torch.zeros_like(after, dtype=torch.float64)
         for name, grad in grads.items():
-            moved = stack.params[name].double() - before[name].double()
-            promised += (grad.double() * moved).flatten(1).sum(-1)
+            moved = stack.params[name] - before[name]
+            promised += total((grad * moved).view(stack.size, -1, grad.shape[-1]))
         floor = TOLD * torch.finfo(stack.dtype).eps * loss.double().abs()
         ratio = (after.double() - loss.double()) / promised
         return torch.where(promised < -floor, ratio, torch.nan)
@@ -210,7 +210,7 @@ class Loop:
         buffers = {name: buffer[one].clone() for name, buffer in stack.buffers.items()}
         batch = self.last_batch[one]
         with Probes(self.sites, stacked=False) as probes:
-            loss, _ = stack.losses(self.x[batch], self.y[batch], params, buffers)
+            loss, _ = stack.losses(self.x[batch], self.y[batch], params, buffers, one)
             loss.sum().backward()
         with torch.no_grad():
             grads = {

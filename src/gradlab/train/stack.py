@@ -18,7 +18,7 @@ from gradlab.settings import Settings
 from gradlab.train.batches import Batches
 from gradlab.train.linear import LinearAsLaid
 
-FREE = "seed, initialisation, clipping and learning rate"
+FREE = "seed, initialisation, clipping, learning rate and loss scale"
 Named = Mapping[str, Tensor]
 
 
@@ -32,7 +32,7 @@ class Stack:
             each by itself, as they are large; alone, many small ones as one.
         buffers: [M, ...] by dotted name (the running statistics of batch normalisation).
         memory: all parameters of all members, one after another.
-        kept: as `memory`, when `keep` was last called.
+        kept, before: as `memory` and `params`, when `keep` was last called.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class Stack:
         """Build and initialise each member from its own seed, unless its network is given.
 
         Raises:
-            SettingsError: the settings differ in more than seed, initialisation, clipping and
-                learning rate, or name a device that is not there.
+            SettingsError: the settings differ in more than seed, initialisation, clipping,
+                learning rate and loss scale, or name a device that is not there.
         """
         first = settings[0]
         if any(other.stackable() != first.stackable() for other in settings):
@@ -60,7 +60,7 @@ class Stack:
         self.shapes = {name: p.shape for name, p in zip(params[0], stacked, strict=True)}
         self.memory = torch.cat([p.flatten() for p in stacked]).to(self.device)
         self.kept = torch.empty_like(self.memory)
-        self.params = self.views(self.memory)
+        self.params, self.before = self.views(self.memory), self.views(self.kept)
         self.blocks = [self.memory[None]] if self.size == 1 else list(self.params.values())
         self.leaves = self._leaves()
         buffers = [dict(member.named_buffers()) for member in members]
@@ -69,7 +69,9 @@ class Stack:
             for name, buffer in self.model.named_buffers()
         }
         self.loss = partial(first.loss.component.call)
-        self.scale = first.loss.scale
+        wide = torch.promote_types(self.dtype, torch.float32)  # a scale may be beyond float16
+        scales = [each.loss.scale for each in settings]
+        self.scales = torch.tensor(scales, dtype=wide, device=self.device)
 
     def _leaves(self) -> dict[str, Tensor]:
         if self.size > 1:
@@ -93,32 +95,39 @@ class Stack:
         }
 
     def losses(
-        self, x_MBF: Tensor, y_MB: Tensor, params: Named | None = None, buffers: Named | None = None
+        self,
+        x_MBF: Tensor,
+        y_MB: Tensor,
+        params: Named | None = None,
+        buffers: Named | None = None,
+        members: slice = slice(None),
     ) -> tuple[Tensor, Tensor]:
-        """Return each member's loss [M], a mean over its batch times the scale, and outputs.
+        """Return each member's loss [M], a mean over its batch times its scale, and outputs.
 
         Parameters and buffers, [M, ...], are the stack's own, unless others are given: those of
-        one member can be, whatever the stack.
+        one member can be, and `members` then says of which.
         """
         own = params is None and buffers is None
         params = self.params if params is None else params
         buffers = self.buffers if buffers is None else buffers
         if len(x_MBF) > 1:
             with LinearAsLaid():
-                return vmap(self._one)(self.leaves if own else params, buffers, x_MBF, y_MB)
-        if own:
-            output = self.model(x_MBF[0])
-            loss = self.loss(output, y_MB[0]) * self.scale
+                given = self.leaves if own else params
+                loss_M, output_MBU = vmap(self._one)(given, buffers, x_MBF, y_MB)
         else:
-            alone = [{name: t[0] for name, t in named.items()} for named in (params, buffers)]
-            loss, output = self._one(*alone, x_MBF[0], y_MB[0])
-        return loss[None], output[None]
+            given = _only(params), _only(buffers), x_MBF[0]
+            output = self.model(x_MBF[0]) if own else self._output(*given)
+            loss_M, output_MBU = self.loss(output, y_MB[0])[None], output[None]
+        return (loss_M * self.scales[members]).to(loss_M.dtype), output_MBU
 
     def _one(
-        self, params: dict[str, Tensor], buffers: dict[str, Tensor], x_BF: Tensor, y_B: Tensor
+        self, params: Named, buffers: Named, x_BF: Tensor, y_B: Tensor
     ) -> tuple[Tensor, Tensor]:
-        output = functional_call(self.model, (params, buffers), (x_BF,))
-        return self.loss(output, y_B) * self.scale, output
+        output = self._output(params, buffers, x_BF)
+        return self.loss(output, y_B), output
+
+    def _output(self, params: Named, buffers: Named, x_BF: Tensor) -> Tensor:
+        return functional_call(self.model, ({**params}, {**buffers}), (x_BF,))
 
     def gradients(self, loss_M: Tensor) -> list[Tensor]:
         """Return the gradient of each member's own loss, as `blocks`."""
@@ -150,7 +159,7 @@ class Stack:
 
     def restore(self, which_M: Tensor) -> None:
         """Give the members in `which_M` the parameters back that were kept."""
-        for now, before in zip(self.params.values(), self.views(self.kept).values(), strict=True):
+        for now, before in zip(self.params.values(), self.before.values(), strict=True):
             which = which_M.view(-1, *[1] * (now.ndim - 1))
             now.copy_(torch.where(which, before, now))
 
@@ -160,6 +169,10 @@ class Stack:
             return torch.ones(self.size, dtype=torch.bool)
         finite = [p.flatten(1).isfinite().all(1) for p in self.params.values()]
         return torch.stack(finite).all(0)
+
+
+def _only(of_one: Named) -> Named:
+    return {name: tensor[0] for name, tensor in of_one.items()}
 
 
 def grad_of(leaf: Tensor) -> Tensor:

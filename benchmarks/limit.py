@@ -1,0 +1,170 @@
+"""Where the time of a stacked training step goes, and how far it is from what the machine can do.
+
+python benchmarks/limit.py [members] [repetitions]
+
+For MLPs of width 64, batch 64, in float32 on one thread: floating-point operations a second of the
+step's matrix products, as they come in a training step and alone (`torch.bmm` of the same shapes,
+in the cache, and of as many tensors as the network has), beside one large product; then what each
+part of a step takes, and what recording adds. Processor time; medians, and the range of the middle
+half. Each repetition times every part once, so that other work on the machine strikes all of them.
+"""
+
+import os
+import platform
+import statistics
+import sys
+import time
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import torch
+
+from gradlab.compose import compose
+from gradlab.data.dataset import load
+from gradlab.record.norms import joint_norm
+from gradlab.record.recorder import measure
+from gradlab.train.loop import Loop
+
+DEPTHS, WIDTH, BATCH = (5, 10, 20, 50), 64, 64
+LARGE = 2048
+
+
+class Clock:
+    """Processor time by name, a list of one number a repetition."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, list[float]] = {}
+
+    def time(self, name, call, times=1):
+        """Call, `times` times; note what one call took; return what the last one returned."""
+        began = time.process_time()
+        for _ in range(times):
+            found = call()
+        self.times.setdefault(name, []).append((time.process_time() - began) / times)
+        return found
+
+    def median(self, name):
+        """Return the median, in seconds."""
+        return statistics.median(self.times[name])
+
+    def middle(self, name):
+        """Return the quartiles, in seconds."""
+        low, _, high = statistics.quantiles(self.times[name], n=4)
+        return low, high
+
+
+def network(depth, members):
+    """Return a loop of networks that differ by seed."""
+    overrides = [f"model.depth={depth}", f"model.width={WIDTH}", "model.init=kaiming_normal"]
+    overrides += ["optim.lr=1e-4", "tracking=none"]
+    settings = [compose("config", [*overrides, f"seed={seed}"])[0] for seed in range(members)]
+    return Loop(settings, load(settings[0]), [[] for _ in settings])
+
+
+class Products:
+    """The matrix products of a step and nothing else: forward, and two backward."""
+
+    def __init__(self, stack):
+        weights = [p for p in stack.params.values() if p.ndim == 3]
+        self.triples = []
+        for weight in weights:
+            members, out, into = weight.shape
+            signals = torch.randn(members, into, BATCH), torch.randn(members, out, BATCH)
+            self.triples.append((weight, *signals))
+        self.operations = sum(6 * weight.numel() * BATCH for weight in weights)
+
+    def all(self):
+        """Multiply every layer's weights and signals."""
+        for weight, x, delta in self.triples:
+            torch.bmm(weight, x), torch.bmm(delta, x.mT), torch.bmm(weight.mT, delta)
+
+    def hot(self):
+        """Multiply one layer's, as often as there are layers."""
+        weight, x, delta = self.triples[len(self.triples) // 2]
+        for _ in self.triples:
+            torch.bmm(weight, x), torch.bmm(delta, x.mT), torch.bmm(weight.mT, delta)
+
+    @property
+    def hot_operations(self):
+        """The floating-point operations of `hot`."""
+        weight = self.triples[len(self.triples) // 2][0]
+        return len(self.triples) * 6 * weight.numel() * BATCH
+
+
+def repetition(loop, products, clock, large, step):
+    """Time every part of a step once."""
+    stack = loop.stack
+    clock.time("one large product", lambda: large @ large)
+    clock.time("its products, in the cache", products.hot)
+    clock.time("its products", products.all)
+    batch = loop.batches.next()
+    x, y = clock.time("batch", lambda: (loop.x[batch], loop.y[batch]))
+    loss, _ = clock.time("forward", lambda: stack.losses(x, y))
+    grads = clock.time("backward", lambda: stack.gradients(loss))
+    with torch.no_grad():
+        clock.time("norm of the gradient", lambda: joint_norm(grads))
+        clock.time("keep the last finite state", stack.keep)
+        clock.time("update", lambda: loop.updates.step(grads))
+        clock.time("all finite?", stack.finite)
+    with loop.probes:
+        loss, _ = clock.time("forward, watched", lambda: stack.losses(x, y))
+        grads = clock.time("backward, watched", lambda: stack.gradients(loss))
+    with torch.no_grad():
+        named = stack.named(grads), stack.params
+        signals = loop.probes.signals
+        clock.time("measure", lambda: measure(loop.sites, signals, stack.before, *named))
+    clock.time("whole step", lambda: loop.step(step, recorded=False))
+
+
+def told(depth, loop, products, clock):
+    """Print the two tables of a network."""
+    members = loop.stack.size
+    print(f"\n{depth} x {WIDTH}, {members} networks: {products.operations / 1e9:.2f} GFLOP a step")
+    rates = {
+        "one large product": 2 * LARGE**3,
+        "its products, in the cache": products.hot_operations,
+        "its products": products.operations,
+    }
+    for name, operations in rates.items():
+        low, high = (operations / t / 1e9 for t in clock.middle(name)[::-1])
+        rate = operations / clock.median(name) / 1e9
+        print(f"  {name:28s} {rate:7.1f} GFLOP/s ({low:.0f} to {high:.0f})")
+    both = clock.median("forward") + clock.median("backward")
+    whole = clock.median("whole step")
+    for name, seconds in (("forward and backward", both), ("whole step", whole)):
+        print(f"  {name:28s} {products.operations / seconds / 1e9:7.1f} GFLOP/s")
+    watched = clock.median("forward, watched") + clock.median("backward, watched") - both
+    parts = {"products": clock.median("its products")}
+    parts["activations, biases, loss, calls"] = both - parts["products"]
+    names = "batch", "norm of the gradient", "keep the last finite state", "update", "all finite?"
+    parts |= {name: clock.median(name) for name in names}
+    parts["the rest"] = whole - sum(parts.values())
+    print(f"  whole step {whole * 1e3:.2f} ms, of which")
+    for name, seconds in parts.items():
+        print(f"    {name:34s} {seconds * 1e3:7.2f} ms  {seconds / whole:6.1%}")
+    recording = {"hooks": watched, "measure": clock.median("measure")}
+    print("  recording a step adds")
+    for name, seconds in recording.items():
+        print(f"    {name:34s} {seconds * 1e3:7.2f} ms  {seconds / whole:6.1%}")
+    tenth = sum(recording.values()) / 10
+    print(f"    {'every 10th, a step':34s} {tenth * 1e3:7.2f} ms  {tenth / whole:6.1%}", flush=True)
+
+
+def main(members=23, repetitions=20) -> None:
+    """Print the tables."""
+    torch.set_num_threads(1)
+    load_1 = os.getloadavg()[0]
+    print(f"{platform.machine()}, one thread, torch {torch.__version__}, load {load_1:.1f}")
+    large = torch.randn(LARGE, LARGE)
+    for depth in DEPTHS:
+        loop = network(depth, members)
+        products, clock = Products(loop.stack), Clock()
+        for step in range(3):
+            loop.step(step, recorded=True)
+        for each in range(repetitions):
+            repetition(loop, products, clock, large, 3 + each)
+        told(depth, loop, products, clock)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
