@@ -19,7 +19,7 @@ def size_of(x: Tensor) -> Tensor:
     whole = flat.numel() - flat.numel() % ROW if flat.numel() > FEW else 0
     size = norm(flat[whole:], 0)
     if whole:
-        size = torch.hypot(matrix_norm(flat[:whole].view(-1, ROW)), size)
+        size = torch.hypot(matrix_norm(flat[:whole].view(1, -1, ROW))[0], size)
     return size.nan_to_num(math.inf, math.inf)
 
 
