@@ -27,9 +27,7 @@ def gpt2():
     config = transformers.GPT2Config(
         n_positions=16, n_embd=32, n_layer=3, n_head=4, loss_type="ForCausalLMLoss", **SMALL
     )
-    return transformers.GPT2LMHeadModel(
-        config
-    ), lambda m: m(input_ids=(t := tokens()), labels=t).loss
+    return transformers.GPT2LMHeadModel(config), of_itself
 
 
 def bert():
@@ -37,9 +35,7 @@ def bert():
         hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128,
         loss_type="ForMaskedLM", **SMALL,
     )  # fmt: skip
-    return transformers.BertForMaskedLM(
-        config
-    ), lambda m: m(input_ids=(t := tokens()), labels=t).loss
+    return transformers.BertForMaskedLM(config), of_itself
 
 
 def transformer():
