@@ -102,6 +102,8 @@ def test_a_skipped_step_leaves_nothing(fused):
             scaler.update()
     assert lab.frame()["step"].unique().tolist() == [0, 1]
     np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-4)
+    signals = error_signals(mlp(), lambda z: cross_entropy(z, data[1][1]), data[1][0])
+    np.testing.assert_allclose(norms(lab, "delta_norm"), signals, rtol=1e-4)
     assert np.isfinite(lab.steps()["loss"]).all()
     assert lab.notes == ["1 step was skipped by a GradScaler, and is not in the record"]
 
