@@ -136,7 +136,7 @@ def functions():
         clip.clip_grad_value_,
         clip._clip_grads_with_norm_,
         scaler.scale,
-        scaler.update,
+        scaler.step,
     ]
 
 

@@ -24,7 +24,7 @@ class Watch(Callback):  # pyright: ignore
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin, after the sanity check of the validation."""
-        self.lab = watch(pl_module, **self.options)
+        self.lab = watch(trainer.model or pl_module, **self.options)  # wrapped, as by DDP
         self.lab.__enter__()
         self._open = True
 

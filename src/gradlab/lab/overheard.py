@@ -34,8 +34,12 @@ class Listener(Protocol):
         """Take note of what a loss was multiplied by."""
         ...
 
-    def scale_updated(self) -> None:
-        """Take note that a `GradScaler` has ended a step, made or skipped."""
+    def asked_to_step(self, optimizer: Any) -> None:
+        """Take note that a `GradScaler` is asked to let an optimiser step."""
+        ...
+
+    def has_been_asked(self, optimizer: Any) -> None:
+        """Take note that it has done so, or has skipped the step."""
         ...
 
 
@@ -68,7 +72,7 @@ def _wrap_all() -> None:
     for name in ("clip_grad_value_", "clip_grads_with_norm_" if inner else "clip_grad_norm_"):
         _wrap(torch.nn.utils, name, _clip)
     _wrap(GradScaler, "scale", _scale)
-    _wrap(GradScaler, "update", _update)
+    _wrap(GradScaler, "step", _step)
 
 
 def _wrap(owner: Any, name: str, around: Callable[[Function], Function]) -> None:
@@ -116,11 +120,13 @@ def _scale(original: Function) -> Function:
     return scale
 
 
-def _update(original: Function) -> Function:
-    def update(self: GradScaler, *args: Any, **kwargs: Any) -> Any:
-        done = original(self, *args, **kwargs)
+def _step(original: Function) -> Function:
+    def step(self: GradScaler, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         for listener in _listeners:
-            listener.scale_updated()
+            listener.asked_to_step(optimizer)
+        done = original(self, optimizer, *args, **kwargs)
+        for listener in _listeners:
+            listener.has_been_asked(optimizer)
         return done
 
-    return update
+    return step

@@ -6,9 +6,7 @@ nothing, and neither do gradients that are asked for by `torch.autograd.grad`.
 """
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -16,38 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from gradlab.lab.calls import Act, Call, Hook, tensors_of
 from gradlab.lab.phi import Slopes, is_activation
-from gradlab.lab.sites import Site
+from gradlab.lab.sites import Site, find_sites
 from gradlab.lab.sizes import mean_std, size_of
-
-Act = Callable[..., Any]
-
-
-class Hook:
-    """A hook that leaves compiled code alone, and that no copy of the module takes along."""
-
-    def __init__(self, act: Act) -> None:
-        self.act = act
-
-    def __call__(self, *args: Any) -> Any:
-        """Do it, unless the module is being compiled: inside the graph nothing can be seen."""
-        if torch.compiler.is_compiling():
-            return None
-        return self.act(*args)
-
-    def __reduce__(self) -> Any:
-        """Become, in a copy or a pickle, what takes any arguments and does nothing."""
-        return getattr, (nullcontext(), "__exit__")
-
-
-@dataclass
-class Call:
-    """One call of a site: numbers by name (`pool.KNOWN`), and which units are alive."""
-
-    site: int
-    output: Any = None
-    known: dict[str, Tensor | float] = field(default_factory=dict[str, "Tensor | float"])
-    alive_U: Tensor | None = None
 
 
 class Signals:
@@ -59,13 +29,13 @@ class Signals:
         phi: the activation after each site that has one.
     """
 
-    def __init__(self, model: nn.Module, sites: Sequence[Site], others: Sequence[Site]) -> None:
+    def __init__(self, model: nn.Module, sites: Sequence[Site]) -> None:
         self.sites = sites
         self.on, self._backward = True, False
         self.order: list[int] = []
         self.phi: dict[int, nn.Module] = {}
         self._busy = False
-        self._model, self._others = model, others
+        self._model = model
         self._calls: list[Call] = []
         self._begun: dict[int, Call] = {}
         self._last: Call | None = None
@@ -84,8 +54,10 @@ class Signals:
         for module in self._model.modules():
             if is_activation(module):
                 self._hook(module, self._activate, self._activated)
-        for site in self._others:
-            self._hook(site.module, self._forget, None)
+        told = {id(site.module) for site in self.sites}
+        for site in find_sites(self._model):
+            if id(site.module) not in told:
+                self._hook(site.module, self._forget, None)
 
     def close(self) -> None:
         """Take them off again."""
@@ -210,17 +182,6 @@ class Signals:
         elif name == "delta":
             self._calls.append(call)
         call.known[name] = size
-
-
-def tensors_of(output: Any) -> Iterator[Tensor]:
-    """Return every tensor in a module's output: itself, or in tuples, lists and mappings."""
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, Mapping):
-        yield from tensors_of(list(output.values()))
-    elif isinstance(output, tuple | list):
-        for part in output:
-            yield from tensors_of(part)
 
 
 def _moments(part: str, x: Tensor) -> dict[str, Tensor | float]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import reduce
 
 from torch import Tensor, nn
 
@@ -33,6 +34,14 @@ class Site:
     heard: nn.Module | None
     weights: tuple[str, ...]
     biases: tuple[str, ...]
+
+    def all_weights(self) -> list[Tensor]:
+        """Return its weights as they are now."""
+        return _now(self.module, self.weights)
+
+    def all_biases(self) -> list[Tensor]:
+        """Return its biases as they are now."""
+        return _now(self.module, self.biases)
 
     @property
     def channels(self) -> int:
@@ -88,6 +97,12 @@ def find_sites(model: nn.Module, chosen: Choice | Sequence[Choice] | None = None
         _site(name, module, _heard(module, parents.get(id(module)), holders, chosen is None))
         for name, module in picked
     ]
+
+
+def _now(module: nn.Module, names: Sequence[str]) -> list[Tensor]:
+    """Return parameters by their dotted names; those that were taken away are left out."""
+    found = [reduce(lambda at, part: getattr(at, part, None), n.split("."), module) for n in names]
+    return [p for p in found if isinstance(p, Tensor)]
 
 
 def _own(module: nn.Module) -> list[tuple[str, Tensor]]:

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from gradlab import schema
+from gradlab.lab.calls import Call
+from gradlab.lab.optimizers import parameters_of
 from gradlab.lab.parameters import Reading
 from gradlab.lab.pool import KNOWN, NORMS, pooled
 from gradlab.lab.ranks import batch_of_all
-from gradlab.lab.rounds import Round, parameter
-from gradlab.lab.signals import Call
+from gradlab.lab.round import Round
 from gradlab.lab.sites import Site
 from gradlab.record.norms import norm
 
@@ -107,8 +108,7 @@ def _weights(sites: Sequence[Site], found: Round, device: torch.device) -> dict[
 
 
 def _of_site(site: Site, found: Round) -> dict[str, Tensor | float]:
-    weights = [p for p in (parameter(site, name) for name in site.weights) if p is not None]
-    biases = [p for p in (parameter(site, name) for name in site.biases) if p is not None]
+    weights, biases = site.all_weights(), site.all_biases()
     count = float(sum(p.numel() for p in weights))
     out: dict[str, Tensor | float] = {"weight_count": count if weights else math.nan}
     size = [found.weights[id(p)] for p in weights if id(p) in found.weights]
@@ -144,7 +144,7 @@ def _of_gradients(
 
 def _whole(found: Round, device: torch.device) -> Tensor:
     """Return the norm of the whole gradient before clipping, and what clipping left of it."""
-    held = {id(p) for o in found.stepped for group in o.param_groups for p in group["params"]}
+    held = {id(p) for optimizer in found.stepped for p in parameters_of(optimizer)}
     before = {key: reading.norm for key, reading in found.readings.items() if key in held}
     if not before:
         return torch.full((2,), math.nan, dtype=torch.float64, device=device)

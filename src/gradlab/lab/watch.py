@@ -22,9 +22,12 @@ from gradlab.lab import overheard
 from gradlab.lab.files import Parquet
 from gradlab.lab.judge import configuration, findings, status
 from gradlab.lab.memory import by_depth, frame, rows_of
+from gradlab.lab.notes import silence, skipping
+from gradlab.lab.optimizers import optimizers_of
 from gradlab.lab.phi import ONE_SIDED
 from gradlab.lab.ranks import first_rank, ranks_of
-from gradlab.lab.rounds import Round, Rounds, parameters_of
+from gradlab.lab.round import Round
+from gradlab.lab.rounds import Rounds
 from gradlab.lab.signals import Signals
 from gradlab.lab.sinks import Sink
 from gradlab.lab.sites import Choice, find_sites, unwrap
@@ -33,7 +36,6 @@ from gradlab.lab.table import measure
 from gradlab.train.rows import Columns, Rows
 
 _watched: weakref.WeakSet[nn.Module] = weakref.WeakSet()
-SHOWN = 5  # names in a note
 
 
 def watch(
@@ -95,18 +97,13 @@ class Lab:
             raise WatchError(f"expected a torch.nn.Module to watch, given {type(model).__name__}")
         self._network = unwrap(model)
         self._ranks = ranks_of(model)
-        self._optimizers = _optimizers(optimizer, self._network)
+        self._optimizers = optimizers_of(optimizer, self._network)
         self._every = every
         self._sinks = list(sinks) if isinstance(sinks, Sequence) else [sinks]
-        chosen = find_sites(self._network, modules)
-        self._sites = chosen
-        mine = {id(site.module) for site in chosen}
-        others = (
-            [s for s in find_sites(self._network) if id(s.module) not in mine] if modules else []
-        )
-        self._signals = Signals(self._network, chosen, others)
+        self._sites = find_sites(self._network, modules)
+        self._signals = Signals(self._network, self._sites)
         self._rounds = Rounds(
-            self._network, chosen, self._signals, self._optimizers, wanted(every), self._take
+            self._network, self._signals, self._optimizers, wanted(every), self._take
         )
         self._order: list[int] = []
         self._layers: list[Columns] = []
@@ -137,19 +134,14 @@ class Lab:
         traceback: TracebackType | None,
     ) -> None:
         overheard.leave(self._rounds)
-        self._rounds.close()
         self._signals.close()
         _watched.difference_update(list(self._network.modules()))
-        ended = (
-            "failed" if isinstance(error, Exception) else "interrupted" if error else "completed"
-        )
+        self._rounds.close(failed=error is not None)
+        ended = "completed" if error is None else "interrupted"
+        ended = "failed" if isinstance(error, Exception) else ended
         self._status = status(ended, self.steps())
         self._error = None if error is None else f"{type(error).__name__}: {first_line(error)}"
-        if self._rounds.skipped:
-            one = self._rounds.skipped == 1
-            told = "1 step was" if one else f"{self._rounds.skipped} steps were"
-            record = f"and {'is' if one else 'are'} not in the record"
-            self.notes.append(f"{told} skipped by a GradScaler, {record}")
+        self.notes += skipping(self._rounds.skipped)
         if self._sinks and first_rank(self._ranks):
             info = self._info()
             for sink in list(self._sinks):
@@ -200,7 +192,8 @@ class Lab:
         if not self._order:
             self._order = by_depth(len(self._sites), self._signals.order)
             self.sites = [self._sites[i].name or "model" for i in self._order]
-            self._note_silence(found)
+            for text in silence(self._sites, found):
+                self._note(text)
         self._seen = self._seen or list(found.stepped)
         lr = float(found.stepped[0].param_groups[0]["lr"])
         seconds = time.perf_counter() - self._began
@@ -219,23 +212,6 @@ class Lab:
         except Exception as error:
             self._sinks.remove(sink)
             self._note(f"{type(sink).__name__} failed, the record goes on without it: {error}")
-
-    def _note_silence(self, found: Round) -> None:
-        """Say of which modules there is a gradient, and no signal."""
-        called = {call.site for call in found.calls}
-        silent = [
-            site.name
-            for index, site in enumerate(self._sites)
-            if index not in called and site.heard is not None
-            if any(id(p) in found.readings for p in site.module.parameters(recurse=False))
-        ]
-        if silent:
-            names = ", ".join(silent[:SHOWN]) + (", …" if len(silent) > SHOWN else "")
-            self._note(
-                f"no signals from {len(silent)} of {len(self._sites)} modules, which run inside "
-                f"torch.compile or without being called: {names}; of these, parameters alone are "
-                "recorded"
-            )
 
     def _note(self, text: str) -> None:
         self.notes.append(text)
@@ -267,26 +243,3 @@ class Lab:
             "notes": self.notes,
             "steps": int(layers["step"].max()) + 1 if len(layers) else 0,
         }
-
-
-def _optimizers(
-    given: Optimizer | Sequence[Optimizer] | None, network: nn.Module
-) -> list[Optimizer] | None:
-    """Return the optimisers themselves, out of what accelerate or Lightning wrap around them."""
-    if given is None:
-        return None
-    found: list[Optimizer] = []
-    for each in given if isinstance(given, Sequence) else [given]:
-        while isinstance(inner := getattr(each, "optimizer", None), Optimizer):
-            each = inner
-        if not isinstance(each, Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise WatchError(f"expected a torch.optim.Optimizer, given {type(each).__name__}")
-        found.append(each)
-    ours = {id(p) for p in network.parameters()}
-    for each in found:
-        if not ours & {id(p) for p in parameters_of(each)}:
-            raise WatchError(
-                f"expected an optimiser of the model's parameters, but {type(each).__name__} holds "
-                "none of them; it may have been made before they were moved or replaced"
-            )
-    return found
