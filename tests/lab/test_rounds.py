@@ -270,3 +270,30 @@ def test_records_lie_where_they_are_asked_for():
             train(model, optimizer, data)
         assert lab.steps()["step"].tolist() == expected
         assert lab.frame()["delta_norm"].notna().all()
+
+
+def test_another_network_in_the_loop_is_none_of_its_business():
+    model, other, data = mlp(), nn.Linear(6, 3), batches(3)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    elsewhere = torch.optim.SGD(other.parameters(), 0.1)
+    plain = mlp()
+    of_plain = torch.optim.SGD(plain.parameters(), 0.1)
+    scalers = [torch.amp.GradScaler("cpu", init_scale=scale) for scale in (2.0**127, 16.0)]
+    with gradlab.watch(plain, of_plain) as expected:
+        train(plain, of_plain, data)
+    with gradlab.watch(model, optimizer) as lab:
+        for batch in data:
+            for net, its, scaler in zip(
+                (other, model), (elsewhere, optimizer), scalers, strict=True
+            ):  # the steps of the other network are skipped
+                its.zero_grad()
+                scaler.scale(loss_of(net, batch)).backward()
+                torch.nn.utils.clip_grad_norm_(other.parameters(), 1e-6)
+                scaler.step(its)
+                scaler.update()
+    assert lab.notes == []
+    numbers = lab.frame().select_dtypes("float64")
+    wanted = expected.frame().select_dtypes("float64")
+    np.testing.assert_allclose(numbers, wanted, rtol=2e-4, equal_nan=True)
+    for column in ("loss", "grad_norm", "clip_factor"):
+        np.testing.assert_allclose(lab.steps()[column], expected.steps()[column], rtol=1e-4)

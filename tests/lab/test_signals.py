@@ -301,3 +301,30 @@ def test_attention_is_heard_at_its_output():
     assert rows["delta_norm"].notna().tolist() == [False, True, True, True]
     assert rows["weight_grad_norm"].notna().all()
     assert lab.notes == []
+
+
+def test_modules_without_matrices_can_be_chosen():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 3))
+    lab = watched(model, batches(1), modules=[nn.LayerNorm, nn.Linear])
+    rows = lab.frame().set_index("site")
+    assert rows["weight_grad_norm"].notna().all()
+    assert rows.loc["0", "delta_norm"] > 0
+    assert np.isnan(rows.loc["0", "unit_spread"])
+    norms = nn.ModuleList([nn.LayerNorm(6)])
+    optimizer = torch.optim.SGD(norms.parameters(), 0.1)
+    with gradlab.watch(norms, optimizer, modules=nn.LayerNorm) as lab:
+        norms[0](torch.randn(4, 6)).square().mean().backward()
+        optimizer.step()
+    assert lab.sites == ["0"]
+
+
+def test_parametrised_weights_are_told_of():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 5)), nn.Linear(5, 3))
+    lab = watched(model, batches(1))
+    assert lab.sites == ["0", "1"]
+    grads = [p.grad for p in model[0].parametrizations.weight.parameters()]
+    expected = torch.stack([grad.norm() for grad in grads]).norm()
+    assert at(lab, "weight_grad_norm")["0"] == pytest.approx(float(expected), rel=1e-6)
+    assert lab.frame()["delta_norm"].notna().all()

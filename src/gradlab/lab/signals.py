@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from gradlab.lab.calls import Act, Call, Hook, tensors_of
 from gradlab.lab.phi import Slopes, is_activation
-from gradlab.lab.sites import Site, find_sites
+from gradlab.lab.sites import Site, owns_weights
 from gradlab.lab.sizes import mean_std, size_of
 
 
@@ -55,9 +55,9 @@ class Signals:
             if is_activation(module):
                 self._hook(module, self._activate, self._activated)
         told = {id(site.module) for site in self.sites}
-        for site in find_sites(self._model):
-            if id(site.module) not in told:
-                self._hook(site.module, self._forget, None)
+        for module in self._model.modules():
+            if owns_weights(module) and id(module) not in told:
+                self._hook(module, self._forget, None)
 
     def close(self) -> None:
         """Take them off again."""

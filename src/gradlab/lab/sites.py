@@ -84,7 +84,7 @@ def find_sites(model: nn.Module, chosen: Choice | Sequence[Choice] | None = None
         if ".parametrizations." not in f".{name}."
     ]
     if chosen is None:
-        picked = [(name, module) for name, module in named if any(map(_is_matrix, _own(module)))]
+        picked = [(name, module) for name, module in named if owns_weights(module)]
     else:
         several = isinstance(chosen, Sequence) and not isinstance(chosen, str)
         choices: Sequence[Choice] = chosen if several else [chosen]  # pyright: ignore
@@ -97,6 +97,11 @@ def find_sites(model: nn.Module, chosen: Choice | Sequence[Choice] | None = None
         _site(name, module, _heard(module, parents.get(id(module)), holders, chosen is None))
         for name, module in picked
     ]
+
+
+def owns_weights(module: nn.Module) -> bool:
+    """Say whether a module owns a parameter of two or more dimensions."""
+    return any(map(_is_matrix, _own(module)))
 
 
 def _now(module: nn.Module, names: Sequence[str]) -> list[Tensor]:
