@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradlab.record.norms import matrix_norm, norm
+from gradlab.record.norms import joint_norm, matrix_norm, norm, total
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
@@ -94,3 +94,30 @@ def test_of_members_that_differ_by_any_size_each_has_its_own_matrix_norm():
     sizes = torch.tensor([1e-30, 0.0, 1.0, 1e30, math.inf, math.nan])
     found = matrix_norm(sizes[:, None, None].expand(6, 5, 5))
     torch.testing.assert_close(found, 5 * sizes.double(), rtol=1e-6, atol=0.0, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1e-30, 1e-13, 1.0, 1e25])
+def test_the_joint_norm_is_that_of_all_entries_of_a_member(dtype, scale):
+    generator = torch.Generator().manual_seed(1)
+    shapes = [(3, 5000), (3, 40, 70), (3, 7), (3, 64, 64)]
+    sizes = torch.tensor([1.0, 1e-3, 0.0], dtype=torch.float64) * scale
+    parts = [torch.randn(s, generator=generator, dtype=torch.float64) for s in shapes]
+    parts = [(x * sizes.view(3, *[1] * (x.ndim - 1))).to(dtype) for x in parts]
+    whole = torch.cat([x.flatten(1) for x in parts], dim=1)
+    torch.testing.assert_close(joint_norm(parts), norm(whole, -1), rtol=1e-6, atol=0.0)
+
+
+def test_the_joint_norm_of_what_is_not_finite_is_not():
+    parts = [torch.ones(3, 4, 4), torch.tensor([[1.0], [math.inf], [math.nan]])]
+    found = joint_norm(parts)
+    assert found[0] == pytest.approx(math.sqrt(17))
+    assert found[1] == math.inf
+    assert found[2].isnan()
+
+
+def test_a_matrix_that_lies_transposed_has_the_same_norm_and_total():
+    x = torch.randn(2, 3, 5, 7)
+    lying = x.mT.contiguous().mT
+    torch.testing.assert_close(matrix_norm(lying), matrix_norm(x))
+    torch.testing.assert_close(total(lying), x.double().sum((-2, -1)), rtol=1e-5, atol=1e-5)

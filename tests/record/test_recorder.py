@@ -11,8 +11,8 @@ from gradlab.record.norms import matrix_norm
 from gradlab.record.probes import Probes, find_sites
 from gradlab.record.recorder import measure
 from gradlab.record.slopes import derivative, steepest_slope
-from gradlab.record.statistics import mean as mean_of
-from gradlab.record.statistics import std as std_of
+from gradlab.record.statistics import columns, std
+from gradlab.record.sums import Kind, Measured, mean
 from gradlab.reference.activations import ACTIVATIONS
 from gradlab.train.batches import Batches
 from gradlab.train.stack import Stack
@@ -59,9 +59,9 @@ def test_every_column_equals_backpropagation_by_hand(activation, loss):
     weights, expected = by_hand(run, dataset)
     (layers,) = sink.layers
     assert sink.steps("loss")[0] == pytest.approx(expected.loss, rel=1e-12)
-    for index, columns in enumerate(expected.columns):
+    for index, row in enumerate(expected.columns):
         updated = lr * np.linalg.norm(expected.weight_grads[index]) / np.linalg.norm(weights[index])
-        for name, value in {**columns, "update_ratio": updated}.items():
+        for name, value in {**row, "update_ratio": updated}.items():
             assert layers[name][index] == pytest.approx(value, rel=1e-10, abs=1e-15, nan_ok=True), (
                 name
             )
@@ -265,8 +265,68 @@ def test_mean_and_standard_deviation_keep_their_digits_at_the_ends_of_the_range(
     unit = torch.randn(2, 3, 8, 5, dtype=torch.float64)
     for scale in (1.0, 2.0**-900, 2.0**900):
         x = unit * scale
-        mean, std = mean_of(x), std_of(matrix_norm(x), mean_of(x), [x])
-        torch.testing.assert_close(mean, unit.mean((-2, -1)) * scale, rtol=1e-12, atol=0)
+        found = mean(x), std(matrix_norm(x), mean(x), [x])
+        torch.testing.assert_close(found[0], unit.mean((-2, -1)) * scale, rtol=1e-12, atol=0)
         torch.testing.assert_close(
-            std, unit.std((-2, -1), correction=0) * scale, rtol=1e-12, atol=0
+            found[1], unit.std((-2, -1), correction=0) * scale, rtol=1e-12, atol=0
         )
+
+
+def measured(dtype, **changes):
+    """What could have been seen of 2 sites of 3 members, 8 samples, 6 inputs and 5 units."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return torch.randn(2, 3, *shape, generator=generator, dtype=torch.float64)
+
+    tensors = {name: draw(8, 5) for name in ("delta", "preact_grad", "act_grad", "out_grad")}
+    tensors |= {name: draw(8, 5) for name in ("preact", "act")} | {"back": draw(8, 6)}
+    tensors |= {name: draw(5, 6) for name in ("weight", "weight_grad", "weight_after")}
+    tensors["bias_grad"] = draw(5)
+    for name, change in changes.items():
+        tensors[name] = change(tensors[name])
+    # What float32 cannot hold is not what is asked about.
+    return Measured(**{name: x.float().to(dtype) for name, x in tensors.items()})
+
+
+def only_one_member(change):
+    """Change what one member of the first site has: the others' numbers are to stay theirs."""
+
+    def changed(x):
+        x = x.clone()
+        x[0, 1] = change(x[0, 1])
+        return x
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"delta": lambda x: 1e-20 * x, "back": lambda x: 1e-30 * x, "act_grad": lambda x: 0 * x},
+        {"weight_grad": lambda x: 1e-25 * x, "weight": lambda x: 1e25 * x},
+        {"preact": lambda x: x + 300, "act": lambda x: 1e-4 * x + 0.5},
+        {"weight_grad": lambda x: x.mean(-2, keepdim=True).expand(x.shape) + 1e-4 * x},
+        {"weight_grad": lambda x: x.mean(-2, keepdim=True).expand(x.shape)},
+        {"weight_grad": lambda x: x.masked_fill(x > 1, torch.inf), "act": lambda x: x * torch.nan},
+        {"preact": lambda x: -x.abs()},
+    ],
+)
+@pytest.mark.parametrize("whose", [lambda change: change, only_one_member])
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.Hardtanh(), None])
+def test_what_float32_would_lose_is_gone_over_again(changes, whose, activation):
+    kind = Kind(activation, 1.0, normalised=True, bias=True, weight_count=30)
+    changes = {name: whose(change) for name, change in changes.items()}
+    found, exact = (
+        columns([measured(dtype, **changes)], kind) for dtype in (torch.float32, torch.float64)
+    )
+    torch.testing.assert_close(found, exact, rtol=3e-6, atol=1e-15, equal_nan=True)
+
+
+def test_parts_are_measured_as_if_they_were_one():
+    kind = Kind(nn.Tanh(), 1.0, normalised=False, bias=True, weight_count=30)
+    small = {"delta": lambda x: x * torch.tensor([1e-20, 1.0]).view(2, 1, 1, 1)}
+    whole = measured(torch.float32, **small)
+    parts = [Measured(**{name: x[i : i + 1] for name, x in vars(whole).items()}) for i in range(2)]
+    assert torch.equal(columns(parts, kind), columns([whole], kind))

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._C import _functorch  # pyright: ignore[reportPrivateUsage]
+from torch._C._functorch import get_unwrapped, maybe_get_bdim
 from torch.utils.hooks import RemovableHandle
 
 from gradlab.nets.layer import Layer
@@ -107,7 +107,7 @@ def beneath(x: Tensor) -> Tensor | None:
 
     It is to be looked at, not to be calculated with, until vmap has returned.
     """
-    return _functorch.get_unwrapped(x) if _functorch.maybe_get_bdim(x) == 0 else None
+    return get_unwrapped(x) if maybe_get_bdim(x) == 0 else None
 
 
 class Probes:

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from gradlab import schema
 from gradlab.record.probes import Signals, Site, has_bias
-from gradlab.record.statistics import Kind, Measured, columns
+from gradlab.record.statistics import columns
+from gradlab.record.sums import Kind, Measured
 
 Params = Mapping[str, Tensor]
-TOGETHER = 2**15
-"""Entries of a signal, or of weights, that are measured in one call: 128 kB in float32."""
+TOGETHER = 2**17
+"""Entries of a signal, or of weights, that are measured in one call: half a MB in float32."""
 
 
 def measure(

@@ -25,7 +25,7 @@ class LinearAsLaid(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Call `func`, or what stands for it."""
-        if func is F.linear and args[0].ndim == 2:
+        if func is F.linear and len(args) > 1 and args[0].ndim == args[1].ndim == 2:
             return linear(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 

@@ -32,6 +32,7 @@ class Stack:
             each by itself, as they are large; alone, many small ones as one.
         buffers: [M, ...] by dotted name (the running statistics of batch normalisation).
         memory: all parameters of all members, one after another.
+        gathered: alone, the gradient, laid out like that.
         kept, before: as `memory` and `params`, when `keep` was last called.
     """
 
@@ -60,6 +61,7 @@ class Stack:
         self.shapes = {name: p.shape for name, p in zip(params[0], stacked, strict=True)}
         self.memory = torch.cat([p.flatten() for p in stacked]).to(self.device)
         self.kept = torch.empty_like(self.memory)
+        self.gathered = torch.empty_like(self.memory[: None if self.size == 1 else 0])
         self.params, self.before = self.views(self.memory), self.views(self.kept)
         self.blocks = [self.memory[None]] if self.size == 1 else list(self.params.values())
         self.leaves = self._leaves()
@@ -130,13 +132,14 @@ class Stack:
         return functional_call(self.model, ({**params}, {**buffers}), (x_BF,))
 
     def gradients(self, loss_M: Tensor) -> list[Tensor]:
-        """Return the gradient of each member's own loss, as `blocks`."""
+        """Return the gradient of each member's own loss, as `blocks`, until this is asked again."""
         for leaf in self.leaves.values():
             leaf.grad = None
         loss_M.sum().backward()  # no member's loss depends on another's parameters
         found = [grad_of(leaf) for leaf in self.leaves.values()]
         if self.size == 1:
-            return [torch.cat([grad.flatten() for grad in found])[None]]
+            # Into the same memory at every step: what is new is zeroed first, page by page.
+            return [torch.cat([grad.flatten() for grad in found], out=self.gathered)[None]]
         return [grad.contiguous() for grad in found]
 
     def named(self, blocks: Sequence[Tensor]) -> dict[str, Tensor]:

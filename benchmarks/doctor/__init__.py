@@ -1,0 +1,1 @@
+"""An examination of the doctor: programs with one mistake, and programs without."""
