@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.record.slopes import derivative, steepest_slope
-from gradlab.record.statistics import SATURATED_BELOW
+from gradlab.record.sums import SATURATED_BELOW
 
 KINDS = (
     nn.CELU,
