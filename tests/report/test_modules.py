@@ -67,3 +67,15 @@ def test_networks_of_gradlab_need_no_names(tmp_path):
 )
 def test_a_block_ends_at_the_first_number(site, block):
     assert modules.block(site) == block
+
+
+def test_factors_that_make_no_chain_are_not_added_up(tmp_path):
+    recorded(tmp_path / "residual", 2)  # without activations between its maps
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2))
+    optimizer = torch.optim.SGD(plain.parameters(), 0.1)
+    with gradlab.watch(plain, optimizer, sinks=Parquet(tmp_path / "plain")):
+        plain(torch.randn(8, 4)).square().mean().backward()
+        optimizer.step()
+    runs, reduced = gather(tmp_path)
+    assert modules.broken(runs, reduced.layers) == {"residual"}

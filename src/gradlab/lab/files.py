@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ class Parquet:
         self.path = Path(path)
         if not (free(self.path, resume=False) or (again and is_watched(self.path))):
             raise StoreError(f"{path} already holds a run; choose another folder")
-        self._began = datetime.now(UTC)
         self._layers = Table(self.path / "layers.parquet", schema.LAYERS, interval)
         self._steps = Table(self.path / "steps.parquet", schema.STEPS, interval)
         self._begun = False
@@ -47,8 +45,7 @@ class Parquet:
         self._begin()
         self._layers.flush()
         self._steps.flush()
-        seconds = (datetime.now(UTC) - self._began).total_seconds()
-        self._write({**info, "timings": {**self._started(), "seconds": seconds}})
+        self._write(info)
 
     def _begin(self) -> None:
         if self._begun:
@@ -58,7 +55,7 @@ class Parquet:
             clear(self.path)
             self._layers.flush()
             self._steps.flush()
-            self._write({"status": "running", "config": {}, "timings": self._started()})
+            self._write({"status": "running", "config": {}})
         except OSError as error:
             raise StoreError(f"{self.path} cannot be written: {error.strerror}") from error
         self._begun = True
@@ -66,9 +63,6 @@ class Parquet:
     def _write(self, info: Mapping[str, Any]) -> None:
         base = {"schema": schema.VERSION, "verdict": None, "findings": [], "watched": True}
         write_json(self.path / "run.json", {**base, **info, "versions": versions()})
-
-    def _started(self) -> dict[str, Any]:
-        return {"started": self._began.isoformat(timespec="seconds")}
 
 
 def is_watched(path: Path) -> bool:

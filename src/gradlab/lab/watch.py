@@ -4,6 +4,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -110,7 +111,7 @@ class Lab:
         self._steps: list[Columns] = []
         self._seen = self._optimizers or []
         self._status, self._error = "running", None
-        self._began = time.perf_counter()
+        self._began, self._started, self._seconds = time.perf_counter(), "", 0.0
         self.sites: list[str] = []
         self.notes: list[str] = []
 
@@ -122,6 +123,7 @@ class Lab:
             )
         _watched.update(self._network.modules())
         self._status, self._began = "running", time.perf_counter()
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._signals.open()
         self._rounds.open()
         overheard.listen(self._rounds)
@@ -133,6 +135,7 @@ class Lab:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._seconds = time.perf_counter() - self._began
         overheard.leave(self._rounds)
         self._signals.close()
         _watched.difference_update(list(self._network.modules()))
@@ -196,8 +199,8 @@ class Lab:
                 self._note(text)
         self._seen = self._seen or list(found.stepped)
         lr = float(found.stepped[0].param_groups[0]["lr"])
-        seconds = time.perf_counter() - self._began
-        rows = rows_of(found.step, self.sites, table[[*self._order, -1]], lr, seconds)
+        self._seconds = time.perf_counter() - self._began
+        rows = rows_of(found.step, self.sites, table[[*self._order, -1]], lr, self._seconds)
         assert rows.layers is not None
         self._layers.append(rows.layers)
         self._steps.append(rows.steps)
@@ -239,6 +242,7 @@ class Lab:
             "seed": torch.initial_seed(),
             "config": self._config(),
             "config_hash": None,
+            "timings": {"started": self._started, "seconds": self._seconds},
             "error": self._error,
             "notes": self.notes,
             "steps": int(layers["step"].max()) + 1 if len(layers) else 0,

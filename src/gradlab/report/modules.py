@@ -29,6 +29,21 @@ def table(runs: Iterable[Run], layers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def broken(runs: Iterable[Run], layers: pd.DataFrame) -> set[str]:
+    """Return the watched runs whose factors make no chain: there is a module that lacks one.
+
+    What a chain's factors multiply to, the signal of such a network does not gain.
+    """
+    found: set[str] = set()
+    for run in runs:
+        if run.info.get("watched") and "run" in layers:
+            mine = layers[layers["run"] == run.name].sort_values("position")
+            inner, outer = mine["act_factor"].iloc[:-1], mine["weight_factor"].iloc[1:]
+            if inner.isna().any() or outer.isna().any():
+                found.add(run.name)
+    return found
+
+
 def block(site: str) -> str:
     """Return the part of a name up to its first number; all of it, if it has none.
 
