@@ -65,7 +65,8 @@ class Watched(Loop):
         caught: dict[Any, Any] = {}
         before = {name: p.clone() for name, p in self.stack.params.items()}
         handles: list[Any] = []
-        for site in self.sites:
+        layers = [site for site in self.sites if site.axis == "depth"]
+        for site in layers:
             handles += _catch(site.layer.linear, ("z", site.position), caught)
             if site.layer.activation is not None:
                 handles += _catch(site.layer.activation, ("a", site.position), caught)
@@ -76,7 +77,7 @@ class Watched(Loop):
                 handle.remove()
         grads = {name: leaf.grad[None] for name, leaf in self.stack.leaves.items()}  # unclipped
         views = [before, grads, self.stack.params]
-        for site in self.sites:
+        for site in layers:
             name, at = f"{site.name}.linear", site.position
             parameters = [[view[f"{name}.{p}"][0] for p in ("weight", "bias")] for view in views]
             z, delta = caught["z", at], caught["z", at, "grad"]

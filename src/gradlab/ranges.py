@@ -15,7 +15,7 @@ from gradlab.errors import SettingsError, nearest
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
-FIXED = ("_target_", "tasks")
+FIXED = ("_target_", "tasks", "reads")
 """What a choice stands for: another is another choice, with a file of its own."""
 
 
@@ -34,7 +34,7 @@ def held(
     for key, value in config.items():
         dotted = f"{prefix}{key}"
         if key not in defaults:
-            own = ("_target_", "name", "tasks")
+            own = (*FIXED, "name")
             valid = [f"{prefix}{name}" for name in defaults if name not in own] or [prefix[:-1]]
             raise SettingsError(f"{dotted} is not a key; {nearest(dotted, valid)}")
         default = defaults[key]
@@ -132,6 +132,15 @@ RULES = {
     "seed": Rule("a whole number from 0 to 2^31 - 1", lambda v: _is_whole(v) and 0 <= v < 2**31),
     "depth": _whole(0),
     "width": _whole(1),
+    "kernel": _whole(1),
+    "heads": _whole(1),
+    "expansion": _whole(1),
+    "per_step": _whole(0),
+    "spectral_radius": _or_null(GAIN),
+    "length": _whole(2),
+    "delay": _whole(1),
+    "symbols": _whole(2),
+    "copied": _whole(1),
     "steps": _whole(1),
     "batch_size": _whole(1),
     "every": _whole(1),

@@ -9,7 +9,24 @@ Notation, for the linear maps l = 1..L of a network (1 nearest the input), and a
     h_l = norm(a_l) or a_l       what the next layer receives; h_0 is the input
     delta_l = dLoss/dz_l         the error signal
 
-All norms are taken over every entry (Frobenius), so a signal's norm runs over the whole batch.
+All norms are taken over every entry (Frobenius), so a signal's norm runs over the whole batch, and
+over the positions of an image or the steps of a sequence: they are samples like any other.
+
+A recurrent layer, h_t = phi(W x_t + V h_{t-1} + b), is one row over depth, whose W_l is [W V] and
+whose `weight_factor` is W's, and one row a step on the axis time. There the map is V alone:
+
+    z_t = W x_t + V h_{t-1} + b      delta_t = dLoss/dz_t, as it arrives at V
+    `act_grad_norm`                  ‖dLoss/dh_t‖, all that later steps and layers say of h_t
+    `weight_factor`                  ‖V^T delta_t‖ / ‖delta_t‖
+    `weight_grad_norm`               ‖delta_t^T h_{t-1}‖, what step t adds to dLoss/dV
+
+Where the loss reads the last step alone, and no gate lets h_{t-1} pass beside V (as a GRU's does),
+‖dLoss/dh_{t-1}‖ = ‖dLoss/dh_t‖ · act_factor_t · norm_factor_t · weight_factor_t. With gates
+`act_factor` is what they do together; they have no phi', so `saturated` and `dead` are null.
+
+A block of a network with skip connections is one row on the axis block: of its output h_l are
+`act_grad_norm`, `act_mean` and `act_std`, and `weight_factor` is ‖dLoss/dh_{l-1}‖ / ‖dLoss/dh_l‖,
+what the block as a whole does to the signal. The other columns are null there.
 """
 
 from dataclasses import dataclass
@@ -32,7 +49,7 @@ KINDS = (
 )
 """What a finding can be of, gravest first; the gravest that is more than a note is the verdict."""
 VERDICTS = ("healthy", *KINDS[:-1], "diverged")
-AXES = ("depth", "time")
+AXES = ("depth", "time", "block")
 
 
 @dataclass(frozen=True)
@@ -52,18 +69,30 @@ def _f64(name: str, unit: str, formula: str, meaning: str) -> Column:
 
 KEYS = (
     Column("step", "int32", "updates", "", "updates made before this row; 0 = at initialisation"),
-    Column("axis", "string", "", "", "depth, or time for recurrent networks"),
+    Column(
+        "axis", "string", "", "", "depth; time: steps of a recurrent layer; block: with its skips"
+    ),
     Column("position", "int32", "1", "l", "1 = nearest the input, or the first time step"),
     Column("site", "string", "", "", "dotted name of the module"),
 )
 
 STATISTICS = (
-    _f64("weight_grad_norm", "loss", "‖dLoss/dW_l‖_F", "how hard the layer's weights are pulled"),
+    _f64(
+        "weight_grad_norm",
+        "loss",
+        "‖dLoss/dW_l‖_F",
+        "how hard W_l is pulled; in time, by a step",
+    ),
     _f64("bias_grad_norm", "loss", "‖dLoss/db_l‖", "how hard the layer's biases are pulled"),
     _f64("delta_norm", "loss", "‖dLoss/dz_l‖_F", "the error signal that arrives at the layer"),
-    _f64("act_grad_norm", "loss", "‖dLoss/da_l‖_F", "the signal before phi' is applied"),
+    _f64("act_grad_norm", "loss", "‖dLoss/da_l‖_F", "the signal before phi'; in time, at h_t"),
     _f64("act_factor", "1", "‖dLoss/du_l‖ / ‖dLoss/da_l‖", "what phi' does to the signal"),
-    _f64("weight_factor", "1", "‖W_l^T delta_l‖ / ‖delta_l‖", "what W_l-transposed does to it"),
+    _f64(
+        "weight_factor",
+        "1",
+        "‖W_l^T delta_l‖ / ‖delta_l‖",
+        "what W_l^T does to it; or a whole block",
+    ),
     _f64(
         "norm_factor",
         "1",

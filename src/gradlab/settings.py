@@ -15,6 +15,8 @@ from gradlab.errors import SettingsError, nearest
 from gradlab.foreign import locate
 from gradlab.ranges import flatten, held
 
+INITIAL = ("spectral_radius",)
+"""What a network is told of its initialisation alone."""
 GROUPS = ("model", "data", "loss", "optim", "clip", "tracking", "diagnose")
 
 
@@ -33,7 +35,10 @@ class Component:
 
 @dataclass(frozen=True)
 class Model:
-    """The network: `depth` hidden layers of `width` units, and a linear map to the output."""
+    """The network: `depth` hidden layers of `width` units, and a linear map to the output.
+
+    `reads` says what it is told of a sample: "flat" nothing, "image" and "sequence" its shape.
+    """
 
     component: Component
     depth: int
@@ -43,6 +48,7 @@ class Model:
     init_gain: float | None
     norm: Component
     norm_position: str
+    reads: str = "flat"
 
 
 @dataclass(frozen=True)
@@ -96,8 +102,10 @@ class Settings:
 
         That is all but seed, initialisation, clipping, learning rate and loss scale.
         """
-        model = replace(self.model, init=Component("", None, {}), init_gain=None)
         none = Component("", None, {})
+        kept = {k: v for k, v in self.model.component.params.items() if k not in INITIAL}
+        network = replace(self.model.component, params=kept)
+        model = replace(self.model, component=network, init=none, init_gain=None)
         shared = {key: value for key, value in self.optim.params.items() if key != "lr"}
         optim = replace(self.optim, params=shared)
         return replace(
@@ -137,7 +145,7 @@ def from_config(
     model, train, loss = config["model"], config["train"], config["loss"]
     settings = Settings(
         model=Model(
-            component=component(model, without=choices.NEEDED["model"]),
+            component=component(model, without=(*choices.NEEDED["model"], "reads")),
             depth=model["depth"],
             width=model["width"],
             activation=pick("model/activation", model["activation"], own),
@@ -145,6 +153,7 @@ def from_config(
             init_gain=model["init_gain"],
             norm=pick("model/norm", model["norm"], own),
             norm_position=model["norm_position"],
+            reads=model.get("reads", "flat"),
         ),
         data=component(config["data"]),
         loss=Loss(

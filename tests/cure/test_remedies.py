@@ -44,6 +44,8 @@ def test_critical_is_proposed_only_where_it_is_a_choice():
     [
         ("vanishing", {"model": "resmlp"}, "model.norm=rms", "model=resmlp"),
         ("vanishing", {"optim": "adam"}, "model.norm=rms", "optim=adam"),
+        ("vanishing", {"model": "cnn"}, "model=resmlp", "model=lstm"),
+        ("vanishing", {"model": "rnn"}, "model=lstm", "model=resmlp"),
         ("vanishing", {"train__batch_size": 1}, "model.norm=layer", "model.norm=batch"),
         ("exploding", {"clip": "norm"}, "clip=layer", "clip=norm"),
         ("exploding", {}, "optim.lr=0.01", "model.branch_scale=0.447"),

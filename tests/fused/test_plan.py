@@ -22,6 +22,8 @@ def test_the_plan():
     assert {len(part) for part in many} == {50}
     wide = [settings(model__width=512, seed=s) for s in range(8)]
     assert stacks(wide) == [[k] for k in range(8)]
+    steps = [settings(model="rnn", model__spectral_radius=0.5 + s / 9, seed=s) for s in range(40)]
+    assert [len(part) for part in stacks(steps)] == [13, 13, 14]  # 64 would keep too much
     lbfgs = [settings(seed=s, optim="sgd") for s in range(4)]
     lbfgs = [replace(s, optim=replace(s.optim, target="torch.optim.LBFGS")) for s in lbfgs]
     assert len(stacks(lbfgs)) == 4

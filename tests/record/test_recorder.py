@@ -8,8 +8,9 @@ from torch import nn
 from gradlab import schema
 from gradlab.nets.layer import Layer
 from gradlab.record.norms import matrix_norm
-from gradlab.record.probes import Probes, find_sites
+from gradlab.record.probes import Probes
 from gradlab.record.recorder import measure
+from gradlab.record.sites import find_sites
 from gradlab.record.slopes import derivative, steepest_slope
 from gradlab.record.statistics import columns, std
 from gradlab.record.sums import Kind, Measured, mean

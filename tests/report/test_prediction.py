@@ -97,7 +97,8 @@ def test_each_cause_can_be_checked_by_hand_from_its_own_rows(trained):
     assert len(causes) >= 4
     for _, cause in causes.iterrows():
         rows = pd.read_parquet(trained / cause["run"] / "layers.parquet")
-        rows = rows[rows["step"] == cause["step"]].set_index("position")
+        rows = rows[(rows["axis"] == "depth") & (rows["step"] == cause["step"])]
+        rows = rows.set_index("position")
         first, last = int(cause["layer"]), int(rows.index.max())
         inner, outer = rows.loc[first : last - 1], rows.loc[first + 1 : last]
         by_hand = {

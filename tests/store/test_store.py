@@ -117,7 +117,7 @@ def test_a_later_schema_is_named(tmp_path):
 
 
 def test_the_keys_of_a_finding_are_those_that_are_checked():
-    optional = ["confidence"]
+    optional = ["confidence", "axis"]
     assert [f.name for f in fields(Finding)] == [*damage.FINDING, *optional]
 
 

@@ -23,6 +23,8 @@ def assert_same_rows(alone: Memory, stacked: Memory, rtol: float, atol: float = 
         for name in FLOATS:
             # Whether an entry of pure round-off is exactly 0 is chance: a few in a hundred entries.
             loose = 0.01 if name == "grad_zeros" and atol else atol
+            if name in ("preact_mean", "act_mean"):  # of signals about 0, whose size is their std
+                loose = max(loose, rtol * float(np.nanmax(one[name.replace("mean", "std")])))
             np.testing.assert_allclose(other[name], one[name], rtol, loose, err_msg=name)
     for name in ("step", "loss", "accuracy", "grad_norm", "clip_factor", "lr", "descent"):
         loose = 1e-4 if name == "descent" else rtol  # a small difference of large numbers

@@ -27,10 +27,20 @@ def _vanishing(config: Config) -> Proposed:
     yield from _inits("critical", "kaiming_normal", "xavier_normal", "orthogonal", "lsuv")
     yield from _activations("relu", "gelu", "tanh")
     yield from _norms("layer", "batch", "rms")
-    yield "model=resmlp", "the identity beside each layer passes the signal on"
+    yield from _networks(config)
     yield "optim=adam", "its step does not shrink with the gradient"
     if config["train.dtype"] == "float16":
         yield from _underflow(config)
+
+
+def _networks(config: Config) -> Proposed:
+    if config["model"] == "rnn":
+        yield "model=lstm", "a cell hands on what its gates let pass, whatever the weights"
+        yield "model=gru", "a gate lets the state pass beside the weights"
+        told = "a rotation keeps the signal's size at every step"
+        yield "model.init=orthogonal model.spectral_radius=1", told
+    elif config["model"] in ("mlp", "cnn"):
+        yield "model=resmlp", "the identity beside each layer passes the signal on"
 
 
 def _exploding(config: Config) -> Proposed:

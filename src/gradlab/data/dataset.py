@@ -31,6 +31,9 @@ class Dataset:
         target: what is predicted; for a regression, its unit.
         y_mean: of a regression's targets, in that unit.
         y_std: likewise; targets are (y - y_mean) / y_std.
+        shape: of a sample before it was laid flat: (rows, columns) or (steps, features).
+        asked: how many steps at the end of a sample have a target each, y [N, asked]; None: one
+            target a sample.
     """
 
     name: str
@@ -46,6 +49,8 @@ class Dataset:
     target: str
     y_mean: float = 0.0
     y_std: float = 1.0
+    shape: tuple[int, int] | None = None
+    asked: int | None = None
 
 
 class Standardised(NamedTuple):
@@ -67,9 +72,17 @@ def load(settings: Settings) -> Dataset:
         return settings.data.call()
 
 
-def standardise(train: np.ndarray, test: np.ndarray) -> Standardised:
-    """Shift and scale both by the mean and standard deviation of `train`, per column."""
-    mean, std = train.mean(0), train.std(0)
+def standardise(
+    train: np.ndarray, test: np.ndarray, sequence: tuple[int, int] | None = None
+) -> Standardised:
+    """Shift and scale both by the mean and standard deviation of `train`, per column.
+
+    The columns of a `sequence` of (steps, features) are one feature at every step: what is constant
+    at one step, such as a call that always comes at the same time, is still told from other steps.
+    """
+    steps, features = sequence or (1, train.shape[1])
+    pooled = train.reshape(-1, features)
+    mean, std = np.tile(pooled.mean(0), steps), np.tile(pooled.std(0), steps)
     scale = np.where(std > 0, std, np.inf)  # a constant feature becomes 0, in the held-out set too
     both = (train - mean) / scale, (test - mean) / scale
     return Standardised(*map(torch.from_numpy, (*both, mean, std)))
@@ -82,13 +95,15 @@ def regression(
     test_fraction: float,
     features: Sequence[str],
     target: str,
+    sequence: tuple[int, int] | None = None,
 ) -> Dataset:
     """Return a regression from features [N, F] and targets [N]: split, both standardised.
 
-    A mean squared error of 1 is then that of always predicting the mean.
+    A mean squared error of 1 is then that of always predicting the mean. Features may be a
+    `sequence` of (steps, features), laid flat.
     """
     x_train, x_test, y_train, y_test = split(x_all, y_all[:, None], test_fraction, stratify=False)
-    x, y = standardise(x_train, x_test), standardise(y_train, y_test)
+    x, y = standardise(x_train, x_test, sequence), standardise(y_train, y_test)
     return Dataset(
         name=name,
         task="regression",
@@ -103,6 +118,7 @@ def regression(
         target=target,
         y_mean=float(y.mean),
         y_std=float(y.std),
+        shape=sequence,
     )
 
 

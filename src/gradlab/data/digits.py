@@ -24,4 +24,5 @@ def digits(test_fraction: float) -> Dataset:
         x_std=x.std,
         features=tuple(f"pixel {row},{column}" for row in range(8) for column in range(8)),
         target="digit",
+        shape=(8, 8),
     )

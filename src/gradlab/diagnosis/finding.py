@@ -10,7 +10,7 @@ class Finding:
 
     Attributes:
         kind: one of `schema.KINDS`.
-        where: positions of the layers concerned (1 = nearest the input).
+        where: positions of the layers concerned (1 = nearest the input), or of the time steps.
         since: first recorded step at which it was seen.
         severity: "note" (worth knowing, no sickness), "mild" or "gross".
         cause: a sentence, with the factors that make it up.
@@ -18,6 +18,7 @@ class Finding:
         remedies: overrides worth trying, most promising first. None has been tried on this run:
             `gradlab cure` does.
         confidence: of several runs, the share that shows it; None of one.
+        axis: along which `where` counts: "depth", or "time" in a recurrent layer.
     """
 
     kind: str
@@ -28,6 +29,7 @@ class Finding:
     evidence: dict[str, float] = field(default_factory=dict)
     remedies: tuple[str, ...] = ()
     confidence: float | None = None
+    axis: str = "depth"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the finding as plain JSON types."""

@@ -21,7 +21,7 @@ def check(layers: pd.DataFrame, steps: pd.DataFrame) -> None:
     _has("layers", layers, LAYERS)
     if len(steps):
         _has("steps", steps, ("step", "run") if several else ("step",))
-    _once("layers", layers, ("run", "step", "axis", "position"))
+    _once("layers", layers, ("run", "step", "axis", "position", "site"))
     _once("steps", steps, ("run", "step"))
     if several:
         _alike(layers)
@@ -49,8 +49,9 @@ def _once(name: str, frame: pd.DataFrame, keys: Iterable[str]) -> None:
 
 def _alike(layers: pd.DataFrame) -> None:
     """Refuse runs that cannot be seeds of one setting: their weights differ in number."""
-    depths = layers.groupby("run")["position"].max()
-    sizes = layers.groupby("position")["weight_count"].nunique()
+    depth = layers[layers["axis"] == "depth"]
+    depths = depth.groupby("run")["position"].max()
+    sizes = depth.groupby("position")["weight_count"].nunique()
     if depths.nunique() > 1 or (sizes > 1).any():
         raise StoreError(
             "expected several seeds of one setting, given networks of different size; "

@@ -1,4 +1,4 @@
-"""A record over depth, laid out by step and layer, and the error signal in decades."""
+"""A record over depth (or time), laid out by step and layer, and the error signal in decades."""
 
 import numpy as np
 import pandas as pd
@@ -13,11 +13,14 @@ class Grid:
     Args:
         layers: the frame.
         rows: which of its rows count, if not all.
+        axis: of the rows; those over "time" must be of one layer.
     """
 
-    def __init__(self, layers: pd.DataFrame, rows: np.ndarray | None = None) -> None:
-        depth = (layers["axis"] == "depth").to_numpy(dtype=bool)
-        self._layers, self._rows = layers, depth if rows is None else depth & rows
+    def __init__(
+        self, layers: pd.DataFrame, rows: np.ndarray | None = None, axis: str = "depth"
+    ) -> None:
+        along = (layers["axis"] == axis).to_numpy(dtype=bool)
+        self._layers, self._rows = layers, along if rows is None else along & rows
         self.steps, self._row = self._levels("step")
         self.positions, self._place = self._levels("position")
         self._tables: dict[str, np.ndarray] = {}

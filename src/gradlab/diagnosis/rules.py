@@ -13,6 +13,7 @@ from gradlab.diagnosis.nonfinite import overflow
 from gradlab.diagnosis.optimiser import below_eps, clipping
 from gradlab.diagnosis.record import Record
 from gradlab.diagnosis.silent import silent
+from gradlab.diagnosis.time import exploding_in_time, vanishing_in_time
 from gradlab.diagnosis.training import growing, starved, unstable
 from gradlab.diagnosis.underflow import underflow
 from gradlab.diagnosis.units import dead, saturated, symmetric
@@ -26,6 +27,8 @@ RULES: tuple[Rule, ...] = (
     dead,
     exploding,
     vanishing,
+    exploding_in_time,
+    vanishing_in_time,
     underflow,
     saturated,
     unstable,

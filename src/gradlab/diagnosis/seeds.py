@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 
 from gradlab.diagnosis.finding import Finding
 from gradlab.schema import KINDS
@@ -16,8 +17,8 @@ def pooled(runs: Sequence[Sequence[Finding]]) -> list[Finding]:
     of seeds that would show it is in its evidence. The order of the runs changes nothing.
     """
     out: list[Finding] = []
-    for kind in KINDS:
-        shown = [next((f for f in run if f.kind == kind), None) for run in runs]
+    for kind, axis in product(KINDS, ("depth", "time")):
+        shown = [next((f for f in run if (f.kind, f.axis) == (kind, axis)), None) for run in runs]
         found = sorted((f for f in shown if f is not None), key=_size)
         if not found:
             continue

@@ -3,6 +3,7 @@
 import os
 import warnings
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,12 +16,26 @@ ENTRY = 8  # bytes: each is drawn in float64
 LAYER = 8_000  # bytes that a layer's modules take before they have any parameter
 
 
-def build(model: Model, n_in: int, n_out: int) -> nn.Module:
+def build(
+    model: Model,
+    n_in: int,
+    n_out: int,
+    shape: tuple[int, int] | None = None,
+    asked: int | None = None,
+) -> nn.Module:
     """Return the network of `model`, from `n_in` features to `n_out` outputs.
 
+    Args:
+        model: the settings.
+        n_in: features of a sample.
+        n_out: outputs, of a sample or of each step that is asked for.
+        shape: of a sample, if it is more than a row of features.
+        asked: how many steps at the end of a sample have a target each; None: one target a sample.
+
     Raises:
-        SettingsError: the network is too large for the machine; the activation is not an
-            elementwise module without parameters; the normalisation is not one.
+        SettingsError: the network is too large for the machine, or is not for such samples; the
+            activation is not an elementwise module without parameters; the normalisation is not
+            one.
     """
     check_size(model, n_in, n_out)
     check_activation(model.activation)
@@ -30,7 +45,30 @@ def build(model: Model, n_in: int, n_out: int) -> nn.Module:
         activation=model.activation.call,
         norm=None if model.norm.target is None else partial(model.norm.call),
         norm_position=model.norm_position,
+        **_what_it_reads(model, n_in, shape, asked),
     )
+
+
+def _what_it_reads(
+    model: Model, n_in: int, shape: tuple[int, int] | None, asked: int | None
+) -> dict[str, Any]:
+    """Return what a network is told of its samples, which a network of flat ones is not."""
+    name = model.component.name
+    if asked is not None and model.reads != "sequence":
+        raise SettingsError(
+            f"model={name} has one output a sample, but the data ask for {asked} steps: "
+            "expected model=rnn, lstm, gru or transformer"
+        )
+    if model.reads == "sequence":
+        return {"shape": shape or (n_in, 1), "asked": asked}
+    if model.reads == "image":
+        if shape is None:
+            raise SettingsError(
+                f"model={name} reads images, but a sample is {n_in} features without a shape: "
+                "expected data=digits"
+            )
+        return {"shape": shape}
+    return {}
 
 
 def check_size(model: Model, n_in: int, n_out: int) -> None:

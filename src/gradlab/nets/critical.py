@@ -8,6 +8,8 @@ from torch import Generator, Tensor, nn
 from gradlab.errors import PredictionError, SettingsError
 from gradlab.nets.init import fill, linears, normal
 from gradlab.nets.layer import Layer
+from gradlab.nets.rnn import Recurrent
+from gradlab.nets.transformer import Block
 from gradlab.reference.activations import Activation, Array
 from gradlab.theory.critical import Point, at_criticality
 
@@ -23,8 +25,13 @@ def critical(
     Var W = 1 / fan_in and no bias.
 
     Raises:
-        SettingsError: the activation has no critical point.
+        SettingsError: the activation has no critical point, or the network is no chain of layers.
     """
+    if any(isinstance(module, Recurrent | Block) for module in model.modules()):
+        raise SettingsError(
+            "model.init=critical is for chains of layers (mlp, resmlp, cnn); "
+            "choose model.init=orthogonal"
+        )
     layers = [module for module in model.modules() if isinstance(module, Layer)]
     first, point = True, None
     for linear, layer in zip(linears(model), layers, strict=True):

@@ -1,5 +1,8 @@
 """Initialisations, with exact variances, over all linear maps of a network.
 
+The fan-in of a convolution is n_in k², its fan-out n_out k²; a recurrent layer's two maps are drawn
+each by itself, all gates of one as one matrix.
+
 Random numbers are drawn on the CPU in float64 from the generator given, then cast: a seed means
 the same network in every dtype and on every device. Biases are 0 except in `default`, norm layers 1
 and 0. Each is called with the network, a batch of inputs x [B, n_0] (which the data-dependent ones
@@ -12,7 +15,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Generator, Tensor, nn
 
-from gradlab.nets.layer import Layer
+from gradlab.nets.layer import Layer, Norm
 
 FAN: dict[str, Callable[[int, int], float]] = {
     "in": lambda fan_in, fan_out: fan_in,
@@ -29,7 +32,7 @@ def variance_scaling(
     `fan` is "in", "average" (of fan_in and fan_out) or "one"; `distribution` "normal" or "uniform".
     """
     for linear in linears(model):
-        fan_out, fan_in = linear.weight.shape
+        fan_in, fan_out = fans(linear)
         std = gain / math.sqrt(FAN[fan](fan_in, fan_out))
         if distribution == "normal":
             draw = std * normal(linear.weight, generator)
@@ -43,7 +46,8 @@ def default(model: nn.Module, x: Tensor, generator: Generator, *, gain: float) -
     for linear in linears(model):
         bound = gain / math.sqrt(linear.in_features)
         _set(linear, _uniform(linear.weight, bound, generator))
-        fill(linear.bias, _uniform(linear.bias, bound, generator))
+        if has_bias(linear):
+            fill(linear.bias, _uniform(linear.bias, bound, generator))
 
 
 def zeros(model: nn.Module, x: Tensor, generator: Generator) -> None:
@@ -72,7 +76,8 @@ def lsuv(model: nn.Module, x: Tensor, generator: Generator, *, gain: float) -> N
     """Scale orthogonal weights, layer by layer, so that z_l has variance gain² on the batch x.
 
     Layer-sequential unit variance (Mishkin & Matas 2016, algorithm 1). Biases are 0, so z_l is
-    linear in W_l and one division is exact; a layer whose z_l is constant is left as it was drawn.
+    linear in W_l and one division is exact; a layer whose z_l is constant is left as it was drawn,
+    and so is what is multiplied with the state of a recurrent layer.
     """
     orthogonal(model, x, generator, gain=1.0)
 
@@ -81,9 +86,10 @@ def lsuv(model: nn.Module, x: Tensor, generator: Generator, *, gain: float) -> N
         std = float(z.double().std(correction=0))
         factor = gain / std if math.isfinite(std) and std > 0 else 1.0
         fill(linear.weight, linear.weight.double() * factor)
-        return nn.functional.linear(inputs[0], linear.weight, linear.bias)
+        return linear.forward(inputs[0])
 
-    handles = [linear.register_forward_hook(scale) for linear in linears(model, reset=False)]
+    layers = [module for module in model.modules() if isinstance(module, Layer)]
+    handles = [layer.linear.register_forward_hook(scale) for layer in layers]
     try:
         with torch.no_grad():
             model(x)
@@ -93,21 +99,35 @@ def lsuv(model: nn.Module, x: Tensor, generator: Generator, *, gain: float) -> N
         _reset_norms(model)  # the pass has moved batch normalisation's running statistics
 
 
-def linears(model: nn.Module, reset: bool = True) -> Iterator[nn.Linear]:
-    """Yield the linear maps of a network's layers; first reset its normalisations, if asked."""
-    if reset:
-        _reset_norms(model)
+def linears(model: nn.Module) -> Iterator[nn.Linear]:
+    """Reset a network's normalisations, then yield the linear maps of its layers."""
+    _reset_norms(model)
     for module in model.modules():
         if isinstance(module, Layer):
-            yield module.linear
+            yield from module.maps
+
+
+def fans(linear: nn.Linear) -> tuple[int, int]:
+    """Return how many inputs an output reads, and how many outputs an input reaches."""
+    fan_out, fan_in = linear.weight.shape
+    return fan_in, fan_out * getattr(linear, "area", 1)
+
+
+def has_bias(linear: nn.Linear) -> bool:
+    """Say whether a linear map has a bias, which its type does not tell."""
+    return linear._parameters.get("bias") is not None  # pyright: ignore[reportPrivateUsage]
 
 
 def _reset_norms(model: nn.Module) -> None:
     for module in model.modules():
-        if isinstance(module, Layer) and module.norm is not None:
-            reset = getattr(module.norm, "reset_parameters", None)
-            if reset is not None:
-                reset()
+        norm = None
+        if isinstance(module, Layer):
+            norm = module.norm
+        elif isinstance(module, Norm):
+            norm = module.inner
+        reset = getattr(norm, "reset_parameters", None)
+        if reset is not None:
+            reset()
 
 
 def normal(like: Tensor, generator: Generator) -> Tensor:
@@ -122,7 +142,8 @@ def _uniform(like: Tensor, bound: float, generator: Generator) -> Tensor:
 
 def _set(linear: nn.Linear, weight: Tensor) -> None:
     fill(linear.weight, weight)
-    fill(linear.bias, torch.zeros(linear.bias.shape))
+    if has_bias(linear):
+        fill(linear.bias, torch.zeros(linear.bias.shape))
 
 
 def fill(parameter: Tensor, values: Tensor) -> None:

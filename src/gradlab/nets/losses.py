@@ -1,8 +1,10 @@
 """Losses: a mean over the batch of f(output [B, n_out], target).
 
-Targets are class indices [B] (int64) in classification, numbers [B, n_out] in regression. A loss
-that compares numbers turns class indices into one-hot rows. Each has a twin with its derivative by
-hand in `gradlab.reference.losses`, which also says why the naive forms fail.
+Targets are class indices [B] (int64) in classification, numbers [B, n_out] in regression. Where a
+sequence is asked for, outputs are [B, T, n_out] and targets [B, T], and a mean over samples is one
+over their steps too. A loss that compares numbers turns class indices into one-hot rows. Each has a
+twin with its derivative by hand in `gradlab.reference.losses`, which also says why the naive forms
+fail.
 """
 
 import torch
@@ -12,7 +14,7 @@ from torch.nn import functional as F
 
 def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
     """Return the mean over samples of -log softmax(output)[target]."""
-    return F.cross_entropy(output, target)
+    return F.cross_entropy(output.flatten(0, -2), target.flatten())
 
 
 def mse(output: Tensor, target: Tensor) -> Tensor:

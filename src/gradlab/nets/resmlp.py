@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from gradlab.nets.layer import Stream
 from gradlab.nets.mlp import MLP, MakeNorm
 
 
@@ -30,10 +31,11 @@ class ResMLP(MLP):
     ) -> None:
         super().__init__(widths, activation, norm, norm_position)
         self.branch_scale = branch_scale
+        self.streams = nn.ModuleList([Stream() for _ in widths[1:-1]])
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, n_L] from [B, n_0]."""
         *hidden, output = self.layers
-        for index, layer in enumerate(hidden):
-            x = layer(x) if index == 0 else x + self.branch_scale * layer(x)
+        for index, (layer, stream) in enumerate(zip(hidden, self.streams, strict=True)):
+            x = stream(layer(x) if index == 0 else x + self.branch_scale * layer(x))
         return output(x)

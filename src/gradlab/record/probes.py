@@ -3,7 +3,8 @@
 A probe is a tensor hook on a module's output (or, for a linear map, on an alias of its input),
 never a full backward hook. Inside `torch.func.vmap` the tensor that a module hands on stands for
 one member; the hook is on the tensor of all members beneath it. The same tensors come out either
-way: [M, B, U] (member, batch, unit).
+way: [M, B, U] (member, sample, unit), where the positions of an image and the steps of a sequence
+are samples.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,8 +18,8 @@ from torch import Tensor, nn
 from torch._C._functorch import get_unwrapped, maybe_get_bdim
 from torch.utils.hooks import RemovableHandle
 
-from gradlab.nets.layer import Layer
-from gradlab.record.slopes import steepest_slope
+from gradlab.nets.rnn import Recurrent
+from gradlab.record.sites import Site
 
 Visit = Callable[[Tensor], Tensor]
 Hook = Callable[..., Any]
@@ -26,57 +27,19 @@ Hook = Callable[..., Any]
 
 @dataclass
 class Signals:
-    """What one forward and backward pass did at one layer; every tensor is [M, B, U].
+    """What one forward and backward pass did at one site; every tensor is [M, B, U].
 
     Gradients are those of the members' own losses, each a mean over the batch.
     """
 
     preact: Tensor | None = None  # u_l
     act: Tensor | None = None  # a_l
-    back: Tensor | None = None  # W_l^T delta_l: the gradient through this linear map alone
+    before: Tensor | None = None  # h_{t-1}, of a step in time
+    back: Tensor | None = None  # W_l^T delta_l: the gradient through this map alone
     delta: Tensor | None = None  # dLoss/dz_l
     preact_grad: Tensor | None = None  # dLoss/du_l
     act_grad: Tensor | None = None  # dLoss/da_l
     out_grad: Tensor | None = None  # dLoss/dh_l
-
-
-@dataclass(frozen=True)
-class Site:
-    """A layer under observation.
-
-    Attributes:
-        position: its place in the chain, 1 = nearest the input.
-        name: dotted, as in `model.named_modules()`.
-        layer: the module.
-        steepest: the maximum of |phi'| of its activation; 1 if it has none.
-        kind: equal for sites that can be measured together: shapes, activation, normalisation.
-    """
-
-    position: int
-    name: str
-    layer: Layer
-    steepest: float
-    kind: tuple[object, ...]
-
-
-def has_bias(layer: Layer) -> bool:
-    """Say whether a layer's linear map has a bias, which its type does not tell."""
-    return layer.linear._parameters.get("bias") is not None  # pyright: ignore[reportPrivateUsage]
-
-
-def find_sites(model: nn.Module) -> list[Site]:
-    """Return the model's `Layer`s in the order of registration, which is that of the forward."""
-    layers = [(name, m) for name, m in model.named_modules() if isinstance(m, Layer)]
-    steepest: dict[str, float] = {}  # the same activation in every layer is measured once
-    sites: list[Site] = []
-    for position, (name, layer) in enumerate(layers, start=1):
-        phi = repr(layer.activation)
-        if phi not in steepest:
-            steepest[phi] = 1.0 if layer.activation is None else steepest_slope(layer.activation)
-        norm = (type(layer.norm), layer.norm_position)
-        kind = (*layer.linear.weight.shape, has_bias(layer), phi, *norm)
-        sites.append(Site(position, name, layer, steepest[phi], kind))
-    return sites
 
 
 class Door(torch.autograd.Function):
@@ -110,6 +73,25 @@ def beneath(x: Tensor) -> Tensor | None:
     return get_unwrapped(x) if maybe_get_bdim(x) == 0 else None
 
 
+class Turns:
+    """Which step of a recurrent layer is being made: its sites, one after another."""
+
+    def __init__(self, sites: Sequence[int]) -> None:
+        self.sites, self.step = sites, -1
+
+    def begin(self, *_: object) -> None:
+        """Begin a pass."""
+        self.step = -1
+
+    def next(self, *_: object) -> None:
+        """Begin a step."""
+        self.step += 1
+
+    def __call__(self) -> int:
+        """Return the index of the site."""
+        return self.sites[self.step]
+
+
 class Probes:
     """A context manager: while it is open, every pass through the model fills `signals`.
 
@@ -124,7 +106,10 @@ class Probes:
         self._hooks: list[tuple[Callable[[Hook], RemovableHandle], Hook]] = []
         self._handles: list[RemovableHandle] = []
         for index, site in enumerate(sites):
-            self._plan(index, site.layer)
+            if site.below is not None:
+                self._plan_block(index, site.below, site.module)
+            elif site.axis == "depth":
+                self._plan(index, site)
 
     def __enter__(self) -> "Probes":
         self.signals = [Signals() for _ in self.sites]
@@ -142,10 +127,15 @@ class Probes:
         self._handles.clear()
         for signals in self.signals:  # lest they hold the graph
             for name, x in vars(signals).items():
-                setattr(signals, name, None if x is None else x.detach())
+                setattr(signals, name, None if x is None else _flat(x.detach()))
 
-    def _plan(self, index: int, layer: Layer) -> None:
+    def _plan(self, index: int, site: Site) -> None:
+        layer = site.layer
         self._on_input(layer.linear, self._visit(index, "", "back"))
+        if isinstance(layer, Recurrent):
+            self._on_output(layer.linear, self._visit(index, "", "delta"))
+            self._plan_steps(site, layer)
+            return
         # An in-place activation would overwrite what was kept of its input: it is given a copy.
         copy = bool(getattr(layer.activation, "inplace", False))
         self._on_output(layer.linear, self._visit(index, "preact", "delta"), copy)
@@ -156,18 +146,37 @@ class Probes:
         if layer.norm is not None and layer.norm_position == "after":
             self._on_output(layer.norm, self._visit(index, "", "out_grad"))
 
-    def _visit(self, index: int, value: str, grad: str) -> Visit:
+    def _plan_steps(self, whole: Site, layer: Recurrent) -> None:
+        steps = enumerate(self.sites)
+        turns = Turns([i for i, s in steps if s.axis == "time" and s.name == whole.name])
+        self._hooks.append((layer.register_forward_pre_hook, turns.begin))
+        self._hooks.append((layer.recurrent.register_forward_pre_hook, turns.next))
+        self._on_input(layer.recurrent, self._visit(turns, "before", "back"))
+        self._on_output(layer.recurrent, self._visit(turns, "", "delta"))
+        if layer.norm is not None and layer.norm_position == "before":
+            self._on_output(layer.norm, self._visit(turns, "", "preact_grad"))
+        assert layer.activation is not None
+        self._before(layer.activation, self._visit(turns, "preact", ""))
+        self._on_output(layer.activation, self._visit(turns, "act", "act_grad"))
+        if layer.norm is not None and layer.norm_position == "after":
+            self._on_output(layer.norm, self._visit(turns, "", "out_grad"))
+
+    def _plan_block(self, index: int, below: nn.Module, above: nn.Module) -> None:
+        self._on_output(below, self._visit(index, "", "back"))
+        self._on_output(above, self._visit(index, "act", "act_grad"))
+
+    def _visit(self, site: int | Turns, value: str, grad: str) -> Visit:
         """Return what is done with a tensor: its value is kept now, its gradient when it comes."""
 
-        def keep(name: str, x: Tensor) -> None:
-            setattr(self.signals[index], name, x if self.stacked else x[None])
-
-        keep_grad = partial(keep, grad)
+        def keep(signals: Signals, name: str, x: Tensor) -> None:
+            setattr(signals, name, x if self.stacked else x[None])
 
         def visit(x: Tensor) -> Tensor:
+            signals = self.signals[site if isinstance(site, int) else site()]
             if value:
-                keep(value, x)
-            x.register_hook(keep_grad)
+                keep(signals, value, x)
+            if grad:
+                x.register_hook(partial(keep, signals, grad))
             return x
 
         return visit
@@ -186,8 +195,18 @@ class Probes:
 
         self._hooks.append((module.register_forward_pre_hook, hook))
 
+    def _before(self, module: nn.Module, visit: Visit) -> None:
+        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
+            x, *state = inputs
+            shown = self._show(x, visit)
+            return (shown.clone() if getattr(module, "inplace", False) else shown, *state)
+
+        self._hooks.append((module.register_forward_pre_hook, hook))
+
     def _on_output(self, module: nn.Module, visit: Visit, copy: bool = False) -> None:
-        def hook(module: nn.Module, inputs: Any, output: Tensor) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
+            if isinstance(output, tuple):  # h_t and c_t
+                return (self._show(output[0], visit), *output[1:])
             shown = self._show(output, visit)
             return shown.clone() if copy else shown
 
@@ -200,3 +219,8 @@ class Probes:
             return Door.apply(x, visit)
         visit(seen)
         return x
+
+
+def _flat(x: Tensor) -> Tensor:
+    """Return [M, B, ..., U] with all samples on one axis."""
+    return x.flatten(1, -2) if x.ndim > 3 else x

@@ -59,6 +59,23 @@ def columns(parts: Sequence[Measured], kind: Kind) -> Tensor:
     return torch.stack([values[column.name] for column in schema.STATISTICS], dim=-1)
 
 
+def block(act_SMBU: Tensor, act_grad_SMBU: Tensor, back_SMBU: Tensor) -> Tensor:
+    """Return [S, M, C] of blocks: what leaves them, its gradient, and that of what enters them.
+
+    `weight_factor` is what the block as a whole does to the signal; columns of a linear map are
+    NaN.
+    """
+    act_grad, act_mean = matrix_norm(act_grad_SMBU), mean(act_SMBU)
+    known = {
+        "act_grad_norm": act_grad,
+        "weight_factor": matrix_norm(back_SMBU) / act_grad,
+        "act_mean": act_mean,
+        "act_std": std(matrix_norm(act_SMBU), act_mean, [act_SMBU]),
+    }
+    nothing = torch.full_like(act_grad, math.nan)
+    return torch.stack([known.get(c.name, nothing) for c in schema.STATISTICS], dim=-1)
+
+
 def std(norms: Tensor, means: Tensor, parts: Sequence[Tensor]) -> Tensor:
     """Return the population standard deviation over batch and units, [S, M]."""
     root = math.sqrt(parts[0].shape[-1] * parts[0].shape[-2])

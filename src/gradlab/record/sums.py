@@ -5,6 +5,7 @@ Shape suffixes: S site, M member, B batch, U unit, O output unit, I input unit. 
 is that of the run's dtype: a unit is dead when *its* arithmetic says so.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -113,6 +114,9 @@ def saturated_and_dead(kind: Kind, u_SMBU: Tensor) -> tuple[Tensor, Tensor]:
     if kind.activation is None:
         zero = u_SMBU.new_zeros(u_SMBU.shape[:2], dtype=torch.float64)
         return zero, zero
+    if math.isnan(kind.steepest):  # gates: no function of each entry
+        none = u_SMBU.new_full(u_SMBU.shape[:2], math.nan, dtype=torch.float64)
+        return none, none
     if type(kind.activation) is nn.ReLU:  # whose phi' is 0 or 1: one count tells both
         off_SMU, batch = _truth(torch.le, u_SMBU, 0.0).sum(-2), u_SMBU.shape[-2]
         return off_SMU.double().mean(-1) / batch, (off_SMU == batch).double().mean(-1)

@@ -18,6 +18,7 @@ from gradlab.report import (
     prediction,
     profile,
     sentences,
+    through_time,
     timeline,
     titles,
 )
@@ -64,6 +65,9 @@ def _drawings(
 ) -> list[Drawing]:
     """Return of each figure its name, whether there is anything to draw, its title, and how."""
     layers = reduced.layers.merge(frame[["run", *keys]], on="run")
+    time = reduced.time
+    if len(time):
+        time = time.merge(frame[["run", *keys]], on="run")
     chains = layers[~layers["run"].isin(modules.broken(runs, reduced.layers))]
     by_setting = factors.per_layer(chains, keys)
     decades = cells.by_setting(frame, keys)
@@ -92,6 +96,12 @@ def _drawings(
             True,
             titles.reach(frame, keys),
             partial(profile.draw, layers, keys, "delta_norm", behind),
+        ),
+        (
+            "through_time",
+            len(time) > 0,
+            through_time.title(time),
+            partial(through_time.draw, time, keys, behind),
         ),
         (
             "theory",

@@ -13,7 +13,9 @@ from gradlab.report.style import COLOURS, FILLS, LINES, MARKERS, grid, head, lay
 NAMES = {
     "delta_norm": "error signal ‖dLoss/dz‖\n(units of the loss)",
     "weight_grad_norm": "weight gradient ‖dLoss/dW‖\n(units of the loss)",
+    "act_grad_norm": "gradient of the state ‖dLoss/dh‖\n(units of the loss)",
 }
+STEPS = {"act_grad_norm": "time step"}
 
 
 def over_seeds(layers: pd.DataFrame, by: list[str], column: str) -> pd.DataFrame:
@@ -67,7 +69,7 @@ def draw(layers: pd.DataFrame, keys: list[str], column: str, behind: str, title:
         layers_there = int(table[table["column"] == value]["position"].max())
         axes[-1, j].set_xlim(0.5, layers_there + 0.5)
         layer_ticks(axes[-1, j].xaxis, layers_there)
-        axes[-1, j].set_xlabel("layer, 1 = input side")
+        axes[-1, j].set_xlabel(STEPS.get(column, "layer, 1 = input side"))
     figure.supylabel(NAMES[column], fontsize=8)
     head(figure, title + left_out(roles))
     several = bool((table["runs"] > 1).any())

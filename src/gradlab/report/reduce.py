@@ -4,7 +4,7 @@ What is kept of a run is a row per layer and a few hundred points of its loss, s
 report needs grows with the number of runs and not with what they recorded.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from gradlab.errors import StoreError
 from gradlab.store.load import Run, find, unreadable
 
 SIGNALS = ("delta_norm", "weight_grad_norm")
+STATE = "act_grad_norm"  # of a recurrent layer, at each time step
 FACTORS = ("act_factor", "weight_factor", "norm_factor")
 RUN = ("layers", "decades", "weight_decades", "first_loss", "final_loss", "steps")
 LOSS_POINTS = 200
@@ -33,6 +34,8 @@ class Reduced:
             recorded steps (of the finite, nonzero values), and for each signal the shares of steps
             at which it was exactly 0 (`_zero`) or not finite (`_inf`).
         start: the rows of step 0: `run`, `position`, and the columns that theory speaks of.
+        time: a row per run and time step of its last recurrent layer, as `layers`, of the state's
+            gradient; empty if there is none.
         losses: `run`, `step`, `loss`, thinned to some hundred points a run.
         damaged: a line for each run whose columns could not be read.
     """
@@ -40,6 +43,7 @@ class Reduced:
     runs: pd.DataFrame
     layers: pd.DataFrame
     start: pd.DataFrame
+    time: pd.DataFrame
     losses: pd.DataFrame
     damaged: list[str]
 
@@ -63,12 +67,20 @@ def gather(folder: str | Path, drawn: bool = True) -> tuple[list[Run], Reduced]:
 def reduce(runs: Iterable[Run], drawn: bool = True) -> Reduced:
     """Read each run once and keep what the report needs of it."""
     rows: list[dict[str, object]] = []
-    parts: dict[str, dict[str, pd.DataFrame]] = {"layers": {}, "start": {}, "losses": {}}
+    parts: dict[str, dict[str, pd.DataFrame]] = {
+        name: {} for name in ("layers", "start", "time", "losses")
+    }
     damaged: list[str] = []
     columns = ["step", "axis", "position", *SIGNALS, *(("preact_std", *FACTORS) if drawn else ())]
     for run in runs:
         try:
             record, steps = run.layers(columns), run.steps(["step", "loss"])
+            through = drawn and (record["axis"] == "time").any()
+            states = (
+                run.layers(["step", "axis", "position", "site", STATE])
+                if through
+                else record.iloc[:0]
+            )
         except StoreError as error:
             damaged.append(str(error))
             continue
@@ -77,6 +89,9 @@ def reduce(runs: Iterable[Run], drawn: bool = True) -> Reduced:
             parts["layers"][run.name] = layer_means(record)
             parts["start"][run.name] = at_start(record)
             parts["losses"][run.name] = thin(steps)
+        if len(states):
+            last = states[states["site"] == states["site"][states["axis"] == "time"].iloc[-1]]
+            parts["time"][run.name] = layer_means(last, "time", [STATE], [])
     stacked = {name: _stacked(frames) for name, frames in parts.items()}
     return Reduced(pd.DataFrame(rows, columns=["run", *RUN]), **stacked, damaged=damaged)
 
@@ -101,9 +116,14 @@ def _stacked(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(frames, names=["run", None]).reset_index("run").reset_index(drop=True)
 
 
-def layer_means(record: pd.DataFrame) -> pd.DataFrame:
+def layer_means(
+    record: pd.DataFrame,
+    axis: str = "depth",
+    signals: Sequence[str] = SIGNALS,
+    factors: Sequence[str] = FACTORS,
+) -> pd.DataFrame:
     """Return one row per position: means of log10 over the steps, zeros and infinities apart."""
-    record = record[record["axis"] == "depth"]
+    record = record[record["axis"] == axis]
     positions, place = np.unique(record["position"].to_numpy(), return_inverse=True)
 
     def total(values: np.ndarray) -> np.ndarray:
@@ -111,13 +131,13 @@ def layer_means(record: pd.DataFrame) -> pd.DataFrame:
 
     rows = total(np.ones(len(record)))
     out: dict[str, np.ndarray] = {"position": positions}
-    for column in (*SIGNALS, *FACTORS):
+    for column in (*signals, *factors):
         values = record[column].to_numpy(dtype=float)
         usable = np.isfinite(values) & (values > 0)
         logs = np.log10(np.where(usable, values, 1.0))
         with np.errstate(invalid="ignore"):  # 0/0: of a layer without a usable value
             out[column] = total(logs) / total(usable)
-        if column in SIGNALS:
+        if column in signals:
             out[f"{column}_zero"] = total(values == 0) / rows
             out[f"{column}_inf"] = total(~np.isfinite(values)) / rows
     return pd.DataFrame(out)

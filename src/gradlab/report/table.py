@@ -39,9 +39,9 @@ def causes(runs: Sequence[Run]) -> pd.DataFrame:
     Those of a finding over depth are the decades by factor at one step, to be checked against
     that step's rows of the run's `layers.parquet`.
     """
-    keys = ("kind", "severity", "since", "where", "cause")
+    keys = ("kind", "severity", "since", "axis", "where", "cause")
     rows: list[dict[str, Any]] = [
-        {"run": run.name, **{key: finding[key] for key in keys}, **finding["evidence"]}
+        {"run": run.name, **{key: finding.get(key) for key in keys}, **finding["evidence"]}
         for run in runs
         for finding in run.info["findings"]
     ]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlparse
 
-from gradlab.train.rows import Columns, Rows
+from gradlab.train.rows import Columns, Rows, over_depth
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class Tracking:
 
     def write(self, rows: Rows) -> None:
         """Log each step, and with it the layers, if they were recorded at it."""
-        layers = rows.layers
+        layers = None if rows.layers is None else over_depth(rows.layers)
         if layers is not None:
             self._profiles.append(layers)
 

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from gradlab.data.dataset import Dataset
 from gradlab.record.norms import joint_norm, total
-from gradlab.record.probes import Probes, find_sites
+from gradlab.record.probes import Probes
 from gradlab.record.recorder import measure
+from gradlab.record.sites import find_sites
 from gradlab.settings import Settings
 from gradlab.train.batches import Batches
 from gradlab.train.clipper import Clipper
@@ -152,7 +153,7 @@ class Loop:
                 layers = measure(self.sites, self.probes.signals, before, grads, stack.params)
         accuracy = torch.full_like(loss, torch.nan)
         if self.classify:
-            accuracy = (output.argmax(-1) == y).double().mean(-1)
+            accuracy = (output.argmax(-1) == y).flatten(1).double().mean(-1)
         seconds, rates = time.perf_counter() - self.began, self.updates.rates
         measured = (loss.detach(), accuracy, grad_norm, clip_factor, descent, self.alive)
         return Done(step, seconds, rates, *measured, layers)
@@ -229,7 +230,9 @@ class Loop:
         stack.model.eval()
         loss, output = stack.losses(x, y)
         stack.model.train()
-        right = (output.argmax(-1) == y).double().mean(-1).tolist() if self.classify else None
+        right = None
+        if self.classify:
+            right = (output.argmax(-1) == y).flatten(1).double().mean(-1).tolist()
         return [
             {"loss": value, "accuracy": None if right is None else right[m]}
             for m, value in enumerate(loss.double().tolist())

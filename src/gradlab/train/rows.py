@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from gradlab import schema
-from gradlab.record.probes import Site
+from gradlab.record.sites import Site
 
 Columns = dict[str, Any]
 
@@ -49,7 +49,7 @@ class Rows:
         table = table_SC.numpy()
         self.layers = {
             "step": np.full(len(sites), step, dtype=np.int32),
-            "axis": ["depth"] * len(sites),
+            "axis": [site.axis for site in sites],
             "position": np.array([site.position for site in sites], dtype=np.int32),
             "site": [site.name for site in sites],
             **{column.name: table[:, c] for c, column in enumerate(schema.STATISTICS)},
@@ -79,9 +79,9 @@ def first_nonfinite(rows: Rows) -> dict[str, Any] | None:
     A signal that overflows on its way forward does so first at the lowest position, a gradient at
     the highest. If all that was recorded is finite, the update itself was not.
     """
-    layers = rows.layers
-    if layers is None:
+    if rows.layers is None:
         return None
+    layers = over_depth(rows.layers)
     forward = ("weight_norm", "preact_mean", "preact_std", "act_mean", "act_std")
     backward = ("delta_norm", "act_grad_norm", "weight_grad_norm")
     where, bad = "forward", _nonfinite(layers, forward)
@@ -94,8 +94,14 @@ def first_nonfinite(rows: Rows) -> dict[str, Any] | None:
         "step": int(layers["step"][0]),
         "where": where,
         "position": int(layers["position"][bad[0]]) if len(bad) else None,
-        "site": layers["site"][bad[0]] if len(bad) else None,
+        "site": str(layers["site"][bad[0]]) if len(bad) else None,
     }
+
+
+def over_depth(layers: Columns) -> Columns:
+    """Return the rows over depth of one record, as arrays by column."""
+    depth = [row for row, axis in enumerate(layers["axis"]) if axis == "depth"]
+    return {name: np.asarray(values)[depth] for name, values in layers.items()}
 
 
 def _nonfinite(layers: Columns, columns: Sequence[str]) -> Any:

@@ -14,6 +14,7 @@ from gradlab.data.dataset import Dataset
 from gradlab.errors import SettingsError
 from gradlab.foreign import blamed
 from gradlab.nets.build import build
+from gradlab.nets.rnn import to_spectral_radius
 from gradlab.settings import Settings
 from gradlab.train.batches import Batches
 from gradlab.train.linear import LinearAsLaid
@@ -190,7 +191,8 @@ def initialised(settings: Settings, dataset: Dataset, dtype: torch.dtype) -> nn.
         SettingsError: it cannot be built, or its initialisation fails.
     """
     with blamed("the network cannot be built"):
-        model = build(settings.model, dataset.x_train.shape[1], dataset.n_out).to(dtype)
+        n_in, n_out = dataset.x_train.shape[1], dataset.n_out
+        model = build(settings.model, n_in, n_out, dataset.shape, dataset.asked).to(dtype)
     samples, batch_size = len(dataset.x_train), settings.train.batch_size
     batch = Batches(samples, batch_size, [settings.seed]).next()[0]
     generator = torch.Generator().manual_seed(settings.seed)
@@ -199,6 +201,7 @@ def initialised(settings: Settings, dataset: Dataset, dtype: torch.dtype) -> nn.
     called = f"model.init={init.name}, called with (network, inputs, generator), failed"
     with blamed(called):
         init.call(model, dataset.x_train[batch].to(dtype), generator, **gain)
+    to_spectral_radius(model)
     return model
 
 

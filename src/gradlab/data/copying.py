@@ -1,0 +1,57 @@
+"""Copying memory: some symbols, a long blank, and the symbols are asked for again."""
+
+import numpy as np
+import torch
+
+from gradlab.data.dataset import Dataset, split, standardise
+
+SEED = 0
+
+
+def copying(delay: int, copied: int, symbols: int, samples: int, test_fraction: float) -> Dataset:
+    """Return sequences that begin with symbols to be repeated at their end; always the same ones.
+
+    `copied` symbols, each one of `symbols`, drawn uniformly; then `delay` steps of which the last
+    is the call to repeat them and the others are blank; then `copied` blank steps, at which the
+    symbols are asked for in their order (Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016,
+    section 4.1). A step is one-hot: symbols, blank, call. Who knows nothing has a cross-entropy of
+    ln(symbols).
+
+    Args:
+        delay: steps between the last symbol and the first that is asked for.
+        copied: how many symbols.
+        symbols: how many kinds of them.
+        samples: how many.
+        test_fraction: the share that is held out.
+    """
+    kinds = np.random.default_rng(SEED).integers(0, symbols, (samples, copied))
+    flat = one_hot(kinds, delay, symbols).reshape(samples, -1)
+    x_train, x_test, y_train, y_test = split(flat, kinds, test_fraction, stratify=False)
+    steps, _ = shape = (2 * copied + delay, symbols + 2)
+    x = standardise(x_train, x_test, shape)
+    names = [*[f"symbol {k}" for k in range(symbols)], "blank", "call"]
+    return Dataset(
+        name="copying",
+        task="classification",
+        x_train=x.train,
+        y_train=torch.from_numpy(y_train).long(),
+        x_test=x.test,
+        y_test=torch.from_numpy(y_test).long(),
+        n_out=symbols,
+        x_mean=x.mean,
+        x_std=x.std,
+        features=tuple(f"{name}, step {t}" for t in range(1, steps + 1) for name in names),
+        target="symbols",
+        shape=shape,
+        asked=copied,
+    )
+
+
+def one_hot(kinds: np.ndarray, delay: int, symbols: int) -> np.ndarray:
+    """Return the sequences [N, T, symbols + 2] of symbols [N, copied]."""
+    samples, copied = kinds.shape
+    blank, call = symbols, symbols + 1
+    steps = np.full((samples, 2 * copied + delay), blank)
+    steps[:, :copied] = kinds
+    steps[:, copied + delay - 1] = call
+    return np.eye(symbols + 2)[steps]

@@ -1,0 +1,72 @@
+"""The figure of the gradient through time, on runs whose decades are known."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gradlab import schema
+from gradlab.report import through_time
+from gradlab.report.reduce import STATE, gather
+from gradlab.report.write import write
+from gradlab.store.parquet import arrow_schema
+from tests.report.runs import write_run
+
+T = 5
+
+
+def recurrent(folder, per_step, **config):
+    """A run of two recurrent layers: the state of the upper one gains `per_step` decades a step."""
+    write_run(folder, **config)
+    file = folder / "layers.parquet"
+    depth = pd.read_parquet(file)
+    parts = [depth]
+    for site, slope in (("layers.0", 9.0), ("layers.1", per_step)):
+        for step in sorted(set(depth["step"])):
+            row = depth.iloc[[0] * T].assign(step=np.int32(step), axis="time", site=site)
+            row["position"] = np.arange(1, T + 1, dtype=np.int32)
+            row[STATE] = 10.0 ** (slope * (T - row["position"]))
+            parts.append(row)
+    table = pa.Table.from_pandas(
+        pd.concat(parts), schema=arrow_schema(schema.LAYERS), preserve_index=False
+    )
+    pq.write_table(table, file)
+
+
+def test_what_is_drawn_is_the_layer_nearest_the_loss(tmp_path):
+    recurrent(tmp_path / "0", -2.0)
+    recurrent(tmp_path / "1", 0.5)
+    write_run(tmp_path / "2")  # without time
+    _, reduced = gather(tmp_path)
+    gained = through_time.gained(reduced.time)
+    assert gained.to_dict() == {"0": pytest.approx(-8.0), "1": pytest.approx(2.0)}
+    assert list(reduced.time["position"]) == [*range(1, T + 1)] * 2
+    # The rows over depth are what they are without them.
+    assert (reduced.layers.groupby("run").size() == 3).all()
+
+
+@pytest.mark.parametrize(
+    ("slopes", "told"),
+    [
+        ((-2.0, 0.5), "loses up to 8.0 decades and gains up to 2.0 decades"),
+        ((-2.0, -1.0), "loses up to 8.0 decades"),
+        ((0.0, 0.001), "keeps its size"),
+    ],
+)
+def test_the_title_says_what_becomes_of_it(tmp_path, slopes, told):
+    for index, slope in enumerate(slopes):
+        recurrent(tmp_path / str(index), slope, data__length=index)
+    _, reduced = gather(tmp_path)
+    expected = f"From the last step of a sequence to the first the gradient {told}"
+    assert through_time.title(reduced.time) == expected
+
+
+def test_a_report_has_the_figure_if_there_is_time(tmp_path):
+    recurrent(tmp_path / "some" / "0", -2.0)
+    write_run(tmp_path / "none" / "0")
+    for name, there in (("some", True), ("none", False)):
+        page = write(tmp_path / name).path
+        figure = page.parent / "figures" / "through_time.png"
+        assert figure.exists() is there
+        assert ("dLoss/dh_t" in page.read_text(encoding="utf-8")) is there
