@@ -35,6 +35,14 @@ def test_units_of_a_convolution_are_its_channels():
     assert float(share) == pytest.approx(float((u <= 0).double().mean()))
 
 
+def test_what_is_not_a_number_is_not_flat():
+    u = torch.randn(50, 2)
+    u[:, 0] = torch.nan
+    share, alive = Slopes().of(nn.Sigmoid(), u, -1)
+    assert alive.tolist() == [1, 1]
+    assert float(share) == pytest.approx(0, abs=0.02)
+
+
 def test_what_draws_numbers_or_learns_is_left_alone():
     assert not is_activation(nn.RReLU())
     assert not is_activation(nn.PReLU())

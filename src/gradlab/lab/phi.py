@@ -5,6 +5,7 @@ whether it is 0, or below a share of its maximum, and where that is so is found 
 dtype: a few intervals of u. Of a tensor one then counts the entries up to each edge.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,9 @@ def is_activation(module: nn.Module) -> bool:
     return known and not any(True for _ in module.parameters())
 
 
+Span = tuple[float, float]
+
+
 @dataclass(frozen=True)
 class Intervals:
     """Where phi' is flat: `edges`, each the last u of an interval but for the last of them.
@@ -61,27 +65,29 @@ class Intervals:
     saturated: tuple[bool, ...]
     zero: tuple[bool, ...]
 
-    def share_saturated(self, u: Tensor) -> Tensor:
-        """Return the share of the entries of u with |phi'| < 5% of its maximum, float64."""
-        return (
-            self._counted(u, self.saturated, lambda up_to: torch.count_nonzero(up_to)) / u.numel()
-        )
+    def share_saturated(self, u_BU: Tensor, span: Span) -> Tensor:
+        """Return the share of the entries with |phi'| < 5% of its maximum, float64."""
+        return self._count(u_BU, self.saturated, span, None).double() / u_BU.numel()
 
-    def alive(self, u_BU: Tensor) -> Tensor:
+    def alive(self, u_BU: Tensor, span: Span) -> Tensor:
         """Return for each unit 0.0 if phi' is 0 for every sample, else 1.0."""
-        if not any(self.zero):
-            return torch.ones(u_BU.shape[1], dtype=torch.float64, device=u_BU.device)
-        zeros = self._counted(u_BU, self.zero, lambda up_to: up_to.sum(0))
-        return (zeros < len(u_BU)).double()
+        zeros = self._count(u_BU, self.zero, span, 0)
+        return (zeros < len(u_BU)).double().expand(u_BU.shape[1])
 
-    def _counted(self, u: Tensor, flat: tuple[bool, ...], count: Any) -> Tensor:
+    def _count(self, u_BU: Tensor, flat: tuple[bool, ...], span: Span, dim: int | None) -> Tensor:
         """Return how many entries are in flat intervals: those up to its end, less those before."""
-        total: Tensor = count(torch.full_like(u, flat[-1], dtype=torch.bool))
+        least, most = span
+        if math.isfinite(most - least):
+            numbers = torch.tensor(u_BU.numel() if dim is None else len(u_BU), device=u_BU.device)
+        else:  # what is not a number is in no interval
+            numbers = torch.count_nonzero(u_BU == u_BU, dim)
+        total = numbers * flat[-1]
         for edge, before, after in zip(self.edges, flat, flat[1:], strict=False):
-            if before != after:
-                up_to = count(u <= edge)
-                total = total + up_to if before else total - up_to
-        return total.double()
+            if before == after or edge < least:
+                continue
+            reached = numbers if edge >= most else torch.count_nonzero(u_BU <= edge, dim)
+            total = total + reached if before else total - reached
+        return total
 
 
 def intervals(phi: nn.Module, dtype: torch.dtype) -> Intervals:
@@ -123,8 +129,20 @@ class Slopes:
             # Whatever keeps saved tensors elsewhere (checkpointing) must not count those made here.
             with torch.autograd.graph.saved_tensors_hooks(_same, _same), torch.enable_grad():
                 self._known[key] = intervals(phi, u.dtype)
-        found = self._known[key]
-        return found.share_saturated(u), found.alive(u.movedim(channels, -1).flatten(0, -2))
+        found, u_BU = self._known[key], u.movedim(channels, -1).flatten(0, -2)
+        span = span_of(u_BU)
+        return found.share_saturated(u_BU, span), found.alive(u_BU, span)
+
+
+def span_of(u: Tensor) -> Span:
+    """Return the least and the greatest entry: edges beyond them need no counting.
+
+    Off the CPU no bounds: to look at them there would be to wait.
+    """
+    if u.device.type != "cpu" or not u.numel():
+        return -math.inf, math.inf
+    least, most = u.aminmax()
+    return float(least), float(most)
 
 
 def _same(x: Any) -> Any:
