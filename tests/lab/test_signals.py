@@ -328,3 +328,12 @@ def test_parametrised_weights_are_told_of():
     expected = torch.stack([grad.norm() for grad in grads]).norm()
     assert at(lab, "weight_grad_norm")["0"] == pytest.approx(float(expected), rel=1e-6)
     assert lab.frame()["delta_norm"].notna().all()
+
+
+def test_hooks_of_the_user_hear_their_own_calls_alone():
+    model, data, heard = mlp(), batches(3), []
+    for module in model:
+        module.register_forward_hook(lambda module, args, output: heard.append(output.shape))
+    watched(model, data)
+    assert len(heard) == len(model) * len(data)
+    assert {shape[0] for shape in heard} == {8}

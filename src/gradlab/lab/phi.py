@@ -5,6 +5,7 @@ whether it is 0, or below a share of its maximum, and where that is so is found 
 dtype: a few intervals of u. Of a tensor one then counts the entries up to each edge.
 """
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -128,7 +129,7 @@ class Slopes:
         if key not in self._known:
             # Whatever keeps saved tensors elsewhere (checkpointing) must not count those made here.
             with torch.autograd.graph.saved_tensors_hooks(_same, _same), torch.enable_grad():
-                self._known[key] = intervals(phi, u.dtype)
+                self._known[key] = intervals(_alone(phi), u.dtype)
         found, u_BU = self._known[key], u.movedim(channels, -1).flatten(0, -2)
         span = span_of(u_BU)
         return found.share_saturated(u_BU, span), found.alive(u_BU, span)
@@ -143,6 +144,15 @@ def span_of(u: Tensor) -> Span:
         return -math.inf, math.inf
     least, most = u.aminmax()
     return float(least), float(most)
+
+
+def _alone(phi: nn.Module) -> nn.Module:
+    """Return a copy that no hook of anyone's hears."""
+    copied = copy.deepcopy(phi)
+    for name, value in vars(copied).items():
+        if name.endswith("hooks") and isinstance(value, dict):
+            value.clear()
+    return copied
 
 
 def _same(x: Any) -> Any:
