@@ -337,3 +337,32 @@ def test_hooks_of_the_user_hear_their_own_calls_alone():
     watched(model, data)
     assert len(heard) == len(model) * len(data)
     assert {shape[0] for shape in heard} == {8}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
+def test_scripted_modules_take_no_hooks_and_are_silent():
+    torch.manual_seed(0)
+    model = nn.Sequential(torch.jit.script(nn.Linear(6, 4)), nn.Linear(4, 3))
+    with pytest.warns(UserWarning, match="no signals from 1 of 2 modules"):
+        lab = watched(model, batches(1))
+    assert at(lab, "weight_grad_norm").notna().all()
+    assert at(lab, "delta_norm").isna().tolist() == [True, False]
+
+
+def test_sparse_gradients_and_packed_sequences():
+    torch.manual_seed(0)
+    model = nn.ModuleList([nn.Embedding(50, 4, sparse=True), nn.GRU(4, 3, batch_first=True)])
+    tokens = torch.tensor([[1, 2, 3], [4, 5, 0]])
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        packed = nn.utils.rnn.pack_padded_sequence(model[0](tokens), [3, 2], batch_first=True)
+        out, last = model[1](packed)
+        (out.data.sum() + 2 * last.sum()).backward()
+        optimizer.step()
+    dense = model[0].weight.grad.to_dense()
+    assert at(lab, "weight_grad_norm")["0"] == pytest.approx(float(dense.norm()), rel=1e-6)
+    assert at(lab, "grad_zeros")["0"] == pytest.approx(float((dense == 0).double().mean()))
+    expected = np.sqrt(
+        out.data.numel() + 4 * last.numel()
+    )  # ones at every output, twos at the last
+    assert at(lab, "delta_norm")["1"] == pytest.approx(expected, rel=1e-6)

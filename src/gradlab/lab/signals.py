@@ -91,6 +91,8 @@ class Signals:
         self._backward = begins
 
     def _hook(self, module: nn.Module, before: Act, after: Act | None) -> None:
+        if isinstance(module, torch.jit.ScriptModule):
+            return  # it takes no hooks: it is as silent as what is compiled
         pre = module.register_forward_pre_hook(Hook(self._quietly(before)), with_kwargs=True)
         self._handles.append(pre)
         if after is not None:
