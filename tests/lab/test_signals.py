@@ -364,5 +364,5 @@ def test_sparse_gradients_and_packed_sequences():
     assert at(lab, "grad_zeros")["0"] == pytest.approx(float((dense == 0).double().mean()))
     expected = np.sqrt(
         out.data.numel() + 4 * last.numel()
-    )  # ones at every output, twos at the last
+    )  # ones, and twos at the last
     assert at(lab, "delta_norm")["1"] == pytest.approx(expected, rel=1e-6)
