@@ -362,7 +362,5 @@ def test_sparse_gradients_and_packed_sequences():
     dense = model[0].weight.grad.to_dense()
     assert at(lab, "weight_grad_norm")["0"] == pytest.approx(float(dense.norm()), rel=1e-6)
     assert at(lab, "grad_zeros")["0"] == pytest.approx(float((dense == 0).double().mean()))
-    expected = np.sqrt(
-        out.data.numel() + 4 * last.numel()
-    )  # ones, and twos at the last
+    expected = np.sqrt(out.data.numel() + 4 * last.numel())  # ones, and twos at the last
     assert at(lab, "delta_norm")["1"] == pytest.approx(expected, rel=1e-6)
