@@ -97,7 +97,6 @@ def test_scalars_leave_out_what_is_not_there():
 
 
 def test_wandb_gets_them_in_the_users_own_run(tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     import wandb
 
@@ -105,7 +104,7 @@ def test_wandb_gets_them_in_the_users_own_run(tmp_path, monkeypatch):
         run([WandB()])
     logged = []
     quick = wandb.Settings(console="off", x_disable_stats=True, x_disable_machine_info=True)
-    with wandb.init(dir=str(tmp_path), project="test", settings=quick) as users:
+    with wandb.init(dir=str(tmp_path), mode="offline", settings=quick) as users:
         users.log({"own": 1.0}, step=5)
         monkeypatch.setattr(users, "log", logged.append)
         run([WandB()])
