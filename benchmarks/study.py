@@ -119,8 +119,8 @@ def main(seeds=5, of_others=1) -> None:
         ours = told("hydra/launcher=fused", PER_SEED * seeds, *spent)
         for name, threads in (("basic, all threads", None), ("basic, one thread", 1)):
             run = partial(gradlab, "basic", threads=threads)
-            each[name] = told(name, jobs, *apart(run, some, f"{folder}/{name}"))
-        compared(f"{folder}/f", f"{folder}/basic, all threads")
+            each[name] = told(name, jobs, *apart(run, some, f"{folder}/basic{threads}"))
+        compared(f"{folder}/f", f"{folder}/basicNone")
         print()
         if importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher"):
             run = partial(gradlab, "joblib", threads=1)

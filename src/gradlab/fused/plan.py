@@ -99,19 +99,20 @@ MOST_SHAPED = 16
 100 steps of 64 LSTMs need 4.8 GB, of 16 of them 1.5 GB, and a step takes each 10% longer.
 """
 LEAST, MOST, FIT = 4, 64, 8
-ENTRIES = 2_000_000
+ENTRIES = 5_000_000
 """Parameters of all members together, at most.
 
 Milliseconds of processor time that a step takes for each of M members (relu, batches of 64, one
-step of ten recorded, one thread; `python benchmarks/launcher.py stack`):
+step of ten recorded, one thread; `python benchmarks/stack.py`):
 
-    depth  width  parameters    M=1    M=2    M=4    M=8   M=16   M=32   M=64
-        5     16       2,298   1.03   1.02   0.56   0.32   0.20   0.15   0.12
-        5     64      21,450   1.31   1.29   0.82   0.63   0.57   0.49   0.46
-       20     64      83,850   3.23   3.69   2.53   1.92   1.74   1.63   1.79
-        5    128      75,658   2.12   2.21   1.63   1.33   1.24   1.29   1.29
-        5    256     282,378   4.15   4.60   4.02   4.01   4.27   5.00   5.33
+    depth  width  parameters   M=1    M=4    M=8    M=16   M=23   M=40   M=64
+        5     16       2,298   0.89   0.52   0.29   0.17   0.14   0.10   0.08
+        5     64      21,450   1.05   0.64   0.42   0.29   0.23   0.21   0.20
+       20     64      83,850   2.30   1.51   1.04   0.90   0.72   0.75   0.79
+       50     64     208,650   5.12   3.64   2.83   2.43   2.21   2.34   2.43
+        5    128      75,658   1.50   0.98   0.69   0.57   0.54   0.52   0.56
+        5    256     282,378   2.63   1.92   1.70   1.71   1.80   1.97   2.01
 
-A stack costs a pass through vmap, which two or three members do not earn; beyond two million
-entries nothing more is gained; and a network of which fewer than eight fit gains nothing at all.
+A stack costs a pass through vmap, which two or three members do not earn; beyond some five million
+entries nothing more is gained; and of a network that large that fewer than eight fit, little.
 """
