@@ -110,6 +110,10 @@ class Watch:
         """Take an event."""
         self.log.tell(event)
 
+    def used(self, weight: Tensor, fan_in: int) -> None:
+        """Take the moment before a linear map uses a weight for the first time."""
+        self.calls.used(weight, fan_in)
+
     def inside(self) -> tuple[int, str]:
         """Return the innermost module that is running, by id and class."""
         return self.calls.inside()

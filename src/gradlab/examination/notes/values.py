@@ -38,7 +38,8 @@ def _logarithm(listener: Listener, x: Tensor, argument: Tensor) -> None:
     if not zeros and not x.requires_grad:
         return
     nodes = graph.origins(x, _is_mixing)
-    kinds = {graph.kind(node) for node in nodes} - {"AccumulateGrad"}
+    kinds = {"Sigmoid" if graph.is_sigmoid(node) else graph.kind(node) for node in nodes}
+    kinds -= {"AccumulateGrad"}
     listener.tell(
         Log(
             **listener.now(),
