@@ -65,7 +65,7 @@ def line_of(words):
         (wrong.clips_late, "torch.nn.utils.clip_grad_value_(model.parameters(), 0.01)"),
         (wrong.assigns_a_column, "h[:, 0] = 0.0"),
         (wrong.through_data, "lambda h: h.data"),
-        (wrong.ranking, "return -torch.log(torch.sigmoid(good - bad))"),
+        (wrong.ranking, "return -torch.log(torch.sigmoid(100 * (good - bad)))"),
         (wrong.sunk_biases, "return self.b(self.a(x).clamp(min=0))"),
         (wrong.softmax_in_the_loop, "F.cross_entropy(F.softmax("),
     ],
