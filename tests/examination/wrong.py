@@ -673,7 +673,9 @@ def focal():
         right = p * y + (1 - p) * (1 - y)
         return (-((1 - right) ** 2) * torch.log(right)).mean()
 
-    train(mlp(10, 16, 1), loss)
+    model = mlp(10, 16, 1)
+    sure(model[2], x, model)
+    train(model, loss)
 
 
 def incomes():
