@@ -934,6 +934,23 @@ def pixels():
         optimizer.step()
 
 
+def arrays():
+    x, y = curve()
+    model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(40):
+        z = model[0](x)
+        h = model[1](z)
+        z.detach().numpy()[:] = 0.0  # no longer needed: tanh keeps its output
+        copy = h.detach().numpy().copy()
+        copy -= copy.mean()
+        view = h.detach()[:4].numpy()
+        view[view > 1e9] = 0.0
+        optimizer.zero_grad()
+        F.mse_loss(model[2](h), y).backward()
+        optimizer.step()
+
+
 def always_yes():
     x, _ = blobs()
     model = mlp(10, 16, 1)
@@ -1004,6 +1021,6 @@ TRAININGS = (
     truncated, polynomial, physics, distils, zeros_with_reason, convolutional, sharpness_aware,
     two_tasks, functional, contrastive, online_hard_mining, gaussian_likelihood,
     follows_by_momentum, quantised, dreams, two_optimisers_in_a_step, method, letters,
-    head_of_zeros_for_targets_that_agree, gan_with_probabilities, pixels, always_yes, adapters,
-    list_of_tasks, list_of_tensors,
+    head_of_zeros_for_targets_that_agree, gan_with_probabilities, pixels, arrays, always_yes,
+    adapters, list_of_tasks, list_of_tensors,
 )  # fmt: skip

@@ -89,6 +89,22 @@ def test_weights_are_named():
     assert found.where == "Experts.experts (dict)"
 
 
+def test_labels_of_minus_one_and_one_are_not_called_shifted():
+    x, y = right.blobs(classes=2)
+    model = nn.Linear(10, 1)
+
+    def step(model, optimizer, batch):
+        inputs, targets = batch
+        optimizer.zero_grad()
+        F.binary_cross_entropy_with_logits(model(inputs), targets).backward()
+        optimizer.step()
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for targets in (2 * y - 1, 2 * y):
+        batch = x, targets.float().unsqueeze(1)
+        assert "shifted_labels" not in [e.kind for e in doctor(step, model, optimizer, batch)]
+
+
 def test_public_name_and_words():
     model = nn.Linear(3, 1)
     batch = torch.randn(8, 3), torch.randn(8)

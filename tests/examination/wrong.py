@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -321,6 +322,20 @@ class Overwrites(nn.Module):
 def assigns_a_column():
     x, y = blobs()
     train(Overwrites(), lambda m: F.cross_entropy(m(x), y))
+
+
+def array_of_the_graph():
+    x, y = curve()
+    model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
+
+    def loss(m):
+        h = m[:2](x)
+        out = m[2](h)
+        seen = h.data[:8].numpy()
+        np.abs(seen, out=seen)
+        return F.mse_loss(out, y)
+
+    train(model, loss)
 
 
 def all_constant():
@@ -697,8 +712,8 @@ CASES = (
     ("item_in_path", backward_of_a_number), ("graph_used_twice", state_carried_over),
     ("in_place_change", weights_changed_between), ("unclipped_sigmoid", focal),
     ("unscaled_inputs", incomes), ("unclipped_sigmoid", odds_by_hand),
-    ("shifted_labels", ones_and_twos), ("zero_init", product_of_zeros),
-    ("large_weights", wide_without_modules), ("unscaled_inputs", salaries),
+    ("in_place_change", array_of_the_graph), ("shifted_labels", ones_and_twos),
+    ("zero_init", product_of_zeros), ("large_weights", wide_without_modules), ("unscaled_inputs", salaries),
     ("no_zero_grad", never_cleared), ("no_zero_grad", cleared_once_an_epoch),
     ("no_zero_grad", closure_without_clearing), ("sigmoid_before_bce", sigmoid_inside),
     ("sigmoid_twice", sigmoid_twice), ("softmax_before_cross_entropy", own_softmax),

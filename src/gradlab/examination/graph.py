@@ -68,9 +68,7 @@ def is_sigmoid(node: Any) -> bool:
     if kind(node) not in ("Reciprocal", "Div") or below is None or kind(below) != "Add":
         return False
     terms = [other for other, _ in below.next_functions if other is not None]
-    return (
-        len(terms) == 1 and kind(terms[0]) == "Exp" and (above is None or kind(above) == "Exp")
-    )
+    return len(terms) == 1 and kind(terms[0]) == "Exp" and (above is None or kind(above) == "Exp")
 
 
 def own_leaves(node: Any) -> list[Tensor]:

@@ -126,6 +126,10 @@ class Watch:
         """Take a view of a tensor's values."""
         self.passes.aliased(event, alias)
 
+    def lent(self, event: Cut, tensor: Tensor) -> None:
+        """Take a tensor that becomes an array."""
+        self.passes.lent.lend(event, tensor)
+
     def is_grad(self, tensor: Tensor) -> bool:
         """Say whether a tensor is the gradient of a weight."""
         return self.log.is_grad(tensor)

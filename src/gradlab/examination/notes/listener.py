@@ -53,6 +53,10 @@ class Listener(Protocol):
         """Take an event whose result shares memory with the graph's."""
         ...
 
+    def lent(self, event: Cut, tensor: Tensor) -> None:
+        """Take a tensor without history that becomes an array, and shares memory with it."""
+        ...
+
 
 After = Callable[[Any], None]  # called with what the function returned
 Note = Callable[[Listener, tuple[Any, ...], Mapping[str, Any]], After | None]

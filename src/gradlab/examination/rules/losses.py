@@ -135,7 +135,7 @@ def labels(trace: Trace) -> list[Finding]:
         )
         outside = bool(seen) and (max(seen) == n or min(seen) == -1)
         if any(each.binary for each in here):  # it takes any number: 1 and -1 are another mistake
-            outside = seen in ({1, 2}, {-1, 0})
+            outside = seen in (frozenset({1, 2}), frozenset({-1, 0}))
         if unused or outside:
             return [_off_by_one(place, n, seen, count)]
     return []
