@@ -1,24 +1,25 @@
 """A study of 480 networks, start to end: fused, one by one, by joblib, and by the usual recipe.
 
-python benchmarks/study.py             # all of it, about a quarter of an hour on two cores
-python benchmarks/study.py 1           # one seed of five: 96 networks
+python benchmarks/study.py             # about ten minutes on two cores
+python benchmarks/study.py 5 5         # the others, too, train all of it
 
-Depth 5, 10, 20, 50 x sigmoid, relu, gelu x 4 initialisations x clip none, norm x seeds; width 64,
+Depth 5, 10, 20, 50 x sigmoid, relu, gelu x 4 initialisations x clip none, norm x 5 seeds; width 64,
 batches of 64, 100 steps, every column recorded at every tenth, W&B offline. Each sweep is a process
-of its own, timed from its start to its end, and may use every core. joblib (if its launcher is
-installed: pip install hydra-joblib-launcher) has a process a core, each with one thread. The usual
-recipe (benchmarks/recipe.py: a Hydra script with `wandb.watch(log="all", log_freq=10)`) trains a
-subset, seed 0 without clipping: 48 networks, and what it needs to start is not counted.
+of its own, and may use every core. Fused is timed from its start to its end. The others train the
+first seed alone, 96 networks, and what they need to start (a sweep of one network of one step) is
+taken off. joblib (if its launcher is installed: pip install hydra-joblib-launcher) has a process a
+core, each with one thread. The usual recipe (benchmarks/recipe.py: a Hydra script with
+`wandb.watch(log="all", log_freq=10)`) trains 48 of them, those without clipping.
 """
 
 import importlib.util
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
@@ -39,6 +40,7 @@ COMMON = [
     "tracking=offline",
 ]
 PER_SEED = 4 * 3 * 4 * 2
+SHORT = ["train.steps=1"]
 RECIPE = ["depth=5,10,20,50", "activation=sigmoid,relu,gelu", f"init={INITS}"]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
@@ -64,6 +66,7 @@ def gradlab(launcher, overrides, folder, threads=None):
 def recipe(overrides, folder):
     """Run a sweep of the usual recipe."""
     script = str(HERE / "recipe.py")
+    overrides = [each.removeprefix("train.") for each in overrides]
     return timed([sys.executable, script, "-m", *overrides, f"hydra.sweep.dir={folder}"])
 
 
@@ -76,18 +79,20 @@ def told(name, jobs, wall, used):
 
 def compared(fused, alone):
     """Print how far the results of two sweeps differ."""
-    runs, others = ({run.name: run for run in find(each).runs} for each in (fused, alone))
-    assert runs.keys() == others.keys()
-    same = sum(runs[name].info["verdict"] == others[name].info["verdict"] for name in runs)
+    others = {run.info["config_hash"]: run for run in find(alone).runs}
+    pairs = [(run, others.get(run.info["config_hash"])) for run in find(fused).runs]
+    pairs = [pair for pair in pairs if pair[1] is not None]
+    assert len(pairs) == len(others)
+    same = sum(run.info["verdict"] == other.info["verdict"] for run, other in pairs)
     first, last = [], []
-    for name, run in runs.items():
-        mine, its = run.layers(["step", "delta_norm"]), others[name].layers(["step", "delta_norm"])
+    for run, other in pairs:
+        mine, its = run.layers(["step", "delta_norm"]), other.layers(["step", "delta_norm"])
         for step, found in ((0, first), (mine["step"].max(), last)):
             a = mine.loc[mine["step"] == step, "delta_norm"].to_numpy()
             b = its.loc[its["step"] == step, "delta_norm"].to_numpy()
             if len(a) == len(b):
                 found.append(np.max(np.abs(a / b - 1)))
-    print(f"\nfused and basic: {same} of {len(runs)} verdicts the same")
+    print(f"\nfused and basic: {same} of {len(pairs)} verdicts the same")
     for when, found in (("at initialisation", first), ("at the last record", last)):
         print(
             f"error signal {when}: relative difference of the worst layer, "
@@ -95,32 +100,35 @@ def compared(fused, alone):
         )
 
 
-def main(seeds=5) -> None:
+def apart(run, overrides, folder):
+    """Return what a sweep costs beyond that of one network of one step."""
+    start, whole = run(SHORT, f"{folder}-start"), run(overrides, folder)
+    return [w - s for w, s in zip(whole, start, strict=True)]
+
+
+def main(seeds=5, of_others=1) -> None:
     """Print the table."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "hydra-core", "wandb"))
     print(f"{platform.machine()}, {CORES} cores, load {os.getloadavg()[0]:.1f}")
     print(f"Python {platform.python_version()}, {packages}\n")
     print(f"{'':34s}  jobs    wall s    ms/job CPU ms/job")
-    study = [*COMMON, "seed=" + ",".join(map(str, range(seeds)))]
-    jobs = PER_SEED * seeds
+    study, some = ([*COMMON, f"seed=range(0,{number})"] for number in (seeds, of_others))
+    jobs, each = PER_SEED * of_others, {}
     with tempfile.TemporaryDirectory() as folder:
-        ours = told("hydra/launcher=fused", jobs, *gradlab("fused", study, f"{folder}/fused"))
-        each = {
-            "basic": told("hydra/launcher=basic", jobs, *gradlab("basic", study, f"{folder}/b"))
-        }
-        compared(f"{folder}/fused", f"{folder}/b")
+        spent = gradlab("fused", study, f"{folder}/f")
+        ours = told("hydra/launcher=fused", PER_SEED * seeds, *spent)
+        for name, threads in (("basic, all threads", None), ("basic, one thread", 1)):
+            run = partial(gradlab, "basic", threads=threads)
+            each[name] = told(name, jobs, *apart(run, some, f"{folder}/{name}"))
+        compared(f"{folder}/f", f"{folder}/basic, all threads")
         print()
-        one = gradlab("basic", study, f"{folder}/b1", threads=1)
-        each["basic, one thread"] = told("basic, one thread", jobs, *one)
-        shutil.rmtree(f"{folder}/b1")
         if importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher"):
-            by = [*study, f"hydra.launcher.n_jobs={CORES}"]
-            spread = gradlab("joblib", by, f"{folder}/j", threads=1)
-            each["joblib"] = told(f"joblib, {CORES} processes", jobs, *spread)
-        start = recipe(["steps=1"], f"{folder}/r1")
-        whole = recipe(RECIPE, f"{folder}/r")
-        least = [w - s for w, s in zip(whole, start, strict=True)]
-        each["the usual recipe"] = told("the usual recipe, start-up apart", 48, *least)
+            run = partial(gradlab, "joblib", threads=1)
+            by = [*some, f"hydra.launcher.n_jobs={CORES}"]
+            name = f"joblib, {CORES} processes"
+            each[name] = told(name, jobs, *apart(run, by, f"{folder}/j"))
+        name = "the usual recipe"
+        each[name] = told(name, 48, *apart(recipe, RECIPE, f"{folder}/r"))
     print()
     for name, seconds in each.items():
         print(f"fused is {seconds / ours:.1f} times as fast as {name}")

@@ -71,7 +71,7 @@ def one_line(capsys) -> str:
         (["run", "+experiment=1"], "experiment=1: choose from depth_activation"),
         (["run", "-m", "clip=norm,null"], "clip=norm,null: choose from adaptive"),
         (["check", "clip=null"], "clip=null: choose from adaptive"),
-        (["explain", "model=1"], "model=1: choose from mlp"),
+        (["explain", "model=1"], "model=1: choose from cnn, gru, lstm, mlp"),
         (["run", "experiment=depth_activation"], "write +experiment=depth_activation"),
         (["run", "hydra.swep.dir=x"], "did you mean hydra.sweep.dir?"),
         (["run", "hydra.foo=1"], "not a key of Hydra's; gradlab run --cfg hydra"),

@@ -19,7 +19,7 @@ def test_what_is_there_is_found():
     ("path", "words"),
     [
         ("torch.nn.Tanhshrin", "torch.nn has no Tanhshrin; did you mean torch.nn.Tanhshrink"),
-        ("torch.nm.Tanh", "torch has no nm; did you mean torch.norm"),
+        ("torch.nm.Tanh", "torch has no nm; did you mean torch.n"),
         ("torhc.nn.Tanh", "No module named 'torhc'"),
         ("torch.nn.Tanh.", "torch.nn.Tanh has no "),
         ("..", "Empty module name"),

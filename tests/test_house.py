@@ -27,6 +27,7 @@ ROOMS = [
     "store",
     "diagnosis",
     "report",
+    "lab",
     "mistakes",
     "examination",
     "explain",

@@ -58,6 +58,6 @@ def test_it_runs_elsewhere(wheel, tmp_path):
     run("-m", "gradlab", "run", *short, "hydra.run.dir=out/a")
     frames = load(home / "out")
     assert len(frames.layers) == 9
-    assert "4 at most at a time" in run("-m", "gradlab", "run", "-m", *short, "seed=0,1,2,3")
+    assert "4 at most in a stack" in run("-m", "gradlab", "run", "-m", *short, "seed=0,1,2,3")
     assert "1 run:" in run("-m", "gradlab", "report", "out")
     assert (home / "out" / "report" / "index.html").exists()

@@ -6,6 +6,7 @@ gradlab.doctor(step, ...)     common mistakes in a training step: what, where, h
 gradlab.check_gradients(...)  analytic gradients against finite differences
 gradlab.predict(widths, ...)  what theory says of a plain network, layer by layer, without training
 gradlab.phase(activation, ..) whether a wide network is ordered, critical or chaotic
+gradlab.watch(model, ...)     records any network in any training loop, which stays as it is
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
     from gradlab.check.gradients import check_gradients as check_gradients
     from gradlab.diagnosis.verdict import diagnose as diagnose
     from gradlab.examination.doctor import doctor as doctor
+    from gradlab.lab.watch import watch as watch
     from gradlab.store.load import load as load
     from gradlab.theory.phase import phase as phase
     from gradlab.theory.predict import predict as predict
 
-__all__ = ["check_gradients", "diagnose", "doctor", "load", "phase", "predict"]
+__all__ = ["check_gradients", "diagnose", "doctor", "load", "phase", "predict", "watch"]
 
 _HOMES = {
     "check_gradients": "gradlab.check.gradients",
@@ -27,6 +29,7 @@ _HOMES = {
     "load": "gradlab.store.load",
     "phase": "gradlab.theory.phase",
     "predict": "gradlab.theory.predict",
+    "watch": "gradlab.lab.watch",
 }
 
 

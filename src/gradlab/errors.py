@@ -6,6 +6,7 @@
     ├── CheckError         there is no gradient that could be checked       (exit code 2)
     ├── PredictionError    theory says nothing of what was asked            (exit code 2)
     ├── ExaminationError   there is no training that could be observed      (exit code 2)
+    ├── WatchError         a network cannot be watched, or not in this way  (exit code 2)
     └── JobError           a run failed while it was running                (exit code 1)
 
 Each message is one line: what was expected, what was given, and the nearest valid choice.
@@ -47,6 +48,12 @@ class PredictionError(GradlabError):
 
 class ExaminationError(GradlabError):
     """There is no training that could be observed."""
+
+    exit_code = 2
+
+
+class WatchError(GradlabError):
+    """A network cannot be watched, or not in this way."""
 
     exit_code = 2
 

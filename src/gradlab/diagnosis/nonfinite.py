@@ -3,7 +3,6 @@
 import numpy as np
 
 from gradlab.diagnosis.finding import Finding
-from gradlab.diagnosis.profile import Grid
 from gradlab.diagnosis.record import LARGEST, Record
 
 FORWARD = ("weight_norm", "preact_mean", "preact_std", "act_mean", "act_std")
@@ -17,7 +16,7 @@ def overflow(record: Record) -> Finding | None:
     What overflows on its way forward does so first at the lowest layer; a gradient at the highest.
     """
     grid = record.everything
-    forward, backward = (_bad(grid, names) for names in (FORWARD, BACKWARD))
+    forward, backward = (_bad(record, names) for names in (FORWARD, BACKWARD))
     loss = record.over_steps("loss")
     bad = (forward | backward).any(axis=1)
     steps = [*grid.steps[bad], *loss.index[~np.isfinite(loss)]]
@@ -43,9 +42,25 @@ def overflow(record: Record) -> Finding | None:
     )
 
 
-def _bad(grid: Grid, names: tuple[str, ...]) -> np.ndarray:
-    """Say by step and layer whether one of the columns is not finite."""
-    return np.logical_or.reduce([~np.isfinite(grid[name]) for name in names])
+def _bad(record: Record, names: tuple[str, ...]) -> np.ndarray:
+    """Say by step and layer whether one of the columns is not finite, where there is one."""
+    grid = record.everything
+    return np.logical_or.reduce(
+        [~(np.isfinite(grid[name]) | _absent(record, name)) for name in names]
+    )
+
+
+def _absent(record: Record, name: str) -> np.ndarray:
+    """Say of each layer whether a column is not there, as of a module without an activation.
+
+    It is never a number, although the run began with a loss or a gradient that is; and of what
+    comes back, either the error signal comes, or nothing was seen of the module at all.
+    """
+    grid = record.everything
+    never, unseen = (np.isnan(grid[column]).all(axis=0) for column in (name, "preact_std"))
+    signal = np.isfinite(grid["delta_norm"][0])
+    began = bool(np.isfinite(record.over_steps("loss").iloc[:1]).all())
+    return never & (signal | began & (unseen | (name in FORWARD)))
 
 
 def _before(record: Record, step: int) -> str:

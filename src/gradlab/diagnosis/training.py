@@ -1,5 +1,7 @@
 """The rules about training: the gradient over time, and what the updates do."""
 
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -62,7 +64,7 @@ def _rises(record: Record) -> Finding | None:
     first = float(loss.iloc[0]) if len(loss) else 0.0
     late = float(loss.iloc[len(loss) // 2 :].median())
     since = since_when(loss >= record.limit("rise") * first, loss.index)
-    if not first > 0 or since is None or not late >= record.limit("rise") * first:
+    if not 0 < first < math.inf or since is None or not late >= record.limit("rise") * first:
         return None
     return _too_large(
         since,

@@ -13,8 +13,11 @@ from torch.nn import functional as F
 
 
 def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
-    """Return the mean over samples of -log softmax(output)[target]."""
-    return F.cross_entropy(output.flatten(0, -2), target.flatten())
+    """Return the mean over samples of -log softmax(output)[target]; or of target probabilities."""
+    classes = target.ndim < output.ndim
+    return F.cross_entropy(
+        output.flatten(0, -2), target.flatten() if classes else target.flatten(0, -2)
+    )
 
 
 def mse(output: Tensor, target: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from gradlab.report import (
     factors_by_layer,
     heatmap,
     losses,
+    modules,
     over_seeds,
     prediction,
     profile,
@@ -67,7 +68,8 @@ def _drawings(
     time = reduced.time
     if len(time):
         time = time.merge(frame[["run", *keys]], on="run")
-    by_setting = factors.per_layer(layers, keys)
+    chains = layers[~layers["run"].isin(modules.broken(runs, reduced.layers))]
+    by_setting = factors.per_layer(chains, keys)
     decades = cells.by_setting(frame, keys)
     names = {row["run"]: _named(row, frame, keys) for _, row in frame.iterrows()}
     behind = over_seeds.behind(frame, keys)
@@ -75,7 +77,8 @@ def _drawings(
     by_name = {run.name: run for run in runs}
     recorded = frame[frame["run"].isin(layers["run"])]
     picked = timeline.pick(recorded)
-    few = [(names[run], layers[layers["run"] == run]) for run in picked]
+    linked = [run for run in picked if run in set(chains["run"])]
+    few = [(names[run], chains[chains["run"] == run]) for run in linked]
     record = ["step", "axis", "position", "delta_norm"]
     taken = frame.set_index("run")["steps"]
     single = [(names[run], by_name[run].layers(record), int(taken[run])) for run in picked]
@@ -108,14 +111,14 @@ def _drawings(
         ),
         (
             "factors",
-            deep,
+            deep and len(chains) > 0,
             titles.per_layer(by_setting, ruling),
             partial(factors.plane, by_setting, keys, behind),
         ),
         (
             "factors_by_layer",
-            deep,
-            titles.by_factor(_factors(layers, frame, picked)),
+            deep and len(few) > 0,
+            titles.by_factor(_factors(chains, frame, linked)),
             partial(factors_by_layer.draw, few),
         ),
         (

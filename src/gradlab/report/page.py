@@ -61,6 +61,7 @@ def render(
     drawn: Sequence[Drawn],
     summed: pd.DataFrame,
     left: pd.DataFrame,
+    watched: pd.DataFrame,
     damaged: Sequence[str],
     root: Path,
 ) -> str:
@@ -99,6 +100,8 @@ def render(
         rows=[[text(value) for value in row] for row in runs.itertuples(index=False)],
         residuals=[short(str(column)) for column in left],
         left=[[text(value) for value in row] for row in left.itertuples(index=False)],
+        modules=watched.columns.tolist(),
+        depths=[[text(value) for value in row] for row in watched.itertuples(index=False)],
         damaged=damaged,
         quantities=schema.STATISTICS,
     )

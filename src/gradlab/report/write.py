@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from gradlab.errors import StoreError
-from gradlab.report import cells, factors, figures, over_seeds, page, prediction
+from gradlab.report import cells, factors, figures, modules, over_seeds, page, prediction
 from gradlab.report.reduce import Reduced, gather
 from gradlab.report.table import causes, shown, table
 
@@ -34,6 +34,8 @@ def write(folder: str | Path) -> Report:
             (root / part).mkdir(parents=True, exist_ok=True)
         theory = prediction.join(runs, reduced).merge(frame[["run", *keys, "seed"]], on="run")
         tables = _tables(frame, keys, reduced, theory) | {"causes": causes(runs)}
+        watched = modules.table(runs, reduced.layers)
+        tables |= {} if watched.empty else {"modules": watched}
         for name, content in tables.items():
             content.to_csv(root / "tables" / f"{name}.csv", index=False)
         networks = prediction.distinct(theory, keys)
@@ -42,7 +44,7 @@ def write(folder: str | Path) -> Report:
         )
         path = root / "index.html"
         html = page.render(
-            frame, keys, drawn, tables["settings"], tables["theory"], reduced.damaged, root
+            frame, keys, drawn, tables["settings"], tables["theory"], watched, reduced.damaged, root
         )
         path.write_text(html, encoding="utf-8")
     except OSError as error:

@@ -1,0 +1,1 @@
+"""Any network in any training loop under observation: `gradlab.watch`."""

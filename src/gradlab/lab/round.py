@@ -1,0 +1,93 @@
+"""What is known of one step: of each parameter before, at and after its update."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from gradlab.lab.calls import Call
+from gradlab.lab.parameters import Reading, moved, of_bias, of_weight
+from gradlab.lab.ranks import whole
+from gradlab.lab.sites import Site
+from gradlab.lab.sizes import size_of
+
+
+@dataclass
+class Round:
+    """What is known of a step; parameters by their id.
+
+    Attributes:
+        step: rounds before it.
+        sites: whose weights are told of one by one.
+        recorded: whether it is one to be recorded.
+        calls: of the sites, up to the last optimiser's update.
+        losses: of the backward passes, scaled by `scale`.
+        scale: of the loss; None if it was not scaled.
+        readings: of gradients.
+        clipped: norms of gradients after clipping, of those that were.
+        before: weights, until the update.
+        weights: norms of the weights before it.
+        moved: norms of what it added.
+        stepped: optimisers that have made their update.
+    """
+
+    step: int
+    sites: Sequence[Site]
+    recorded: bool
+    calls: list[Call] = field(default_factory=list[Call])
+    losses: list[Tensor] = field(default_factory=list[Tensor])
+    scale: Tensor | None = None
+    readings: dict[int, Reading] = field(default_factory=dict[int, Reading])
+    clipped: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
+    before: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
+    weights: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
+    moved: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
+    stepped: list[Optimizer] = field(default_factory=list[Optimizer])
+
+    def remember(self) -> None:
+        """Keep the weights as they are before any update."""
+        for p in self._weights():
+            if id(p) not in self.weights:
+                full = whole(p.detach())
+                self.weights[id(p)] = size_of(full)
+                if p.requires_grad:
+                    self.before[id(p)] = full.clone()
+
+    def read(self, parameters: Iterable[Tensor]) -> None:
+        """Read the gradients of parameters."""
+        kinds: dict[int, set[bool]] = defaultdict(set)
+        for site in self.sites:
+            for p in site.all_weights():
+                kinds[id(p)].add(site.units_second)
+        for p in parameters:
+            if p.grad is not None:
+                grad = whole(p.grad)
+                grad = grad.to_dense() if grad.is_sparse else grad
+                weight = kinds.get(id(p))
+                self.readings[id(p)] = of_weight(grad, weight) if weight else of_bias(grad)
+
+    def read_clipped(self, parameters: Iterable[Tensor]) -> None:
+        """Take the norms of gradients that have been read, and then clipped."""
+        for p in parameters:
+            if p.grad is not None:
+                self.clipped[id(p)] = size_of(whole(p.grad))
+
+    def unscale(self, parameters: Iterable[Tensor], scale: Tensor) -> None:
+        """Divide what was read, for an optimiser that unscales by itself."""
+        for p in parameters:
+            reading = self.readings.get(id(p))
+            if reading is not None:
+                self.readings[id(p)] = reading._replace(norm=reading.norm / scale)
+
+    def settle(self) -> None:
+        """Take the norms of what the updates added, and let the weights go."""
+        for p in self._weights():
+            if id(p) in self.before:
+                self.moved[id(p)] = moved(self.before.pop(id(p)), whole(p.detach()))
+        self.before.clear()
+
+    def _weights(self) -> Iterator[Tensor]:
+        for site in self.sites:
+            yield from site.all_weights()

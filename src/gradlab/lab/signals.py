@@ -1,0 +1,200 @@
+"""The ear at a network's modules: what passes forward through each site, and back.
+
+Hooks are on the modules only while the network is watched. A value counts when its gradient has
+come, in a `backward()`: so evaluation, and the first pass of a checkpoint that is made again, leave
+nothing, and neither do gradients that are asked for by `torch.autograd.grad`.
+"""
+
+import weakref
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from gradlab.lab.calls import Act, Call, Hook, tensors_of
+from gradlab.lab.phi import Slopes, is_activation
+from gradlab.lab.sites import Site, owns_weights
+from gradlab.lab.sizes import mean_std, size_of
+
+
+class Signals:
+    """The calls of the sites that gradients have come back to, since they were last taken.
+
+    Attributes:
+        on: whether to listen at all.
+        order: sites in the order in which their first outputs came.
+        phi: the activation after each site that has one.
+    """
+
+    def __init__(self, model: nn.Module, sites: Sequence[Site]) -> None:
+        self.sites = sites
+        self.on, self._backward = True, False
+        self.order: list[int] = []
+        self.phi: dict[int, nn.Module] = {}
+        self._busy = False
+        self._model = model
+        self._calls: list[Call] = []
+        self._begun: dict[int, Call] = {}
+        self._last: Call | None = None
+        self._later: dict[int, Call] = {}
+        self._slopes = Slopes()
+        self._handles: list[RemovableHandle] = []
+
+    def open(self) -> None:
+        """Put the hooks on."""
+        for index, site in enumerate(self.sites):
+            if site.heard is not None:
+                own = site.heard is site.module
+                self._hook(
+                    site.heard, partial(self._enter, index, own), partial(self._leave, index)
+                )
+        for module in self._model.modules():
+            if is_activation(module):
+                self._hook(module, self._activate, self._activated)
+        told = {id(site.module) for site in self.sites}
+        for module in self._model.modules():
+            if owns_weights(module) and id(module) not in told:
+                self._hook(module, self._forget, None)
+
+    def close(self) -> None:
+        """Take them off again."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self.take()
+
+    @property
+    def count(self) -> int:
+        """Calls so far."""
+        return len(self._calls)
+
+    def take(self) -> list[Call]:
+        """Return the calls so far, and begin anew."""
+        calls, self._calls = self._calls, []
+        self._begun.clear()
+        self._later.clear()
+        self._last = None
+        return calls
+
+    @property
+    def backward(self) -> bool:
+        """Whether a `backward()` is under way."""
+        return self._backward
+
+    @backward.setter
+    def backward(self, begins: bool) -> None:
+        if begins and not self._backward:
+            self._last = None  # the pass forward is over
+        self._backward = begins
+
+    def _hook(self, module: nn.Module, before: Act, after: Act | None) -> None:
+        if isinstance(module, torch.jit.ScriptModule):
+            return  # it takes no hooks: it is as silent as what is compiled
+        pre = module.register_forward_pre_hook(Hook(self._quietly(before)), with_kwargs=True)
+        self._handles.append(pre)
+        if after is not None:
+            self._handles.append(module.register_forward_hook(Hook(self._quietly(after))))
+
+    def _quietly(self, act: Act) -> Act:
+        """Return `act` for when there is something to hear: not to itself, nor without a graph."""
+
+        def quiet(*args: Any) -> Any:
+            if self._busy:
+                return None
+            self._busy = True
+            try:
+                return act(*args)
+            finally:
+                self._busy = False
+
+        return quiet
+
+    @property
+    def _listening(self) -> bool:
+        return self.on and torch.is_grad_enabled()
+
+    def _enter(
+        self, index: int, own: bool, module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        """Begin a call; its input gets an alias, whose gradient is this module's alone."""
+        if not self._listening:
+            return None
+        call = self._begun[index] = Call(index)
+        if not own or not args or not _has_gradient(args[0]):
+            return None
+        alias = args[0].view_as(args[0])
+        alias.register_hook(partial(self._came, call, "back"))
+        return (alias, *args[1:]), kwargs
+
+    def _leave(self, index: int, module: nn.Module, args: Any, output: Any) -> None:
+        if index not in self.order:
+            self.order.append(index)
+        call, self._last = self._begun.pop(index, None), None
+        tensors = [t for t in tensors_of(output) if _has_gradient(t)]
+        if call is None or not tensors or not self._listening:
+            return
+        call.known |= _moments("preact", tensors[0])
+        call.output = weakref.ref(tensors[0])
+        for tensor in tensors:
+            tensor.register_hook(partial(self._came, call, "delta"))
+        self._last = call
+
+    def _activate(self, module: nn.Module, args: Sequence[Any], kwargs: Any) -> None:
+        """Hear the input of an activation: of the site that was called last."""
+        call, self._last = self._last, None
+        if self.backward:  # a checkpoint is made again; what came before it was called long ago
+            call = self._later.pop(id(module), call)
+        if call is None or not self.on or not args:
+            return
+        if not torch.is_grad_enabled():
+            self._later[id(module)] = call
+        if not torch.is_grad_enabled() or not _has_gradient(args[0]):
+            return
+        self._begun[id(module)] = call
+        self.phi[call.site] = module
+        u, site = args[0], self.sites[call.site]
+        if call.output() is not u:  # there is something between, such as a normalisation
+            call.known |= _moments("preact", u)
+            u.register_hook(partial(self._came, call, "preact_grad"))
+        channels = site.channels if u.ndim > 1 else 0
+        with torch.no_grad():
+            call.known["saturated"], call.alive_U = self._slopes.of(module, u.detach(), channels)
+
+    def _activated(self, module: nn.Module, args: Any, output: Any) -> None:
+        call = self._begun.pop(id(module), None)
+        if call is not None and _has_gradient(output):
+            call.known |= _moments("act", output)
+            output.register_hook(partial(self._came, call, "act_grad"))
+
+    def _forget(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Let what follows a module that is not watched not be taken for a site's."""
+        self._last = None
+
+    def _came(self, call: Call, name: str, grad: Tensor) -> None:
+        """Take the norm of a gradient; with that of the output, the call counts."""
+        if not self.backward:
+            return
+        with torch.no_grad():
+            size = size_of(grad)
+        if name in call.known:
+            size = torch.hypot(size, torch.as_tensor(call.known[name]))
+        elif name == "delta":
+            self._calls.append(call)
+        call.known[name] = size
+
+
+def _moments(part: str, x: Tensor) -> dict[str, Tensor | float]:
+    with torch.no_grad():
+        mean, std = mean_std(x)
+    return {
+        f"{part}_count": float(x.numel()),
+        f"{part}_mean": mean,
+        f"{part}_std": std,
+    }
+
+
+def _has_gradient(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.requires_grad and x.is_floating_point() and x.numel() > 0

@@ -1,0 +1,90 @@
+"""Where the rows of a watched network go besides memory: Parquet, W&B, TensorBoard."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from gradlab.lab.files import Parquet as Parquet
+from gradlab.store.tracking import PER_LAYER
+from gradlab.train.rows import Rows
+
+TOLD = ("loss", "grad_norm", "clip_factor", "lr")
+
+
+class Sink(Protocol):
+    """Takes rows as they come, and at the end what is known of the run."""
+
+    def write(self, rows: Rows) -> None:
+        """Take a recorded step and its layers."""
+        ...
+
+    def finish(self, info: Mapping[str, Any]) -> None:
+        """Take status, verdict and findings, as in `run.json`."""
+        ...
+
+
+class WandB:
+    """Logs to a run of W&B: the user's own, which goes on, or the one that is current.
+
+    Each step has its number as `gradlab/step`, so that the user's own counting is left alone.
+    """
+
+    def __init__(self, run: Any = None) -> None:
+        self._run = run
+
+    def write(self, rows: Rows) -> None:
+        """Log the step's scalars, and those of each module."""
+        run = self._current()
+        scalars = {f"gradlab/{name}": value for name, value in scalars_of(rows)}
+        run.log({**scalars, "gradlab/step": int(rows.steps["step"][0])})
+
+    def finish(self, info: Mapping[str, Any]) -> None:
+        """Leave the verdict in the summary."""
+        kinds = [finding["kind"] for finding in info["findings"]]
+        self._current().summary.update(
+            {"gradlab/verdict": info["verdict"], "gradlab/findings": kinds}
+        )
+
+    def _current(self) -> Any:
+        import wandb
+
+        run = self._run or wandb.run
+        if run is None:
+            raise RuntimeError("no W&B run is there: call wandb.init() first")
+        return run
+
+
+class TensorBoard:
+    """Writes scalars for TensorBoard, with a writer of the user's or one for a folder."""
+
+    def __init__(self, where: Any) -> None:
+        self._own = isinstance(where, str | Path)
+        if self._own:
+            from torch.utils.tensorboard import SummaryWriter
+
+            where = SummaryWriter(str(where))
+        self._writer: Any = where
+
+    def write(self, rows: Rows) -> None:
+        """Add the step's scalars, and those of each module."""
+        step = int(rows.steps["step"][0])
+        for name, value in scalars_of(rows):
+            self._writer.add_scalar(f"gradlab/{name}", value, step)
+
+    def finish(self, info: Mapping[str, Any]) -> None:
+        """Write all that is left, and the verdict in words."""
+        self._writer.add_text("gradlab/verdict", str(info["verdict"]))
+        self._writer.close() if self._own else self._writer.flush()
+
+
+def scalars_of(rows: Rows) -> Iterator[tuple[str, float]]:
+    """Return name and value of all that is a number: of the step, and of each module by depth."""
+    layers = rows.layers or {"position": [], "site": []}
+    digits = max(2, len(str(len(layers["position"]))))
+    every = [(name, float(rows.steps[name][0])) for name in TOLD]
+    for section, column in PER_LAYER.items():
+        for row, position in enumerate(layers["position"]):
+            name = f"{section}/{position:0{digits}d} {layers['site'][row]}"
+            every.append((name, float(layers[column][row])))
+    yield from ((name, value) for name, value in every if not math.isnan(value))

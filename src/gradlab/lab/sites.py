@@ -1,0 +1,161 @@
+"""Which modules of a foreign network are watched, and which of their parameters are weights."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import reduce
+
+from torch import Tensor, nn
+
+from gradlab.errors import WatchError, nearest
+
+Choice = type[nn.Module] | str | Callable[[str, nn.Module], bool]
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+INPUT_FIRST = (nn.Embedding, nn.EmbeddingBag, nn.ConvTranspose1d, nn.ConvTranspose2d)
+"""Modules of whose weight the second dimension counts the units; transformers' `Conv1D` is too."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A module under observation.
+
+    Parameters are looked up by name at each step, for a wrapper may have replaced them.
+
+    Attributes:
+        name: dotted, as in `model.named_modules()` of the network itself, without wrappers.
+        module: the owner of the parameters.
+        heard: the module whose output is the site's; None if there is none.
+        weights: names of its own parameters of two or more dimensions, or else of all but biases.
+        biases: names of its own parameters that are called so.
+    """
+
+    name: str
+    module: nn.Module
+    heard: nn.Module | None
+    weights: tuple[str, ...]
+    biases: tuple[str, ...]
+
+    def all_weights(self) -> list[Tensor]:
+        """Return its weights as they are now."""
+        return _now(self.module, self.weights)
+
+    def all_biases(self) -> list[Tensor]:
+        """Return its biases as they are now."""
+        return _now(self.module, self.biases)
+
+    @property
+    def channels(self) -> int:
+        """The dimension of the output that counts the units."""
+        return 1 if isinstance(self.module, CONVOLUTIONS) else -1
+
+    @property
+    def units_second(self) -> bool:
+        """Whether the weight is [input, unit], not [unit, input]."""
+        kind = type(self.module)
+        foreign = kind.__name__ == "Conv1D" and kind.__module__.startswith("transformers")
+        return foreign or isinstance(self.module, INPUT_FIRST)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the network inside `DistributedDataParallel` and `torch.compile`."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if type(model).__name__ == "DistributedDataParallel":
+            inner = model.module
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def find_sites(model: nn.Module, chosen: Choice | Sequence[Choice] | None = None) -> list[Site]:
+    """Return the sites in the order of registration.
+
+    Args:
+        model: without wrappers.
+        chosen: types, patterns of names (`"h.*.mlp.*"`) or predicates `f(name, module)`; None takes
+            every module that owns a parameter of two or more dimensions.
+
+    Raises:
+        WatchError: there is none.
+    """
+    named = [
+        (name.replace("_orig_mod.", ""), module)
+        for name, module in model.named_modules()
+        if ".parametrizations." not in f".{name}."
+    ]
+    if chosen is None:
+        picked = [(name, module) for name, module in named if owns_weights(module)]
+    else:
+        several = isinstance(chosen, Sequence) and not isinstance(chosen, str)
+        choices: Sequence[Choice] = chosen if several else [chosen]  # pyright: ignore
+        picked = [(n, m) for n, m in named if any(_matches(c, n, m) for c in choices)]
+    if not picked:
+        raise WatchError(_none([name for name, _ in named if name], chosen))
+    holders = {id(m) for _, m in picked for n in m.modules() if n is not m if _among(n, picked)}
+    parents = {id(child): parent for _, parent in named for child in parent.children()}
+    return [
+        _site(name, module, _heard(module, parents.get(id(module)), holders, chosen is None))
+        for name, module in picked
+    ]
+
+
+def owns_weights(module: nn.Module) -> bool:
+    """Say whether a module owns a parameter of two or more dimensions."""
+    return any(map(_is_matrix, _own(module)))
+
+
+def _now(module: nn.Module, names: Sequence[str]) -> list[Tensor]:
+    """Return parameters by their dotted names; those that were taken away are left out."""
+    found = [reduce(lambda at, part: getattr(at, part, None), n.split("."), module) for n in names]
+    return [p for p in found if isinstance(p, Tensor)]
+
+
+def _own(module: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return a module's own parameters, those of its parametrisations included."""
+    inner = getattr(module, "parametrizations", None)
+    found: list[tuple[str, Tensor]] = list(module.named_parameters(recurse=False))
+    if isinstance(inner, nn.ModuleDict):
+        found += [(f"parametrizations.{name}", p) for name, p in inner.named_parameters()]
+    return found
+
+
+def _is_matrix(named: tuple[str, Tensor]) -> bool:
+    return named[1].ndim >= 2 and "bias" not in named[0]
+
+
+def _among(module: nn.Module, picked: Sequence[tuple[str, nn.Module]]) -> bool:
+    return any(module is other for _, other in picked)
+
+
+def _matches(choice: Choice, name: str, module: nn.Module) -> bool:
+    if isinstance(choice, str):
+        return fnmatchcase(name, choice)
+    return isinstance(module, choice) if isinstance(choice, type) else choice(name, module)
+
+
+def _heard(
+    module: nn.Module, parent: nn.Module | None, holders: set[int], default: bool
+) -> nn.Module | None:
+    """Return the module whose output is a site's.
+
+    What holds other sites has their output, not one of its own. Attention uses the weights of its
+    last projection without calling it, and returns what that would.
+    """
+    if isinstance(parent, nn.MultiheadAttention) and module is parent.out_proj:
+        return parent
+    return None if default and id(module) in holders else module
+
+
+def _site(name: str, module: nn.Module, heard: nn.Module | None) -> Site:
+    own = _own(module)
+    biases = tuple(each for each, _ in own if "bias" in each)
+    matrices = tuple(each[0] for each in own if _is_matrix(each))
+    others = tuple(each for each, _ in own if each not in biases)
+    return Site(name, module, heard, matrices or others, biases)
+
+
+def _none(names: Sequence[str], chosen: object) -> str:
+    if chosen is None:
+        return "expected a network with weights of two or more dimensions, but it has none"
+    told = nearest(chosen, names) if isinstance(chosen, str) and names else ""
+    return f"expected modules to watch, but none matches {chosen!r}{'; ' + told if told else ''}"

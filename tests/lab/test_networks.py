@@ -1,0 +1,128 @@
+"""Networks that gradlab did not write: GPT-2, BERT, torch's Transformer, an LSTM on real text."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+import gradlab
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of its own imports
+    transformers = pytest.importorskip("transformers", reason="pip install gradlab[transformers]")
+
+WORDS = 60
+SMALL = {"vocab_size": WORDS, "bos_token_id": 0, "eos_token_id": 0}
+
+
+def of_itself(model):
+    tokens = torch.randint(WORDS, (4, 12))
+    return model(input_ids=tokens, labels=tokens).loss
+
+
+def gpt2():
+    config = transformers.GPT2Config(
+        n_positions=16, n_embd=32, n_layer=3, n_head=4, loss_type="ForCausalLMLoss", **SMALL
+    )
+    return transformers.GPT2LMHeadModel(config), of_itself
+
+
+def bert():
+    config = transformers.BertConfig(
+        hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128,
+        loss_type="ForMaskedLM", **SMALL,
+    )  # fmt: skip
+    return transformers.BertForMaskedLM(config), of_itself
+
+
+def transformer():
+    model = nn.Transformer(16, 2, 2, 2, 32, batch_first=True)
+    return model, lambda m: m(torch.randn(4, 6, 16), torch.randn(4, 5, 16)).square().mean()
+
+
+class Language(nn.Module):
+    def __init__(self, words):
+        super().__init__()
+        self.embed, self.head = nn.Embedding(words, 16), nn.Linear(32, words)
+        self.recur = nn.LSTM(16, 32, num_layers=2, batch_first=True)
+
+    def forward(self, characters):
+        return self.head(self.recur(self.embed(characters))[0])
+
+
+def lstm():
+    text = load_digits().DESCR  # a page of English that scikit-learn ships
+    letters = sorted(set(text))
+    every = torch.tensor([letters.index(letter) for letter in text])
+
+    def loss(model):
+        start = torch.randint(len(every) - 21, (8, 1))
+        rows = every[start + torch.arange(21)]
+        logits = model(rows[:, :-1])
+        return nn.functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
+
+    return Language(len(letters)), loss
+
+
+def train(model, loss, optimizer, steps):
+    torch.manual_seed(1)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss(model).backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("network", [gpt2, bert, transformer, lstm])
+def test_it_is_recorded_whole_and_trains_as_without(network):
+    torch.manual_seed(0)
+    model, loss = network()
+    torch.manual_seed(0)
+    plain, of_plain = network()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+    with gradlab.watch(model, optimizer) as lab:
+        train(model, loss, optimizer, 6)
+    train(plain, of_plain, torch.optim.AdamW(plain.parameters(), 1e-3), 6)
+    for (name, a), b in zip(model.named_parameters(), plain.parameters(), strict=True):
+        assert torch.equal(a, b), name
+    last = lab.frame().query("step == 5").set_index("site")
+    for name, module in plain.named_modules():
+        weights = [p.grad for n, p in module.named_parameters(recurse=False) if p.ndim > 1]
+        if weights:
+            size = torch.stack([grad.norm() for grad in weights]).norm()
+            assert last.loc[name, "weight_grad_norm"] == pytest.approx(float(size), rel=1e-5)
+    held = last["delta_norm"].isna()
+    assert all(isinstance(model.get_submodule(n), nn.MultiheadAttention) for n in last.index[held])
+    assert np.isfinite(last.loc[~held, ["delta_norm", "preact_std"]]).all(axis=None)
+    assert np.isfinite(lab.steps()["loss"]).all()
+    assert lab.notes == []
+    assert lab.diagnose() == []
+
+
+def test_depth_is_the_order_of_calls():
+    torch.manual_seed(0)
+    model, loss = gpt2()
+    with gradlab.watch(model, (optimizer := torch.optim.SGD(model.parameters(), 0.1))) as lab:
+        train(model, loss, optimizer, 1)
+    assert lab.sites[:4] == [
+        "transformer.wte",
+        "transformer.wpe",
+        "transformer.h.0.attn.c_attn",
+        "transformer.h.0.attn.c_proj",
+    ]
+    assert lab.sites[-1] == "lm_head"
+    assert lab.frame()["unit_spread"].between(0.9, 1.0).all()  # Conv1D has its units second
+    of_gelu = lab.frame().set_index("site")["act_factor"].notna()
+    assert of_gelu.index[of_gelu].tolist() == [f"transformer.h.{i}.mlp.c_fc" for i in range(3)]
+
+
+def test_what_is_off_the_main_path_has_not_vanished():
+    torch.manual_seed(0)
+    model, loss = bert()
+    with gradlab.watch(model, (optimizer := torch.optim.SGD(model.parameters(), 0.1))) as lab:
+        train(model, loss, optimizer, 3)
+    weak = lab.frame()[lab.frame()["site"].str.contains("query|key")]
+    assert (weak["delta_norm"] < 2e-3 * lab.frame()["delta_norm"].iloc[-1]).all()
+    assert [finding for finding in lab.diagnose() if finding.kind == "vanishing"] == []

@@ -1,0 +1,81 @@
+"""Modules of foreign networks by depth: one by one, or block by block where they are many."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import gradlab
+from gradlab.lab.sinks import Parquet
+from gradlab.report import modules
+from gradlab.report.reduce import gather
+
+
+def recorded(folder, blocks):
+    """A network of `blocks` blocks of three linear maps and a head, watched for two steps."""
+    torch.manual_seed(0)
+    h = nn.ModuleList(nn.Sequential(*(nn.Linear(4, 4) for _ in range(3))) for _ in range(blocks))
+    model = nn.ModuleDict({"h": h, "head": nn.Linear(4, 2)})
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer, sinks=Parquet(folder)) as lab:
+        for _ in range(2):
+            x = torch.randn(8, 4)
+            for block in h:
+                x = x + 0.1 * block(x)
+            optimizer.zero_grad()
+            model["head"](x).square().mean().backward()
+            optimizer.step()
+    return lab.frame()
+
+
+def told(folder):
+    runs, reduced = gather(folder)
+    return modules.table(runs, reduced.layers)
+
+
+def test_few_modules_are_told_of_one_by_one(tmp_path):
+    frame = recorded(tmp_path, 2)
+    table = told(tmp_path)
+    assert table["modules"].tolist() == frame["site"][:7].tolist()
+    assert table["layers"].tolist() == [str(i) for i in range(1, 8)]
+    logs = np.log10(frame.pivot(index="step", columns="position", values="delta_norm"))
+    expected = (logs.mean() - logs.mean()[7]).to_numpy()
+    np.testing.assert_allclose(table["delta"], expected, atol=0.006)
+
+
+def test_many_modules_are_told_of_by_block(tmp_path):
+    frame = recorded(tmp_path, 100)
+    table = told(tmp_path)
+    assert len(frame["site"].unique()) == 301
+    assert len(table) == 101
+    assert table["modules"][1] == "h.1 (3 modules)"
+    assert table["layers"].tolist()[-2:] == ["298-300", "301"]
+    logs = np.log10(frame.pivot(index="step", columns="position", values="delta_norm")).mean()
+    assert table["weakest"][0] == pytest.approx(logs[[1, 2, 3]].min() - logs[301], abs=0.006)
+
+
+def test_networks_of_gradlab_need_no_names(tmp_path):
+    recorded(tmp_path, 2)
+    info = tmp_path / "run.json"
+    info.write_text(info.read_text().replace('"watched": true', '"watched": false'))
+    assert told(tmp_path).empty
+
+
+@pytest.mark.parametrize(
+    ("site", "block"),
+    [("h.3.mlp.c_fc", "h.3"), ("a.b", "a.b"), ("layer2.11.conv1", "layer2.11"), ("0", "0")],
+)
+def test_a_block_ends_at_the_first_number(site, block):
+    assert modules.block(site) == block
+
+
+def test_factors_that_make_no_chain_are_not_added_up(tmp_path):
+    recorded(tmp_path / "residual", 2)  # without activations between its maps
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2))
+    optimizer = torch.optim.SGD(plain.parameters(), 0.1)
+    with gradlab.watch(plain, optimizer, sinks=Parquet(tmp_path / "plain")):
+        plain(torch.randn(8, 4)).square().mean().backward()
+        optimizer.step()
+    runs, reduced = gather(tmp_path)
+    assert modules.broken(runs, reduced.layers) == {"residual"}
