@@ -16,7 +16,8 @@ class Answer:
 
     `where` is text that occurs in the program once, and `fix` the text that makes it right. `also`
     names what it is no error to say besides: a consequence (layers in a plain list get no
-    optimiser), or a second word for the same line. Only `mistake` itself counts as named right.
+    optimiser), or a second word for the same line. Only `mistake` itself counts as named right, or
+    `own`, which was added after the first run: the doctor's name for that very mistake.
     """
 
     script: str
@@ -26,6 +27,12 @@ class Answer:
     why: str
     also: frozenset[str] = frozenset()
     crashes: str = ""
+    own: str = ""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the mistake."""
+        return frozenset({self.mistake, self.own} - {""})
 
     @property
     def path(self) -> Path:
@@ -86,6 +93,7 @@ ANSWERS = (
         'final_activation="Sigmoid"',
         "final_activation=None",
         "the loss has a sigmoid of its own",
+        own="sigmoid_twice",  # sigmoid_before_bce is another: a sigmoid before BCELoss
     ),
     Answer(
         "custom_linear",
@@ -93,6 +101,7 @@ ANSWERS = (
         "grad_x = grad_output @ weight.t()",
         "grad_x = grad_output @ weight",
         "the weight is square, so its transpose fits as well",
+        own="wrong_backward",  # names the function; that it is a transpose, it cannot see
     ),
     Answer(
         "diabetes_mlp",
@@ -289,6 +298,7 @@ ANSWERS = (
         ),
         "the state brings the graph of the last batch with it",
         crashes="backward through the graph a second time",
+        own="graph_used_twice",  # kept_graph is another: graphs that fill the memory
     ),
     Answer(
         "tiny_rate",

@@ -5,8 +5,9 @@
 
 A program with `main()` goes to the command, as a user would give it; one with `practice()` to
 `gradlab.doctor`. Each has a process of its own, so that none sees what another has left. *Named*:
-the doctor said the mistake by its name; *found*: it said something; *false*: what it said besides,
-unless the answer allows it. Nothing should be said of a program that is mended or correct.
+the doctor said the mistake by its name, or by its own word for it (`Answer.own`); *found*: it said
+something; *false*: what it said besides, unless the answer allows it. Nothing should be said of a
+program that is mended or correct.
 """
 
 import os
@@ -21,15 +22,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from doctor.answers import ANSWERS
 from doctor.programs import BROKEN, CORRECT, load
 
-MISTAKES = {answer.mistake for answer in ANSWERS}
 EXPECTED = {answer.path: answer for answer in ANSWERS}
 SECONDS = 120
 
 
 def names(printed: str) -> set[str]:
     """Return the mistakes that a page names, each at the beginning of a line."""
-    heads = re.findall(r"^\W*([a-z_]+)\b", printed, flags=re.MULTILINE)
-    return set(heads) & MISTAKES
+    return set(re.findall(r"^([a-z_]+): ", printed, flags=re.MULTILINE))
 
 
 def mended() -> list[Path]:
@@ -46,7 +45,7 @@ def practise(path: Path) -> None:
 
     step, model, optimizer, batches = load(path).practice()
     for finding in gradlab.doctor(step, model, optimizer, batches[0]):
-        print(finding.mistake)
+        print(f"{finding.kind}: {finding.what}")
 
 
 def ask(path: Path) -> tuple[set[str], str]:
@@ -78,8 +77,8 @@ def broken(paths: list[Path]) -> None:
     for path in paths:
         answer = EXPECTED[path]
         said, failure = ask(path)
-        false = said - answer.also - {answer.mistake}
-        right = answer.mistake in said
+        false = said - answer.also - answer.names
+        right = bool(said & answer.names)
         found, named, wrong = found + bool(said), named + right, wrong + len(false)
         failures += bool(failure)
         besides = ", ".join(sorted(said & answer.also))

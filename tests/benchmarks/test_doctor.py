@@ -65,5 +65,8 @@ def test_a_correct_program_learns_without_a_warning(path):
 
 
 def test_names_are_read_from_the_beginning_of_a_line():
-    page = "no_zero_grad  step 2\n  │ kept_graph │ line 3\nnot a summed_loss\nwhatever: 1\n"
-    assert names(page) == {"no_zero_grad", "kept_graph"}
+    page = (
+        "no_zero_grad: words\n  where     train.py:3: x\n  kept_graph: no\n"
+        "wrong_backward: words\nnothing found; looked for: summed_loss: no\n"
+    )
+    assert names(page) == {"no_zero_grad", "wrong_backward"}

@@ -907,6 +907,113 @@ def head_of_zeros_for_targets_that_agree():
         optimizer.step()
 
 
+def gan_with_probabilities():
+    real = torch.randn(256, 2) * 0.5 + 1
+    G = mlp(4, 32, 2)
+    D = nn.Sequential(nn.Linear(2, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1), nn.Sigmoid())
+    opt_d = torch.optim.Adam(D.parameters(), lr=2e-4)
+    opt_g = torch.optim.Adam(G.parameters(), lr=2e-4)
+    for i in range(30):
+        fake = G(torch.randn(32, 4))
+        opt_d.zero_grad()
+        true = F.binary_cross_entropy(D(real[8 * i : 8 * i + 16]), torch.full((16, 1), 0.9))
+        (true - torch.log(1 - D(fake.detach())).mean()).backward()
+        opt_d.step()
+        opt_g.zero_grad()
+        (-torch.log(D(fake))).mean().backward()
+        opt_g.step()
+
+
+def pixels():
+    x = torch.rand(128, 16).round()
+    model = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 16), nn.Sigmoid())
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(40):
+        optimizer.zero_grad()
+        F.binary_cross_entropy(model(x), x, reduction="sum").div(len(x)).backward()
+        optimizer.step()
+
+
+def arrays():
+    x, y = curve()
+    model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(40):
+        z = model[0](x)
+        h = model[1](z)
+        z.detach().numpy()[:] = 0.0  # no longer needed: tanh keeps its output
+        copy = h.detach().numpy().copy()
+        copy -= copy.mean()
+        view = h.detach()[:4].numpy()
+        view[view > 1e9] = 0.0
+        optimizer.zero_grad()
+        F.mse_loss(model[2](h), y).backward()
+        optimizer.step()
+
+
+def always_yes():
+    x, _ = blobs()
+    model = mlp(10, 16, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = F.binary_cross_entropy_with_logits(model(x), torch.ones(256, 1))
+        loss = loss + F.binary_cross_entropy_with_logits(model(x), torch.full((256, 1), 1.2))
+        (loss / 2).backward()
+        optimizer.step()
+
+
+class Adapted(nn.Module):
+    """A frozen layer and a product of two thin ones, one of which is zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = nn.Parameter(torch.randn(16, 10) / 3, requires_grad=False)
+        self.a = nn.Parameter(torch.randn(2, 10) / 3)
+        self.b = nn.Parameter(torch.zeros(16, 2))
+
+    def forward(self, x):
+        return x @ self.kept.T + (x @ self.a.T) @ self.b.T
+
+
+def adapters():
+    x, y = blobs()
+    model = nn.Sequential(Adapted(), nn.Tanh(), nn.Linear(16, 3))
+    optimizer = torch.optim.Adam([w for w in model.parameters() if w.requires_grad], lr=1e-2)
+    for _ in range(40):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+
+def step_over_tasks(model, optimizer, tasks):
+    """Make one update from a list of pairs."""
+    optimizer.zero_grad()
+    for x, y in tasks:
+        (F.mse_loss(model(x), y) / len(tasks)).backward()
+    optimizer.step()
+
+
+def list_of_tasks():
+    model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
+    x, y = curve()
+    tasks = [(x, y * k) for k in (0.5, 0.8, 1.1)]
+    return step_over_tasks, model, torch.optim.Adam(model.parameters(), lr=1e-2), tasks
+
+
+def step_on_images(model, optimizer, x):
+    """Make one update from a tensor alone."""
+    optimizer.zero_grad()
+    F.mse_loss(model(x), x).backward()
+    optimizer.step()
+
+
+def list_of_tensors():
+    model = nn.Sequential(nn.Linear(10, 6), nn.Tanh(), nn.Linear(6, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    return step_on_images, model, optimizer, list(blobs()[0].split(64))
+
+
 TRAININGS = (
     quickstart, evaluates_between_steps, closure_lbfgs, gan, wgan_gp, accumulates, mixed_precision,
     language_model_with_ema, checkpointed, deep_q, reinforce, actor_critic, vae, siamese,
@@ -914,5 +1021,6 @@ TRAININGS = (
     truncated, polynomial, physics, distils, zeros_with_reason, convolutional, sharpness_aware,
     two_tasks, functional, contrastive, online_hard_mining, gaussian_likelihood,
     follows_by_momentum, quantised, dreams, two_optimisers_in_a_step, method, letters,
-    head_of_zeros_for_targets_that_agree,
+    head_of_zeros_for_targets_that_agree, gan_with_probabilities, pixels, arrays, always_yes,
+    adapters, list_of_tasks, list_of_tensors,
 )  # fmt: skip

@@ -65,7 +65,7 @@ def line_of(words):
         (wrong.clips_late, "torch.nn.utils.clip_grad_value_(model.parameters(), 0.01)"),
         (wrong.assigns_a_column, "h[:, 0] = 0.0"),
         (wrong.through_data, "lambda h: h.data"),
-        (wrong.ranking, "return -torch.log(torch.sigmoid(good - bad))"),
+        (wrong.ranking, "return -torch.log(torch.sigmoid(100 * (good - bad)))"),
         (wrong.sunk_biases, "return self.b(self.a(x).clamp(min=0))"),
         (wrong.softmax_in_the_loop, "F.cross_entropy(F.softmax("),
     ],
@@ -87,6 +87,22 @@ def test_weights_are_named():
     assert f"wrong.py:{line_of('optimizer = make(')}" in made
     (found,) = examined(wrong.dict_of_experts)
     assert found.where == "Experts.experts (dict)"
+
+
+def test_labels_of_minus_one_and_one_are_not_called_shifted():
+    x, y = right.blobs(classes=2)
+    model = nn.Linear(10, 1)
+
+    def step(model, optimizer, batch):
+        inputs, targets = batch
+        optimizer.zero_grad()
+        F.binary_cross_entropy_with_logits(model(inputs), targets).backward()
+        optimizer.step()
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for targets in (2 * y - 1, 2 * y):
+        batch = x, targets.float().unsqueeze(1)
+        assert "shifted_labels" not in [e.kind for e in doctor(step, model, optimizer, batch)]
 
 
 def test_public_name_and_words():

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -68,8 +69,18 @@ class Binary(nn.Module):
 
 def sigmoid_inside():
     x, y = blobs(classes=2)
-    criterion = nn.BCELoss()
-    train(Binary(), lambda m: criterion(m(x), y.float()))
+    y[:40] = 1 - y[:40]
+    criterion, model = nn.BCELoss(), Binary()
+    sure(model.net[2], x, model.net)
+    train(model, lambda m: criterion(m(x), y.float()), lr=1e-3)
+
+
+def sure(last, x, net):
+    """Make a network's logits large: as after long training."""
+    with torch.no_grad():
+        scale = 40 / net(x).std()
+        last.weight.mul_(scale)
+        last.bias.mul_(scale)
 
 
 def sigmoid_twice():
@@ -103,9 +114,24 @@ def ranking():
 
     def loss(m):
         good, bad = m(x[:128]), m(x[128:])
-        return -torch.log(torch.sigmoid(good - bad)).mean()
+        return -torch.log(torch.sigmoid(100 * (good - bad))).mean()
 
-    train(mlp(10, 16, 1), loss)
+    model = mlp(10, 16, 1)
+    sure(model[2], x, model)
+    train(model, loss)
+
+
+def odds_by_hand():
+    x, y = blobs(classes=2)
+    model = mlp(10, 16, 1)
+    sure(model[2], x, model)
+
+    def loss(m):
+        e = torch.exp(m(x).squeeze(1).clamp(max=80))
+        p = e / (e + 1)
+        return -torch.where(y == 1, torch.log(p), torch.log(1 - p)).mean()
+
+    train(model, loss, lr=1e-3)
 
 
 def half_precision():
@@ -115,7 +141,9 @@ def half_precision():
         p = m(x).half().sigmoid().squeeze(1)
         return -torch.where(y == 1, p.log(), (1 - p).log()).mean()
 
-    train(mlp(10, 16, 1), loss)
+    model = mlp(10, 16, 1)
+    sure(model[2], x, model)
+    train(model, loss)
 
 
 def log_of_targets():
@@ -294,6 +322,20 @@ class Overwrites(nn.Module):
 def assigns_a_column():
     x, y = blobs()
     train(Overwrites(), lambda m: F.cross_entropy(m(x), y))
+
+
+def array_of_the_graph():
+    x, y = curve()
+    model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
+
+    def loss(m):
+        h = m[:2](x)
+        out = m[2](h)
+        seen = h.data[:8].numpy()
+        np.abs(seen, out=seen)
+        return F.mse_loss(out, y)
+
+    train(model, loss)
 
 
 def all_constant():
@@ -488,6 +530,69 @@ def one_below():
     train(mlp(10, 32, 3), lambda m: F.nll_loss(F.log_softmax(m(x), -1), y - 1))
 
 
+def ones_and_twos():
+    x, y = blobs(classes=2)
+    train(mlp(10, 16, 1), lambda m: F.binary_cross_entropy_with_logits(m(x)[:, 0], y + 1.0))
+
+
+class Factored(nn.Module):
+    """A layer whose matrix is A B."""
+
+    def __init__(self, n_in, n_out):
+        super().__init__()
+        self.a = nn.Parameter(torch.zeros(n_in, 4))
+        self.b = nn.Parameter(torch.zeros(4, n_out))
+
+    def forward(self, x):
+        return torch.matmul(torch.matmul(x, self.a), self.b)
+
+
+class FactoredTransposed(Factored):
+    """The same, kept as torch's own layers keep theirs."""
+
+    def __init__(self, n_in, n_out):
+        super().__init__(n_out, n_in)
+
+    def forward(self, x):
+        return x @ self.b.transpose(0, 1) @ self.a.transpose(0, 1)
+
+
+def product_of_zeros():
+    x, y = blobs()
+    model = nn.Sequential(FactoredTransposed(10, 16), nn.Tanh(), nn.Linear(16, 3))
+    train(model, lambda m: F.cross_entropy(m(x), y))
+
+
+def wide_without_modules():
+    x, y = blobs()
+    g = torch.Generator().manual_seed(0)
+    sizes = ((10, 64), (64, 64), (64, 64), (64, 64), (64, 3))
+    weights = [torch.randn(n, m, generator=g).requires_grad_() for n, m in sizes]
+    optimizer = torch.optim.Adam(weights, lr=1e-3)
+    for _ in range(40):
+        h = x
+        for w in weights[:-1]:
+            h = torch.sigmoid(4 * (h @ w)) * 2 - 1
+        optimizer.zero_grad()
+        F.cross_entropy(h @ weights[-1], y).backward()
+        optimizer.step()
+
+
+def salaries():
+    x, y = blobs()
+    model = nn.Sequential(nn.Linear(10, 24), nn.Tanh(), nn.Linear(24, 12), nn.Sigmoid())
+    model = nn.Sequential(model, nn.Linear(12, 3))
+
+    def step(model, optimizer, batch):
+        inputs, labels = batch
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), labels).backward()
+        optimizer.step()
+
+    batch = 300 + 40 * x + torch.arange(10) * 50, y
+    return step, model, torch.optim.Adam(model.parameters(), lr=5e-3), batch
+
+
 class Sunk(nn.Module):
     def __init__(self):
         super().__init__()
@@ -583,7 +688,9 @@ def focal():
         right = p * y + (1 - p) * (1 - y)
         return (-((1 - right) ** 2) * torch.log(right)).mean()
 
-    train(mlp(10, 16, 1), loss)
+    model = mlp(10, 16, 1)
+    sure(model[2], x, model)
+    train(model, loss)
 
 
 def incomes():
@@ -604,7 +711,10 @@ def incomes():
 CASES = (
     ("item_in_path", backward_of_a_number), ("graph_used_twice", state_carried_over),
     ("in_place_change", weights_changed_between), ("unclipped_sigmoid", focal),
-    ("unscaled_inputs", incomes),
+    ("unscaled_inputs", incomes), ("unclipped_sigmoid", odds_by_hand),
+    ("in_place_change", array_of_the_graph), ("shifted_labels", ones_and_twos),
+    ("zero_init", product_of_zeros), ("large_weights", wide_without_modules),
+    ("unscaled_inputs", salaries),
     ("no_zero_grad", never_cleared), ("no_zero_grad", cleared_once_an_epoch),
     ("no_zero_grad", closure_without_clearing), ("sigmoid_before_bce", sigmoid_inside),
     ("sigmoid_twice", sigmoid_twice), ("softmax_before_cross_entropy", own_softmax),

@@ -76,6 +76,12 @@ class Calls:
         self.slept = here()
         return original(module)
 
+    def used(self, weight: Tensor, fan_in: int) -> None:
+        """Shrink a weight that is about to be used, if that is tried."""
+        if self.log.update == 0 and self.change.gain is not None:
+            with self.log.hush():
+                _shrink(weight, fan_in, self.change.gain)
+
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> Any:
         if self.log.quiet:
             return None
@@ -87,8 +93,10 @@ class Calls:
             if not outer:
                 return None
             self.outermost.setdefault(id(module), module)
-            if self.log.update == 0 and self.change.gain is not None:
-                _shrink(module, self.change.gain)
+            if self.change.gain is not None:
+                for w in module.parameters():
+                    if w.ndim >= 2:
+                        self.used(w, w[0].numel())
             return self._feed(args, place)
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
@@ -134,9 +142,7 @@ def _standardised(x: Tensor) -> Tensor:
     return torch.where(std > 0, (x - mean) / std.clamp(min=1e-12), torch.zeros_like(x))
 
 
-def _shrink(module: nn.Module, most: float) -> None:
+def _shrink(weight: Tensor, fan_in: int, most: float) -> None:
     with torch.no_grad():
-        for w in module.parameters():
-            if w.ndim >= 2:
-                gain = float(w.double().square().mean().sqrt()) * w[0].numel() ** 0.5
-                w.mul_(min(1.0, most / gain) if gain else 1.0)
+        gain = float(weight.double().square().mean().sqrt()) * fan_in**0.5
+        weight.mul_(min(1.0, most / gain) if gain else 1.0)

@@ -59,6 +59,18 @@ def origins(tensor: Tensor, through: Callable[[Any], bool] | None = None) -> Ite
             yield node
 
 
+def is_sigmoid(node: Any) -> bool:
+    """Say whether a node is a sigmoid: torch's, or 1 / (1 + exp(-z)), or exp(z) / (1 + exp(z))."""
+    if kind(node) == "Sigmoid":
+        return True
+    inputs = [other for other, _ in node.next_functions]
+    above, below = (None, *inputs) if kind(node) == "Reciprocal" else (*inputs, None, None)[:2]
+    if kind(node) not in ("Reciprocal", "Div") or below is None or kind(below) != "Add":
+        return False
+    terms = [other for other, _ in below.next_functions if other is not None]
+    return len(terms) == 1 and kind(terms[0]) == "Exp" and (above is None or kind(above) == "Exp")
+
+
 def own_leaves(node: Any) -> list[Tensor]:
     """Return the leaves that an operation takes directly: a linear map's weight and bias."""
     found: list[Tensor] = []

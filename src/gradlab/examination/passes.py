@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 from gradlab.examination import graph
 from gradlab.examination.calls import Calls
+from gradlab.examination.lent import Lent
 from gradlab.examination.log import Log
 from gradlab.examination.place import trail
 from gradlab.examination.trace import Backward, Cut, Factor
@@ -25,6 +26,7 @@ class Passes:
         self.count = 0
         self.scalars: list[tuple[bool, int, Tensor]] = []
         self.aliases: list[tuple[Cut, Tensor, int]] = []
+        self.lent = Lent()
 
     def reduced(self, is_mean: bool, samples: int, out: Tensor) -> None:
         """Take a scalar that a loss or a reduction made, until the next backward pass."""
@@ -32,12 +34,15 @@ class Passes:
 
     def aliased(self, event: Cut, alias: Tensor) -> None:
         """Take a view of a tensor's values, to see at the backward pass whether it was written."""
-        self.aliases.append((event, alias, alias._version))
+        if event.how == "data":
+            self.aliases.append((event, alias, alias._version))
+        self.lent.detached.append((event, alias))
 
     def forget(self) -> None:
         """Let go of all tensors."""
         self.scalars.clear()
         self.aliases.clear()
+        self.lent.forget()
 
     def backward(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Run a backward pass, and note it."""
@@ -49,7 +54,7 @@ class Passes:
             self.marks.put(log.update, *roots)
             now, before, asleep = log.now(), log.prints(), self.calls.asleep(reaches)
             value, factors = sum(float(r.detach().sum()) for r in roots), self._factors(roots)
-            self._written()
+            self._written(roots)
             original(*args, **kwargs)
             log.tell(
                 Backward(
@@ -89,7 +94,9 @@ class Passes:
             if g is not None
         )
 
-    def _written(self) -> None:
+    def _written(self, roots: list[Tensor]) -> None:
+        for event in self.lent.overwritten(roots):
+            self.log.tell(event)
         for event, alias, version in self.aliases:
             if alias._version > version:
                 self.log.tell(replace(event, written=True))

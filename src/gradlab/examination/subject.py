@@ -29,7 +29,10 @@ BATCHES = 16
 class Subject(Protocol):
     """A training that can be run again and again from the same state."""
 
-    samples: int  # in a batch; 0 if that is not known
+    @property
+    def samples(self) -> int:
+        """How many samples there are in a batch; 0 if that is not known."""
+        ...
 
     def run(self, updates: int, change: Change | None = None, *, same: bool = False) -> Trace:
         """Train for so many updates and return what was seen; `same`: on one batch only."""
@@ -54,12 +57,26 @@ class Given:
         self.step, self.model, self.optimizer = step, model, optimizer
         with kept(*_drawn_from(batch)):
             self.batches = batches(batch)
+        self.otherwise = _otherwise(batch, self.batches)
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are in the first batch; 0 if that is not known."""
         tensors = [t for t in tree_leaves(self.batches[0]) if isinstance(t, Tensor) and t.ndim]
-        self.samples = len(tensors[0]) if tensors else 0
+        return len(tensors[0]) if tensors else 0
 
     def run(self, updates: int, change: Change | None = None, *, same: bool = False) -> Trace:
-        """Train for so many updates and return what was seen; `same`: on one batch only."""
-        return self._run(self.batches[:1] if same else self.batches, updates, change)
+        """Train for so many updates and return what was seen; `same`: on one batch only.
+
+        A list may be a batch, or hold batches: if the step fails on one, the other is tried.
+        """
+        trace = self._run(self.batches[:1] if same else self.batches, updates, change)
+        if trace.failure and not trace.updates and self.otherwise:
+            other = self._run(self.otherwise, updates, change)
+            if not other.failure and other.updates:
+                self.batches, self.otherwise = self.otherwise, []
+                return other
+        return trace
 
     def doubled(self, times: int) -> Trace | None:
         """Make one update on a batch whose samples are there so many times, if that can be."""
@@ -136,6 +153,17 @@ def _drawn_from(loader: Any) -> list[Any]:
     """Return the generators of its own that a loader of data draws from, if it has any."""
     owners = (loader, getattr(loader, "sampler", None))
     return [getattr(owner, "generator", None) for owner in owners]
+
+
+def _otherwise(given: Any, read: list[Any]) -> list[Any]:
+    """Return the batches of a list, read in the other way than `batches` does; [] if it has none.
+
+    A list of tensors holds batches then, and a list of anything else is one batch.
+    """
+    if not isinstance(given, list):
+        return []
+    parts: list[Any] = given
+    return parts[:BATCHES] if len(read) == 1 and read[0] is parts else [parts]
 
 
 def batches(given: Any) -> list[Any]:

@@ -98,12 +98,13 @@ class Schedule(Event):
 
 @dataclass(frozen=True)
 class Labels:
-    """Class indices that a loss was given."""
+    """Class indices that a loss was given; `binary`: whole numbers where it expects 0 and 1."""
 
     classes: int
     seen: frozenset[int]
     count: int
     ignored: int = -100
+    binary: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

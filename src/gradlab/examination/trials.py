@@ -90,10 +90,12 @@ def _inputs(subject: Subject, trace: Trace, losses: list[float]) -> list[Finding
     fed = next((e for e in trace.all(Fed) if e.rms > RMS), None)
     if fed is None:
         return []
-    other = subject.run(LENGTH, Change(standardised=True), same=True).losses
-    margin = 0.5 if _is_sick(losses) else 0.1
-    better = _end(other) < margin * _end(losses) or _leaps(losses)
-    if not better or not _is_calm(other):
+    change, margin = Change(standardised=True), 0.5 if _is_sick(losses) else 0.1
+    other = subject.run(LENGTH, change, same=True).losses
+    if _is_sick(losses) and not _is_better(other, losses, margin):  # both may be slow at first
+        losses = subject.run(LONG, same=True).losses
+        other = subject.run(LONG, change, same=True).losses
+    if not _is_better(other, losses, margin):
         return []
     return [
         Finding(
@@ -105,6 +107,10 @@ def _inputs(subject: Subject, trace: Trace, losses: list[float]) -> list[Finding
             "x = (x - mean) / std, feature by feature, with the training set's mean and std",
         )
     ]
+
+
+def _is_better(other: list[float], losses: list[float], margin: float) -> bool:
+    return _is_calm(other) and (_end(other) < margin * _end(losses) or _leaps(losses))
 
 
 def _rate(subject: Subject, trace: Trace, losses: list[float]) -> list[Finding]:

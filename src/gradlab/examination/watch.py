@@ -110,6 +110,10 @@ class Watch:
         """Take an event."""
         self.log.tell(event)
 
+    def used(self, weight: Tensor, fan_in: int) -> None:
+        """Take the moment before a linear map uses a weight for the first time."""
+        self.calls.used(weight, fan_in)
+
     def inside(self) -> tuple[int, str]:
         """Return the innermost module that is running, by id and class."""
         return self.calls.inside()
@@ -121,6 +125,10 @@ class Watch:
     def aliased(self, event: Cut, alias: Tensor) -> None:
         """Take a view of a tensor's values."""
         self.passes.aliased(event, alias)
+
+    def lent(self, event: Cut, tensor: Tensor) -> None:
+        """Take a tensor that becomes an array."""
+        self.passes.lent.lend(event, tensor)
 
     def is_grad(self, tensor: Tensor) -> bool:
         """Say whether a tensor is the gradient of a weight."""

@@ -18,18 +18,28 @@ def linear(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any])
     """Note the first pass of a linear map through a weight."""
     if listener.update or len(args) < 2 or not all(isinstance(each, Tensor) for each in args[:2]):
         return None
-    x, w = args[:2]
-    if not w.requires_grad or not w.is_leaf or w.ndim < 2 or not x.is_floating_point():
+    x, w = args[0], _leaf(args[1])
+    if w is None or not w.requires_grad or w.ndim < 2 or not x.is_floating_point():
         return None
+    fan_in = x.shape[-1] if w.ndim == 2 else w[0].numel()
+    listener.used(w, fan_in)
 
     def after(out: Tensor) -> None:
-        fan_in = x.shape[-1] if w.ndim == 2 else w[0].numel()
         gain = _rms(w) * sqrt(fan_in)
         listener.tell(
             Mapped(**listener.now(), weight=id(w), gain=gain, rms_in=_rms(x), rms_out=_rms(out))
         )
 
     return after
+
+
+def _leaf(w: Tensor) -> Tensor | None:
+    """Return a weight, or the one of which this is the transposed; None if it is computed."""
+    if w.is_leaf:
+        return w
+    is_transposed = w.grad_fn is not None and graph.kind(w.grad_fn) in ("T", "Transpose", "Permute")
+    base = w._base
+    return base if is_transposed and base is not None and base.is_leaf else None
 
 
 def marked(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> After:

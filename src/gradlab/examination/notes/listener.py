@@ -33,6 +33,10 @@ class Listener(Protocol):
         """Take a scalar that a loss or a reduction made."""
         ...
 
+    def used(self, weight: Tensor, fan_in: int) -> None:
+        """Take the moment before a linear map uses a weight for the first time."""
+        ...
+
     def inside(self) -> tuple[int, str]:
         """Return the innermost module that is running, by id and class."""
         ...
@@ -47,6 +51,10 @@ class Listener(Protocol):
 
     def aliased(self, event: Cut, alias: Tensor) -> None:
         """Take an event whose result shares memory with the graph's."""
+        ...
+
+    def lent(self, event: Cut, tensor: Tensor) -> None:
+        """Take a tensor without history that becomes an array, and shares memory with it."""
         ...
 
 

@@ -20,6 +20,7 @@ LOSSES = (
     "gaussian_nll_loss", "poisson_nll_loss",
 )  # fmt: skip
 OF_CLASSES = ("cross_entropy", "nll_loss")
+OF_TWO = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 
 
 @cache
@@ -78,7 +79,7 @@ def _event(listener: Listener, name: str, output: Tensor, target: Tensor, ignore
         origin=graph.kind(origin) if origin is not None else "",
         made=origin.metadata.get("gradlab.place") if origin is not None else None,
         distribution=name in OF_CLASSES and _is_distribution(value),
-        labels=_labels(value, target, ignored) if name in OF_CLASSES else None,
+        labels=_labels(name, value, target, ignored),
         lost=_lost(value, target) if name == "binary_cross_entropy" else 0,
     )
 
@@ -100,11 +101,20 @@ def _is_distribution(output: Tensor) -> bool:
     return bool((output >= 0).all() & ((output.double().sum(1) - 1).abs() < close).all())
 
 
-def _labels(output: Tensor, target: Tensor, ignored: int) -> Labels | None:
-    if target.is_floating_point() or output.ndim < 2:
+def _labels(name: str, output: Tensor, target: Tensor, ignored: int) -> Labels | None:
+    if name in OF_TWO:
+        return _binary(target)
+    if name not in OF_CLASSES or target.is_floating_point() or output.ndim < 2:
         return None
     kept = target[target != ignored].flatten()
     return Labels(output.shape[1], frozenset(kept.unique().tolist()), kept.numel(), ignored)
+
+
+def _binary(target: Tensor) -> Labels | None:
+    """Return targets of a loss for 0 and 1, if they are whole numbers; None of probabilities."""
+    if not bool((target == target.round()).all()):
+        return None
+    return Labels(2, frozenset(map(int, target.unique().tolist())), target.numel(), binary=True)
 
 
 def _lost(p: Tensor, target: Tensor) -> int:

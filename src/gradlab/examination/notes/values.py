@@ -19,6 +19,7 @@ MIXING = (
     "Where",
 )  # 1 - p is as bare as p, and so is p y + (1 - p)(1 - y)
 CUTS = ("detach", "item", "__float__", "tolist", "numpy", "tensor")  # and `.data`
+ALIASES = ("data", "detach")  # what they return shares memory with the graph's tensor
 CLAMPS = ("clamp_", "clip_")
 
 
@@ -38,7 +39,8 @@ def _logarithm(listener: Listener, x: Tensor, argument: Tensor) -> None:
     if not zeros and not x.requires_grad:
         return
     nodes = graph.origins(x, _is_mixing)
-    kinds = {graph.kind(node) for node in nodes} - {"AccumulateGrad"}
+    kinds = {"Sigmoid" if graph.is_sigmoid(node) else graph.kind(node) for node in nodes}
+    kinds -= {"AccumulateGrad"}
     listener.tell(
         Log(
             **listener.now(),
@@ -62,11 +64,13 @@ def cut(how: str) -> Note:
 
     def note(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> After | None:
         source = args[0] if args else None
+        if how == "numpy" and isinstance(source, Tensor) and not source.requires_grad:
+            listener.lent(Cut(**listener.now(), how=how, reaches=frozenset()), source)
         if not isinstance(source, Tensor) or source.grad_fn is None:
             return None
         event = Cut(**listener.now(), how=how, reaches=graph.leaves(source))
         listener.tell(event)
-        return (lambda out: listener.aliased(event, out)) if how == "data" else None
+        return (lambda out: listener.aliased(event, out)) if how in ALIASES else None
 
     return note
 

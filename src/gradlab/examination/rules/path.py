@@ -70,12 +70,14 @@ def _under_no_grad(trace: Trace, starved: set[int]) -> list[Finding]:
 
 
 def written(trace: Trace) -> list[Finding]:
-    """Find values that the loss depends on, changed through `.data` past autograd."""
+    """Find values that the loss depends on, changed past autograd: by `.data`, or in an array."""
     reached = {w for each in trace.all(Backward) for w in each.reaches}
     cuts = [each for each in trace.all(Cut) if each.written and each.reaches & reached]
     if not cuts:
         return []
     first = cuts[0]
+    if first.how == "numpy":
+        return [_through_array(first)]
     return [
         Finding(
             "data_in_path",
@@ -86,3 +88,14 @@ def written(trace: Trace) -> list[Finding]:
             "the operation on the tensor itself, without .data: h = h / n",
         )
     ]
+
+
+def _through_array(first: Cut) -> Finding:
+    return Finding(
+        "in_place_change",
+        "an array that shares a tensor's memory is written to before the backward pass",
+        f"{first.place}: {first.place.code}",
+        "the gradients with the numbers as they were before are others; autograd cannot see what "
+        "NumPy writes",
+        "an array of its own: z.detach().numpy().copy()",
+    )
