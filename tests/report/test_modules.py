@@ -1,5 +1,7 @@
 """Modules of foreign networks by depth: one by one, or block by block where they are many."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -79,3 +81,32 @@ def test_factors_that_make_no_chain_are_not_added_up(tmp_path):
         optimizer.step()
     runs, reduced = gather(tmp_path)
     assert modules.broken(runs, reduced.layers) == {"residual"}
+
+
+def test_a_module_without_a_signal_is_left_out_and_not_called_infinite(tmp_path):
+    class Scale(torch.nn.Module):
+        """A weight of two dimensions that is used beside the module's own call."""
+
+        def __init__(self):
+            super().__init__()
+            self.inner = torch.nn.Linear(3, 3)
+
+        def forward(self, x):
+            return torch.nn.functional.linear(x, self.inner.weight)
+
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), Scale(), torch.nn.Linear(3, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with gradlab.watch(model, optimizer) as lab:
+            for _ in range(3):
+                optimizer.zero_grad()
+                model(torch.randn(5, 4)).square().mean().backward()
+                optimizer.step()
+        lab.report(tmp_path)
+    silent = lab.frame().groupby("site")["delta_norm"].count()
+    assert silent["1.inner"] == 0
+    _, reduced = gather(tmp_path)
+    assert (reduced.layers["delta_norm_inf"] == 0).all()
+    assert reduced.runs["decades"].notna().all()
+    assert reduced.layers["delta_norm"].isna().sum() == 1

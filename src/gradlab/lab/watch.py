@@ -235,6 +235,7 @@ class Lab:
         found = self.diagnose()
         layers = self.frame()
         return {
+            "watched": True,
             "status": self._status,
             "verdict": verdict(self._status, found) if len(layers) else None,
             "findings": [each.as_dict() for each in found],

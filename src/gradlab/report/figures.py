@@ -23,7 +23,7 @@ from gradlab.report import (
     titles,
 )
 from gradlab.report.page import Drawn
-from gradlab.report.reduce import Reduced
+from gradlab.report.reduce import Reduced, heard
 from gradlab.report.settings import label
 from gradlab.report.style import printed, save
 from gradlab.store.load import Run
@@ -81,7 +81,10 @@ def _drawings(
     few = [(names[run], chains[chains["run"] == run]) for run in linked]
     record = ["step", "axis", "position", "delta_norm"]
     taken = frame.set_index("run")["steps"]
-    single = [(names[run], by_name[run].layers(record), int(taken[run])) for run in picked]
+    single = [
+        (names[run], heard(by_name[run], by_name[run].layers(record)), int(taken[run]))
+        for run in picked
+    ]
     deep = bool(frame["decades"].notna().any())
     ruling = next((k for k in ("model.activation", *keys) if k in keys), None)
     return [

@@ -100,7 +100,8 @@ def _panel(
     for c, colour in enumerate(roles["colour"].values):
         for s, style in enumerate(roles["line"].values):
             lines = table[(table["colour"] == colour) & (table["line"] == style)]
-            lines = lines.sort_values("position")
+            there = lines["mean"].notna() | (lines["zero"] > 0) | (lines["inf"] > 0)
+            lines = lines[there].sort_values("position")
             if lines.empty:
                 continue
             x, look = lines["position"], _look(c, s)

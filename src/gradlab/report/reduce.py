@@ -84,9 +84,9 @@ def reduce(runs: Iterable[Run], drawn: bool = True) -> Reduced:
         except StoreError as error:
             damaged.append(str(error))
             continue
-        rows.append({"run": run.name, **summary(Grid(record), steps)})
+        rows.append({"run": run.name, **summary(Grid(heard(run, record)), steps)})
         if drawn:
-            parts["layers"][run.name] = layer_means(record)
+            parts["layers"][run.name] = layer_means(record, missing=is_watched(run))
             parts["start"][run.name] = at_start(record)
             parts["losses"][run.name] = thin(steps)
         if len(states):
@@ -94,6 +94,16 @@ def reduce(runs: Iterable[Run], drawn: bool = True) -> Reduced:
             parts["time"][run.name] = layer_means(last, "time", [STATE], [])
     stacked = {name: _stacked(frames) for name, frames in parts.items()}
     return Reduced(pd.DataFrame(rows, columns=["run", *RUN]), **stacked, damaged=damaged)
+
+
+def is_watched(run: Run) -> bool:
+    """Say whether a run is of a network that gradlab did not build: some modules have no signal."""
+    return bool(run.info.get("watched"))
+
+
+def heard(run: Run, record: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the modules that have a signal: all, in gradlab's own networks."""
+    return record[record["delta_norm"].notna()] if is_watched(run) else record
 
 
 def summary(grid: Grid, steps: pd.DataFrame) -> dict[str, float]:
@@ -121,8 +131,12 @@ def layer_means(
     axis: str = "depth",
     signals: Sequence[str] = SIGNALS,
     factors: Sequence[str] = FACTORS,
+    missing: bool = False,
 ) -> pd.DataFrame:
-    """Return one row per position: means of log10 over the steps, zeros and infinities apart."""
+    """Return one row per position: means of log10 over the steps, zeros and infinities apart.
+
+    `missing` says that NaN stands for what is not there, and not for what is not finite.
+    """
     record = record[record["axis"] == axis]
     positions, place = np.unique(record["position"].to_numpy(), return_inverse=True)
 
@@ -139,7 +153,8 @@ def layer_means(
             out[column] = total(logs) / total(usable)
         if column in signals:
             out[f"{column}_zero"] = total(values == 0) / rows
-            out[f"{column}_inf"] = total(~np.isfinite(values)) / rows
+            lost = np.isinf(values) if missing else ~np.isfinite(values)
+            out[f"{column}_inf"] = total(lost) / rows
     return pd.DataFrame(out)
 
 
