@@ -117,7 +117,7 @@ def _stack(pairs: Sequence[Pair], before: Params, grads: Params, after: Params) 
         weight=_matrices(pairs, before),
         weight_after=_matrices(pairs, after),
         weight_grad=grad,
-        bias_grad=_biases(pairs, grads) if site.has_bias else grad.flatten(2),
+        bias_grad=_biases(pairs, grads) if site.has_bias else grad[..., 0],
     )
 
 
