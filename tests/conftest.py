@@ -1,5 +1,9 @@
 """One thread per worker, fixed seeds, and no W&B account whatever the machine has."""
 
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch read it, and for processes begun here
+
 import pytest
 import torch
 from hypothesis import settings

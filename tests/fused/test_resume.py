@@ -75,6 +75,7 @@ def test_kill_9_then_resume(workers):
             time.sleep(0.01)
         time.sleep(0.3)
         process.send_signal(signal.SIGKILL)
+        process.stderr.read()  # to its end: till every worker has let go of it
     runs, damaged = find("cut")
     assert runs
     assert not damaged

@@ -47,6 +47,16 @@ def test_all_end_with_whoever_stops_asking():
         os.kill(process, 0)
 
 
+def test_all_are_killed_with_the_process_that_began_them():
+    """Else one that is in the midst of a long step would go on writing to the sweep's files."""
+    work = "lambda task: (print(task, flush=True), signal.pause())"
+    code = f"import signal; from gradlab.fused.workers import share; list(share([1, 2], {work}, 2))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert {process.stdout.readline() for _ in range(2)} == {b"1\n", b"2\n"}
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)  # which ends when no worker holds the pipe any more
+
+
 def test_their_number():
     assert number(None) == len(os.sched_getaffinity(0))
     assert number(3) == 3

@@ -16,7 +16,7 @@ from gradlab.fused.place import Place
 from gradlab.fused.plan import stacks
 from gradlab.fused.said import Said
 from gradlab.fused.seat import Ended, Seat
-from gradlab.fused.workers import Lost, number, orphaned, share, working
+from gradlab.fused.workers import Lost, number, share, working
 from gradlab.interrupt import Interrupt
 from gradlab.job import Run, prepare
 from gradlab.progress import Counting
@@ -155,7 +155,7 @@ def _work(seats: Sequence[Seat], said: Said) -> None:
             runs = [seat.run for seat in live if seat.run is not None and seat.ended is None]
             with Interrupt() as interrupt:
                 if runs and data.last is not None:
-                    _train(runs, data.last, lambda: interrupt.asked or orphaned())
+                    _train(runs, data.last, lambda: interrupt.asked)
                 for seat in live:
                     seat.settle()
             interrupt.check()

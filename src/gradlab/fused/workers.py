@@ -2,9 +2,11 @@
 
 They are forks: what has been imported and composed is there already, and only what comes of a task
 is sent back. A worker leaves the terminal's process group, so that Ctrl-C reaches it by way of the
-process that began it, once; it ends when that process is gone.
+process that began it, once; when that process is killed it is killed too, so that nothing writes to
+a sweep that is started again.
 """
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -23,6 +25,7 @@ from gradlab.errors import SettingsError
 from gradlab.interrupt import Interrupt
 
 MOMENT = 0.1  # seconds between two looks at whether a signal has come
+PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>: the signal for a process whose parent ends
 Work = Callable[[int], Any]
 
 
@@ -46,14 +49,9 @@ def number(asked: int | None) -> int:
     return asked or len(os.sched_getaffinity(0))
 
 
-def orphaned() -> bool:
-    """Say whether this is a worker whose parent is gone."""
-    return _parent is not None and os.getppid() != _parent
-
-
 def working() -> bool:
     """Say whether this process is a worker."""
-    return _parent is not None
+    return _working
 
 
 def share(tasks: Sequence[int], work: Work, count: int) -> Generator[tuple[int, Any]]:
@@ -135,16 +133,19 @@ class _Hands:
         return process, ours
 
 
-_parent: int | None = None
+_working = False
 
 
 def _serve(
     connection: Connection, held: Sequence[Connection], work: Work, count: int, parent: int
 ) -> None:
-    global _parent
-    _parent = parent
+    global _working
+    _working = True
     os.setpgid(0, 0)
-    for each in held:  # else the end of the parent would not be noticed
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # which was killed before the line above
+        os._exit(1)
+    for each in held:
         each.close()
     torch.set_num_threads(max(1, torch.get_num_threads() // count))
     with suppress(EOFError, BrokenPipeError, KeyboardInterrupt), Interrupt(at_once=True):
