@@ -157,7 +157,7 @@ def told(depth, loop, products, clock):
         print(f"    {name:34s} {seconds * 1e3:7.2f} ms  {seconds / whole:6.1%}")
     least = clock.median("sum each")
     print(
-        f"    {'(one sum of each tensor, at least)':34s} {least * 1e3:7.2f} ms  {least / whole:6.1%}"
+        f"    {'(a sum of each tensor, at least)':34s} {least * 1e3:7.2f} ms  {least / whole:6.1%}"
     )
     tenth = sum(recording.values()) / 10
     print(f"    {'every 10th, a step':34s} {tenth * 1e3:7.2f} ms  {tenth / whole:6.1%}", flush=True)
