@@ -24,6 +24,11 @@ Where the loss reads the last step alone, and no gate lets h_{t-1} pass beside V
 ‖dLoss/dh_{t-1}‖ = ‖dLoss/dh_t‖ · act_factor_t · norm_factor_t · weight_factor_t. With gates
 `act_factor` is what they do together; they have no phi', so `saturated` and `dead` are null.
 
+An LSTM's cell, c_t = σ(f) c_{t-1} + σ(i) phi(g), is one row a step on the axis cell. Of c_t are
+`act_grad_norm`, ‖dLoss/dc_t‖ on all ways, `act_mean` and `act_std`, and `weight_factor` is
+‖σ(f) dLoss/dc_t‖ / ‖dLoss/dc_t‖, what the forget gate lets pass straight to c_{t-1}; what comes
+there by way of h_{t-1} and V is beside it. The other columns are null there.
+
 A block of a network with skip connections is one row on the axis block: of its output h_l are
 `act_grad_norm`, `act_mean` and `act_std`, and `weight_factor` is ‖dLoss/dh_{l-1}‖ / ‖dLoss/dh_l‖,
 what the block as a whole does to the signal. The other columns are null there.
@@ -49,7 +54,7 @@ KINDS = (
 )
 """What a finding can be of, gravest first; the gravest that is more than a note is the verdict."""
 VERDICTS = ("healthy", *KINDS[:-1], "diverged")
-AXES = ("depth", "time", "block")
+AXES = ("depth", "time", "cell", "block")
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,11 @@ def _f64(name: str, unit: str, formula: str, meaning: str) -> Column:
 KEYS = (
     Column("step", "int32", "updates", "", "updates made before this row; 0 = at initialisation"),
     Column(
-        "axis", "string", "", "", "depth; time: steps of a recurrent layer; block: with its skips"
+        "axis",
+        "string",
+        "",
+        "",
+        "depth; time: steps of a recurrent layer; cell: of an LSTM's cell; block: with its skips",
     ),
     Column("position", "int32", "1", "l", "1 = nearest the input, or the first time step"),
     Column("site", "string", "", "", "dotted name of the module"),
@@ -91,7 +100,7 @@ STATISTICS = (
         "weight_factor",
         "1",
         "‖W_l^T delta_l‖ / ‖delta_l‖",
-        "what W_l^T does to it; or a whole block",
+        "what W_l^T does to it; or a whole block, or forget gate",
     ),
     _f64(
         "norm_factor",

@@ -242,6 +242,59 @@ def test_a_block_is_what_happens_between_two_streams(model):
         assert all(np.isnan(row[name]).all() for name in rest)
 
 
+def cells_by_hand(run):
+    """c_t, dLoss/dc_t and σ(f_t) dLoss/dc_t of an LSTM of one layer, step by step."""
+    dataset, stack = run.data.call(), Stack([run], run.data.call())
+    p = {name: q[0].detach() for name, q in stack.params.items()}
+    index = Batches(len(dataset.x_train), run.train.batch_size, [run.seed]).next()[0]
+    x, y = dataset.x_train[index].unflatten(-1, dataset.shape), dataset.y_train[index]
+    V, W, b = (p[f"layers.0.{n}"] for n in ("recurrent.weight", "linear.weight", "linear.bias"))
+    h = c = torch.zeros(len(x), V.shape[1], dtype=x.dtype)
+    cells, forgets, outs = [], [], []
+    for t in range(x.shape[1]):
+        i, f, g, o = (x[:, t] @ W.T + b + h @ V.T).chunk(4, 1)
+        forget = torch.sigmoid(f + run.model.component.params["forget_bias"])
+        c = forget * c + torch.sigmoid(i) * torch.tanh(g)
+        c = c.requires_grad_() if t == 0 else c
+        h = torch.sigmoid(o) * torch.tanh(c)
+        for kept, new in ((cells, c), (forgets, forget.detach()), (outs, h)):
+            kept.append(new)
+    out = outs[-1] if dataset.asked is None else torch.stack(outs[-dataset.asked :], 1)
+    loss = run.loss.component.call(
+        out @ p["layers.1.linear.weight"].T + p["layers.1.linear.bias"], y
+    )
+    grads = torch.autograd.grad(loss, cells)
+    return [(c.detach(), d, f * d) for c, d, f in zip(cells, grads, forgets, strict=True)]
+
+
+@pytest.mark.parametrize("task", [ADDING, COPYING], ids=["adding", "copying"])
+@pytest.mark.parametrize("more", [{}, {"model__forget_bias": 3.0}])
+def test_the_cell_of_an_lstm_has_rows_of_its_own(task, more):
+    runs = [
+        settings(model="lstm", **task, **{**COMMON, "model__depth": 1, "seed": seed}, **more)
+        for seed in (3, 4)
+    ]
+    for members in ([runs[0]], runs):  # alone and in a stack
+        _, sinks = train(*members)
+        for run, sink in zip(members, sinks, strict=True):
+            row, expected = at(sink.layers[0], "cell", "layers.0"), cells_by_hand(run)
+            assert list(row["position"]) == list(range(1, len(expected) + 1))
+            for t, (c, d, straight) in enumerate(expected):
+                assert row["act_grad_norm"][t] == pytest.approx(norm(d), rel=1e-10)
+                assert row["weight_factor"][t] == pytest.approx(norm(straight) / norm(d), rel=1e-10)
+                assert row["act_mean"][t] == pytest.approx(float(c.mean()), rel=1e-9)
+                assert row["act_std"][t] == pytest.approx(float(c.std(correction=0)), rel=1e-9)
+            known = ("act_grad_norm", "act_mean", "act_std", "weight_factor")
+            rest = [c.name for c in schema.STATISTICS if c.name not in known]
+            assert all(np.isnan(row[name]).all() for name in rest)
+
+
+@pytest.mark.parametrize("model", ["rnn", "gru", "mlp"])
+def test_others_have_no_cell(model):
+    _, (sink,) = train(settings(model=model, **ADDING, **COMMON))
+    assert "cell" not in set(sink.layers[0]["axis"])
+
+
 def test_gates_have_no_derivative_to_be_saturated():
     _, (sink,) = train(settings(model="lstm", **ADDING, **COMMON))
     for axis in ("depth", "time"):

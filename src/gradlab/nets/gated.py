@@ -13,6 +13,14 @@ from gradlab.nets.mlp import MakeNorm
 from gradlab.nets.rnn import RNN, Gates, Recurrent
 
 
+class Cell(nn.Module):
+    """c_t = σ(f) c_{t-1} + what is new: the way past V. Here the recorder looks."""
+
+    def forward(self, c: Tensor, kept: Tensor, new: Tensor) -> Tensor:
+        """Return c_t from c_{t-1}, σ(f) and σ(i) phi(g), each [B, n]."""
+        return kept * c + new
+
+
 class LSTMGates(Gates):
     """c_t = σ(f) c_{t-1} + σ(i) phi(g), h_t = σ(o) phi(c_t), of z = [i, f, g, o].
 
@@ -21,12 +29,12 @@ class LSTMGates(Gates):
 
     def __init__(self, phi: nn.Module, forget_bias: float) -> None:
         super().__init__()
-        self.phi, self.forget_bias = phi, forget_bias
+        self.phi, self.forget_bias, self.cell = phi, forget_bias, Cell()
 
     def forward(self, z: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Return h_t and c_t, each [B, n], from z [B, 4n] and c_{t-1}."""
         i, f, g, o = z.chunk(4, -1)
-        c = (f + self.forget_bias).sigmoid() * c + i.sigmoid() * self.phi(g)
+        c = self.cell(c, (f + self.forget_bias).sigmoid(), i.sigmoid() * self.phi(g))
         return o.sigmoid() * self.phi(c), c
 
 
@@ -45,6 +53,12 @@ class LSTM(Recurrent):
         forget_bias: float = 0.0,
     ) -> None:
         super().__init__(n_in, n, LSTMGates(activation, forget_bias), norm, norm_position)
+
+    @property
+    def cell(self) -> Cell:
+        """What makes c_t."""
+        assert isinstance(self.activation, LSTMGates)
+        return self.activation.cell
 
     def step(self, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Return h_t and c_t from W x_t + b, h_{t-1} and c_{t-1}."""

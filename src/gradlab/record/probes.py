@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch._C._functorch import get_unwrapped, maybe_get_bdim
 from torch.utils.hooks import RemovableHandle
 
+from gradlab.nets.gated import LSTM
 from gradlab.nets.rnn import Recurrent
 from gradlab.record.sites import Site
 
@@ -35,7 +36,7 @@ class Signals:
     preact: Tensor | None = None  # u_l
     act: Tensor | None = None  # a_l
     before: Tensor | None = None  # h_{t-1}, of a step in time
-    back: Tensor | None = None  # W_l^T delta_l: the gradient through this map alone
+    back: Tensor | None = None  # W_l^T delta_l: the gradient through this map (or cell) alone
     delta: Tensor | None = None  # dLoss/dz_l
     preact_grad: Tensor | None = None  # dLoss/du_l
     act_grad: Tensor | None = None  # dLoss/da_l
@@ -147,10 +148,7 @@ class Probes:
             self._on_output(layer.norm, self._visit(index, "", "out_grad"))
 
     def _plan_steps(self, whole: Site, layer: Recurrent) -> None:
-        steps = enumerate(self.sites)
-        turns = Turns([i for i, s in steps if s.axis == "time" and s.name == whole.name])
-        self._hooks.append((layer.register_forward_pre_hook, turns.begin))
-        self._hooks.append((layer.recurrent.register_forward_pre_hook, turns.next))
+        turns = self._turns("time", whole.name, layer)
         self._on_input(layer.recurrent, self._visit(turns, "before", "back"))
         self._on_output(layer.recurrent, self._visit(turns, "", "delta"))
         if layer.norm is not None and layer.norm_position == "before":
@@ -160,6 +158,17 @@ class Probes:
         self._on_output(layer.activation, self._visit(turns, "act", "act_grad"))
         if layer.norm is not None and layer.norm_position == "after":
             self._on_output(layer.norm, self._visit(turns, "", "out_grad"))
+        if isinstance(layer, LSTM):
+            turns = self._turns("cell", whole.name, layer)
+            self._on_input(layer.cell, self._visit(turns, "", "back"))
+            self._on_output(layer.cell, self._visit(turns, "act", "act_grad"))
+
+    def _turns(self, axis: str, name: str, layer: Recurrent) -> Turns:
+        sites = enumerate(self.sites)
+        turns = Turns([i for i, s in sites if (s.axis, s.name) == (axis, name)])
+        self._hooks.append((layer.register_forward_pre_hook, turns.begin))
+        self._hooks.append((layer.recurrent.register_forward_pre_hook, turns.next))
+        return turns
 
     def _plan_block(self, index: int, below: nn.Module, above: nn.Module) -> None:
         self._on_output(below, self._visit(index, "", "back"))
@@ -186,12 +195,12 @@ class Probes:
             return visit(x.detach().requires_grad_())
 
         def hook(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
-            (x,) = inputs
+            x, *others = inputs
             seen = beneath(x) if self.stacked else x
             if seen is not None and seen.requires_grad:
                 # An alias, so that the gradient is this map's alone.
-                return (self._show(x.view_as(x), visit),)
-            return (Door.apply(x, visit_leaf) if self.stacked else visit_leaf(x),)
+                return (self._show(x.view_as(x), visit), *others)
+            return (Door.apply(x, visit_leaf) if self.stacked else visit_leaf(x), *others)
 
         self._hooks.append((module.register_forward_pre_hook, hook))
 

@@ -38,7 +38,7 @@ def measure(
     out = first.new_empty((len(sites), first.shape[0], len(schema.STATISTICS)), dtype=torch.float64)
     for indices in _kinds(sites, signals):
         pairs = [(sites[i], signals[i]) for i in indices]
-        if pairs[0][0].axis == "block":
+        if pairs[0][0].axis in ("block", "cell"):  # no linear map
             out[indices] = block(*(_signal(pairs, name) for name in ("act", "act_grad", "back")))
             continue
         parts = [_stack(part, before, grads, after) for part in _parts(pairs)]

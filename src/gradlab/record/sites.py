@@ -1,4 +1,6 @@
-"""Where the recorder looks: the layers over depth, the steps of recurrent ones, and the blocks."""
+"""Where the recorder looks: the layers over depth, the steps of recurrent ones and of their cells,
+and the blocks.
+"""
 
 import math
 from dataclasses import dataclass
@@ -6,6 +8,7 @@ from itertools import pairwise
 
 from torch import nn
 
+from gradlab.nets.gated import LSTM
 from gradlab.nets.init import has_bias
 from gradlab.nets.layer import Layer, Stream
 from gradlab.nets.rnn import RNN, Gates, Recurrent
@@ -17,8 +20,8 @@ class Site:
     """A place under observation.
 
     Attributes:
-        axis: "depth" for a layer, "time" for one step of a recurrent layer, "block" for the stream
-            of a network with skip connections.
+        axis: "depth" for a layer, "time" for one step of a recurrent layer, "cell" for one of its
+            cell, "block" for the stream of a network with skip connections.
         position: its place in the chain, 1 = nearest the input, or the first step.
         name: dotted, as in `model.named_modules()`.
         module: the layer, or the stream.
@@ -57,7 +60,8 @@ class Site:
 def find_sites(model: nn.Module) -> list[Site]:
     """Return the model's layers in the order of registration, which is that of the forward.
 
-    Then the steps of each recurrent layer, then the blocks: the streams after the first.
+    Then the steps of each recurrent layer, those of each cell, and the blocks: the streams after
+    the first.
     """
     named = list(model.named_modules())
     layers = [(name, m) for name, m in named if isinstance(m, Layer)]
@@ -75,15 +79,16 @@ def find_sites(model: nn.Module) -> list[Site]:
         Site("block", position, name, stream, kind=("block",), below=below)
         for position, ((_, below), (name, stream)) in enumerate(pairwise(streams), start=1)
     ]
-    return [*sites, *_through_time(model, sites), *blocks]
+    steps, cells = (_steps(model, sites, *each) for each in (("time", Recurrent), ("cell", LSTM)))
+    return [*sites, *steps, *cells, *blocks]
 
 
-def _through_time(model: nn.Module, sites: list[Site]) -> list[Site]:
+def _steps(model: nn.Module, sites: list[Site], axis: str, kind: type[Layer]) -> list[Site]:
     steps = next((m.steps[0] for m in model.modules() if isinstance(m, RNN)), 0)
     return [
-        Site("time", t, site.name, site.module, site.steepest, ("time", site.name))
+        Site(axis, t, site.name, site.module, site.steepest, (axis, site.name))
         for site in sites
-        if isinstance(site.module, Recurrent)
+        if isinstance(site.module, kind)
         for t in range(1, steps + 1)
     ]
 

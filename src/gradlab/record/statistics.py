@@ -63,7 +63,7 @@ def block(act_SMBU: Tensor, act_grad_SMBU: Tensor, back_SMBU: Tensor) -> Tensor:
     """Return [S, M, C] of blocks: what leaves them, its gradient, and that of what enters them.
 
     `weight_factor` is what the block as a whole does to the signal; columns of a linear map are
-    NaN.
+    NaN. Of a cell, it is c_t that leaves, and c_{t-1}, on its way to c_t alone, that enters.
     """
     act_grad, act_mean = matrix_norm(act_grad_SMBU), mean(act_SMBU)
     known = {
