@@ -67,6 +67,66 @@ def test_both_axes_are_kept_over_seeds():
     assert told.as_dict()["axis"] == "time"
 
 
+@pytest.mark.parametrize("model", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("task", ["adding", "copying"])
+def test_the_parts_of_a_cause_sum_to_the_whole(model, task):
+    """A GRU's h passes beside V, and earlier targets come in: no product, but still a sum."""
+    data = {"data": task, "loss": {"adding": "mse", "copying": "cross_entropy"}[task]}
+    more = {} if task == "copying" else {"data__length": 60}
+    member = settings(
+        model=model, **data, **more, data__samples=300, train__steps=1, train__dtype="float64",
+        **({"model__forget_bias": 0.0} if model == "lstm" else {}),
+    )  # fmt: skip
+    (told,) = [f for f in findings(member) if f.axis == "time"]
+    names = ("activation", "weights", "normalisation", "forget", "beside")
+    parts = {name: told.evidence[name] for name in names if name in told.evidence}
+    assert sum(parts.values()) == pytest.approx(told.evidence["decades"], rel=1e-9)
+    assert ("beside" in parts) == (model != "rnn" or task == "copying")
+    assert ("forget" in parts) == ("the cell of layers.0" in told.cause) == (model == "lstm")
+
+
+def lstm(forget_bias, gain, **more):
+    return settings(
+        model="lstm", data="adding", loss="mse", data__length=50, data__samples=300,
+        **{"model__forget_bias": forget_bias, "model__init": "orthogonal",
+           "model__init_gain": gain, "train__steps": 1, "train__dtype": "float64", **more},
+    )  # fmt: skip
+
+
+def test_an_lstm_is_judged_by_its_cell():
+    """With small weights V hands back nothing, and the gate of the cell keeps σ(f) a step."""
+    member = lstm(0.0, 1e-3)
+    (told,) = [f for f in findings(member) if f.axis == "time"]
+    assert told.evidence["decades"] == pytest.approx(49 * np.log10(0.5), abs=0.01)
+    assert told.evidence["forget"] == pytest.approx(told.evidence["decades"], abs=0.01)
+    assert "the forget gate -14.8 (-0.30 a step)" in told.cause
+    assert told.remedies[0] == "model.forget_bias=3.9"  # ln 49
+    # h_t gets next to nothing below the last step, by way of V; the cell gets all but 0.4 decades.
+    open_ = lstm(3.9, 1e-3)
+    _, (sink,) = train(open_)
+    frame = pd.DataFrame(sink.layers[0])
+    state, cell = (
+        frame[frame["axis"] == axis]["act_grad_norm"].to_numpy() for axis in ("time", "cell")
+    )
+    assert np.log10(state[0] / state[-1]) < -3
+    assert np.log10(cell[0] / cell[-1]) == pytest.approx(49 * np.log10(1 - 1 / 50.4), abs=0.01)
+    assert not [f for f in findings(open_) if f.axis == "time"]
+
+
+def test_a_gate_that_is_open_is_not_to_be_opened():
+    (told,) = [f for f in findings(lstm(0.0, 1e-3), lstm(0.0, 1e-3, seed=1)) if f.axis == "time"]
+    assert told.remedies[0] == "model.forget_bias=3.9"
+    exploding = lstm(4.0, 10.0)
+    assert all("forget_bias" not in r for f in findings(exploding) for r in f.remedies)
+
+
+def test_steps_that_get_nothing_at_all_are_told():
+    found = findings(run(1e-50, train__dtype="float32", train__steps=1))  # which float32 has as 0
+    (told,) = [f for f in found if f.axis == "time"]
+    assert told.severity == "gross"
+    assert told.cause == "steps before 30 get nothing (exactly 0) in layers.0, step 0"
+
+
 def test_a_signal_of_zeros_has_vanished_as_far_as_it_reaches():
     found = findings(run(1e-3, train__dtype="float32"))
     (told,) = [f for f in found if f.axis == "time"]

@@ -1,4 +1,17 @@
-"""The rules over time: dLoss/dh_t of a recurrent layer, at each step against the last one."""
+"""The rules over time: the gradient of a recurrent layer's state, against that of the last step.
+
+The state is h_t; of an LSTM it is its cell c_t, which hands the gradient on past the recurrent
+weights: ‖dLoss/dh_t‖ is small wherever these are, however much of it survives. The parts of a cause
+sum to the whole:
+
+    log10 ‖dLoss/dh_t‖ / ‖dLoss/dh_T‖ = Σ log10 act_factor + log10 norm_factor
+                                        + log10 weight_factor + what comes beside them
+    log10 ‖dLoss/dc_t‖ / ‖dLoss/dc_T‖ = Σ log10 weight_factor, of the forget gate,
+                                        + what comes by way of the recurrent weights
+"""
+
+import math
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -12,6 +25,11 @@ REMEDIES = {
     "vanishing": ("model=lstm", "model=gru", "model.init=orthogonal", "optim=adam"),
     "exploding": ("clip=norm", "model=lstm", "model.init=orthogonal", "optim.lr=0.01"),
 }
+PARTS = {
+    "time": {"activation": "act_factor", "weights": "weight_factor", "normalisation": "norm_factor"},
+    "cell": {"forget": "weight_factor"},
+}
+"""What a state's gradient passes through, by axis, and the columns that say how much is left."""
 
 
 def vanishing_in_time(record: Record) -> Finding | None:
@@ -26,17 +44,22 @@ def exploding_in_time(record: Record) -> Finding | None:
 
 def _worst(record: Record, kind: str, sign: float) -> Finding | None:
     """Return what is found of the layer in which it is worst."""
-    time = record.layers[record.layers["axis"] == "time"]
-    names = time["site"] if "site" in time else pd.Series("the recurrent layer", time.index)
-    layers = time.groupby(names, sort=False)
-    found = [_of_layer(record, str(name), rows, kind, sign) for name, rows in layers]
+    found = [_of_layer(record, *state, kind, sign) for state in _states(record.layers)]
     return max(filter(None, found), key=lambda f: abs(f.evidence["decades"]), default=None)
 
 
+def _states(layers: pd.DataFrame) -> Iterator[tuple[str, str, Grid]]:
+    """Yield each recurrent layer's name, the axis of its state, and the state's rows."""
+    rows = layers[layers["axis"].isin(PARTS)]
+    names = rows["site"] if "site" in rows else pd.Series("the recurrent layer", rows.index)
+    for name, its in rows.groupby(names, sort=False):
+        axis = "cell" if (its["axis"] == "cell").any() else "time"
+        yield str(name), axis, Grid(its, its["act_grad_norm"].notna().to_numpy(), axis)
+
+
 def _of_layer(
-    record: Record, site: str, rows: pd.DataFrame, kind: str, sign: float
+    record: Record, site: str, axis: str, grid: Grid, kind: str, sign: float
 ) -> Finding | None:
-    grid = Grid(rows, rows["act_grad_norm"].notna().to_numpy(), axis="time")
     gained = sign * relative(grid["act_grad_norm"])
     holds = gained >= record.limit("decades")
     since = since_when(holds.any(axis=1), grid.steps)
@@ -53,39 +76,66 @@ def _of_layer(
         "decades": total,
         "step": float(grid.steps[row]),
         "time": float(grid.positions[column]),
-        **_parts(grid, row, column),
+        **_parts(grid, axis, row, column, total),
     }
+    nothing = kind == "vanishing" and bool(np.isposinf(gained[row]).any())
+    gross = nothing or abs(total) >= record.limit("gross_decades")
     return Finding(
         kind=kind,
         where=mostly(holds, grid.positions),
         since=since,
-        severity="gross" if abs(total) >= record.limit("gross_decades") else "mild",
-        cause=_cause(site, evidence, grid),
+        severity="gross" if gross else "mild",
+        cause=_cause(site, axis, evidence, grid, nothing),
         evidence=evidence,
-        remedies=REMEDIES[kind],
+        remedies=(*_open_gate(record, axis, kind, int(grid.positions[-1])), *REMEDIES[kind]),
         axis="time",
     )
 
 
-def _parts(grid: Grid, row: int, column: int) -> dict[str, float]:
-    """Return the decades of each factor between the last step and the one in `column`."""
-    names = {"activation": "act_factor", "weights": "weight_factor", "normalisation": "norm_factor"}
-    logs = {part: log10(grid[name])[row, column + 1 :].sum() for part, name in names.items()}
-    return {part: float(value) for part, value in logs.items() if np.isfinite(value)}
+def _parts(grid: Grid, axis: str, row: int, column: int, total: float) -> dict[str, float]:
+    """Return the decades of each factor between the last step and the one in `column`.
+
+    What is left of all is `beside`, if it is more than rounding: what comes through a gate of h
+    itself, from targets of earlier steps, from a layer above, or to a cell by way of h and V.
+    """
+    logs = {
+        part: float(log10(grid[name])[row, column + 1 :].sum())
+        for part, name in PARTS[axis].items()
+    }
+    found = {part: value for part, value in logs.items() if np.isfinite(value)}
+    beside = total - sum(found.values())
+    known = len(found) == len(logs) and abs(beside) > 1e-3
+    return found | ({"beside": beside} if known else {})
 
 
-def _cause(site: str, evidence: dict[str, float], grid: Grid) -> str:
+def _open_gate(record: Record, axis: str, kind: str, last: int) -> tuple[str, ...]:
+    """Return the forget bias with which a cell keeps 1 - 1/T a step (Tallec & Ollivier 2018)."""
+    needed = round(math.log(max(last - 1, 1)), 1)
+    opens = axis == "cell" and kind == "vanishing"
+    if not opens or record.config.get("model.forget_bias", 0.0) >= needed:
+        return ()
+    return (f"model.forget_bias={needed:g}",)
+
+
+def _cause(site: str, axis: str, evidence: dict[str, float], grid: Grid, nothing: bool) -> str:
     first, last = int(evidence["time"]), int(grid.positions[-1])
+    place = f"{'the cell of ' if axis == 'cell' else ''}{site}, step {int(evidence['step'])}"
+    zero = f"steps before {first} get nothing (exactly 0)"
+    if nothing and first == last:
+        return f"{zero} in {place}"
     gated = np.isnan(grid["saturated"]).all()  # gates have no derivative to be small
     words = {
         "weights": "the recurrent weights",
         "activation": "the gates" if gated else "the activation",
         "normalisation": "normalisation",
+        "forget": "the forget gate",
+        "beside": "by way of the weights" if axis == "cell" else "what comes beside them",
     }
     told = ", ".join(
-        f"{words[part]} {evidence[part]:+.1f} ({evidence[part] / max(last - first, 1):+.2f} a step)"
+        f"{words[part]} {evidence[part]:+.1f} ({evidence[part] / (last - first):+.2f} a step)"
         for part in sorted(words, key=lambda part: -abs(evidence.get(part, 0.0)))
         if abs(evidence.get(part, 0.0)) >= 0.05
     )
-    where = f"from time {last} to time {first} in {site}, step {int(evidence['step'])}"
-    return f"{evidence['decades']:+.1f} decades {where}{': ' if told else ''}{told}"
+    begin = f"{zero}; " if nothing else ""
+    where = f"from time {last} to time {first} in {place}"
+    return f"{begin}{evidence['decades']:+.1f} decades {where}{': ' if told else ''}{told}"
