@@ -16,15 +16,20 @@ from tests.report.runs import write_run
 T = 5
 
 
-def recurrent(folder, per_step, **config):
-    """A run of two recurrent layers: the state of the upper one gains `per_step` decades a step."""
+def recurrent(folder, per_step, cell=None, **config):
+    """A run of two recurrent layers: the state of the upper one gains `per_step` decades a step.
+
+    If they have a cell, it gains `cell` decades a step.
+    """
     write_run(folder, **config)
     file = folder / "layers.parquet"
     depth = pd.read_parquet(file)
     parts = [depth]
-    for site, slope in (("layers.0", 9.0), ("layers.1", per_step)):
+    states = [("time", "layers.0", 9.0), ("time", "layers.1", per_step)]
+    cells = [] if cell is None else [("cell", "layers.0", 7.0), ("cell", "layers.1", cell)]
+    for axis, site, slope in (*states, *cells):
         for step in sorted(set(depth["step"])):
-            row = depth.iloc[[0] * T].assign(step=np.int32(step), axis="time", site=site)
+            row = depth.iloc[[0] * T].assign(step=np.int32(step), axis=axis, site=site)
             row["position"] = np.arange(1, T + 1, dtype=np.int32)
             row[STATE] = 10.0 ** (slope * (T - row["position"]))
             parts.append(row)
@@ -38,10 +43,11 @@ def test_what_is_drawn_is_the_layer_nearest_the_loss(tmp_path):
     recurrent(tmp_path / "0", -2.0)
     recurrent(tmp_path / "1", 0.5)
     write_run(tmp_path / "2")  # without time
+    recurrent(tmp_path / "3", -2.0, cell=-0.25)
     _, reduced = gather(tmp_path)
     gained = through_time.gained(reduced.time)
-    assert gained.to_dict() == {"0": pytest.approx(-8.0), "1": pytest.approx(2.0)}
-    assert list(reduced.time["position"]) == [*range(1, T + 1)] * 2
+    assert gained.to_dict() == pytest.approx({"0": -8.0, "1": 2.0, "3": -1.0})
+    assert list(reduced.time["position"]) == [*range(1, T + 1)] * 3
     # The rows over depth are what they are without them.
     assert (reduced.layers.groupby("run").size() == 3).all()
 

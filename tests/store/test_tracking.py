@@ -141,6 +141,29 @@ def test_what_wandb_is_given(tmp_path, capfd):
     assert not any(math.isinf(v) for v in values)
 
 
+def test_the_state_of_the_last_recurrent_layer_is_drawn_over_time(tmp_path):
+    sites = [("depth", 1, "layers.0"), ("depth", 2, "layers.1")]
+    sites += [(a, t, f"layers.{l}") for a in ("time", "cell") for l in (0, 1) for t in (1, 2)]
+    record = rows(0, 1)
+    axis, position, site = zip(*sites, strict=True)
+    norms = 10.0 ** -np.arange(len(sites))
+    record.layers = {
+        "step": np.zeros(len(sites), dtype=np.int32), "axis": list(axis),
+        "position": np.array(position), "site": list(site),
+        **{c.name: np.ones(len(sites)) for c in schema.STATISTICS}, "act_grad_norm": norms,
+    }  # fmt: skip
+    track = tracking(tmp_path)
+    track.write(record)
+    track.finish({})
+    charts = {key for row in read_back(tmp_path)["history"] for key in row}
+    assert any("gradient_through_time" in key for key in charts)
+    tables = [
+        json.loads(file.read_text())["data"]
+        for file in tmp_path.glob("wandb/offline-run-*/files/media/table/*through_time*.table.json")
+    ]
+    assert [[cell for cell in row if isinstance(cell, float)] for row in tables[0]] == [[-8], [-9]]
+
+
 def test_names_sort_in_a_deep_network(tmp_path):
     track = tracking(tmp_path)
     deep = rows(0, 1, layers=3)

@@ -8,7 +8,7 @@ from gradlab.report.reduce import STATE
 
 
 def gained(time: pd.DataFrame) -> "pd.Series[float]":
-    """Return log10 ‖dLoss/dh_1‖ / ‖dLoss/dh_T‖ by run, of the means over the recorded steps."""
+    """Return log10 ‖dLoss/dh_1‖ / ‖dLoss/dh_T‖ by run (or of c), of the means over the records."""
     logs = time.sort_values("position").groupby("run")[STATE]
     return logs.agg(lambda steps: steps.iloc[0] - steps.iloc[-1])
 
@@ -28,5 +28,5 @@ def title(time: pd.DataFrame) -> str:
 
 
 def draw(time: pd.DataFrame, keys: list[str], behind: str, title: str) -> Figure:
-    """Draw log10 ‖dLoss/dh_t‖ over the steps, as `profile.draw` draws layers."""
+    """Draw log10 ‖dLoss/dh_t‖, or ‖dLoss/dc_t‖ of an LSTM, over the steps, as `profile.draw` draws layers."""
     return profile.draw(time, keys, STATE, behind, title)

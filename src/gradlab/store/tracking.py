@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlparse
 
+import numpy as np
+
 from gradlab.train.rows import Columns, Rows, over_depth
 
 log = logging.getLogger(__name__)
@@ -27,7 +29,10 @@ PER_LAYER = {
     "update_ratio": "update_ratio",
 }
 """Sections of the dashboard, and the column of `layers.parquet` that each shows."""
-PROFILES = 5  # records drawn in the chart of the gradient over depth
+PROFILES = 5  # records drawn in the chart of the gradient over depth, or time
+OVER_DEPTH = "log10 of the error signal's norm over depth (1 = nearest the input)", "position"
+OVER_TIME = "log10 of the norm of the state's gradient over time (an LSTM's: its cell's)", "step"
+"""A chart's title, and the name of what it counts."""
 
 
 class Tracking:
@@ -58,6 +63,7 @@ class Tracking:
         self._run: Any = None
         self._dead = False
         self._profiles: list[Columns] = []
+        self._times: list[Columns] = []
         if mode == "online" and not has_account():
             log.warning("W&B has no account here: this run is tracked offline (see wandb login)")
             mode = "offline"
@@ -103,6 +109,8 @@ class Tracking:
         layers = None if rows.layers is None else over_depth(rows.layers)
         if layers is not None:
             self._profiles.append(layers)
+        if rows.layers is not None and "time" in rows.layers["axis"]:
+            self._times.append(over_time(rows.layers))
 
         def send() -> None:
             for index, step in enumerate(rows.steps["step"]):
@@ -119,7 +127,11 @@ class Tracking:
         def end() -> None:
             try:
                 if self._profiles:
-                    self._run.log({"gradient_profile": profile_chart(self._profiles)})
+                    chart = profile_chart(self._profiles, "delta_norm", *OVER_DEPTH)
+                    self._run.log({"gradient_profile": chart})
+                if self._times:
+                    chart = profile_chart(self._times, "act_grad_norm", *OVER_TIME)
+                    self._run.log({"gradient_through_time": chart})
                 self._run.summary.update(dict(summary))
             finally:
                 self._run.finish()
@@ -165,8 +177,16 @@ def has_account() -> bool:
     return False
 
 
-def profile_chart(records: Sequence[Columns]) -> Any:
-    """Return W&B's chart of log10 ‖delta_l‖ over depth, at a few steps from the first to the last.
+def over_time(layers: Columns) -> Columns:
+    """Return the rows of the state of the recurrent layer nearest the loss, by column."""
+    axis = "cell" if "cell" in layers["axis"] else "time"
+    state = [row for row, each in enumerate(layers["axis"]) if each == axis]
+    state = [row for row in state if layers["site"][row] == layers["site"][state[-1]]]
+    return {name: np.asarray(values)[state] for name, values in layers.items()}
+
+
+def profile_chart(records: Sequence[Columns], column: str, title: str, counted: str) -> Any:
+    """Return W&B's chart of log10 of a column by position, at a few steps from first to last.
 
     An exact zero or a non-finite norm leaves a gap.
     """
@@ -176,10 +196,10 @@ def profile_chart(records: Sequence[Columns]) -> Any:
     shown = [records[i] for i in picked]
     return wandb.plot.line_series(
         xs=[int(p) for p in shown[0]["position"]],
-        ys=[[_log10(float(v)) for v in record["delta_norm"]] for record in shown],
+        ys=[[_log10(float(v)) for v in record[column]] for record in shown],
         keys=[f"step {record['step'][0]}" for record in shown],
-        title="log10 of the error signal's norm over depth (1 = nearest the input)",
-        xname="position",
+        title=title,
+        xname=counted,
     )
 
 
