@@ -132,6 +132,18 @@ def test_a_sickness_that_a_remedy_lays_bare_is_treated_beside_it():
     assert {"model.init", "model.activation", "model.norm"} == {*second}
 
 
+def test_no_pair_of_a_network_and_a_key_that_it_has_not():
+    trials = [*BASE]
+    for loss, name in enumerate(
+        ["model=lstm", "model.init=orthogonal model.spectral_radius=1", "model.forget_bias=4"]
+    ):
+        trials += group(name, *[(SICK, 1.0 + loss / 100)] * 3)
+    base, ranks = rank(trials, UNCHANGED)
+    found = [each.overrides for each in pairs(ranks, base, settings().flat)]
+    assert ("model=lstm", "model.forget_bias=4") in found
+    assert not [each for each in found if {"model=lstm", "model.spectral_radius=1"} <= {*each}]
+
+
 def test_no_pairs_of_what_is_worse():
     base, ranks = rank([*BASE, *group("a=1", *[(DIVERGED, 2.0)] * 3)], UNCHANGED)
     assert pairs(ranks, base, settings().flat) == []

@@ -24,7 +24,7 @@ def offers(kind: str, config: Config) -> list[tuple[str, str]]:
 
 
 def _vanishing(config: Config) -> Proposed:
-    yield from _inits("critical", "kaiming_normal", "xavier_normal", "orthogonal", "lsuv")
+    yield from _inits(*_critical(config), "kaiming_normal", "xavier_normal", "orthogonal", "lsuv")
     yield from _activations("relu", "gelu", "tanh")
     yield from _norms("layer", "batch", "rms")
     yield from _networks(config)
@@ -43,9 +43,16 @@ def _networks(config: Config) -> Proposed:
         yield "model=resmlp", "the identity beside each layer passes the signal on"
 
 
+def _critical(config: Config) -> tuple[str, ...]:
+    """Return the initialisation of chains of layers, which no network of sequences is."""
+    name = config["model"]
+    known = choices.load("model", name) if name in choices.names("model") else {}
+    return () if known.get("reads") == "sequence" else ("critical",)
+
+
 def _exploding(config: Config) -> Proposed:
     gains = ("xavier_normal", "kaiming_normal", "lecun_normal", "lsuv", "orthogonal")
-    yield from _inits("critical", *gains)
+    yield from _inits(*_critical(config), *gains)
     yield from _norms("layer")
     if config.get("model.norm") == "batch":
         yield "model.norm=none", "batch normalisation makes deep gradients explode"
@@ -70,7 +77,7 @@ def _dead(config: Config) -> Proposed:
 
 
 def _saturated(config: Config) -> Proposed:
-    yield from _inits("xavier_normal", "critical", "lecun_normal")
+    yield from _inits("xavier_normal", *_critical(config), "lecun_normal")
     yield from _norms("layer", "batch")
     yield from _activations("relu")
     yield from _rates(config, 0.1)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import combinations
 
+from gradlab import choices
 from gradlab.cure.offers import Config, offers
 from gradlab.cure.ranking import Rank
 from gradlab.cure.remedies import Remedy, usable
@@ -32,6 +33,7 @@ def pairs(ranks: Sequence[Rank], base: Rank, config: Config) -> list[Remedy]:
     both = [
         Remedy((*a.overrides, *b.overrides), f"a pair: {a.reason}; {b.reason}", pair=True)
         for a, b in known
+        if _go_together(*a.overrides, *b.overrides)
     ]
     return list({each.overrides: each for each in both}.values())[:MOST]
 
@@ -43,6 +45,15 @@ def _apart(remedies: Sequence[Remedy]) -> list[Remedy]:
         if not any(remedy.subjects & other.subjects for other in kept):
             kept.append(remedy)
     return kept
+
+
+def _go_together(*overrides: str) -> bool:
+    """Say whether the network that is chosen, if one is, has the keys that are set beside it."""
+    values = dict(each.split("=", 1) for each in overrides)
+    if values.get("model") not in choices.names("model"):
+        return True
+    has = choices.load("model", values["model"])
+    return all(key.removeprefix("model.") in has for key in values if key.startswith("model."))
 
 
 def _mostly(found: Rank) -> set[str]:
