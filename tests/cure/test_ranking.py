@@ -20,7 +20,7 @@ def trial(remedy, seed, state=HEALTHY, last=1.0, first=2.3, **more):
 
 
 def group(name, *states_and_losses):
-    remedy = Remedy((name,)) if name else UNCHANGED
+    remedy = Remedy(tuple(name.split())) if name else UNCHANGED
     return [trial(remedy, i, state, last) for i, (state, last) in enumerate(states_and_losses)]
 
 
