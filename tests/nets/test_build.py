@@ -49,14 +49,45 @@ HERE = "tests.nets.test_build"
         ({"model__init": "torch.nn.init.ones_"}, "model.init=torch.nn.init.ones_, called with"),
         ({"model__init": "os.getcwd"}, "takes no arguments"),
         ({"model__init": f"{HERE}.end_the_program"}, "failed: it ends the program"),
-        ({"model__width": 10_000_000}, "cannot be built: model.depth=5 and model.width=10000000 n"),
-        ({"model__depth": 2**31 - 1}, "cannot be built: model.depth=2147483647"),
+        ({"model__width": 10_000_000}, "model=mlp of model.depth=5 and model.width=10000000 needs"),
+        ({"model__depth": 2**31 - 1}, "cannot be built: model=mlp of model.depth=2147483647"),
     ],
 )
 def test_what_cannot_be_built(overrides, words):
     run = settings(**overrides)
     with pytest.raises(SettingsError, match=words):
         initialised(run, load(run), torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "entries"),
+    [
+        ("cnn", 9 * 100 + 100 + 4 * (9 * 100 * 100 + 100) + 64 * 100 * 10 + 10),
+        ("rnn", 8 * 100 + 100 + 100 * 100 + 4 * (100 * 200 + 100) + 1010),
+        ("lstm", 4 * (8 * 100 + 100 + 100 * 100) + 16 * (100 * 200 + 100) + 1010),
+    ],
+)
+def test_the_parameters_of_every_network_are_counted(monkeypatch, name, entries):
+    run = settings(model=name, model__depth=5, model__width=100)
+    data = load(run)
+    monkeypatch.setattr(build, "memory", lambda: entries * 8.0)
+    initialised(run, data, torch.float32)
+    monkeypatch.setattr(build, "memory", lambda: entries * 8.0 - 1)
+    with pytest.raises(SettingsError, match=rf"cannot be built: model={name} of .* needs 0\.0"):
+        initialised(run, data, torch.float32)
+
+
+class Calculates(nn.Tanh):
+    """An activation that asks for a number as it is made."""
+
+    def __init__(self):
+        super().__init__()
+        self.half = torch.tensor(0.5).item()
+
+
+def test_a_module_that_calculates_as_it_is_made():
+    run = settings(model__activation=f"{HERE}.Calculates")
+    assert initialised(run, load(run), torch.float32).layers[0].activation.half == 0.5
 
 
 def test_memory_that_runs_out_is_told(monkeypatch):

@@ -2,6 +2,8 @@
 
 import os
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -40,13 +42,16 @@ def build(
     check_size(model, n_in, n_out)
     check_activation(model.activation)
     check_norm(model.norm, model.width)
-    return model.component.call(
+    make = partial(
+        model.component.call,
         widths=[n_in, *[model.width] * model.depth, n_out],
         activation=model.activation.call,
         norm=None if model.norm.target is None else partial(model.norm.call),
         norm_position=model.norm_position,
         **_what_it_reads(model, n_in, shape, asked),
     )
+    check_parameters(model, make)
+    return make()
 
 
 def _what_it_reads(
@@ -72,13 +77,27 @@ def _what_it_reads(
 
 
 def check_size(model: Model, n_in: int, n_out: int) -> None:
-    """Raise SettingsError if the parameters alone would not fit in the machine's memory."""
+    """Raise SettingsError if an MLP of the size, at least, would not fit in the machine's memory."""
     depth, width = model.depth, model.width
     entries = width * (n_in + max(depth - 1, 0) * (width + 1) + n_out)
-    needed, there = entries * ENTRY + depth * LAYER, memory()
+    _fits(model, entries * ENTRY + depth * LAYER)
+
+
+def check_parameters(model: Model, make: Callable[[], nn.Module]) -> None:
+    """Raise SettingsError if the parameters alone would not: they are counted, and not made."""
+    entries = 0
+    # A user's module may calculate as it is made, which without numbers it cannot: it is not counted.
+    with suppress(RuntimeError), torch.device("meta"):
+        entries = sum(parameter.numel() for parameter in make().parameters())
+    _fits(model, entries * ENTRY)
+
+
+def _fits(model: Model, needed: float) -> None:
+    there = memory()
     if needed > there:
         raise SettingsError(
-            f"the network cannot be built: model.depth={depth} and model.width={width} need "
+            f"the network cannot be built: model={model.component.name} of "
+            f"model.depth={model.depth} and model.width={model.width} needs "
             f"{needed / 1e9:.4g} GB, and the machine has {there / 1e9:.4g}"
         )
 

@@ -60,7 +60,7 @@ class CNN(nn.Module):
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:
-            raise SettingsError(f"model.kernel={kernel}: expected an odd number")
+            raise SettingsError(f"model.kernel={kernel}: expected an odd number; try {kernel + 1}")
         pixels, *hidden, n_out = widths
         channels = [1, *hidden]
         layers = [

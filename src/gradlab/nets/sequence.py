@@ -19,9 +19,19 @@ def steps_of(shape: tuple[int, int], per_step: int) -> tuple[int, int]:
     each = per_step or shape[1]
     if features % each:
         raise SettingsError(
-            f"model.per_step={each}: expected a divisor of the {features} features of a sample"
+            f"model.per_step={each}: expected a divisor of the {features} features of a sample; "
+            f"the nearest is {nearest_divisor(features, each)}"
         )
     return features // each, each
+
+
+def nearest_divisor(whole: int, given: int) -> int:
+    """Return the divisor of `whole` that is nearest to `given`, the smaller of two.
+
+    >>> nearest_divisor(64, 7)
+    8
+    """
+    return min((n for n in range(1, whole + 1) if whole % n == 0), key=lambda n: abs(n - given))
 
 
 def read(h_BTU: Tensor, asked: int | None) -> Tensor:

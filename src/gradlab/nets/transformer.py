@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gradlab.errors import SettingsError
 from gradlab.nets.layer import Layer, Norm, Stream
 from gradlab.nets.mlp import MakeNorm
-from gradlab.nets.sequence import read, steps_of
+from gradlab.nets.sequence import nearest_divisor, read, steps_of
 
 
 class Attention(nn.Module):
@@ -97,10 +97,13 @@ class Transformer(nn.Module):
         super().__init__()
         depth = len(widths) - 2
         if not depth:
-            raise SettingsError("model.depth=0: expected at least one block for a Transformer")
+            raise SettingsError("model.depth=0: expected at least one block for a Transformer; try model.depth=1")
         width = widths[1]
         if width % heads:
-            raise SettingsError(f"model.heads={heads}: expected a divisor of model.width={width}")
+            raise SettingsError(
+                f"model.heads={heads}: expected a divisor of model.width={width}; "
+                f"the nearest is {nearest_divisor(width, heads)}"
+            )
         self.steps, self.asked = steps_of(shape, per_step), asked
         self.embed = Layer(nn.Linear(self.steps[1], width))
         self.register_buffer("positions", sines(self.steps[0], width))
