@@ -103,6 +103,7 @@ def test_a_dead_network_is_told_of_without_a_crash():
         ("explain.sample=4000", "expected 0 to 399, there are 400 held-out samples"),
         ("explain.smaple=1", "did you mean explain.sample?"),
         ("model=resmlp", "model=resmlp is not written by hand"),
+        ("model=cnn", "model=cnn is not written by hand: expected one of mlp"),
         ("model.norm=layer", "model.norm=layer is not written by hand"),
         ("model.activation=torch.nn.Hardtanh", "is not written by hand"),
         ("loss=cross_entropy", "cross_entropy is for classification"),

@@ -10,7 +10,7 @@ import torch
 
 from gradlab.data.dataset import Dataset
 from gradlab.errors import SettingsError
-from gradlab.nets.by_hand import twin
+from gradlab.nets.by_hand import check_twin, twin
 from gradlab.nets.layer import Layer
 from gradlab.reference.activations import Array
 from gradlab.reference.chain import Sample, Weight, most_blamed, run
@@ -76,6 +76,7 @@ def subject(settings: Settings, dataset: Dataset, how: Mapping[str, Any]) -> Sub
     Raises:
         SettingsError: the network is not written by hand, or has no such sample, layer or weight.
     """
+    check_twin(settings)
     check_data(settings, len(dataset.x_train), dataset.task)
     model = initialised(settings, dataset, torch.float64)
     layers, loss = twin(settings, model)

@@ -11,24 +11,30 @@ from gradlab.reference.network import Dense
 from gradlab.settings import Settings
 
 
-def twin(settings: Settings, model: nn.Module) -> tuple[list[Dense], Loss]:
-    """Return the layers (copies, float64) and the loss of a plain MLP, written by hand.
+def check_twin(settings: Settings) -> None:
+    """Raise SettingsError unless the network is written by hand.
 
-    Raises:
-        SettingsError: there is no twin: other networks than MLPs, normalisation, or an activation
-            or loss that is not gradlab's own.
+    Others than MLPs are not, nor is normalisation, nor an activation or loss that is not gradlab's.
     """
-    chosen, loss = settings.model, settings.loss
-    phi = chosen.activation.name
     for key, given, known in (
-        ("model", chosen.component.name, ["mlp"]),
-        ("model.norm", chosen.norm.name, ["none"]),
-        ("model.activation", phi, ACTIVATIONS),
-        ("loss", loss.component.name, LOSSES),
+        ("model", settings.model.component.name, ["mlp"]),
+        ("model.norm", settings.model.norm.name, ["none"]),
+        ("model.activation", settings.model.activation.name, ACTIVATIONS),
+        ("loss", settings.loss.component.name, LOSSES),
     ):
         if given not in known:
             said = f"{key}={given} is not written by hand: expected one of {', '.join(known)}"
             raise SettingsError(said)
+
+
+def twin(settings: Settings, model: nn.Module) -> tuple[list[Dense], Loss]:
+    """Return the layers (copies, float64) and the loss of a plain MLP, written by hand.
+
+    Raises:
+        SettingsError: there is no twin.
+    """
+    check_twin(settings)
+    phi, loss = settings.model.activation.name, settings.loss
     layers = [
         Dense(
             _double(layer.linear.weight).T.copy(),
