@@ -1,5 +1,7 @@
 """Verdicts on networks whose condition is known by construction."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -230,6 +232,20 @@ def test_skip_connections_have_what_the_chain_does_not_explain():
     found = attribute(Grid(layers), step=0, layer=1)
     assert sum(found.parts().values()) == pytest.approx(found.total)
     assert found.skips > 1
+
+
+def test_what_attention_takes_is_not_put_down_to_skip_connections():
+    """Post-norm and deep, all steps become alike (Noci et al. 2022): queries get next to nothing."""
+    layers, steps, _ = measured(
+        model="transformer", model__depth=10, model__norm="layer", model__norm_position="after",
+        model__init="xavier_normal",
+    )  # fmt: skip
+    config = {"model": "transformer", "model.activation": "gelu"}
+    late = layers[(layers["step"] > 0) & (layers["axis"] == "depth")]
+    assert late.loc[late["delta_norm"].idxmin(), "site"].endswith(("attention.q", "attention.k"))
+    (told,) = [f for f in diagnose(layers, steps, config) if f.kind == "vanishing"]
+    assert re.search(r"from layer 62 to layer \d+ \(blocks\.\d\.attention\.[qk]\), step", told.cause)
+    assert "attention and skip connections -" in told.cause
 
 
 def test_the_cause_in_words_is_that_of_the_row():

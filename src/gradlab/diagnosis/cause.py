@@ -5,8 +5,9 @@ At one recorded step, between the last layer L and layer l, for a plain chain ex
     log10 ‖delta_l‖ / ‖delta_L‖ = Σ_{m=l}^{L-1} log10 act_factor_m + log10 norm_factor_m
                                 + Σ_{m=l+1}^{L} log10 weight_factor_m
 
-What is left of it in a network with skip connections is theirs. All of it can be checked by hand
-from the rows of that step in `layers.parquet`.
+What is left of it in a network with skip connections is theirs, and attention's: the queries of a
+Transformer are no layer that others follow. There the layer's site is named. All of it can be
+checked by hand from the rows of that step in `layers.parquet`.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ import numpy as np
 from gradlab.diagnosis.profile import Grid, log10
 from gradlab.diagnosis.record import Record
 
+BESIDE: dict[object, str] = {"transformer": "attention and skip connections"}
+"""What the gradient passes beside the layers, by network."""
 SHOWN = 0.05  # decades in all, below which a factor is not worth a word
 
 
@@ -78,7 +81,7 @@ def sentence(record: Record, found: Attribution) -> str:
         "activation": f"{_named(record, 'model.activation', 'the activation')}'s derivative",
         "weights": f"{_named(record, 'model.init', '').strip()} weights".strip(),
         "normalisation": f"{_named(record, 'model.norm', '').strip()} normalisation".strip(),
-        "skips": "skip connections",
+        "skips": BESIDE.get(record.config.get("model"), "skip connections"),
     }
     told = [
         f"{words[name]} {value:+.1f} ({value / found.layers:+.2f} a layer)"
@@ -86,7 +89,8 @@ def sentence(record: Record, found: Attribution) -> str:
         if abs(value) >= SHOWN
     ]
     parts = f": {', '.join(told)}" if told else ""
-    where = f"from layer {last} to layer {found.layer}, step {found.step}"
+    site = f" ({_site(record, found.layer)})" if "skips" in found.parts() else ""
+    where = f"from layer {last} to layer {found.layer}{site}, step {found.step}"
     return f"{found.total:+.1f} decades {where}{parts}{theory(record, found.layer)}"
 
 
@@ -112,6 +116,12 @@ def expected_at(record: Record, layer: int) -> tuple[float, float] | None:
     if not len(at) or not delta[at[0]] > 0:
         return None
     return float(np.log10(delta[at[0]])), float(sd[at[0]])
+
+
+def _site(record: Record, layer: int) -> str:
+    """Return the name of the module at a position over depth."""
+    rows = record.layers[(record.layers["axis"] == "depth") & (record.layers["position"] == layer)]
+    return str(rows["site"].iloc[0]) if "site" in rows else "no name"
 
 
 def _named(record: Record, key: str, otherwise: str) -> str:
