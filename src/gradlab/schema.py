@@ -24,10 +24,11 @@ Where the loss reads the last step alone, and no gate lets h_{t-1} pass beside V
 ‖dLoss/dh_{t-1}‖ = ‖dLoss/dh_t‖ · act_factor_t · norm_factor_t · weight_factor_t. With gates
 `act_factor` is what they do together; they have no phi', so `saturated` and `dead` are null.
 
-An LSTM's cell, c_t = σ(f) c_{t-1} + σ(i) phi(g), is one row a step on the axis cell. Of c_t are
+The cell of a gated layer, c_t = k_t c_{t-1} + what is new, is one row a step on the axis cell: of an
+LSTM k = σ(f), its forget gate; of a GRU c is h, before normalisation, and k = σ(u). Of c_t are
 `act_grad_norm`, ‖dLoss/dc_t‖ on all ways, `act_mean` and `act_std`, and `weight_factor` is
-‖σ(f) dLoss/dc_t‖ / ‖dLoss/dc_t‖, what the forget gate lets pass straight to c_{t-1}; what comes
-there by way of h_{t-1} and V is beside it. The other columns are null there.
+‖k_t dLoss/dc_t‖ / ‖dLoss/dc_t‖, what the gate lets pass straight to c_{t-1}; what comes there by
+way of V is beside it. The other columns are null there.
 
 A block of a network with skip connections is one row on the axis block: of its output h_l are
 `act_grad_norm`, `act_mean` and `act_std`, and `weight_factor` is ‖dLoss/dh_{l-1}‖ / ‖dLoss/dh_l‖,
@@ -79,7 +80,7 @@ KEYS = (
         "string",
         "",
         "",
-        "depth; time: steps of a recurrent layer; cell: of an LSTM's cell; block: with its skips",
+        "depth; time: steps of a recurrent layer; cell: of its gated cell; block: with its skips",
     ),
     Column("position", "int32", "1", "l", "1 = nearest the input, or the first time step"),
     Column("site", "string", "", "", "dotted name of the module"),
@@ -100,7 +101,7 @@ STATISTICS = (
         "weight_factor",
         "1",
         "‖W_l^T delta_l‖ / ‖delta_l‖",
-        "what W_l^T does to it; or a whole block, or forget gate",
+        "what W_l^T does to it; or a whole block, or a cell's gate",
     ),
     _f64(
         "norm_factor",

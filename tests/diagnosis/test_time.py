@@ -70,7 +70,7 @@ def test_both_axes_are_kept_over_seeds():
 @pytest.mark.parametrize("model", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize("task", ["adding", "copying"])
 def test_the_parts_of_a_cause_sum_to_the_whole(model, task):
-    """A GRU's h passes beside V, and earlier targets come in: no product, but still a sum."""
+    """A cell has two ways back, and earlier targets come in: no product, but still a sum."""
     data = {"data": task, "loss": {"adding": "mse", "copying": "cross_entropy"}[task]}
     more = {} if task == "copying" else {"data__length": 60}
     member = settings(
@@ -78,11 +78,11 @@ def test_the_parts_of_a_cause_sum_to_the_whole(model, task):
         **({"model__forget_bias": 0.0} if model == "lstm" else {}),
     )  # fmt: skip
     (told,) = [f for f in findings(member) if f.axis == "time"]
-    names = ("activation", "weights", "normalisation", "forget", "beside")
+    names = ("activation", "weights", "normalisation", "gate", "beside")
     parts = {name: told.evidence[name] for name in names if name in told.evidence}
     assert sum(parts.values()) == pytest.approx(told.evidence["decades"], rel=1e-9)
     assert ("beside" in parts) == (model != "rnn" or task == "copying")
-    assert ("forget" in parts) == ("the cell of layers.0" in told.cause) == (model == "lstm")
+    assert ("gate" in parts) == ("the cell of layers.0" in told.cause) == (model != "rnn")
 
 
 def lstm(forget_bias, gain, **more):
@@ -98,8 +98,8 @@ def test_an_lstm_is_judged_by_its_cell():
     member = lstm(0.0, 1e-3)
     (told,) = [f for f in findings(member) if f.axis == "time"]
     assert told.evidence["decades"] == pytest.approx(49 * np.log10(0.5), abs=0.01)
-    assert told.evidence["forget"] == pytest.approx(told.evidence["decades"], abs=0.01)
-    assert "the forget gate -14.8 (-0.30 a step)" in told.cause
+    assert told.evidence["gate"] == pytest.approx(told.evidence["decades"], abs=0.01)
+    assert "its gate -14.8 (-0.30 a step)" in told.cause
     assert told.remedies[0] == "model.forget_bias=3.9"  # ln 49
     # h_t gets next to nothing below the last step, by way of V; the cell gets all but 0.4 decades.
     open_ = lstm(3.9, 1e-3)

@@ -289,7 +289,18 @@ def test_the_cell_of_an_lstm_has_rows_of_its_own(task, more):
             assert all(np.isnan(row[name]).all() for name in rest)
 
 
-@pytest.mark.parametrize("model", ["rnn", "gru", "mlp"])
+@pytest.mark.parametrize("norm_of", ["none", "layer"])
+def test_the_cell_of_a_gru_is_its_state(norm_of):
+    run = settings(model="gru", model__norm=norm_of, **ADDING, **{**COMMON, "model__depth": 1})
+    _, (sink,) = train(run)
+    state, cell = (at(sink.layers[0], axis, "layers.0") for axis in ("time", "cell"))
+    for name in ("act_grad_norm", "act_mean", "act_std"):
+        np.testing.assert_allclose(state[name], cell[name], rtol=1e-12)
+    # σ(u) is about 1/2 at the start, and lets that much pass.
+    assert (abs(cell["weight_factor"] - 0.5) < 0.1).all()
+
+
+@pytest.mark.parametrize("model", ["rnn", "mlp"])
 def test_others_have_no_cell(model):
     _, (sink,) = train(settings(model=model, **ADDING, **COMMON))
     assert "cell" not in set(sink.layers[0]["axis"])

@@ -1,12 +1,12 @@
 """The rules over time: the gradient of a recurrent layer's state, against that of the last step.
 
-The state is h_t; of an LSTM it is its cell c_t, which hands the gradient on past the recurrent
-weights: ‖dLoss/dh_t‖ is small wherever these are, however much of it survives. The parts of a cause
-sum to the whole:
+The state is h_t; of a gated layer it is its cell c_t, whose gate lets the gradient pass beside the
+recurrent weights: an LSTM's ‖dLoss/dh_t‖ is small wherever these are, however much of it survives.
+The parts of a cause sum to the whole:
 
     log10 ‖dLoss/dh_t‖ / ‖dLoss/dh_T‖ = Σ log10 act_factor + log10 norm_factor
                                         + log10 weight_factor + what comes beside them
-    log10 ‖dLoss/dc_t‖ / ‖dLoss/dc_T‖ = Σ log10 weight_factor, of the forget gate,
+    log10 ‖dLoss/dc_t‖ / ‖dLoss/dc_T‖ = Σ log10 weight_factor, of its gate,
                                         + what comes by way of the recurrent weights
 """
 
@@ -27,7 +27,7 @@ REMEDIES = {
 }
 PARTS = {
     "time": {"activation": "act_factor", "weights": "weight_factor", "normalisation": "norm_factor"},
-    "cell": {"forget": "weight_factor"},
+    "cell": {"gate": "weight_factor"},
 }
 """What a state's gradient passes through, by axis, and the columns that say how much is left."""
 
@@ -109,10 +109,10 @@ def _parts(grid: Grid, axis: str, row: int, column: int, total: float) -> dict[s
 
 
 def _open_gate(record: Record, axis: str, kind: str, last: int) -> tuple[str, ...]:
-    """Return the forget bias with which a cell keeps 1 - 1/T a step (Tallec & Ollivier 2018)."""
+    """Return the forget bias with which an LSTM's cell keeps 1 - 1/T a step (Tallec & Ollivier 2018)."""
     needed = round(math.log(max(last - 1, 1)), 1)
-    opens = axis == "cell" and kind == "vanishing"
-    if not opens or record.config.get("model.forget_bias", 0.0) >= needed:
+    held = record.config.get("model.forget_bias")
+    if axis != "cell" or kind != "vanishing" or held is None or held >= needed:
         return ()
     return (f"model.forget_bias={needed:g}",)
 
@@ -128,7 +128,7 @@ def _cause(site: str, axis: str, evidence: dict[str, float], grid: Grid, nothing
         "weights": "the recurrent weights",
         "activation": "the gates" if gated else "the activation",
         "normalisation": "normalisation",
-        "forget": "the forget gate",
+        "gate": "its gate",
         "beside": "by way of the weights" if axis == "cell" else "what comes beside them",
     }
     told = ", ".join(

@@ -13,14 +13,6 @@ from gradlab.nets.mlp import MakeNorm
 from gradlab.nets.rnn import RNN, Gates, Recurrent
 
 
-class Cell(nn.Module):
-    """c_t = σ(f) c_{t-1} + what is new: the way past V. Here the recorder looks."""
-
-    def forward(self, c: Tensor, kept: Tensor, new: Tensor) -> Tensor:
-        """Return c_t from c_{t-1}, σ(f) and σ(i) phi(g), each [B, n]."""
-        return kept * c + new
-
-
 class LSTMGates(Gates):
     """c_t = σ(f) c_{t-1} + σ(i) phi(g), h_t = σ(o) phi(c_t), of z = [i, f, g, o].
 
@@ -29,7 +21,7 @@ class LSTMGates(Gates):
 
     def __init__(self, phi: nn.Module, forget_bias: float) -> None:
         super().__init__()
-        self.phi, self.forget_bias, self.cell = phi, forget_bias, Cell()
+        self.phi, self.forget_bias = phi, forget_bias
 
     def forward(self, z: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Return h_t and c_t, each [B, n], from z [B, 4n] and c_{t-1}."""
@@ -54,12 +46,6 @@ class LSTM(Recurrent):
     ) -> None:
         super().__init__(n_in, n, LSTMGates(activation, forget_bias), norm, norm_position)
 
-    @property
-    def cell(self) -> Cell:
-        """What makes c_t."""
-        assert isinstance(self.activation, LSTMGates)
-        return self.activation.cell
-
     def step(self, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Return h_t and c_t from W x_t + b, h_{t-1} and c_{t-1}."""
         z = z + self.recurrent(h)
@@ -82,7 +68,8 @@ class GRUGates(Gates):
     def forward(self, z: Tensor, h: Tensor) -> Tensor:
         """Return h_t [B, n] from z [B, 3n] and h_{t-1}."""
         _, u, g = z.chunk(3, -1)
-        return torch.lerp(self.phi(g), h, u.sigmoid())
+        kept = u.sigmoid()
+        return self.cell(h, kept, (1 - kept) * self.phi(g))
 
 
 class GRU(Recurrent):

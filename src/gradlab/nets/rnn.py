@@ -13,8 +13,20 @@ from gradlab.nets.mlp import MakeNorm
 from gradlab.nets.sequence import read, steps_of
 
 
+class Cell(nn.Module):
+    """c_t = kept c_{t-1} + what is new: the state's way past V. Here the recorder looks."""
+
+    def forward(self, c: Tensor, kept: Tensor, new: Tensor) -> Tensor:
+        """Return c_t from c_{t-1}, the gate's share of it that is kept, and what is new, [B, n]."""
+        return kept * c + new
+
+
 class Gates(nn.Module):
     """In the place of an activation: makes h_t of z_t and the state, and is not elementwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = Cell()
 
 
 class Recurrent(Layer):

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from torch._C._functorch import get_unwrapped, maybe_get_bdim
 from torch.utils.hooks import RemovableHandle
 
-from gradlab.nets.gated import LSTM
-from gradlab.nets.rnn import Recurrent
+from gradlab.nets.rnn import Gates, Recurrent
 from gradlab.record.sites import Site
 
 Visit = Callable[[Tensor], Tensor]
@@ -158,10 +157,10 @@ class Probes:
         self._on_output(layer.activation, self._visit(turns, "act", "act_grad"))
         if layer.norm is not None and layer.norm_position == "after":
             self._on_output(layer.norm, self._visit(turns, "", "out_grad"))
-        if isinstance(layer, LSTM):
-            turns = self._turns("cell", whole.name, layer)
-            self._on_input(layer.cell, self._visit(turns, "", "back"))
-            self._on_output(layer.cell, self._visit(turns, "act", "act_grad"))
+        if isinstance(layer.activation, Gates):
+            turns, cell = self._turns("cell", whole.name, layer), layer.activation.cell
+            self._on_input(cell, self._visit(turns, "", "back"))
+            self._on_output(cell, self._visit(turns, "act", "act_grad"))
 
     def _turns(self, axis: str, name: str, layer: Recurrent) -> Turns:
         sites = enumerate(self.sites)

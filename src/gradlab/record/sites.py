@@ -8,7 +8,6 @@ from itertools import pairwise
 
 from torch import nn
 
-from gradlab.nets.gated import LSTM
 from gradlab.nets.init import has_bias
 from gradlab.nets.layer import Layer, Stream
 from gradlab.nets.rnn import RNN, Gates, Recurrent
@@ -79,16 +78,17 @@ def find_sites(model: nn.Module) -> list[Site]:
         Site("block", position, name, stream, kind=("block",), below=below)
         for position, ((_, below), (name, stream)) in enumerate(pairwise(streams), start=1)
     ]
-    steps, cells = (_steps(model, sites, *each) for each in (("time", Recurrent), ("cell", LSTM)))
+    recurrent = [site for site in sites if isinstance(site.module, Recurrent)]
+    gated = [site for site in recurrent if isinstance(site.layer.activation, Gates)]
+    steps, cells = _steps(model, recurrent, "time"), _steps(model, gated, "cell")
     return [*sites, *steps, *cells, *blocks]
 
 
-def _steps(model: nn.Module, sites: list[Site], axis: str, kind: type[Layer]) -> list[Site]:
+def _steps(model: nn.Module, layers: list[Site], axis: str) -> list[Site]:
     steps = next((m.steps[0] for m in model.modules() if isinstance(m, RNN)), 0)
     return [
         Site(axis, t, site.name, site.module, site.steepest, (axis, site.name))
-        for site in sites
-        if isinstance(site.module, kind)
+        for site in layers
         for t in range(1, steps + 1)
     ]
 

@@ -23,7 +23,7 @@ CAPTIONS = {
     "profile": "The norm of the error signal over the batch, at each layer. Geometric mean over "
     "the recorded steps; the line is that of {behind}, the band their range. Each row of panels "
     "has its own scale. In the strips: settings in which a run has no logarithm in most steps.",
-    "through_time": "The norm of dLoss/dh_t (of an LSTM dLoss/dc_t, its cell's) over the batch, at "
+    "through_time": "The norm of dLoss/dh_t (of a gated cell dLoss/dc_t) over the batch, at "
     "each step of a sequence, in the recurrent layer that is nearest the loss. Mean, band and strips "
     "as above.",
     "theory": "The error signal at initialisation, before any training: marks are networks (runs "

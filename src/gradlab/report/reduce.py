@@ -16,7 +16,7 @@ from gradlab.errors import StoreError
 from gradlab.store.load import Run, find, unreadable
 
 SIGNALS = ("delta_norm", "weight_grad_norm")
-STATE = "act_grad_norm"  # of a recurrent layer's h_t, or an LSTM's c_t, at each time step
+STATE = "act_grad_norm"  # of a recurrent layer's h_t, or its cell's c_t, at each time step
 FACTORS = ("act_factor", "weight_factor", "norm_factor")
 RUN = ("layers", "decades", "weight_decades", "first_loss", "final_loss", "steps")
 LOSS_POINTS = 200
@@ -35,7 +35,7 @@ class Reduced:
             at which it was exactly 0 (`_zero`) or not finite (`_inf`).
         start: the rows of step 0: `run`, `position`, and the columns that theory speaks of.
         time: a row per run and time step of its last recurrent layer, as `layers`, of the gradient
-            of the state, which of an LSTM is its cell; empty if there is none.
+            of the state, which of a gated one is its cell; empty if there is none.
         losses: `run`, `step`, `loss`, thinned to some hundred points a run.
         damaged: a line for each run whose columns could not be read.
     """

@@ -28,5 +28,5 @@ def title(time: pd.DataFrame) -> str:
 
 
 def draw(time: pd.DataFrame, keys: list[str], behind: str, title: str) -> Figure:
-    """Draw log10 ‖dLoss/dh_t‖, or ‖dLoss/dc_t‖ of an LSTM, over the steps, as `profile.draw` draws layers."""
+    """Draw log10 ‖dLoss/dh_t‖, or ‖dLoss/dc_t‖ of a cell, over the steps, as `profile.draw` draws layers."""
     return profile.draw(time, keys, STATE, behind, title)

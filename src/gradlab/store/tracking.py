@@ -31,7 +31,7 @@ PER_LAYER = {
 """Sections of the dashboard, and the column of `layers.parquet` that each shows."""
 PROFILES = 5  # records drawn in the chart of the gradient over depth, or time
 OVER_DEPTH = "log10 of the error signal's norm over depth (1 = nearest the input)", "position"
-OVER_TIME = "log10 of the norm of the state's gradient over time (an LSTM's: its cell's)", "step"
+OVER_TIME = "log10 of the norm of the state's gradient over time (or its cell's)", "step"
 """A chart's title, and the name of what it counts."""
 
 
