@@ -244,7 +244,9 @@ def test_what_attention_takes_is_not_put_down_to_skip_connections():
     late = layers[(layers["step"] > 0) & (layers["axis"] == "depth")]
     assert late.loc[late["delta_norm"].idxmin(), "site"].endswith(("attention.q", "attention.k"))
     (told,) = [f for f in diagnose(layers, steps, config) if f.kind == "vanishing"]
-    assert re.search(r"from layer 62 to layer \d+ \(blocks\.\d\.attention\.[qk]\), step", told.cause)
+    assert re.search(
+        r"from layer 62 to layer \d+ \(blocks\.\d\.attention\.[qk]\), step", told.cause
+    )
     assert "attention and skip connections -" in told.cause
 
 

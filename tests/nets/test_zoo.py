@@ -187,8 +187,14 @@ def test_the_spectral_radius_is_the_one_asked_for(init):
     [
         ({"model": "cnn", "data": "delivery", "loss": "mse"}, "model=cnn reads images"),
         ({"model": "cnn", "model__kernel": 4}, "model.kernel=4: expected an odd number; try 5"),
-        ({"model": "rnn", "model__per_step": 7}, "divisor of the 64 features of a sample; the nearest is 8"),
-        ({"model": "transformer", "model__heads": 5}, "divisor of model.width=32; the nearest is 4"),
+        (
+            {"model": "rnn", "model__per_step": 7},
+            "divisor of the 64 features of a sample; the nearest is 8",
+        ),
+        (
+            {"model": "transformer", "model__heads": 5},
+            "divisor of model.width=32; the nearest is 4",
+        ),
         ({"model": "transformer", "model__depth": 0}, "at least one block"),
         ({"model": "mlp", "data": "copying"}, "has one output a sample, but the data ask for 5"),
         (

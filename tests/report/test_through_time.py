@@ -7,8 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from gradlab import schema
-from gradlab.report import through_time
+from gradlab.report import over_seeds, through_time
 from gradlab.report.reduce import STATE, gather
+from gradlab.report.table import shown, table
 from gradlab.report.write import write
 from gradlab.store.parquet import arrow_schema
 from tests.report.runs import write_run
@@ -48,6 +49,9 @@ def test_what_is_drawn_is_the_layer_nearest_the_loss(tmp_path):
     gained = through_time.gained(reduced.time)
     assert gained.to_dict() == pytest.approx({"0": -8.0, "1": 2.0, "3": -1.0})
     assert list(reduced.time["position"]) == [*range(1, T + 1)] * 3
+    assert list(reduced.runs["time_decades"]) == pytest.approx(
+        [-8.0, 2.0, np.nan, -1.0], nan_ok=True
+    )
     # The rows over depth are what they are without them.
     assert (reduced.layers.groupby("run").size() == 3).all()
 
@@ -66,6 +70,20 @@ def test_the_title_says_what_becomes_of_it(tmp_path, slopes, told):
     _, reduced = gather(tmp_path)
     expected = f"From the last step of a sequence to the first the gradient {told}"
     assert through_time.title(reduced.time) == expected
+
+
+def test_a_list_of_runs_has_the_decades_over_time(tmp_path):
+    for index, slope in enumerate((-2.0, -1.0)):
+        recurrent(tmp_path / str(index), slope, seed=index)
+    runs, reduced = gather(tmp_path, drawn=False)
+    frame, keys = table(runs, reduced)
+    assert list(shown(frame, keys)["time_decades"]) == pytest.approx([-8.0, -4.0])
+    summed = over_seeds.over_seeds(frame, keys)
+    assert list(over_seeds.told(summed, keys)["time_decades"]) == ["-6 [-8, -4]"]
+    assert over_seeds.note(summed).endswith("first time step over last")
+    page = write(tmp_path).path.read_text(encoding="utf-8")
+    told = "From the last step of a sequence to the first the gradient loses up to 8.0 decades."
+    assert told in page
 
 
 def test_a_report_has_the_figure_if_there_is_time(tmp_path):

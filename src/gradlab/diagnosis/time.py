@@ -26,7 +26,11 @@ REMEDIES = {
     "exploding": ("clip=norm", "model=lstm", "model.init=orthogonal", "optim.lr=0.01"),
 }
 PARTS = {
-    "time": {"activation": "act_factor", "weights": "weight_factor", "normalisation": "norm_factor"},
+    "time": {
+        "activation": "act_factor",
+        "weights": "weight_factor",
+        "normalisation": "norm_factor",
+    },
     "cell": {"gate": "weight_factor"},
 }
 """What a state's gradient passes through, by axis, and the columns that say how much is left."""

@@ -97,7 +97,9 @@ class Transformer(nn.Module):
         super().__init__()
         depth = len(widths) - 2
         if not depth:
-            raise SettingsError("model.depth=0: expected at least one block for a Transformer; try model.depth=1")
+            raise SettingsError(
+                "model.depth=0: expected at least one block for a Transformer; try model.depth=1"
+            )
         width = widths[1]
         if width % heads:
             raise SettingsError(

@@ -11,7 +11,7 @@ from gradlab.report.sentences import count
 from gradlab.report.settings import word
 from gradlab.store.resume import DONE
 
-MEASURES = ("decades", "slope", "test_accuracy", "test_loss")
+MEASURES = ("decades", "slope", "time_decades", "test_accuracy", "test_loss")
 """Decades are logarithms: their median is a ratio's, and no outlier rules it."""
 
 
@@ -51,9 +51,11 @@ def note(table: pd.DataFrame) -> str:
     """Say how to read the cells of `told`."""
     if (table["runs"] == 1).all():
         return "One run a setting: there is nothing to sum up; try seed=0,1,2"
+    over_time = bool(table["time_decades_runs"].any())
     return (
         "Medians over the runs of a setting [least, greatest]; (2/3): two of three runs have one. "
         "Decades are log10 of the error signal, first layer over last; slope: of it, a layer"
+        + ("; time_decades: of the state's gradient, first time step over last" * over_time)
     )
 
 

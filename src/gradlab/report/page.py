@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 
 from gradlab import schema
-from gradlab.report import over_seeds, sentences, titles
+from gradlab.report import over_seeds, sentences, through_time, titles
 from gradlab.report.cells import by_setting
 from gradlab.report.settings import levels, short, word
 from gradlab.report.show import text
@@ -77,7 +78,7 @@ def render(
     settings = over_seeds.told(summed, keys) if len(summed) < len(frame) else frame.iloc[:0, :0]
     return environment.get_template("page.html.j2").render(
         headline=sentences.headline(frame),
-        extremes=titles.extremes(by_setting(frame, keys), keys),
+        extremes=_extremes(frame, keys),
         influence=sentences.influence(frame, keys),
         verdicts=verdict_map(frame, keys),
         varied=[(short(key), [word(v) for v in levels(frame[key])]) for key in keys],
@@ -106,6 +107,13 @@ def render(
         damaged=damaged,
         quantities=schema.STATISTICS,
     )
+
+
+def _extremes(frame: pd.DataFrame, keys: list[str]) -> str:
+    """Say what becomes of the error signal over depth, and over time if there is any."""
+    depth = titles.extremes(by_setting(frame, keys), keys)
+    time = frame["time_decades"].replace([-np.inf, np.inf], np.nan)
+    return f"{depth}. {through_time.told(time)}" if time.notna().any() else depth
 
 
 def verdict_map(frame: pd.DataFrame, keys: list[str]) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ report needs grows with the number of runs and not with what they recorded.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from gradlab.store.load import Run, find, unreadable
 SIGNALS = ("delta_norm", "weight_grad_norm")
 STATE = "act_grad_norm"  # of a recurrent layer's h_t, or its cell's c_t, at each time step
 FACTORS = ("act_factor", "weight_factor", "norm_factor")
-RUN = ("layers", "decades", "weight_decades", "first_loss", "final_loss", "steps")
+RUN = ("layers", "decades", "weight_decades", "time_decades", "first_loss", "final_loss", "steps")
 LOSS_POINTS = 200
 
 
@@ -29,7 +30,8 @@ class Reduced:
     Attributes:
         runs: a row per run: `run`, `layers` (how many), `decades` (of the error signal from last
             layer to first, median over steps; -inf for exact zeros), `weight_decades` (of the
-            weight gradient), `first_loss`, `final_loss`, `steps`.
+            weight gradient), `time_decades` (of the state's gradient from the last time step to the
+            first, in the last recurrent layer; NaN without one), `first_loss`, `final_loss`, `steps`.
         layers: a row per run and position: for each signal and factor its mean of log10 over the
             recorded steps (of the finite, nonzero values), and for each signal the shares of steps
             at which it was exactly 0 (`_zero`) or not finite (`_inf`).
@@ -75,26 +77,39 @@ def reduce(runs: Iterable[Run], drawn: bool = True) -> Reduced:
     for run in runs:
         try:
             record, steps = run.layers(columns), run.steps(["step", "loss"])
-            through = drawn and (record["axis"] == "time").any()
-            states = (
-                run.layers(["step", "axis", "position", "site", STATE])
-                if through
-                else record.iloc[:0]
-            )
+            states = state(run) if (record["axis"] == "time").any() else None
         except StoreError as error:
             damaged.append(str(error))
             continue
-        rows.append({"run": run.name, **summary(Grid(heard(run, record)), steps)})
+        through = {"time_decades": np.nan if states is None else gained(states.grid, STATE)}
+        rows.append({"run": run.name, **summary(Grid(heard(run, record)), steps), **through})
         if drawn:
             parts["layers"][run.name] = layer_means(record, missing=is_watched(run))
             parts["start"][run.name] = at_start(record)
             parts["losses"][run.name] = thin(steps)
-        if len(states):
-            last = states[states["site"] == states["site"][states["axis"] == "time"].iloc[-1]]
-            axis = "cell" if (last["axis"] == "cell").any() else "time"
-            parts["time"][run.name] = layer_means(last, axis, [STATE], [])
+        if drawn and states is not None:
+            parts["time"][run.name] = layer_means(states.rows, states.axis, [STATE], [])
     stacked = {name: _stacked(frames) for name, frames in parts.items()}
     return Reduced(pd.DataFrame(rows, columns=["run", *RUN]), **stacked, damaged=damaged)
+
+
+class States(NamedTuple):
+    """The rows over time of the last recurrent layer's state, and the axis of these."""
+
+    rows: pd.DataFrame
+    axis: str
+
+    @property
+    def grid(self) -> Grid:
+        """The same by recorded step and time step."""
+        return Grid(self.rows, axis=self.axis)
+
+
+def state(run: Run) -> States:
+    """Read the rows of the state of a run's last recurrent layer: its cell's, if it has one."""
+    rows = run.layers(["step", "axis", "position", "site", STATE])
+    last = rows[rows["site"] == rows["site"][rows["axis"] == "time"].iloc[-1]]
+    return States(last, "cell" if (last["axis"] == "cell").any() else "time")
 
 
 def is_watched(run: Run) -> bool:

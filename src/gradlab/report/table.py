@@ -14,7 +14,7 @@ def table(runs: Sequence[Run], reduced: Reduced) -> tuple[pd.DataFrame, list[str
     """Return a row per run that could be read, and the keys that the sweep varied.
 
     Columns: run, verdict, status, decades, the configuration ("unset" where a varied key has no
-    value), seed, layers (how many), first_loss, final_loss, test_accuracy and test_loss (held out),
+    value), seed, layers (how many), time_decades (of recurrent networks), first_loss, final_loss, test_accuracy and test_loss (held out),
     steps, since (the step of the first finding, or of divergence), first_nonfinite, cause.
     """
     read = [run for run in runs if run.name in set(reduced.runs["run"])]
@@ -28,7 +28,7 @@ def shown(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Return the columns that a reader of a list of runs wants, in order."""
     seeds = ["seed"] if frame["seed"].nunique() > 1 else []
     last = ["final_loss", "test_accuracy", "steps", "first_nonfinite", "cause"]
-    columns = ["decades", *keys, *seeds, *last]
+    columns = ["decades", "time_decades", *keys, *seeds, *last]
     known = [column for column in columns if frame[column].notna().any()]
     return frame[["run", "verdict", "status", *known]]
 

@@ -15,16 +15,19 @@ def gained(time: pd.DataFrame) -> "pd.Series[float]":
 
 def title(time: pd.DataFrame) -> str:
     """Say what becomes of the gradient on its way from the last step to the first."""
-    if time.empty:
-        return ""
-    found = gained(time).dropna()
+    return "" if time.empty else told(gained(time))
+
+
+def told(decades: "pd.Series[float]") -> str:
+    """Say by how many decades runs gain or lose on this way."""
+    found = decades.dropna()
     parts = [
         f"{word} up to {abs(value):.1f} decades"
         for word, value in (("loses", found.min()), ("gains", found.max()))
         if value * (-1 if word == "loses" else 1) > 0.05
     ]
-    told = " and ".join(parts) or "keeps its size"
-    return f"From the last step of a sequence to the first the gradient {told}"
+    much = " and ".join(parts) or "keeps its size"
+    return f"From the last step of a sequence to the first the gradient {much}"
 
 
 def draw(time: pd.DataFrame, keys: list[str], behind: str, title: str) -> Figure:
