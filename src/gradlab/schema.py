@@ -24,8 +24,8 @@ Where the loss reads the last step alone, and no gate lets h_{t-1} pass beside V
 ‖dLoss/dh_{t-1}‖ = ‖dLoss/dh_t‖ · act_factor_t · norm_factor_t · weight_factor_t. With gates
 `act_factor` is what they do together; they have no phi', so `saturated` and `dead` are null.
 
-The cell of a gated layer, c_t = k_t c_{t-1} + what is new, is one row a step on the axis cell: of an
-LSTM k = σ(f), its forget gate; of a GRU c is h, before normalisation, and k = σ(u). Of c_t are
+The cell of a gated layer, c_t = k_t c_{t-1} + what is new, is one row a step on the axis cell: of
+an LSTM k = σ(f), its forget gate; of a GRU c is h, before normalisation, and k = σ(u). Of c_t are
 `act_grad_norm`, ‖dLoss/dc_t‖ on all ways, `act_mean` and `act_std`, and `weight_factor` is
 ‖k_t dLoss/dc_t‖ / ‖dLoss/dc_t‖, what the gate lets pass straight to c_{t-1}; what comes there by
 way of V is beside it. The other columns are null there.

@@ -235,7 +235,7 @@ def test_skip_connections_have_what_the_chain_does_not_explain():
 
 
 def test_what_attention_takes_is_not_put_down_to_skip_connections():
-    """Post-norm and deep, all steps become alike (Noci et al. 2022): queries get next to nothing."""
+    """Post-norm and deep, all steps become alike (Noci et al. 2022): queries get nothing."""
     layers, steps, _ = measured(
         model="transformer", model__depth=10, model__norm="layer", model__norm_position="after",
         model__init="xavier_normal",

@@ -113,7 +113,7 @@ def _parts(grid: Grid, axis: str, row: int, column: int, total: float) -> dict[s
 
 
 def _open_gate(record: Record, axis: str, kind: str, last: int) -> tuple[str, ...]:
-    """Return the forget bias with which an LSTM's cell keeps 1 - 1/T a step (Tallec & Ollivier 2018)."""
+    """Return the forget bias by which an LSTM keeps 1 - 1/T a step (Tallec & Ollivier 2018)."""
     needed = round(math.log(max(last - 1, 1)), 1)
     held = record.config.get("model.forget_bias")
     if axis != "cell" or kind != "vanishing" or held is None or held >= needed:

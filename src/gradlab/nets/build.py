@@ -77,7 +77,7 @@ def _what_it_reads(
 
 
 def check_size(model: Model, n_in: int, n_out: int) -> None:
-    """Raise SettingsError if an MLP of the size, at least, would not fit in the machine's memory."""
+    """Raise SettingsError if an MLP of the size would not fit in the machine's memory."""
     depth, width = model.depth, model.width
     entries = width * (n_in + max(depth - 1, 0) * (width + 1) + n_out)
     _fits(model, entries * ENTRY + depth * LAYER)
@@ -86,7 +86,7 @@ def check_size(model: Model, n_in: int, n_out: int) -> None:
 def check_parameters(model: Model, make: Callable[[], nn.Module]) -> None:
     """Raise SettingsError if the parameters alone would not: they are counted, and not made."""
     entries = 0
-    # A user's module may calculate as it is made, which without numbers it cannot: it is not counted.
+    # A module of a user's may calculate as it is made: without numbers it cannot be counted.
     with suppress(RuntimeError), torch.device("meta"):
         entries = sum(parameter.numel() for parameter in make().parameters())
     _fits(model, entries * ENTRY)

@@ -1,6 +1,4 @@
-"""Where the recorder looks: the layers over depth, the steps of recurrent ones and of their cells,
-and the blocks.
-"""
+"""Where the recorder looks: layers over depth, steps of recurrent ones and of cells, blocks."""
 
 import math
 from dataclasses import dataclass

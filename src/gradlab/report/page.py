@@ -25,8 +25,8 @@ CAPTIONS = {
     "the recorded steps; the line is that of {behind}, the band their range. Each row of panels "
     "has its own scale. In the strips: settings in which a run has no logarithm in most steps.",
     "through_time": "The norm of dLoss/dh_t (of a gated cell dLoss/dc_t) over the batch, at "
-    "each step of a sequence, in the recurrent layer that is nearest the loss. Mean, band and strips "
-    "as above.",
+    "each step of a sequence, in the recurrent layer that is nearest the loss. Mean, band and "
+    "strips as above.",
     "theory": "The error signal at initialisation, before any training: marks are networks (runs "
     "that differ in clipping or optimiser alone begin as one), lines what mean-field theory "
     "predicts from the configuration alone, bands one standard deviation over networks (for one "

@@ -31,7 +31,8 @@ class Reduced:
         runs: a row per run: `run`, `layers` (how many), `decades` (of the error signal from last
             layer to first, median over steps; -inf for exact zeros), `weight_decades` (of the
             weight gradient), `time_decades` (of the state's gradient from the last time step to the
-            first, in the last recurrent layer; NaN without one), `first_loss`, `final_loss`, `steps`.
+            first, in the last recurrent layer; NaN without one), `first_loss`, `final_loss`,
+            `steps`.
         layers: a row per run and position: for each signal and factor its mean of log10 over the
             recorded steps (of the finite, nonzero values), and for each signal the shares of steps
             at which it was exactly 0 (`_zero`) or not finite (`_inf`).

@@ -14,8 +14,9 @@ def table(runs: Sequence[Run], reduced: Reduced) -> tuple[pd.DataFrame, list[str
     """Return a row per run that could be read, and the keys that the sweep varied.
 
     Columns: run, verdict, status, decades, the configuration ("unset" where a varied key has no
-    value), seed, layers (how many), time_decades (of recurrent networks), first_loss, final_loss, test_accuracy and test_loss (held out),
-    steps, since (the step of the first finding, or of divergence), first_nonfinite, cause.
+    value), seed, layers (how many), time_decades (of recurrent networks), first_loss, final_loss,
+    test_accuracy and test_loss (held out), steps, since (the step of the first finding, or of
+    divergence), first_nonfinite, cause.
     """
     read = [run for run in runs if run.name in set(reduced.runs["run"])]
     keys = varied([run.config for run in read])

@@ -31,5 +31,5 @@ def told(decades: "pd.Series[float]") -> str:
 
 
 def draw(time: pd.DataFrame, keys: list[str], behind: str, title: str) -> Figure:
-    """Draw log10 ‖dLoss/dh_t‖, or ‖dLoss/dc_t‖ of a cell, over the steps, as `profile.draw` draws layers."""
+    """Draw log10 ‖dLoss/dh_t‖ (of a cell, c_t) over the steps, as `profile.draw` draws layers."""
     return profile.draw(time, keys, STATE, behind, title)
