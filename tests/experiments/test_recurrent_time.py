@@ -58,6 +58,27 @@ def test_networks_lose_per_step_what_theory_says(analysis, activation, init, rad
     assert found == pytest.approx(np.mean(expected), abs=near)
 
 
+@pytest.mark.parametrize("activation", ["identity", "tanh"])
+def test_clipping_rescues_what_explodes(activation):
+    """With it the same networks, from the same seeds, stay finite and no step is longer than 1."""
+    members = [
+        settings(
+            model="rnn", **DATA, model__activation=activation, model__init="orthogonal",
+            model__spectral_radius=1.5, optim__lr=0.05, train__steps=100, record__every=50,
+            seed=seed, clip=clip,
+        )
+        for clip in ("none", "norm")
+        for seed in (0, 1)
+    ]  # fmt: skip
+    loop, sinks = train(*members)
+    statuses = [outcome.status for outcome in loop.outcomes]
+    assert statuses == ["diverged", "diverged", "completed", "completed"]
+    for sink in sinks[2:]:
+        norms, factors = (np.array(sink.steps(name)) for name in ("grad_norm", "clip_factor"))
+        assert norms.max() > 10
+        assert (norms * factors).max() <= 1 + 1e-5
+
+
 def test_clipping_is_told_by_what_became_of_the_runs(analysis):
     runs = pd.DataFrame(
         {

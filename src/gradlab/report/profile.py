@@ -13,7 +13,7 @@ from gradlab.report.style import COLOURS, FILLS, LINES, MARKERS, grid, head, lay
 NAMES = {
     "delta_norm": "error signal ‖dLoss/dz‖\n(units of the loss)",
     "weight_grad_norm": "weight gradient ‖dLoss/dW‖\n(units of the loss)",
-    "act_grad_norm": "gradient of the state ‖dLoss/dh‖,\nof a cell ‖dLoss/dc‖ (units of the loss)",
+    "act_grad_norm": "norm of the state's gradient\n(units of the loss)",
 }
 STEPS = {"act_grad_norm": "time step"}
 
