@@ -1,8 +1,9 @@
 """What is wrong with each program in `unseen/broken/`, and in which line.
 
-Programs and answers are by someone who had read none of the doctor's code, programs or answers, and
-of its rules only the first rows of the table in docs/doctor.md. They were complete before the doctor
-was run on any of them; only `own` was added after the first run.
+Programs and answers are by someone who had read none of the doctor's code, programs or answers,
+and of its rules only the first rows of the table in docs/doctor.md. They were complete before the
+doctor was run on any of them; one thing was added after the first run, `own` of
+propagate_backward.
 """
 
 from pathlib import Path
