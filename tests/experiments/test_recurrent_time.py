@@ -58,13 +58,12 @@ def test_networks_lose_per_step_what_theory_says(analysis, activation, init, rad
     assert found == pytest.approx(np.mean(expected), abs=near)
 
 
-@pytest.mark.parametrize("activation", ["identity", "tanh"])
-def test_clipping_rescues_what_explodes(activation):
+def test_clipping_rescues_what_explodes():
     """With it the same networks, from the same seeds, stay finite and no step is longer than 1."""
     members = [
         settings(
-            model="rnn", **DATA, model__activation=activation, model__init="orthogonal",
-            model__spectral_radius=1.5, optim__lr=0.05, train__steps=100, record__every=50,
+            model="rnn", **DATA, model__activation="identity", model__init="orthogonal",
+            model__spectral_radius=1.5, optim__lr=0.05, train__steps=40, record__every=20,
             seed=seed, clip=clip,
         )
         for clip in ("none", "norm")
