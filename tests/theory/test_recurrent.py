@@ -96,7 +96,12 @@ def test_tanh_without_input_is_linear_below_1_and_chaotic_above():
 
 
 @pytest.mark.parametrize(
-    "given", [("tanh", 0.0), ("tanh", 1.0, -1.0), ("tanhh", 1.0), ("tanh", np.inf)]
+    "given",
+    [
+        *[("tanh", radius) for radius in (0.0, 1e-200, 1e200, np.inf, np.nan)],
+        *[("tanh", 1.0, drive) for drive in (-1.0, np.nan, [1.0, np.inf], [])],
+        ("tanhh", 1.0),
+    ],
 )
 def test_what_is_out_of_range(given):
     with pytest.raises(PredictionError):

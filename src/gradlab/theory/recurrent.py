@@ -27,6 +27,7 @@ from gradlab.theory.gauss import average
 from gradlab.theory.phase import HUGE, fixed_point
 
 GRID, LEVELS = 96, 64  # variances, and levels of the drive, that stand for all
+LARGE = 1e100  # a radius whose square is a number, and that of its inverse
 
 
 def decades_per_step(activation: str, radius: float, drive: float | Array = 0.0) -> float:
@@ -45,9 +46,11 @@ def decades_per_step(activation: str, radius: float, drive: float | Array = 0.0)
         PredictionError: the activation is unknown, or a number is out of range.
     """
     phi, drives = find(activation), np.atleast_1d(np.asarray(drive, dtype=float))
-    if not (0 < radius < np.inf) or not (drives >= 0).all() or not np.isfinite(drives).all():
+    known = drives.size > 0 and (drives >= 0).all() and np.isfinite(drives).all()
+    if not (1 / LARGE < radius < LARGE) or not known:
         raise PredictionError(
-            f"expected a radius above 0 and a drive of at least 0, given {radius} and {drive}"
+            f"expected a radius above 0 (from {1 / LARGE:g} to {LARGE:g}) and a drive of at least 0, "
+            f"given {radius} and {drive}"
         )
     levels = np.quantile(drives, (np.arange(LEVELS) + 0.5) / LEVELS)
     if np.ptp(levels) == 0 or not fixed_point(phi, radius, float(np.sqrt(levels.max()))) < HUGE:
