@@ -137,6 +137,7 @@ def functions():
         clip._clip_grads_with_norm_,
         scaler.scale,
         scaler.step,
+        scaler.unscale_,
     ]
 
 
@@ -145,9 +146,11 @@ def test_nothing_stays_behind():
 
     model, data = mlp(), batches(3)
     before, names, torchs = state(model), list(model.state_dict()), functions()
-    with gradlab.watch(model, adamw(model)) as lab:
-        assert list(model.state_dict()) == names
-        train(model, adamw(model), data)
+    with pytest.warns(UserWarning, match=r"by an optimiser \(AdamW\) that is none of those"):
+        with gradlab.watch(model, adamw(model)) as lab:
+            assert list(model.state_dict()) == names
+            train(model, adamw(model), data)
+    assert len(lab.notes) == 1
     assert state(model) == before
     assert functions() == torchs
     assert not of_optimisers._global_optimizer_pre_hooks

@@ -6,6 +6,7 @@ nothing, and neither do gradients that are asked for by `torch.autograd.grad`.
 """
 
 import weakref
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from gradlab.lab.calls import Act, Call, Hook, tensors_of
+from gradlab.lab.calls import Act, Call, Hook, is_heard, tensors_of
+from gradlab.lab.inflow import Entrance
 from gradlab.lab.phi import Slopes, is_activation
 from gradlab.lab.sites import Site, owns_weights
 from gradlab.lab.sizes import mean_std, size_of
@@ -37,7 +39,8 @@ class Signals:
         self._busy = False
         self._model = model
         self._calls: list[Call] = []
-        self._begun: dict[int, Call] = {}
+        self._begun: dict[int, list[tuple[Call, Entrance | None]]] = defaultdict(list)
+        self._activating: dict[int, Call] = {}
         self._last: Call | None = None
         self._later: dict[int, Call] = {}
         self._slopes = Slopes()
@@ -51,6 +54,7 @@ class Signals:
                 self._hook(
                     site.heard, partial(self._enter, index, own), partial(self._leave, index)
                 )
+        self._hook(self._model, self._forget, None)  # before whatever else is done in a pass
         for module in self._model.modules():
             if is_activation(module):
                 self._hook(module, self._activate, self._activated)
@@ -75,9 +79,19 @@ class Signals:
         """Return the calls so far, and begin anew."""
         calls, self._calls = self._calls, []
         self._begun.clear()
+        self._activating.clear()
         self._later.clear()
         self._last = None
         return calls
+
+    def drop(self) -> None:
+        """Let go of the calls so far, whose gradients were thrown away."""
+        self._calls.clear()
+
+    def scaled(self, since: int, scale: Tensor | None) -> None:
+        """Say by what the loss of calls from a number on was multiplied."""
+        for call in self._calls[since:]:
+            call.scale = scale
 
     @property
     def backward(self) -> bool:
@@ -118,28 +132,30 @@ class Signals:
 
     def _enter(
         self, index: int, own: bool, module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]
-    ) -> Any:
-        """Begin a call; its input gets an alias, whose gradient is this module's alone."""
+    ) -> None:
+        """Begin a call, perhaps inside another one of the same module."""
         if not self._listening:
-            return None
-        call = self._begun[index] = Call(index)
-        if not own or not args or not _has_gradient(args[0]):
-            return None
-        alias = args[0].view_as(args[0])
-        alias.register_hook(partial(self._came, call, "back"))
-        return (alias, *args[1:]), kwargs
+            return
+        first = next(iter([*args, *kwargs.values()]), None)
+        entrance = Entrance(first) if own and is_heard(first) else None
+        self._begun[index].append((Call(index), entrance))
 
     def _leave(self, index: int, module: nn.Module, args: Any, output: Any) -> None:
         if index not in self.order:
             self.order.append(index)
-        call, self._last = self._begun.pop(index, None), None
-        tensors = [t for t in tensors_of(output) if _has_gradient(t)]
-        if call is None or not tensors or not self._listening:
+        self._last = None
+        if not self._listening or not self._begun[index]:
+            return
+        call, entrance = self._begun[index].pop()
+        tensors = [t for t in tensors_of(output) if is_heard(t)]
+        if not tensors:
             return
         call.known |= _moments("preact", tensors[0])
         call.output = weakref.ref(tensors[0])
         for tensor in tensors:
             tensor.register_hook(partial(self._came, call, "delta"))
+        if entrance is not None:
+            entrance.hear(tensors, partial(self._came, call, "back"))
         self._last = call
 
     def _activate(self, module: nn.Module, args: Sequence[Any], kwargs: Any) -> None:
@@ -151,26 +167,26 @@ class Signals:
             return
         if not torch.is_grad_enabled():
             self._later[id(module)] = call
-        if not torch.is_grad_enabled() or not _has_gradient(args[0]):
+        if not torch.is_grad_enabled() or not is_heard(args[0]):
             return
-        self._begun[id(module)] = call
+        self._activating[id(module)] = call
         self.phi[call.site] = module
         u, site = args[0], self.sites[call.site]
         if call.output() is not u:  # there is something between, such as a normalisation
             call.known |= _moments("preact", u)
             u.register_hook(partial(self._came, call, "preact_grad"))
-        channels = site.channels if u.ndim > 1 else 0
-        with torch.no_grad():
-            call.known["saturated"], call.alive_U = self._slopes.of(module, u.detach(), channels)
+        if u.is_floating_point():
+            saturated, call.alive_U = self._slopes.of(module, u.detach(), site.channels)
+            call.known["saturated"] = saturated
 
     def _activated(self, module: nn.Module, args: Any, output: Any) -> None:
-        call = self._begun.pop(id(module), None)
-        if call is not None and _has_gradient(output):
+        call = self._activating.pop(id(module), None)
+        if call is not None and is_heard(output):
             call.known |= _moments("act", output)
             output.register_hook(partial(self._came, call, "act_grad"))
 
     def _forget(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        """Let what follows a module that is not watched not be taken for a site's."""
+        """Let what follows not be taken for what a site's output goes to."""
         self._last = None
 
     def _came(self, call: Call, name: str, grad: Tensor) -> None:
@@ -187,6 +203,8 @@ class Signals:
 
 
 def _moments(part: str, x: Tensor) -> dict[str, Tensor | float]:
+    if x.is_complex():
+        return {}  # it has no mean on the axis that the columns are of
     with torch.no_grad():
         mean, std = mean_std(x)
     return {
@@ -195,6 +213,3 @@ def _moments(part: str, x: Tensor) -> dict[str, Tensor | float]:
         f"{part}_std": std,
     }
 
-
-def _has_gradient(x: Any) -> bool:
-    return isinstance(x, Tensor) and x.requires_grad and x.is_floating_point() and x.numel() > 0

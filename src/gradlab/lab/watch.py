@@ -23,7 +23,7 @@ from gradlab.lab import overheard
 from gradlab.lab.files import Parquet
 from gradlab.lab.judge import configuration, findings, status
 from gradlab.lab.memory import by_depth, frame, rows_of
-from gradlab.lab.notes import silence, skipping
+from gradlab.lab.notes import silence, skipping, strange
 from gradlab.lab.optimizers import optimizers_of
 from gradlab.lab.phi import ONE_SIDED
 from gradlab.lab.ranks import first_rank, ranks_of
@@ -81,6 +81,9 @@ def watch(
 class Lab:
     """A network under observation, and its record.
 
+    Args:
+        ranks: processes that average their gradients, where the model does not show it.
+
     Attributes:
         sites: names of the modules by depth: the one at position 1 first.
         notes: what could not be seen, in words.
@@ -89,15 +92,16 @@ class Lab:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer | Sequence[Optimizer] | None,
-        every: int | str,
-        modules: Choice | Sequence[Choice] | None,
-        sinks: Sink | Sequence[Sink],
+        optimizer: Optimizer | Sequence[Optimizer] | None = None,
+        every: int | str = 1,
+        modules: Choice | Sequence[Choice] | None = None,
+        sinks: Sink | Sequence[Sink] = (),
+        ranks: int | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise WatchError(f"expected a torch.nn.Module to watch, given {type(model).__name__}")
         self._network = unwrap(model)
-        self._ranks = ranks_of(model)
+        self._ranks = ranks or ranks_of(model)
         self._optimizers = optimizers_of(optimizer, self._network)
         self._every = every
         self._sinks = list(sinks) if isinstance(sinks, Sequence) else [sinks]
@@ -145,10 +149,15 @@ class Lab:
         self._status = status(ended, self.steps())
         self._error = None if error is None else f"{type(error).__name__}: {first_line(error)}"
         self.notes += skipping(self._rounds.skipped)
+        missed = [] if self._steps else strange(self._rounds.stranger)
+        self.notes += missed
         if self._sinks and first_rank(self._ranks):
             info = self._info()
             for sink in list(self._sinks):
                 self._attempt(sink, lambda sink=sink: sink.finish(info))
+        if error is None:
+            for text in missed:
+                warnings.warn(text, stacklevel=2)
 
     def frame(self) -> pd.DataFrame:
         """Return the record of the modules: the columns of `layers.parquet`."""
@@ -198,9 +207,8 @@ class Lab:
             for text in silence(self._sites, found):
                 self._note(text)
         self._seen = self._seen or list(found.stepped)
-        lr = float(found.stepped[0].param_groups[0]["lr"])
         self._seconds = time.perf_counter() - self._began
-        rows = rows_of(found.step, self.sites, table[[*self._order, -1]], lr, self._seconds)
+        rows = rows_of(found.step, self.sites, table[[*self._order, -1]], found.lr, self._seconds)
         assert rows.layers is not None
         self._layers.append(rows.layers)
         self._steps.append(rows.steps)
