@@ -240,6 +240,8 @@ def test_two_networks_at_once_have_a_record_each():
         (lambda m: gradlab.watch(m.parameters()), r"expected a torch.nn.Module"),
         (lambda m: gradlab.watch(m, m), r"expected a torch.optim.Optimizer, given Sequential"),
         (lambda m: gradlab.watch(m, adamw(mlp())), r"holds none of them"),
+        (lambda m: gradlab.watch(m, []), r"expected an optimiser, or none for any"),
+        (lambda m: gradlab.watch(nn.LazyLinear(3)), r"but weight is lazy; put one batch"),
         (lambda m: gradlab.watch(m, every=0), r"from 1 on, or \"log\", given 0"),
         (lambda m: gradlab.watch(m, every="linear"), r"given 'linear'"),
         (

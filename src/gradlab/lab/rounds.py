@@ -128,6 +128,8 @@ class Rounds:
         if self._inside is not optimizer:
             return
         self._inside = None
+        if getattr(optimizer, "grad_scale", None) is not None:  # a fused one divides in its step
+            self.divided(optimizer)
         self._round.stepped.append(optimizer)
         if self.optimizers is None or len(self._round.stepped) == len(self.optimizers):
             self._finish()
@@ -171,11 +173,13 @@ class Rounds:
         found.losses += [loss for loss, heard in losses if heard or not audible]
         mine = parameters_of(optimizer)
         if not found.stepped:
-            held = {id(p) for each in self.optimizers or [optimizer] for p in parameters_of(each)}
-            held |= self._read
+            held = self._parameters(self.optimizers or [optimizer]) | self._read
             self._take(p for p in self.network.parameters() if id(p) not in held)
         found.read_clipped(p for p in mine if id(p) in self._read)
         self._take(p for p in mine if id(p) not in self._read)
+
+    def _parameters(self, optimizers: Iterable[Optimizer]) -> set[int]:
+        return {id(p) for optimizer in optimizers for p in parameters_of(optimizer)}
 
     def _take(self, parameters: Iterable[Tensor]) -> None:
         for p in parameters:
@@ -191,7 +195,9 @@ class Rounds:
         self._round = Round(found.step + 1, found.sites, self.wanted(found.step + 1))
         self._listen()
         self._scales.end()
-        self._read.clear()
+        # What was clipped together with this round's, and awaits an optimiser of its own.
+        self._read -= self._parameters(found.stepped)
+        self._round.readings = {key: found.readings[key] for key in self._read}
 
     def _listen(self) -> None:
         """Listen if what comes is to be recorded; it may belong to the next round already."""
@@ -254,7 +260,7 @@ class Rounds:
             return
         ours = {id(p) for p in self.network.parameters()} - self._read
         fresh = [p for p in parameters if id(p) in ours]
-        done = {id(p) for optimizer in self._round.stepped for p in parameters_of(optimizer)}
+        done = self._parameters(self._round.stepped)
         if fresh and all(id(p) in done for p in fresh):  # it is their turn again
             self._finish()
             done.clear()

@@ -46,6 +46,5 @@ class Scales:
         return None if id(p) in self._divided else self._now
 
     def end(self) -> None:
-        """Forget it all: the step is over."""
-        self._latest = self._now = None
-        self._divided.clear()
+        """Take note that the step is over; its gradients may still be there in the next one."""
+        self._latest = None
