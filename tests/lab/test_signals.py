@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import threading
 import warnings
 
 import numpy as np
@@ -601,5 +602,25 @@ def test_transforms_and_traces_of_the_model_are_left_alone():
         return model(x)
 
     lab = watched(model, data, forward=forward)
+    expected = plain.frame().select_dtypes("float64")
+    np.testing.assert_array_equal(lab.frame().select_dtypes("float64"), expected)
+
+
+def test_another_thread_may_evaluate_meanwhile():
+    model, data, over = mlp(), batches(60), threading.Event()
+
+    def evaluate():
+        with torch.no_grad():
+            while not over.is_set():
+                model(torch.randn(2, 6))
+
+    plain = watched(mlp(), data)
+    thread = threading.Thread(target=evaluate)
+    thread.start()
+    try:
+        lab = watched(model, data)
+    finally:
+        over.set()
+        thread.join()
     expected = plain.frame().select_dtypes("float64")
     np.testing.assert_array_equal(lab.frame().select_dtypes("float64"), expected)

@@ -5,6 +5,7 @@ come, in a `backward()`: so evaluation, and the first pass of a checkpoint that 
 nothing, and neither do gradients that are asked for by `torch.autograd.grad`.
 """
 
+import threading
 import weakref
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,6 +23,15 @@ from gradlab.lab.sites import Site, owns_weights
 from gradlab.lab.sizes import mean_std, size_of
 
 
+class _Pass(threading.local):
+    """Where a pass forward is; one that another thread makes, to evaluate, is somewhere else."""
+
+    def __init__(self) -> None:
+        self.begun: dict[int, list[tuple[Call, Entrance | None]]] = defaultdict(list)
+        self.activating: dict[int, Call] = {}
+        self.last: Call | None = None
+
+
 class Signals:
     """The calls of the sites that gradients have come back to, since they were last taken.
 
@@ -36,12 +46,9 @@ class Signals:
         self.on, self._backward = True, False
         self.order: list[int] = []
         self.phi: dict[int, nn.Module] = {}
-        self._busy = False
         self._model = model
         self._calls: list[Call] = []
-        self._begun: dict[int, list[tuple[Call, Entrance | None]]] = defaultdict(list)
-        self._activating: dict[int, Call] = {}
-        self._last: Call | None = None
+        self._pass = _Pass()
         self._later: dict[int, Call] = {}
         self._slopes = Slopes()
         self._handles: list[RemovableHandle] = []
@@ -78,10 +85,10 @@ class Signals:
     def take(self) -> list[Call]:
         """Return the calls so far, and begin anew."""
         calls, self._calls = self._calls, []
-        self._begun.clear()
-        self._activating.clear()
+        self._pass.begun.clear()
+        self._pass.activating.clear()
         self._later.clear()
-        self._last = None
+        self._pass.last = None
         return calls
 
     def drop(self) -> None:
@@ -101,30 +108,16 @@ class Signals:
     @backward.setter
     def backward(self, begins: bool) -> None:
         if begins and not self._backward:
-            self._last = None  # the pass forward is over
+            self._pass.last = None  # the pass forward is over
         self._backward = begins
 
     def _hook(self, module: nn.Module, before: Act, after: Act | None) -> None:
         if isinstance(module, torch.jit.ScriptModule):
             return  # it takes no hooks: it is as silent as what is compiled
-        pre = module.register_forward_pre_hook(Hook(self._quietly(before)), with_kwargs=True)
+        pre = module.register_forward_pre_hook(Hook(before), with_kwargs=True)
         self._handles.append(pre)
         if after is not None:
-            self._handles.append(module.register_forward_hook(Hook(self._quietly(after))))
-
-    def _quietly(self, act: Act) -> Act:
-        """Return `act` for when there is something to hear: not to itself, nor without a graph."""
-
-        def quiet(*args: Any) -> Any:
-            if self._busy:
-                return None
-            self._busy = True
-            try:
-                return act(*args)
-            finally:
-                self._busy = False
-
-        return quiet
+            self._handles.append(module.register_forward_hook(Hook(after)))
 
     @property
     def _listening(self) -> bool:
@@ -138,15 +131,15 @@ class Signals:
             return
         first = next(iter([*args, *kwargs.values()]), None)
         entrance = Entrance(first) if own and is_heard(first) else None
-        self._begun[index].append((Call(index), entrance))
+        self._pass.begun[index].append((Call(index), entrance))
 
     def _leave(self, index: int, module: nn.Module, args: Any, output: Any) -> None:
         if index not in self.order:
             self.order.append(index)
-        self._last = None
-        if not self._listening or not self._begun[index]:
+        self._pass.last = None
+        if not self._listening or not self._pass.begun[index]:
             return
-        call, entrance = self._begun[index].pop()
+        call, entrance = self._pass.begun[index].pop()
         tensors = [t for t in tensors_of(output) if is_heard(t)]
         if not tensors:
             return
@@ -156,11 +149,11 @@ class Signals:
             tensor.register_hook(partial(self._came, call, "delta"))
         if entrance is not None:
             entrance.hear(tensors, partial(self._came, call, "back"))
-        self._last = call
+        self._pass.last = call
 
     def _activate(self, module: nn.Module, args: Sequence[Any], kwargs: Any) -> None:
         """Hear the input of an activation: of the site that was called last."""
-        call, self._last = self._last, None
+        call, self._pass.last = self._pass.last, None
         if self.backward:  # a checkpoint is made again; what came before it was called long ago
             call = self._later.pop(id(module), call)
         if call is None or not self.on or not args:
@@ -169,7 +162,7 @@ class Signals:
             self._later[id(module)] = call
         if not torch.is_grad_enabled() or not is_heard(args[0]):
             return
-        self._activating[id(module)] = call
+        self._pass.activating[id(module)] = call
         self.phi[call.site] = module
         u, site = args[0], self.sites[call.site]
         if call.output() is not u:  # there is something between, such as a normalisation
@@ -180,14 +173,14 @@ class Signals:
             call.known["saturated"] = saturated
 
     def _activated(self, module: nn.Module, args: Any, output: Any) -> None:
-        call = self._activating.pop(id(module), None)
+        call = self._pass.activating.pop(id(module), None)
         if call is not None and is_heard(output):
             call.known |= _moments("act", output)
             output.register_hook(partial(self._came, call, "act_grad"))
 
     def _forget(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Let what follows not be taken for what a site's output goes to."""
-        self._last = None
+        self._pass.last = None
 
     def _came(self, call: Call, name: str, grad: Tensor) -> None:
         """Take the norm of a gradient; with that of the output, the call counts."""
