@@ -100,7 +100,8 @@ class Experts(nn.Module):
         rank = dist.get_rank() if dist.is_initialized() else None
         h = self.first(x)
         if rank is None:  # both, each on its share of a whole batch
-            return torch.stack([e(h[i::RANKS]) for i, e in enumerate(self.experts)], 1).flatten(0, 1)
+            parts = [expert(h[i::RANKS]) for i, expert in enumerate(self.experts)]
+            return torch.stack(parts, 1).flatten(0, 1)
         return self.experts[rank](h)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -20,9 +20,9 @@ class Hook:
 
     def __call__(self, *args: Any) -> Any:
         """Do it, unless the module is compiled, traced or transformed: it has no numbers then."""
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore
             return None
-        if peek_interpreter_stack() is not None:  # of torch.func: vmap, grad, ...
+        if peek_interpreter_stack():  # of vmap, grad, ...: it is None outside of them
             return None
         return self.act(*args)
 
@@ -58,7 +58,7 @@ def tensors_of(output: Any) -> Iterator[Tensor]:
         yield from tensors_of([getattr(output, each.name) for each in fields(output)])
 
 
-def is_heard(x: Any) -> bool:
+def is_heard(x: Any) -> TypeGuard[Tensor]:
     """Say whether something is a tensor with a gradient, dense and whole: one that has a norm."""
     if not isinstance(x, Tensor) or not x.requires_grad or x.layout != torch.strided:
         return False

@@ -37,7 +37,7 @@ def skipping(steps: int) -> list[str]:
 
 
 def strange(optimizer: str | None) -> list[str]:
-    """Say why nothing is recorded; nothing, if the optimisers that were named made no step at all."""
+    """Say why nothing is recorded; nothing, if nobody else made the steps."""
     if optimizer is None:
         return []
     return [

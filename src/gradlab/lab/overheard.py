@@ -21,7 +21,7 @@ class Listener(Protocol):
     """Who wants to know."""
 
     def backward_begins(self, roots: Sequence[Tensor], loss: Tensor | None) -> None:
-        """Take note of where a backward pass begins; their sum is a loss, unless they are seeded."""
+        """Take note of where a backward pass begins, and of the loss, if these are losses."""
         ...
 
     def backward_ends(self) -> None:

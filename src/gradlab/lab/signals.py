@@ -205,4 +205,3 @@ def _moments(part: str, x: Tensor) -> dict[str, Tensor | float]:
         f"{part}_mean": mean,
         f"{part}_std": std,
     }
-
