@@ -493,7 +493,7 @@ def test_what_is_never_stepped_does_not_pile_up():
     lab.__enter__()
     train(model, torch.optim.SGD(model.parameters(), 0.1), data)  # made a second time
     assert lab._signals.count <= 3
-    assert len(lab._rounds._losses) <= 1
+    assert len(lab._rounds._passes._losses) <= 1
     with pytest.warns(UserWarning, match=r"nothing was recorded: .* by an optimiser \(SGD\)"):
         lab.__exit__(None, None, None)
 

@@ -17,8 +17,8 @@ from torch.optim.optimizer import (
 )
 
 from gradlab.lab.optimizers import holds_inf, parameters_of, setting
+from gradlab.lab.passes import Passes
 from gradlab.lab.round import Round
-from gradlab.lab.scales import Scales
 from gradlab.lab.signals import Signals
 
 
@@ -52,11 +52,7 @@ class Rounds:
         self.stranger: str | None = None
         self._inside: Optimizer | None = None
         self._asked: Optimizer | None = None  # by a GradScaler, to step
-        self._scales = Scales()
-        self._depth, self._heard = 0, 0
-        self._loss: Tensor | None = None
-        self._scale: Tensor | None = None
-        self._losses: list[tuple[Tensor, bool]] = []  # and whether their gradients came here
+        self._passes = Passes(network, signals)
         self._read: set[int] = set()  # since the last backward pass, for clipping
         self._round = Round(0, signals.sites, wanted(0))
         self._handles: list[Any] = []
@@ -162,15 +158,11 @@ class Rounds:
     @torch.no_grad()
     def _gradients_are_there(self, optimizer: Optimizer) -> None:
         """Take what belongs to the update that is about to be made."""
-        if self._depth:  # the step is made within a backward pass
-            self._keep_loss(heard=True)
-        found, losses, calls = self._round, self._losses, self.signals.take()
-        self._losses = []
+        found, (losses, calls) = self._round, self._passes.take()
         if not found.recorded:
             return
-        audible = bool(self.signals.order)
+        found.losses += losses
         found.calls += calls
-        found.losses += [loss for loss, heard in losses if heard or not audible]
         mine = parameters_of(optimizer)
         if not found.stepped:
             held = self._parameters(self.optimizers or [optimizer]) | self._read
@@ -183,7 +175,7 @@ class Rounds:
 
     def _take(self, parameters: Iterable[Tensor]) -> None:
         for p in parameters:
-            self._round.read(p, self._scales.left_on(p))
+            self._round.read(p, self._passes.scales.left_on(p))
 
     @torch.no_grad()
     def _finish(self) -> None:
@@ -194,7 +186,7 @@ class Rounds:
             self.done(found)
         self._round = Round(found.step + 1, found.sites, self.wanted(found.step + 1))
         self._listen()
-        self._scales.end()
+        self._passes.scales.end()
         # What was clipped together with this round's, and awaits an optimiser of its own.
         self._read -= self._parameters(found.stepped)
         self._round.readings = {key: found.readings[key] for key in self._read}
@@ -207,51 +199,19 @@ class Rounds:
     def _skip(self) -> None:
         """Drop what belongs to no update."""
         self.skipped += 1
-        self._losses.clear()
-        self.signals.take()
+        self._passes.take()
         self._read.clear()
 
     # What PyTorch is asked to do
 
     def backward_begins(self, roots: Sequence[Tensor], loss: Tensor | None) -> None:
         """Listen; what was read before it is no longer the whole gradient."""
-        self._depth += 1
-        self.signals.backward = True
-        if self._depth > 1:
-            return
-        if self._thrown_away():
-            self._losses.clear()
-            self.signals.drop()
-        self._read.clear()
-        self._heard = self.signals.count
-        self._loss, self._scale = loss, self._scales.begin(roots)
+        if self._passes.begin(roots, loss):
+            self._read.clear()
 
     def backward_ends(self) -> None:
-        """Keep the loss, and whether its gradient came to this network."""
-        self._depth -= 1
-        self.signals.backward = self._depth > 0
-        if self._depth:
-            return
-        heard = self.signals.count > self._heard
-        if heard or not self.signals.order:
-            self.signals.scaled(self._heard, self._scale)
-            self._scales.came(self._scale)
-            self._keep_loss(heard)
-        self._loss = None
-
-    def _keep_loss(self, heard: bool) -> None:
-        if self._loss is not None and self.signals.on:
-            scale = self._scale
-            loss = self._loss if scale is None else self._loss / scale.to(self._loss.device)
-            self._losses.append((loss, heard))
-        self._loss = None
-
-    def _thrown_away(self) -> bool:
-        """Say whether gradients have come since the last step of which nothing is left."""
-        if not (self.signals.count or self._losses):
-            return False
-        learning = [p for p in self.network.parameters() if p.requires_grad]
-        return bool(learning) and all(p.grad is None for p in learning)
+        """Listen no more."""
+        self._passes.end()
 
     @torch.no_grad()
     def clipping(self, parameters: Sequence[Tensor]) -> None:
@@ -271,11 +231,11 @@ class Rounds:
 
     def multiplied(self, losses: Sequence[Tensor], scale: Tensor) -> None:
         """Remember by what losses are multiplied."""
-        self._scales.multiplied(losses, scale)
+        self._passes.scales.multiplied(losses, scale)
 
     def divided(self, optimizer: Any) -> None:
         """Remember whose gradients are as they would be without."""
-        self._scales.divided(parameters_of(optimizer))
+        self._passes.scales.divided(parameters_of(optimizer))
 
     def asked_to_step(self, optimizer: Optimizer) -> None:
         """Wait for the step."""

@@ -5,7 +5,7 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.training_args import ParallelMode
 
-from gradlab.lab.watch import Lab
+from gradlab.lab.laboratory import Lab
 
 
 class Watch(TrainerCallback):
