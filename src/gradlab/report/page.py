@@ -22,7 +22,8 @@ CAPTIONS = {
     "count, of {behind} a setting: (1/2) means one of two, n/a none; blank was not run.",
     "profile": "The norm of the error signal over the batch, at each layer. Geometric mean over "
     "the recorded steps; the line is that of {behind}, the band their range (of a watched "
-    "network with many modules, that of each block). Each row of panels has its own scale. In the strips: settings in which a run has no logarithm in most steps.",
+    "network with many modules, that of each block). Each row of panels has its own scale. In the "
+    "strips: settings in which a run has no logarithm in most steps.",
     "through_time": "The norm of dLoss/dh_t over the batch, at each step of a sequence, in the "
     "recurrent layer that is nearest the loss. Mean, band and strips as above.",
     "theory": "The error signal at initialisation, before any training: marks are networks (runs "
