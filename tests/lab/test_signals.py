@@ -607,18 +607,27 @@ def test_transforms_and_traces_of_the_model_are_left_alone():
 
 
 def test_another_thread_may_evaluate_meanwhile():
-    model, data, over = mlp(), batches(60), threading.Event()
+    """Also a part of the network, before the first pass, which tells the order of depth."""
+    model, data, begun, over = mlp(), batches(60), threading.Event(), threading.Event()
 
     def evaluate():
         with torch.no_grad():
+            model[5](torch.randn(2, 10))
+            begun.set()
             while not over.is_set():
                 model(torch.randn(2, 6))
 
-    plain = watched(mlp(), data)
     thread = threading.Thread(target=evaluate)
-    thread.start()
+
+    def forward(x):
+        if not begun.is_set():
+            thread.start()
+            begun.wait()
+        return model(x)
+
+    plain = watched(mlp(), data)
     try:
-        lab = watched(model, data)
+        lab = watched(model, data, forward=forward)
     finally:
         over.set()
         thread.join()

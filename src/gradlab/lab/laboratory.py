@@ -1,6 +1,7 @@
 """A network under observation, from the first step to the report."""
 
 import time
+import traceback
 import warnings
 import weakref
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from gradlab.diagnosis.verdict import verdict
 from gradlab.errors import WatchError, first_line
 from gradlab.lab import overheard
 from gradlab.lab.files import Parquet
+from gradlab.lab.fuse import Fuse
 from gradlab.lab.judge import configuration, findings, status
 from gradlab.lab.memory import by_depth, frame, rows_of
 from gradlab.lab.notes import silence, skipping, strange
@@ -68,7 +70,9 @@ class Lab:
         self._every = every
         self._outlets = Outlets(sinks, self._note)
         self._sites = find_sites(self._network, modules)
-        self._signals = Signals(self._network, self._sites)
+        self._signals = Signals(
+            self._network, self._sites, Fuse(self._ranks == 1, self._note_failure)
+        )
         self._rounds = Rounds(
             self._network, self._signals, self._optimizers, wanted(every), self._take
         )
@@ -178,6 +182,13 @@ class Lab:
     def _note(self, text: str) -> None:
         self.notes.append(text)
         warnings.warn(text, stacklevel=2)
+
+    def _note_failure(self, error: Exception) -> None:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        self._note(
+            f"watching failed, the training goes on and the record ends: {type(error).__name__}: "
+            f"{first_line(error)} ({Path(place.filename).name}:{place.lineno})"
+        )
 
     def _config(self) -> dict[str, Any]:
         return configuration(self._network, self._seen, self._every)

@@ -93,7 +93,7 @@ def _wrap(owner: Any, name: str, around: Callable[[Function], Function]) -> None
 def sum_of(roots: Sequence[Tensor]) -> Tensor:
     """Return what a backward pass from several scalars is the gradient of."""
     first, *others = [root.detach().reshape(()) for root in roots]
-    return sum(others, first)
+    return sum((other.to(first.device) for other in others), first)
 
 
 def _backward(original: Function) -> Function:

@@ -16,6 +16,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from gradlab.lab.fuse import harmless
 from gradlab.lab.optimizers import holds_inf, parameters_of, setting
 from gradlab.lab.passes import Passes
 from gradlab.lab.round import Round
@@ -46,7 +47,7 @@ class Rounds:
         wanted: Callable[[int], bool],
         done: Callable[[Round], None],
     ) -> None:
-        self.network, self.signals = network, signals
+        self.network, self.signals, self.fuse = network, signals, signals.fuse
         self.optimizers, self.wanted, self.done = optimizers, wanted, done
         self.skipped = 0
         self.stranger: str | None = None
@@ -79,6 +80,7 @@ class Rounds:
 
     # What optimisers do
 
+    @harmless
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
         if self._inside not in (None, optimizer):
             return None  # one optimiser inside another makes one update
@@ -120,6 +122,7 @@ class Rounds:
 
         return heard
 
+    @harmless
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if self._inside is not optimizer:
             return
@@ -155,6 +158,7 @@ class Rounds:
             self._round.remember()
             self._round.lr = setting(optimizer, "lr")
 
+    @harmless
     @torch.no_grad()
     def _gradients_are_there(self, optimizer: Optimizer) -> None:
         """Take what belongs to the update that is about to be made."""
@@ -177,6 +181,7 @@ class Rounds:
         for p in parameters:
             self._round.read(p, self._passes.scales.left_on(p))
 
+    @harmless
     @torch.no_grad()
     def _finish(self) -> None:
         """Hand on the round, and begin the next."""
@@ -204,15 +209,18 @@ class Rounds:
 
     # What PyTorch is asked to do
 
+    @harmless
     def backward_begins(self, roots: Sequence[Tensor], loss: Tensor | None) -> None:
         """Listen; what was read before it is no longer the whole gradient."""
         if self._passes.begin(roots, loss):
             self._read.clear()
 
+    @harmless
     def backward_ends(self) -> None:
         """Listen no more."""
         self._passes.end()
 
+    @harmless
     @torch.no_grad()
     def clipping(self, parameters: Sequence[Tensor]) -> None:
         """Read gradients before they are clipped, the first time since they came."""
@@ -225,22 +233,26 @@ class Rounds:
             self._finish()
             done.clear()
         if self._round.recorded:
-            fresh = [p for p in fresh if id(p) not in done]
+            fresh = [p for p in fresh if id(p) not in done and p.grad is not None]
             self._take(fresh)
             self._read |= {id(p) for p in fresh}
 
+    @harmless
     def multiplied(self, losses: Sequence[Tensor], scale: Tensor) -> None:
         """Remember by what losses are multiplied."""
         self._passes.scales.multiplied(losses, scale)
 
+    @harmless
     def divided(self, optimizer: Any) -> None:
         """Remember whose gradients are as they would be without."""
         self._passes.scales.divided(parameters_of(optimizer))
 
+    @harmless
     def asked_to_step(self, optimizer: Optimizer) -> None:
         """Wait for the step."""
         self._asked = optimizer
 
+    @harmless
     def has_been_asked(self, optimizer: Optimizer) -> None:
         """Drop what a step that was not made has left."""
         if self._asked is optimizer and self._is_ours(optimizer):

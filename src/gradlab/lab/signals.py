@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from gradlab.lab.calls import Act, Call, Hook, is_heard, tensors_of
+from gradlab.lab.fuse import Fuse, harmless
 from gradlab.lab.inflow import Entrance
 from gradlab.lab.phi import Slopes, is_activation
 from gradlab.lab.sites import Site, owns_weights
@@ -30,6 +31,7 @@ class _Pass(threading.local):
         self.begun: dict[int, list[tuple[Call, Entrance | None]]] = defaultdict(list)
         self.activating: dict[int, Call] = {}
         self.last: Call | None = None
+        self.order: list[int] = []
 
 
 class Signals:
@@ -37,14 +39,12 @@ class Signals:
 
     Attributes:
         on: whether to listen at all.
-        order: sites in the order in which their first outputs came.
         phi: the activation after each site that has one.
     """
 
-    def __init__(self, model: nn.Module, sites: Sequence[Site]) -> None:
-        self.sites = sites
+    def __init__(self, model: nn.Module, sites: Sequence[Site], fuse: Fuse) -> None:
+        self.sites, self.fuse = sites, fuse
         self.on, self._backward = True, False
-        self.order: list[int] = []
         self.phi: dict[int, nn.Module] = {}
         self._model = model
         self._calls: list[Call] = []
@@ -81,6 +81,11 @@ class Signals:
     def count(self) -> int:
         """Calls so far."""
         return len(self._calls)
+
+    @property
+    def order(self) -> list[int]:
+        """Sites in the order in which their first outputs came in this thread."""
+        return self._pass.order
 
     def take(self) -> list[Call]:
         """Return the calls so far, and begin anew."""
@@ -123,6 +128,7 @@ class Signals:
     def _listening(self) -> bool:
         return self.on and torch.is_grad_enabled()
 
+    @harmless
     def _enter(
         self, index: int, own: bool, module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]
     ) -> None:
@@ -133,9 +139,10 @@ class Signals:
         entrance = Entrance(first) if own and is_heard(first) else None
         self._pass.begun[index].append((Call(index), entrance))
 
+    @harmless
     def _leave(self, index: int, module: nn.Module, args: Any, output: Any) -> None:
-        if index not in self.order:
-            self.order.append(index)
+        if index not in self._pass.order:
+            self._pass.order.append(index)
         self._pass.last = None
         if not self._listening or not self._pass.begun[index]:
             return
@@ -151,6 +158,7 @@ class Signals:
             entrance.hear(tensors, partial(self._came, call, "back"))
         self._pass.last = call
 
+    @harmless
     def _activate(self, module: nn.Module, args: Sequence[Any], kwargs: Any) -> None:
         """Hear the input of an activation: of the site that was called last."""
         call, self._pass.last = self._pass.last, None
@@ -172,16 +180,19 @@ class Signals:
             saturated, call.alive_U = self._slopes.of(module, u.detach(), site.channels)
             call.known["saturated"] = saturated
 
+    @harmless
     def _activated(self, module: nn.Module, args: Any, output: Any) -> None:
         call = self._pass.activating.pop(id(module), None)
         if call is not None and is_heard(output):
             call.known |= _moments("act", output)
             output.register_hook(partial(self._came, call, "act_grad"))
 
+    @harmless
     def _forget(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """Let what follows not be taken for what a site's output goes to."""
         self._pass.last = None
 
+    @harmless
     def _came(self, call: Call, name: str, grad: Tensor) -> None:
         """Take the norm of a gradient; with that of the output, the call counts."""
         if not self.backward:
