@@ -49,8 +49,8 @@ def decades_per_step(activation: str, radius: float, drive: float | Array = 0.0)
     known = drives.size > 0 and (drives >= 0).all() and np.isfinite(drives).all()
     if not (1 / LARGE < radius < LARGE) or not known:
         raise PredictionError(
-            f"expected a radius above 0 (from {1 / LARGE:g} to {LARGE:g}) and a drive of at least 0, "
-            f"given {radius} and {drive}"
+            f"expected a radius above 0, from {1 / LARGE:g} to {LARGE:g}, and a drive of at least "
+            f"0, given {radius} and {drive}"
         )
     levels = np.quantile(drives, (np.arange(LEVELS) + 0.5) / LEVELS)
     if np.ptp(levels) == 0 or not fixed_point(phi, radius, float(np.sqrt(levels.max()))) < HUGE:
