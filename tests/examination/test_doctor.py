@@ -14,7 +14,7 @@ from gradlab.examination.entry import subject_of
 from gradlab.examination.place import Place
 from gradlab.examination.told import tell
 from gradlab.mistakes.catalogue import CATALOGUE
-from tests.examination import right, wrong
+from tests.examination import meant, right, wrong
 
 # What the doctor calls by another name: it sees that a backward pass is wrong, not through what.
 OWN_NAMES = {"transposed_backward": "wrong_backward"}
@@ -45,7 +45,9 @@ def test_mistakes_in_other_styles_are_found(kind, training):
     assert all(each.where and each.evidence and each.instead for each in found)
 
 
-@pytest.mark.parametrize("training", right.TRAININGS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize(
+    "training", right.TRAININGS + meant.TRAININGS, ids=lambda each: each.__name__
+)
 def test_correct_training_is_left_in_peace(training):
     assert examined(training) == []
 

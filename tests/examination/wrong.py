@@ -1,6 +1,7 @@
 """Mistakes in other styles than the catalogue's: (what should be found, the training)."""
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -708,6 +709,29 @@ def incomes():
     return step, model, torch.optim.Adam(model.parameters(), lr=1e-2), (x, y)
 
 
+def step_by_grad(model, optimizer, batch, *, kept=None):
+    """Make one update of a summed loss, without a backward pass that torch would accumulate."""
+    x, y = batch
+    loss = F.cross_entropy(model(x), y, reduction="sum" if kept is None else "mean")
+    grads = torch.autograd.grad(loss, [*model.parameters()])
+    for p, grad in zip(model.parameters(), grads, strict=True):
+        p.grad = grad
+    optimizer.step()
+    if kept is not None:
+        kept.append(loss)
+
+
+def summed_without_backward():
+    model = nn.Linear(10, 3)
+    return step_by_grad, model, torch.optim.SGD(model.parameters(), lr=0.1), blobs()
+
+
+def kept_without_backward():
+    model, kept = mlp(10, 16, 3), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return partial(step_by_grad, kept=kept), model, optimizer, blobs()
+
+
 CASES = (
     ("item_in_path", backward_of_a_number), ("graph_used_twice", state_carried_over),
     ("in_place_change", weights_changed_between), ("unclipped_sigmoid", focal),
@@ -733,6 +757,7 @@ CASES = (
     ("eval_left_on", evaluated_once), ("clip_after_step", clips_late),
     ("clip_before_backward", clamps_early), ("clip_before_unscale", clips_scaled_by_hand),
     ("undivided_accumulation", accumulates_sums), ("schedule_before_step", schedule_first),
+    ("kept_graph", kept_without_backward), ("summed_loss", summed_without_backward),
     ("kept_graph", keeps_a_total), ("kept_graph", keeps_outputs),
     ("learning_rate", adam_far_too_fast), ("learning_rate", descent_too_fast),
     ("unscaled_inputs", bytes_as_they_are), ("unscaled_inputs", houses),

@@ -31,9 +31,7 @@ def summed(subject: Subject, trace: Trace) -> list[Finding]:
     rate = first.lr * n / max(1 - first.momentum, 1e-3)
     if rate < RATE and not _overshoots(trace):
         return []
-    place = trace.all(Backward)[0].place
-    loss = next((each for each in trace.all(Loss)), None)
-    where = loss.place if loss else place
+    where = next(iter(trace.all(Loss) or trace.all(Backward) or updates)).place
     return [
         Finding(
             "summed_loss",
@@ -110,7 +108,10 @@ def _inputs(subject: Subject, trace: Trace, losses: list[float]) -> list[Finding
 
 
 def _is_better(other: list[float], losses: list[float], margin: float) -> bool:
-    return _is_calm(other) and (_end(other) < margin * _end(losses) or _leaps(losses))
+    further = _end(other) < margin * _end(losses)
+    if not _is_sick(losses):  # then only if it also falls by more, from where it starts
+        further = further and _end(other) / other[0] < _end(losses) / losses[0]
+    return _is_calm(other) and (further or _leaps(losses))
 
 
 def _rate(subject: Subject, trace: Trace, losses: list[float]) -> list[Finding]:

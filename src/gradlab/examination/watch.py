@@ -87,7 +87,7 @@ class Watch:
     def _applied(self, function: Any, args: tuple[Any, ...]) -> None:
         if not self.log.quiet and not function.__module__.startswith("torch."):
             with self.log.hush():
-                kept = tuple(a.detach().clone() if isinstance(a, Tensor) else a for a in args)
+                kept = tuple(map(_copied, args))
                 self.log.tell(HandWritten(**self.log.now(), function=function, args=kept))
 
     # What `Functions` asks for and tells.
@@ -101,6 +101,11 @@ class Watch:
     def update(self) -> int:
         """How many updates were made."""
         return self.log.update
+
+    @property
+    def in_network(self) -> bool:
+        """Whether a module with parameters is running."""
+        return self.calls.in_network
 
     def now(self) -> dict[str, Any]:
         """Return the place and time that every event has."""
@@ -137,3 +142,10 @@ class Watch:
     def clamped(self, name: str) -> Callable[[Any], None]:
         """Take the moment before a gradient is clamped."""
         return self.steps.clamped(name)
+
+
+def _copied(given: Any) -> Any:
+    """Return a copy of a tensor that asks for a gradient if it does; anything else as it is."""
+    if not isinstance(given, Tensor):
+        return given
+    return given.detach().clone().requires_grad_(given.requires_grad)
