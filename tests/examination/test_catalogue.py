@@ -101,3 +101,9 @@ def test_flags_that_do_not_go_together_are_one_line(given, capsys):
     printed = capsys.readouterr()
     assert f"given {' '.join(given)}" in printed.err
     assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_a_rate_is_found_where_one_batch_is_learnt_all_the_same(seed):
+    one = consult(CATALOGUE[NAMES.index("learning_rate")], seed)
+    assert one.holds, one

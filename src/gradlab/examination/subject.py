@@ -34,6 +34,11 @@ class Subject(Protocol):
         """How many samples there are in a batch; 0 if that is not known."""
         ...
 
+    @property
+    def is_varied(self) -> bool:
+        """Whether it can be trained on one batch, and on more than one."""
+        ...
+
     def run(self, updates: int, change: Change | None = None, *, same: bool = False) -> Trace:
         """Train for so many updates and return what was seen; `same`: on one batch only."""
         ...
@@ -64,6 +69,11 @@ class Given:
         """How many samples there are in the first batch; 0 if that is not known."""
         tensors = [t for t in tree_leaves(self.batches[0]) if isinstance(t, Tensor) and t.ndim]
         return len(tensors[0]) if tensors else 0
+
+    @property
+    def is_varied(self) -> bool:
+        """Whether there is more than one batch."""
+        return len(self.batches) > 1
 
     def run(self, updates: int, change: Change | None = None, *, same: bool = False) -> Trace:
         """Train for so many updates and return what was seen; `same`: on one batch only.
@@ -105,7 +115,7 @@ class Script:
     """A function without arguments that trains by itself, stopped after enough updates."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
-        self.function, self.samples = function, 0
+        self.function, self.samples, self.is_varied = function, 0, False
         self.returned: Any = None
 
     def watched(self) -> Trace:

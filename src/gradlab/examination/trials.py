@@ -58,7 +58,9 @@ def rates(subject: Subject, trace: Trace, doubt: list[Finding]) -> list[Finding]
     if len(losses) < LAST or not losses[0] > 0 or min(losses) < 0:
         return []
     found = helped(subject, doubt, _end(losses)) or _inputs(subject, trace, losses)
-    return found or (_rate(subject, trace, losses) if _is_sick(losses) else [])
+    if not found and _is_sick(losses):
+        found = _rate(subject, trace, losses)
+    return found or _drifts(subject, trace)
 
 
 def _is_sick(losses: list[float]) -> bool:
@@ -114,16 +116,28 @@ def _is_better(other: list[float], losses: list[float], margin: float) -> bool:
     return _is_calm(other) and (further or _leaps(losses))
 
 
-def _rate(subject: Subject, trace: Trace, losses: list[float]) -> list[Finding]:
+def _drifts(subject: Subject, trace: Trace) -> list[Finding]:
+    """Find a rate at which one batch is learnt, and what was learnt of the others undone."""
+    losses: list[float] = []
+    for updates in (LENGTH, LONG) if subject.is_varied else ():
+        losses = subject.run(updates).losses
+        if len(losses) < LAST or min(losses) < 0 or not _end(losses) > LEAP * losses[0]:
+            return []
+    return _rate(subject, trace, losses, same=False) if losses else []
+
+
+def _rate(
+    subject: Subject, trace: Trace, losses: list[float], *, same: bool = True
+) -> list[Finding]:
     first = trace.all(Update)[0]
     if not _leaps(losses, LEAP):  # an overshoot at the start may pass
-        losses = subject.run(LONG, same=True).losses
+        losses = subject.run(LONG, same=same).losses
         if not (_leaps(losses, LEAP) or _end(losses) > 0.9 * losses[0]):
             return []
     start, end = losses[0], _end(losses)
     bound = 0.9 * start if _leaps(losses, LEAP) else min(0.9 * start, 0.8 * end)
     for factor in RATES:
-        other = subject.run(LENGTH, Change(lr=factor), same=True).losses
+        other = subject.run(LENGTH, Change(lr=factor), same=same).losses
         if _end(other) < bound and _is_calm(other):
             return [
                 Finding(
