@@ -197,6 +197,21 @@ def one_batch_without_a_class():
         optimizer.step()
 
 
+def step_on_a_graph(model, optimizer, batch):
+    x, mask, adjacency, y = batch
+    optimizer.zero_grad()
+    F.cross_entropy(torch.sparse.mm(adjacency, model(x * mask)), y).backward()
+    optimizer.step()
+
+
+def sparse_and_expanded():
+    x, y = blobs(60)
+    adjacency = ((torch.rand(60, 60) < 0.05).float() + torch.eye(60)).to_sparse()
+    model = mlp(10, 32, 3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    return step_on_a_graph, model, optimizer, (x, torch.ones(1, 10).expand(60, 10), adjacency, y)
+
+
 TRAININGS = (
     gradients_set_by_hand,
     no_gradient_for_the_mask,
@@ -211,4 +226,5 @@ TRAININGS = (
     distances_that_depend_on_the_scale,
     a_class_that_is_rare,
     one_batch_without_a_class,
+    sparse_and_expanded,
 )

@@ -1,7 +1,9 @@
 """What is examined is put back, bit by bit."""
 
+import argparse
 import copy
 import random
+import types
 
 import numpy as np
 import pytest
@@ -153,3 +155,77 @@ def test_memory_and_flags_of_a_tensor():
     assert w.data_ptr() == at
     assert w.requires_grad
     assert w.tolist() == [0, 1, 2, 3]
+
+
+def numbers_of(tensor):
+    if tensor.layout == torch.sparse_coo:
+        return tensor._values()
+    return tensor if tensor.layout == torch.strided else tensor.values()
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+@pytest.mark.parametrize(
+    "of", [torch.Tensor.to_sparse, torch.Tensor.to_sparse_csr, lambda t: t[0].expand(3, 3)]
+)
+def test_tensors_that_are_not_laid_out_entry_by_entry(of):
+    tensor = of(torch.eye(3) + 1)
+    before = tensor.to_dense().clone()
+    with kept([tensor]):
+        numbers_of(tensor)[0] = 7.0
+        assert not torch.equal(tensor.to_dense(), before)
+    assert torch.equal(tensor.to_dense(), before)
+
+
+class Slotted:
+    __slots__ = ("steps", "tensor")
+
+    def __init__(self):
+        self.steps, self.tensor = 0, torch.zeros(2)
+
+
+def test_where_people_keep_state():
+    arguments, plain = argparse.Namespace(step=0, losses=[]), types.SimpleNamespace(best=1.0)
+    array, slotted, frozen = np.zeros(3), Slotted(), np.zeros(2)
+    frozen.flags.writeable = False
+    holder = {"all": (arguments, plain, array, slotted, frozen)}
+    with kept(holder):
+        arguments.step, plain.best = 5, 0.0
+        arguments.losses.append(1.0)
+        array += 1
+        slotted.steps = 3
+        slotted.tensor += 1
+    assert (arguments.step, arguments.losses, plain.best) == (0, [], 1.0)
+    assert not array.any()
+    assert slotted.steps == 0
+    assert not slotted.tensor.any()
+
+
+@pytest.mark.parametrize(
+    ("generator", "draw"),
+    [
+        (random.Random(0), lambda g: g.random()),
+        (np.random.default_rng(0), lambda g: g.random()),
+        (np.random.RandomState(0), lambda g: g.rand()),
+        (torch.Generator(), lambda g: float(torch.rand(1, generator=g))),
+    ],
+)
+def test_generators_of_ones_own(generator, draw):
+    with kept([generator]):
+        first = draw(generator)
+    assert draw(generator) == first
+
+
+def test_the_settings_of_torch():
+    def settings():
+        return (
+            torch.is_grad_enabled(),
+            torch.get_default_dtype(),
+            torch.is_anomaly_enabled(),
+        )
+
+    before = settings()
+    with kept():
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+        torch.autograd.set_detect_anomaly(True)
+    assert settings() == before

@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gradlab.examination.batches import batches
 from gradlab.examination.calls import Change
-from gradlab.examination.subject import Given, Script, batches
+from gradlab.examination.subject import Given, Script
 from gradlab.examination.trace import Backward, Clip, Cut, Fed, InPlace, Loss, Update
 from tests.examination.right import blobs, mlp, quickstart
 

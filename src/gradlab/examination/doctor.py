@@ -69,8 +69,9 @@ def examine(subject: Subject, trace: Trace | None = None) -> list[Finding]:
 def _check_trained(trace: Trace) -> None:
     failure = trace.failure
     if failure is not None:
-        said = f"{failure.place}: {failure.kind}: {failure.message}"
+        at = f"{failure.place}: " if failure.place.line else ""
+        said = f"{at}{failure.kind}: {failure.message}"
         raise ExaminationError(f"the training fails, by no mistake that is known: {said}")
     if not trace.updates:
-        said = "but no backward pass either" if not trace.all(Backward) else "for all its gradients"
-        raise ExaminationError(f"expected a training step, but optimizer.step() is not run, {said}")
+        said = "though backward passes are" if trace.all(Backward) else "nor any backward pass"
+        raise ExaminationError(f"expected a training, but optimizer.step() is not run, {said}")

@@ -1,9 +1,10 @@
 """What is examined: a training step with its batches, or a function that trains by itself."""
 
+import asyncio
 import contextlib
-import io
-import warnings
-from collections.abc import Callable, Generator, Iterable
+import inspect
+from collections import deque
+from collections.abc import Callable, Generator
 from itertools import cycle, islice
 from typing import Any, Protocol
 
@@ -13,6 +14,8 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_leaves, tree_map
 
 from gradlab.errors import ExaminationError, first_line
+from gradlab.examination.apart import apart
+from gradlab.examination.batches import batches, drawn_from, otherwise
 from gradlab.examination.calls import Change
 from gradlab.examination.kept import kept, reachable
 from gradlab.examination.place import of_error
@@ -23,7 +26,6 @@ Step = Callable[[nn.Module, Optimizer, Any], Any]
 UPDATES = 5  # of the first observation
 FIRST = 8  # of a function that may also return what is to be examined, after a little training
 CALLS = 8  # of a step for each update that is wanted: it may accumulate
-BATCHES = 16
 
 
 class Subject(Protocol):
@@ -60,9 +62,9 @@ class Given:
 
     def __init__(self, step: Step, model: nn.Module, optimizer: Optimizer, batch: Any) -> None:
         self.step, self.model, self.optimizer = step, model, optimizer
-        with kept(*_drawn_from(batch)):
+        with kept(*drawn_from(batch)):
             self.batches = batches(batch)
-        self.otherwise = _otherwise(batch, self.batches)
+        self.otherwise = otherwise(batch, self.batches)
 
     @property
     def samples(self) -> int:
@@ -98,7 +100,7 @@ class Given:
         return self._run([many], 1, None)
 
     def _run(self, given: list[Any], updates: int, change: Change | None) -> Trace:
-        with kept(self.step, self.model, self.optimizer, self.batches), _silenced():
+        with kept(self.step, self.model, self.optimizer, self.batches), apart():
             found = reachable(self.step, self.model, self.optimizer)
             watch = Watch([each for each in found if isinstance(each, Optimizer)], change)
             if isinstance(self.model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -114,7 +116,8 @@ class Given:
 class Script:
     """A function without arguments that trains by itself, stopped after enough updates."""
 
-    def __init__(self, function: Callable[[], Any]) -> None:
+    def __init__(self, function: Callable[[], Any], program: str = "") -> None:
+        self.program = program  # what it is called on its command line, without arguments
         self.function, self.samples, self.is_varied = function, 0, False
         self.returned: Any = None
 
@@ -124,10 +127,10 @@ class Script:
 
     def run(self, updates: int, change: Change | None = None, *, same: bool = False) -> Trace:
         """Train for so many updates and return what was seen."""
-        with kept(self.function), _silenced():
+        with kept(self.function), apart(self.program):
             watch = Watch(change=change, most=updates)
             with _caught(watch), watch, contextlib.suppress(Enough):
-                self.returned = self.function()
+                self.returned = _finished(self.function())
         return watch.trace
 
     def doubled(self, times: int) -> Trace | None:
@@ -135,66 +138,34 @@ class Script:
         return None
 
 
+def _finished(returned: Any) -> Any:
+    """Run what a generator or a coroutine has only promised; return anything else as it is."""
+    if inspect.isgenerator(returned):
+        deque(returned, maxlen=0)
+        return None
+    return asyncio.run(returned) if inspect.iscoroutine(returned) else returned
+
+
 @contextlib.contextmanager
 def _caught(watch: Watch) -> Generator[None]:
-    """Note the error that ends a training: it may be what a mistake looks like."""
+    """Note the error that ends a training: it may be what a mistake looks like.
+
+    Raises:
+        ExaminationError: it ends the program before there is anything to see.
+    """
     try:
         yield
     except SystemExit as error:
-        raise ExaminationError("the training ends the program before it was seen") from error
+        if not watch.updates:
+            raise ExaminationError(
+                "expected a training, but the program ends before its first update; its command "
+                "line was empty: if it needs one, give a function that calls it with its settings"
+            ) from error
     except Exception as error:
+        if watch.is_over:  # what they do about being stopped is not their training's
+            return
         said = first_line(error)
         place = of_error(error)
         watch.tell(
             Failure(place=place, update=watch.update, message=said, kind=type(error).__name__)
         )
-
-
-@contextlib.contextmanager
-def _silenced() -> Generator[None]:
-    """Keep what a training prints and warns of out of the doctor's own words."""
-    out, err = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
-    with warnings.catch_warnings(), out, err:
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _drawn_from(loader: Any) -> list[Any]:
-    """Return the generators of its own that a loader of data draws from, if it has any."""
-    owners = (loader, getattr(loader, "sampler", None))
-    return [getattr(owner, "generator", None) for owner in owners]
-
-
-def _otherwise(given: Any, read: list[Any]) -> list[Any]:
-    """Return the batches of a list, read in the other way than `batches` does; [] if it has none.
-
-    A list of tensors holds batches then, and a list of anything else is one batch.
-    """
-    if not isinstance(given, list):
-        return []
-    parts: list[Any] = given
-    return parts[:BATCHES] if len(read) == 1 and read[0] is parts else [parts]
-
-
-def batches(given: Any) -> list[Any]:
-    """Return one batch, or the first of many, as a list.
-
-    A tensor, a tuple, a mapping, and a list that holds a tensor are one batch; any other iterable
-    is of batches.
-
-    Raises:
-        ExaminationError: there is none.
-    """
-    if callable(given) and not hasattr(given, "__iter__"):
-        given = given()
-    is_list = isinstance(given, list)
-    if isinstance(given, Tensor | tuple | dict) or (
-        is_list and any(isinstance(each, Tensor) for each in given)
-    ):
-        return [given]
-    if not isinstance(given, Iterable) or isinstance(given, str) or hasattr(given, "keys"):
-        return [given]
-    found = [*islice(given, BATCHES)]
-    if not found:
-        raise ExaminationError("expected a batch, or an iterable of batches; given none")
-    return found

@@ -50,6 +50,7 @@ class Watch:
             around(torch.autograd, "backward", self._backward),
             on_apply(self._applied),
             Functions(self),
+            torch.compiler.set_stance("force_eager"),  # a compiled step hides what it calls
         ):
             self._hooks.enter_context(each)
         return self
@@ -63,6 +64,11 @@ class Watch:
         self.trace.modules = [called for _, called in self.calls.called.values()]
         roots = [*self.calls.outermost.values()]
         self.trace.weights = roll(self.log.weights, roots, [*self.log.optimizers.values()])
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has stopped the training, for enough was seen."""
+        return self.most is not None and self.log.update >= self.most
 
     @property
     def updates(self) -> int:
