@@ -10,8 +10,9 @@ from gradlab.examination.backward import by_hand
 from gradlab.examination.finding import Finding
 from gradlab.examination.rules.all import RULES
 from gradlab.examination.subject import UPDATES, Given, Step, Subject
+from gradlab.examination.summing import summed
 from gradlab.examination.trace import Backward, Trace
-from gradlab.examination.trials import helped, rates, summed
+from gradlab.examination.trials import helped, rates
 
 DOUBTED = "large_weights"  # told only if smaller weights are seen to help
 
