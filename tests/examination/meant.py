@@ -212,6 +212,37 @@ def sparse_and_expanded():
     return step_on_a_graph, model, optimizer, (x, torch.ones(1, 10).expand(60, 10), adjacency, y)
 
 
+class OfIndices(nn.Module):
+    """Looks up numbers that come as floats, as they do out of a table: they cannot be scaled."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.out = nn.Embedding(100, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.out(self.table(x.long()).mean(1))
+
+
+def indices_as_floats():
+    x, y = torch.randint(1, 100, (64, 3)).float(), torch.randint(0, 2, (64,))
+    model = OfIndices()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    for _ in range(80):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+
+def traced():
+    x, y = blobs()
+    model = torch.jit.trace(mlp(10, 32, 3), x)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(30):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+
 TRAININGS = (
     gradients_set_by_hand,
     no_gradient_for_the_mask,
@@ -227,4 +258,6 @@ TRAININGS = (
     a_class_that_is_rare,
     one_batch_without_a_class,
     sparse_and_expanded,
+    indices_as_floats,
+    traced,
 )

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from gradlab.errors import ExaminationError
 from gradlab.examination.doctor import examine
 from gradlab.examination.entry import subject_of
-from gradlab.examination.subject import Given, Script
+from gradlab.examination.given import Given
+from gradlab.examination.script import Script
 from tests.examination.right import blobs, mlp
 
 

@@ -30,6 +30,8 @@ def is_calm(losses: list[float]) -> bool:
 
 def is_better(other: list[float], losses: list[float], margin: float) -> bool:
     """Say whether one course is calm and goes further down than another, by a factor at least."""
+    if not other:  # the training cannot be done in the other way
+        return False
     further = final(other) < margin * final(losses)
     if not is_sick(losses):  # then only if it also falls by more, from where it starts
         further = further and final(other) / other[0] < final(losses) / losses[0]

@@ -8,12 +8,14 @@ from torch.optim import Optimizer
 from gradlab.errors import ExaminationError
 from gradlab.examination.backward import by_hand
 from gradlab.examination.finding import Finding
+from gradlab.examination.given import Given, Step
 from gradlab.examination.rules.all import RULES
-from gradlab.examination.subject import UPDATES, Given, Step, Subject
+from gradlab.examination.subject import Subject
 from gradlab.examination.summing import summed
 from gradlab.examination.trace import Backward, Trace
 from gradlab.examination.trials import helped, rates
 
+UPDATES = 5  # of the first observation
 DOUBTED = "large_weights"  # told only if smaller weights are seen to help
 
 

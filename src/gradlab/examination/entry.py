@@ -15,7 +15,9 @@ from torch import nn
 from gradlab.errors import SettingsError, nearest
 from gradlab.examination.doctor import examine
 from gradlab.examination.finding import Finding
-from gradlab.examination.subject import Given, Script, Subject
+from gradlab.examination.given import Given
+from gradlab.examination.script import Script
+from gradlab.examination.subject import Subject
 from gradlab.examination.trace import Trace
 from gradlab.foreign import blamed
 

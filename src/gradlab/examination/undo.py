@@ -42,7 +42,8 @@ def of_tensor(tensor: Tensor) -> Undo:
     def undo() -> None:
         if data.layout != torch.strided or not tensor.is_set_to(data):
             tensor.data = data
-        _numbers(data).copy_(values)
+        with torch.inference_mode(data.is_inference()):  # such a tensor is changed nowhere else
+            _numbers(data).copy_(values)
         if tensor.requires_grad != wanted:
             tensor.requires_grad_(wanted)
         if tensor.grad is not grad:

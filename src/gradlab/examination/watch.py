@@ -48,6 +48,7 @@ class Watch:
             self.steps.watched(),
             around(nn.Module, "eval", self.calls.eval),
             around(torch.autograd, "backward", self._backward),
+            around(torch.jit, "trace", self._untold),
             on_apply(self._applied),
             Functions(self),
             torch.compiler.set_stance("force_eager"),  # a compiled step hides what it calls
@@ -79,6 +80,11 @@ class Watch:
         self.passes.backward(original, *args, **kwargs)
         if self.most is not None and self.passes.count > PASSES * self.most:
             raise Enough
+
+    def _untold(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Take no notes of what runs only to be recorded: they would be recorded with it."""
+        with self.log.hush():
+            return original(*args, **kwargs)
 
     def _updated(self) -> None:
         if self.most is not None and self.log.update >= self.most:
