@@ -4,6 +4,8 @@ import argparse
 import copy
 import random
 import types
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -208,6 +210,43 @@ def test_where_people_keep_state():
     assert not array.any()
     assert slotted.steps == 0
     assert not slotted.tensor.any()
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    values: list
+
+
+class Counting(nn.Module):
+    calls = 0
+    shapes: ClassVar = []
+
+    def forward(self, x):
+        global COUNT
+        COUNT += 1
+        Counting.calls += 1
+        self.shapes.append(x.shape)
+        return self.note(x)
+
+    @staticmethod
+    def note(x):
+        TOTALS["steps"] += 1
+        return x
+
+
+def test_what_functions_classes_and_their_methods_keep():
+    def step(frozen):
+        step.times += 1
+        frozen.values.append(step.times)
+        Counting()(torch.ones(2))
+
+    step.times, frozen, model = 0, Frozen([]), Counting()
+    with kept(step, frozen, model):
+        step(frozen)
+        model(torch.ones(1))
+    assert (step.times, frozen, COUNT, TOTALS) == (0, Frozen([]), 0, {"steps": 0})
+    assert (Counting.calls, Counting.shapes) == (0, [])
+    assert isinstance(vars(Counting)["note"], staticmethod)
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,13 @@ from gradlab.examination.undo import (
     of_tensor,
     refill,
     rewrite,
+    set_attribute,
     set_state,
     settings,
 )
 
 PLAIN = (str, bytes, int, float, complex, bool, type(None), torch.dtype, torch.device, torch.Size)
-OPAQUE = (type, types.ModuleType, types.BuiltinFunctionType, Dataset, DataLoader)
+OPAQUE = (types.ModuleType, types.BuiltinFunctionType, Dataset, DataLoader)
 BARE = (types.SimpleNamespace, argparse.Namespace)  # of Python's own, what users keep state in
 
 
@@ -36,11 +37,11 @@ BARE = (types.SimpleNamespace, argparse.Namespace)  # of Python's own, what user
 def kept(*roots: Any) -> Generator[None]:
     """Leave everything reachable from these objects as it was, torch's settings, and generators.
 
-    Tensors (with their gradients), arrays, attributes, lists, dicts, sets, and the variables that
-    functions close over are put back; modules of Python, data sets and open files are not looked
-    into.
+    Tensors (with their gradients), arrays, attributes of objects, functions and classes, lists,
+    dicts, sets, and the variables that functions close over or name are put back; modules of
+    Python, data sets and open files are not looked into.
     """
-    undo = [*settings(), *generators(), *_states(roots)]
+    undo = [*settings(), *generators(), *_walked(roots)[1]]
     try:
         yield
     finally:
@@ -50,19 +51,23 @@ def kept(*roots: Any) -> Generator[None]:
 
 def reachable(*roots: Any) -> list[Any]:
     """Return all objects that `kept` would put back."""
+    return _walked(roots)[0]
+
+
+def _walked(roots: tuple[Any, ...]) -> tuple[list[Any], list[Undo]]:
+    """Return all objects that these lead to, and what puts each of them back."""
     seen: dict[int, Any] = {}
+    undo: list[Undo] = []
     waiting = [*roots]
     while waiting:
         each = waiting.pop()
         if isinstance(each, (*PLAIN, *OPAQUE)) or id(each) in seen:
             continue
         seen[id(each)] = each  # kept alive, so that no id is used twice
-        waiting += _state(each)[1]
-    return [*seen.values()]
-
-
-def _states(roots: tuple[Any, ...]) -> Sequence[Undo]:
-    return [undo for each in reachable(*roots) for undo in _state(each)[0]]
+        own, further = _state(each)
+        undo += own
+        waiting += further
+    return [*seen.values()], undo
 
 
 def _state(each: Any) -> tuple[Sequence[Undo], list[Any]]:
@@ -86,6 +91,8 @@ def _state(each: Any) -> tuple[Sequence[Undo], list[Any]]:
         return [], [each.func, each.args, each.keywords]
     if isinstance(each, types.FunctionType):
         return _function(each)
+    if isinstance(each, type):
+        return _class(each)
     if isinstance(each, torch.Generator):
         return [partial(set_state, each, each.get_state())], []
     if isinstance(each, random.Random):
@@ -94,14 +101,11 @@ def _state(each: Any) -> tuple[Sequence[Undo], list[Any]]:
         return [partial(setattr, each.bit_generator, "state", each.bit_generator.state)], []
     if isinstance(each, np.random.RandomState):
         return [partial(each.set_state, each.get_state())], []
-    slots = {name: getattr(each, name) for name in _slots(type(each)) if hasattr(each, name)}
-    undo = [partial(setattr, each, name, value) for name, value in slots.items()]
-    if isinstance(each, BARE):
-        return undo, [vars(each)]
-    if _is_python(type(each)):
+    if _is_python(type(each)) and not isinstance(each, BARE):
         return [], []
-    own = getattr(each, "__dict__", None)
-    return undo, [*slots.values(), *([own] if isinstance(own, dict) else [])]
+    slots = {name: getattr(each, name) for name in _slots(type(each)) if hasattr(each, name)}
+    undo = [partial(set_attribute, each, name, value) for name, value in slots.items()]
+    return undo, [type(each), *slots.values(), getattr(each, "__dict__", None)]
 
 
 def _slots(kind: type) -> list[str]:
@@ -119,7 +123,8 @@ def _function(function: types.FunctionType) -> tuple[Sequence[Undo], list[Any]]:
     """Put back the variables that a function closes over, and the globals that it names."""
     if is_library(function.__code__.co_filename):
         return [], []
-    undo, inner = list[Undo](), list[Any]([function.__defaults__, function.__kwdefaults__])
+    undo = list[Undo]()
+    inner = list[Any]([function.__defaults__, function.__kwdefaults__, vars(function)])
     for cell in function.__closure__ or ():
         try:
             value = cell.cell_contents
@@ -129,10 +134,21 @@ def _function(function: types.FunctionType) -> tuple[Sequence[Undo], list[Any]]:
         inner.append(value)
     scope = function.__globals__
     for name in _names(function.__code__):
-        if name in scope and not isinstance(scope[name], OPAQUE):
+        if name in scope and not isinstance(scope[name], (type, *OPAQUE)):
             undo.append(partial(scope.__setitem__, name, scope[name]))
             inner.append(scope[name])
     return undo, inner
+
+
+def _class(kind: type) -> tuple[Sequence[Undo], list[Any]]:
+    """Put back what a class of the user's keeps for all instances, and what its methods name."""
+    module = sys.modules.get(kind.__module__)
+    if is_library(getattr(module, "__file__", None) or "<"):
+        return [], []
+    own = {name: value for name, value in vars(kind).items() if not name.startswith("__")}
+    undo = [partial(set_attribute, kind, name, value) for name, value in own.items()]
+    methods = [getattr(value, "__func__", value) for value in vars(kind).values()]
+    return undo, [*own.values(), *methods, *kind.__bases__]
 
 
 def _names(code: types.CodeType) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
+from inspect import getattr_static
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,13 @@ def _numbers(data: Tensor) -> Tensor:
 def set_state(generator: torch.Generator, state: Tensor) -> None:
     """Set torch's generator back."""
     generator.set_state(state)
+
+
+def set_attribute(owner: Any, name: str, value: Any) -> None:
+    """Put an attribute back, of a frozen object too, and leave alone one that is there."""
+    if getattr_static(owner, name, None) is not value and getattr(owner, name, None) is not value:
+        setter = type.__setattr__ if isinstance(owner, type) else object.__setattr__
+        setter(owner, name, value)
 
 
 def fill(array: Any, values: Any) -> None:
