@@ -278,3 +278,33 @@ def test_the_settings_of_torch():
         torch.set_default_dtype(torch.float64)
         torch.autograd.set_detect_anomaly(True)
     assert settings() == before
+
+
+class Dropped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        print("forward")
+        mask = (torch.rand_like(x) > 0.2).to(x.dtype) / 0.8
+        ctx.save_for_backward(mask)
+        return x * mask
+
+    @staticmethod
+    def backward(ctx, grad):
+        (mask,) = ctx.saved_tensors
+        return grad * mask
+
+
+def test_a_function_that_is_checked_draws_and_prints_nothing(capsys):
+    def step(model, optimizer, batch):
+        x, y = batch
+        optimizer.zero_grad()
+        F.cross_entropy(Dropped.apply(model(x)), y).backward()
+        optimizer.step()
+
+    model, drawn = mlp(10, 3), generators()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = torch.get_rng_state()
+    assert doctor(step, model, optimizer, blobs()) == []
+    assert torch.equal(torch.get_rng_state(), before)
+    assert drawn[1:] == generators()[1:]
+    assert capsys.readouterr().out == ""

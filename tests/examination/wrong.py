@@ -709,6 +709,33 @@ def incomes():
     return step, model, torch.optim.Adam(model.parameters(), lr=1e-2), (x, y)
 
 
+class OwnAffine(torch.autograd.Function):
+    """Has a bias, which starts at 0."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        ctx.save_for_backward(x, weight)
+        return x @ weight.t() + bias
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, weight = ctx.saved_tensors
+        return grad @ weight.t(), grad.t() @ x, grad.sum(0)
+
+
+def transposed_with_a_bias_of_zero():
+    first, last = nn.Linear(10, 16), nn.Linear(16, 3)
+    weight, bias = nn.Parameter(torch.randn(16, 16) / 4), nn.Parameter(torch.zeros(16))
+    parameters = [*first.parameters(), *last.parameters(), weight, bias]
+    optimizer = torch.optim.SGD(parameters, lr=0.1)
+    x, y = blobs()
+    for _ in range(30):
+        optimizer.zero_grad()
+        h = OwnAffine.apply(torch.tanh(first(x)), weight, bias)
+        F.cross_entropy(last(torch.tanh(h)), y).backward()
+        optimizer.step()
+
+
 def step_by_grad(model, optimizer, batch, *, kept=None):
     """Make one update of a summed loss, without a backward pass that torch would accumulate."""
     x, y = batch
@@ -763,5 +790,6 @@ CASES = (
     ("unscaled_inputs", bytes_as_they_are), ("unscaled_inputs", houses),
     ("shifted_labels", counted_from_one), ("shifted_labels", one_class_more),
     ("shifted_labels", one_below), ("dying_relu", sunk_biases), ("wrong_backward", own_layer),
+    ("wrong_backward", transposed_with_a_bias_of_zero),
     ("zero_grad_too_late", cleared_too_late), ("layer_replaced", new_head_unknown),
 )  # fmt: skip
