@@ -7,8 +7,9 @@ Depth 5, 10, 20, 50 x sigmoid, relu, gelu x 4 initialisations x clip none, norm 
 batches of 64, 100 steps, every column recorded at every tenth, W&B offline. Each sweep is a process
 of its own, and may use every core. Fused is timed from its start to its end. The others train the
 first seed alone, 96 networks, and what they need to start (a sweep of one network of one step) is
-taken off. joblib (if its launcher is installed: pip install hydra-joblib-launcher) has a process a
-core, each with one thread. The usual recipe (benchmarks/recipe.py: a Hydra script with
+taken off. Both are also timed without W&B, of which a stack makes nothing cheaper. joblib (if its
+launcher is installed: pip install hydra-joblib-launcher) has a process a core, each with one
+thread. The usual recipe (benchmarks/recipe.py: a Hydra script with
 `wandb.watch(log="all", log_freq=10)`) trains 48 of them, those without clipping.
 """
 
@@ -39,6 +40,7 @@ COMMON = [
     "record.every=10",
     "tracking=offline",
 ]
+UNTRACKED = [*COMMON[:-1], "tracking=none"]
 PER_SEED = 4 * 3 * 4 * 2
 SHORT = ["train.steps=1"]
 RECIPE = ["depth=5,10,20,50", "activation=sigmoid,relu,gelu", f"init={INITS}"]
@@ -122,6 +124,15 @@ def main(seeds=5, of_others=1) -> None:
             each[name] = told(name, jobs, *apart(run, some, f"{folder}/basic{threads}"))
         compared(f"{folder}/f", f"{folder}/basicNone")
         print()
+        bare_study, bare_some = (
+            [*UNTRACKED, f"seed=range(0,{number})"] for number in (seeds, of_others)
+        )
+        spent = gradlab("fused", bare_study, f"{folder}/f-untracked")
+        bare = told("fused, without W&B", PER_SEED * seeds, *spent)
+        run = partial(gradlab, "basic", threads=1)
+        spent = apart(run, bare_some, f"{folder}/basic-untracked")
+        basic = told("basic, one thread, without W&B", jobs, *spent)
+        print(f"without W&B fused is {basic / bare:.1f} times as fast as basic\n")
         if importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher"):
             run = partial(gradlab, "joblib", threads=1)
             by = [*some, f"hydra.launcher.n_jobs={CORES}"]

@@ -2,6 +2,7 @@
 
     python benchmarks/doctor/run.py                    all
     python benchmarks/doctor/run.py windows dcgan      those
+    python benchmarks/doctor/run.py --unseen           those of unseen/, written apart from it
 
 A program with `main()` goes to the command, as a user would give it; one with `practice()` to
 `gradlab.doctor`. Each has a process of its own, so that none sees what another has left. *Named*:
@@ -21,8 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from doctor.answers import ANSWERS
 from doctor.programs import BROKEN, CORRECT, load
+from doctor.unseen.answers import ANSWERS as UNSEEN_ANSWERS
+from doctor.unseen.answers import UNSEEN
 
-EXPECTED = {answer.path: answer for answer in ANSWERS}
+EXPECTED = {answer.path: answer for answer in ANSWERS + UNSEEN_ANSWERS}
 SECONDS = 120
 
 
@@ -31,12 +34,12 @@ def names(printed: str) -> set[str]:
     return set(re.findall(r"^([a-z_]+): ", printed, flags=re.MULTILINE))
 
 
-def mended() -> list[Path]:
-    """Write the broken programs without their mistakes, and return where they are."""
+def mended(paths: list[Path]) -> list[Path]:
+    """Write these broken programs without their mistakes, and return where they are."""
     folder = Path(tempfile.mkdtemp(prefix="mended-"))
-    for answer in ANSWERS:
-        (folder / answer.path.name).write_text(answer.fixed())
-    return [folder / answer.path.name for answer in ANSWERS]
+    for path in paths:
+        (folder / path.name).write_text(EXPECTED[path].fixed())
+    return [folder / path.name for path in paths]
 
 
 def practise(path: Path) -> None:
@@ -104,16 +107,20 @@ def correct(title: str, paths: list[Path]) -> None:
 
 def main(asked: list[str]) -> None:
     """Examine the programs asked for, or all, and print the tables."""
-    unknown = set(asked) - {path.stem for path in BROKEN + CORRECT}
+    faulty, sound = BROKEN, CORRECT
+    if "--unseen" in asked:
+        asked = [name for name in asked if name != "--unseen"]
+        faulty, sound = (sorted((UNSEEN / kind).glob("*.py")) for kind in ("broken", "correct"))
+    unknown = set(asked) - {path.stem for path in faulty + sound}
     if unknown:
         raise SystemExit(f"no such program: {', '.join(sorted(unknown))}")
 
     def chosen(paths: list[Path]) -> list[Path]:
         return [path for path in paths if not asked or path.stem in asked]
 
-    broken(chosen(BROKEN))
-    correct("mended", chosen(mended()))
-    correct("correct", chosen(CORRECT))
+    broken(chosen(faulty))
+    correct("mended", mended(chosen(faulty)))
+    correct("correct", chosen(sound))
 
 
 if __name__ == "__main__":
