@@ -1,5 +1,6 @@
 """A training kept apart from the world: its words, its command line, its surroundings."""
 
+import atexit
 import logging
 import os
 import sys
@@ -42,5 +43,7 @@ def apart(program: str = "") -> Generator[None]:
 
 @cache
 def _nowhere() -> TextIO:
-    """Return a file for what nobody reads; never closed, for a logger of theirs may hold it."""
-    return Path(os.devnull).open("w")
+    """Return a file for what nobody reads; open to the end, for a logger of theirs may hold it."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(Path(os.devnull).open("w"))
