@@ -35,13 +35,14 @@ class Module(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-def fit(module, callbacks, folder, **kwargs):
-    data = batches(4)
-    loader = DataLoader(TensorDataset(*(torch.cat(parts) for parts in zip(*data, strict=True))), 8)
+def fit(module, callbacks, folder, data=None, **kwargs):
+    data = data or batches(4)
+    whole = TensorDataset(*(torch.cat(parts) for parts in zip(*data, strict=True)))
+    loader = DataLoader(whole, len(data[0][1]))
     trainer = pl.Trainer(
         max_epochs=1, callbacks=callbacks, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, accelerator="cpu",
-        default_root_dir=folder, **kwargs,
+        default_root_dir=folder, use_distributed_sampler=False, **kwargs,
     )  # fmt: skip
     trainer.fit(module, loader, loader)
 

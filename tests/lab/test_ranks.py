@@ -83,5 +83,49 @@ def test_shards_are_told_of_as_whole_parameters(told, alone):
         np.testing.assert_allclose(steps["clip_factor"], 1.0)
 
 
+def test_ranks_that_call_different_modules(told):
+    model = processes.Experts()
+    data = [(x, torch.stack([y[0::2], y[1::2]], 1).flatten()) for x, y in processes.whole()]
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        train(model, optimizer, data)
+    for rank in told:
+        assert_same(rank["of_experts"][0], lab.frame())
+    assert lab.frame()["dead"].between(0.3, 0.9).any()
+
+
+def test_tied_weights_scaled_accumulated_clipped_skipped_and_checkpointed(told):
+    frame, steps = processes.of_tied(None, None)
+    assert steps["step"].tolist() == [0, 1, 2]
+    for rank in told:
+        assert_same(rank["of_tied"][0], frame, rtol=1e-4)
+        assert_same(rank["of_tied"][1].assign(site=""), steps.assign(site=""), rtol=1e-4)
+
+
+def test_lightning_keeps_one_record(told, alone):
+    if isinstance(told[0]["of_lightning"], str):
+        pytest.skip(told[0]["of_lightning"])
+    for rank in told:
+        layers, steps = rank["of_lightning"]
+        assert_same(layers.assign(site=""), alone.frame().assign(site=""))
+        np.testing.assert_allclose(steps["loss"], alone.steps()["loss"], rtol=1e-5)
+
+
+def test_hugging_faces_trainer_keeps_one_record(told, folder, tmp_path):
+    if isinstance(told[0]["of_trainer"], str):
+        pytest.skip(told[0]["of_trainer"])
+    from tests.lab import test_trainer
+
+    whole = test_trainer.Watch()
+    test_trainer.train(tmp_path, [whole], per_device_train_batch_size=4)
+    for rank in told:
+        layers, steps = rank["of_trainer"]
+        # Positions are embedded once for a whole batch: their signal is a sum over samples.
+        apart = layers.query("site != 'transformer.wpe'")
+        assert_same(apart, whole.lab.frame().loc[apart.index], rtol=1e-4)
+        np.testing.assert_allclose(steps["loss"], whole.lab.steps()["loss"], rtol=1e-5)
+    assert len(gradlab.load(folder / "trainer").layers) == len(told[0]["of_trainer"][0])
+
+
 def test_flattened_parameters_are_refused(told):
     assert "shard the model by torch.distributed.fsdp.fully_shard" in told[0]["of_flat_shards"]

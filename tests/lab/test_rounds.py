@@ -297,3 +297,274 @@ def test_another_network_in_the_loop_is_none_of_its_business():
     np.testing.assert_allclose(numbers, wanted, rtol=2e-4, equal_nan=True)
     for column in ("loss", "grad_norm", "clip_factor"):
         np.testing.assert_allclose(lab.steps()[column], expected.steps()[column], rtol=1e-4)
+
+
+def test_an_optimiser_that_steps_more_often_is_clipped_scheduled_and_recorded_as_alone():
+    model, data = mlp(), batches(6)
+    often, seldom = (torch.optim.SGD(model[i].parameters(), 0.1) for i in (0, 5))
+    schedule = torch.optim.lr_scheduler.ExponentialLR(often, 0.5)
+    sizes, rates = [], []
+    with gradlab.watch(model, [often, seldom], every=2) as lab:
+        for index, batch in enumerate(data):
+            model.zero_grad()
+            loss_of(model, batch).backward()
+            sizes.append(float(model[0].weight.grad.norm()))
+            rates.append(often.param_groups[0]["lr"])
+            torch.nn.utils.clip_grad_norm_(model[0].parameters(), 1e-3)
+            often.step()
+            schedule.step()
+            if index == 2:
+                seldom.step()
+    assert lab.steps()["step"].tolist() == [0, 2, 4]
+    first = lab.frame().query("site == '0'")["weight_grad_norm"]
+    np.testing.assert_allclose(first, sizes[::2], rtol=1e-6)
+    assert lab.steps()["lr"].tolist() == rates[::2]
+    assert lab.frame()["delta_norm"].notna().all()
+    norms = lab.steps()["grad_norm"] * lab.steps()["clip_factor"]
+    np.testing.assert_allclose(norms[[0, 2]], 1e-3, rtol=1e-2)
+
+
+def test_what_is_clipped_together_and_updated_apart():
+    model, data = mlp(), batches(1)
+    expected = gradients(model, lambda m: loss_of(m, data[0]))
+    each = [torch.optim.SGD(model[i].parameters(), 0.1) for i in (0, 3, 5)]
+    with gradlab.watch(model) as lab:  # to which every update is a step
+        loss_of(model, data[0]).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
+        for optimizer in each:
+            optimizer.step()
+    found = [norms(lab, step=i)[i] for i in range(3)]
+    np.testing.assert_allclose(found, of_weights(expected), rtol=1e-6)
+    assert (lab.steps()["clip_factor"] < 0.1).all()
+
+
+def test_an_adversarys_turn_does_not_change_what_was_read_in_the_others():
+    model, data = mlp(), batches(2)
+    of_a, of_b = (torch.optim.SGD(model[i].parameters(), 0.0) for i in (0, 5))
+    loss_of(model, data[0]).backward()
+    expected = float(model[0].weight.grad.norm())
+    with gradlab.watch(model, [of_a, of_b]) as lab:
+        for batch, optimizer in zip(data, (of_a, of_b), strict=True):
+            model.zero_grad()
+            loss_of(model, batch).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3)  # of both, at each turn
+            optimizer.step()
+    assert len(lab.steps()) == 1
+    assert norms(lab)[0] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("named", [False, True])
+def test_gradients_that_no_scaler_divides_are_told_as_if_it_had(fused, named):
+    model, data = mlp(), batches(1)
+    expected = gradients(model, lambda m: loss_of(m, data[0]))
+    first = torch.optim.Adam(model[0].parameters(), lr=0.0, fused=fused)
+    last = torch.optim.Adam(model[5].parameters(), lr=0.0, fused=fused)  # and none for model[3]
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    with gradlab.watch(model, [first, last] if named else None) as lab:
+        scaler.scale(loss_of(model, data[0])).backward()
+        scaler.unscale_(last)
+        for optimizer in (first, last):
+            scaler.step(optimizer)
+        scaler.update()
+    for step in (0,) if named else (0, 1):
+        np.testing.assert_allclose(norms(lab, step=step), of_weights(expected), rtol=1e-5)
+
+
+def test_clipping_gradients_that_are_still_scaled_clips_what_it_clips():
+    model, data = mlp(), batches(1)
+    expected = gradients(model, lambda m: loss_of(m, data[0]))
+    size = float(torch.cat([g.flatten() for g in expected.values()]).norm())
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    with gradlab.watch(model, optimizer) as lab:
+        scaler.scale(loss_of(model, data[0])).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 512 * size)  # the usual mistake
+        scaler.step(optimizer)
+    assert lab.steps()["grad_norm"][0] == pytest.approx(size, rel=1e-5)
+    assert lab.steps()["clip_factor"][0] == pytest.approx(0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize("form", ["apart", "sum", "list"])
+def test_each_backward_pass_has_the_scale_of_its_own_loss(form):
+    model, other, data = mlp(), mlp(), batches(2)
+    expected = sum(loss_of(model, batch).item() for batch in data)
+    scalers = [torch.amp.GradScaler("cpu", init_scale=scale) for scale in (8.0, 1024.0)]
+    optimizer = torch.optim.SGD(model.parameters(), 0.0)
+    with gradlab.watch(copy.deepcopy(model), None), gradlab.watch(model, optimizer) as lab:
+        losses = [loss_of(model, batch) for batch in data]
+        if form == "list":
+            losses = scalers[0].scale(losses)
+        else:
+            losses = [scalers[0].scale(losses[0]), scalers[0].scale(losses[1])]
+        elsewhere = scalers[1].scale(loss_of(other, data[0]))  # scaled last, and not our own
+        elsewhere.backward()
+        if form == "sum":
+            scalers[0].scale(torch.zeros(()))
+            sum(losses).backward()
+        else:
+            for loss in losses:
+                loss.backward()
+        scalers[0].step(optimizer)
+    assert lab.steps()["loss"][0] == pytest.approx(expected, rel=1e-6)
+    twin = mlp()
+    pairs = [error_signals(twin, lambda z, y=y: cross_entropy(z, y), x) for x, y in data]
+    np.testing.assert_allclose(norms(lab, "delta_norm"), np.hypot(*pairs), rtol=1e-5)
+
+
+def test_another_networks_scale_is_not_ours():
+    model, other, data = mlp(), mlp(), batches(1)
+    signals = error_signals(model, lambda z: cross_entropy(z, data[0][1]), data[0][0])
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    optimizer = torch.optim.SGD(model.parameters(), 0.0)
+    with gradlab.watch(model, optimizer) as lab:
+        scaler.scale(loss_of(other, data[0])).backward()
+        loss_of(model, data[0]).backward()
+        optimizer.step()
+    np.testing.assert_allclose(norms(lab, "delta_norm"), signals, rtol=1e-6)
+    assert norms(lab)[0] == pytest.approx(float(model[0].weight.grad.norm()), rel=1e-6)
+
+
+class Sharpness(torch.optim.Optimizer):
+    """Sharpness-aware: to a worse place, a second gradient there, back, and then the step."""
+
+    def __init__(self, parameters):
+        super().__init__(parameters, {"lr": 0.1})
+        self.base = torch.optim.SGD(self.param_groups, 0.1)
+
+    @torch.no_grad()
+    def step(self, closure):
+        parameters = self.param_groups[0]["params"]
+        before = [p.clone() for p in parameters]
+        for p in parameters:
+            p += p.grad
+        self.zero_grad()
+        with torch.enable_grad():
+            closure()
+        for p, old in zip(parameters, before, strict=True):
+            p.copy_(old)
+        self.base.step()
+
+
+def test_a_sharpness_aware_step_is_one_update_by_its_second_gradient():
+    model, data = mlp(dtype=torch.float64), batches(1, dtype=torch.float64)
+    before = model[0].weight.detach().clone()
+    worse = copy.deepcopy(model)
+    loss_of(worse, data[0]).backward()
+    with torch.no_grad():
+        for p in worse.parameters():
+            p += p.grad
+    signals = error_signals(worse, lambda z: cross_entropy(z, data[0][1]), data[0][0])
+    optimizer = Sharpness(model.parameters())
+
+    def closure():
+        loss = loss_of(model, data[0])
+        loss.backward()
+        return loss
+
+    with gradlab.watch(model, optimizer) as lab:
+        closure()
+        optimizer.step(closure)
+    assert len(lab.steps()) == 1
+    moved = float((model[0].weight.detach() - before).norm() / before.norm())
+    assert norms(lab, "update_ratio")[0] == pytest.approx(moved, rel=1e-9)
+    np.testing.assert_allclose(norms(lab, "delta_norm"), signals, rtol=1e-9)
+    assert lab.steps()["loss"][0] == pytest.approx(loss_of(worse, data[0]).item(), rel=1e-9)
+
+
+def test_gradients_that_are_thrown_away_leave_nothing():
+    model, data = mlp(), batches(2)
+    signals = error_signals(model, lambda z: cross_entropy(z, data[1][1]), data[1][0])
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        loss_of(model, data[0]).backward()
+        optimizer.zero_grad()
+        loss = loss_of(model, data[1])
+        loss.backward()
+        optimizer.step()
+    assert lab.steps()["loss"].tolist() == [pytest.approx(loss.item())]
+    np.testing.assert_allclose(norms(lab, "delta_norm"), signals, rtol=1e-6)
+
+
+def test_what_is_never_stepped_does_not_pile_up():
+    model, data = mlp(), batches(20)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    lab = gradlab.watch(model, optimizer)
+    lab.__enter__()
+    train(model, torch.optim.SGD(model.parameters(), 0.1), data)  # made a second time
+    assert lab._signals.count <= 3
+    assert len(lab._rounds._passes._losses) <= 1
+    with pytest.warns(UserWarning, match=r"nothing was recorded: .* by an optimiser \(SGD\)"):
+        lab.__exit__(None, None, None)
+
+
+def test_updates_made_within_the_backward_pass():
+    model, data = mlp(), batches(3)
+    own = {p: torch.optim.SGD([p], 0.1) for p in model.parameters()}
+
+    def update(p):
+        own[p].step()
+        own[p].zero_grad()
+
+    for p in own:
+        p.register_post_accumulate_grad_hook(update)
+    losses = []
+    with gradlab.watch(model, list(own.values())) as lab:
+        for batch in data:
+            loss = loss_of(model, batch)
+            loss.backward()
+            losses.append(loss.item())
+    np.testing.assert_allclose(lab.steps()["loss"], losses, rtol=1e-6)
+    expected = gradients(mlp(), lambda m: loss_of(m, data[0]))
+    np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-6)
+    assert (lab.frame()[["delta_norm", "update_ratio"]] > 0).all(axis=None)
+
+
+def test_several_losses_in_one_backward_pass_are_summed():
+    model, data = mlp(), batches(2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        losses = [loss_of(model, batch) for batch in data]
+        torch.autograd.backward(losses)
+        optimizer.step()
+    assert lab.steps()["loss"][0] == pytest.approx(sum(loss.item() for loss in losses), rel=1e-6)
+
+
+class Bare(torch.optim.Optimizer):
+    """Without a learning rate, and with an eps of two parts, as Adafactor has."""
+
+    def __init__(self, parameters):
+        super().__init__(parameters, {"eps": (None, 1e-3)})
+
+    def step(self, closure=None):
+        for p in self.param_groups[0]["params"]:
+            p.data -= 0.1 * p.grad
+
+
+@pytest.mark.parametrize("kind", [Bare, torch.optim.Adafactor])
+def test_settings_of_an_optimiser_that_are_no_numbers(kind, tmp_path):
+    model, data = mlp(), batches(2)
+    optimizer = kind(model.parameters())
+    with gradlab.watch(model, optimizer) as lab:
+        train(model, optimizer, data)
+    assert lab.steps()["lr"].isna().all() == (kind is Bare)
+    assert lab.report(tmp_path).is_file()
+
+
+def test_a_closure_that_fails_does_not_silence_what_follows():
+    model, data = mlp(), batches(3)
+    first, other = (torch.optim.SGD(model[i].parameters(), 0.1) for i in (0, 5))
+
+    def fails():
+        raise FloatingPointError
+
+    with gradlab.watch(model, [first, other]) as lab:
+        with pytest.raises(FloatingPointError):
+            first.step(fails)
+        for batch in data:
+            model.zero_grad()
+            loss_of(model, batch).backward()
+            other.step()
+            first.step()
+    assert lab.steps()["step"].tolist() == [0, 1, 2]
+    assert lab.frame()["delta_norm"].notna().all()

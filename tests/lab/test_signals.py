@@ -1,6 +1,9 @@
 """Signals at modules: whatever a forward pass does, rows are those of autograd, or say why not."""
 
 import copy
+import dataclasses
+import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -364,3 +367,269 @@ def test_sparse_gradients_and_packed_sequences():
     assert at(lab, "grad_zeros")["0"] == pytest.approx(float((dense == 0).double().mean()))
     expected = np.sqrt(out.data.numel() + 4 * last.numel())  # ones, and twos at the last
     assert at(lab, "delta_norm")["1"] == pytest.approx(expected, rel=1e-6)
+
+
+class Gate(nn.Module):
+    """Uses its input twice, beside a residual: an alias of it would change the order of the sum."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.a, self.b = (nn.Parameter(torch.randn(n, n) / n**0.5) for _ in range(2))
+
+    def forward(self, x):
+        return (x @ self.a).sigmoid() * (x @ self.b)
+
+
+class Attention(nn.Module):
+    """Asks whether its query is its key, as torch's own does."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.inner = nn.MultiheadAttention(n, 2, batch_first=True)
+
+    def forward(self, x):
+        return self.inner(x[None], x[None], x[None], need_weights=False)[0][0]
+
+
+class Around(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.first, self.inner, self.last = nn.Linear(6, 8), kind(8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        h = self.first(x).tanh()
+        return self.last(h + self.inner(h) + h.sin())
+
+
+@pytest.mark.parametrize("kind", [Gate, Attention])
+def test_a_modules_input_is_left_as_it_is(kind):
+    torch.manual_seed(0)
+    model, data = Around(kind), batches(20)
+    plain = copy.deepcopy(model)
+    lab = watched(model, data, modules=[nn.Linear, kind, nn.MultiheadAttention])
+    train(plain, torch.optim.SGD(plain.parameters(), 0.1), data)
+    for (name, a), b in zip(model.named_parameters(), plain.parameters(), strict=True):
+        assert torch.equal(a, b), name
+    assert at(lab, "weight_factor")["inner"] > 0
+
+
+def test_a_share_of_the_inputs_gradient_is_the_sum_over_its_uses():
+    torch.manual_seed(0)
+    model = Around(Gate).double()
+    (x, y), *_ = data = batches(1, dtype=torch.float64)
+    h = model.first(x).tanh().detach()
+    inner = model.inner(h).detach().requires_grad_()
+    delta = torch.autograd.grad(cross_entropy(model.last(h + inner + h.sin()), y), inner)[0]
+    into = h.clone().requires_grad_()
+    share = torch.autograd.grad(model.inner(into), into, delta)[0]
+    lab = watched(model, data)
+    assert at(lab, "weight_factor")["inner"] == pytest.approx(
+        float(share.norm() / delta.norm()), rel=1e-9
+    )
+
+
+def test_arguments_may_be_given_by_keyword_and_outputs_be_dataclasses():
+    @dataclasses.dataclass
+    class Out:
+        logits: torch.Tensor
+
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(6, 5), nn.Linear(5, 3)
+
+        def forward(self, x):
+            return Out(self.b(input=self.a(x)))
+
+    torch.manual_seed(0)
+    model, data = Named().double(), batches(1, dtype=torch.float64)
+    delta = error_signals(
+        nn.Sequential(model.a, model.b), lambda z: cross_entropy(z, data[0][1]), data[0][0]
+    )
+    lab = watched(model, data, forward=lambda x: model(x).logits)
+    factor = at(lab, "weight_factor")["b"]
+    assert factor == pytest.approx(delta[0] / delta[1], rel=1e-9)
+    lab = watched(model, data, forward=lambda x: model(x).logits, modules=Named)
+    assert at(lab, "delta_norm").notna().all()
+
+
+def test_a_module_within_itself_is_heard_at_every_depth():
+    class Tree(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(6, 6) / 2)
+
+        def forward(self, x, depth=2):
+            x = self(x, depth - 1) if depth else x
+            return x @ self.weight
+
+    torch.manual_seed(0)
+    model, (x, y) = Tree().double(), batches(1, dtype=torch.float64)[0]
+    kept, h = [], x
+    for _ in range(3):
+        h = h @ model.weight
+        h.retain_grad()
+        kept.append(h)
+    cross_entropy(h, y).backward()
+    expected = torch.stack([z.grad for z in kept]).norm()
+    model.zero_grad()
+    assert at(watched(model, [(x, y)]), "delta_norm").iloc[0] == pytest.approx(float(expected))
+
+
+def test_what_begins_a_pass_is_not_what_ended_the_one_before():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.ReLU(), nn.Linear(6, 3))
+
+    def forward(x):
+        return model(x.clone().requires_grad_()) * model(-x.clone().requires_grad_())
+
+    assert np.isnan(at(watched(model, batches(1), forward=forward), "act_factor")).all()
+
+
+@pytest.mark.parametrize("shape", [(6,), ()])
+def test_a_single_sample_without_a_batch(shape):
+    torch.manual_seed(0)
+
+    class Vector(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.act = nn.Linear(6, 6 if shape else 1), nn.ReLU()
+
+        def forward(self, x):
+            return self.act(self.linear(x).reshape(shape))
+
+    model = Vector()
+    with torch.no_grad():
+        model.linear.bias.fill_(100.0)
+        model.linear.bias[:3] *= -1 if shape else 1
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        model(torch.randn(6)).sum().backward()
+        optimizer.step()
+    assert at(lab, "dead").tolist() == [0.5 if shape else 0.0]
+
+
+@pytest.mark.parametrize(
+    ("layer", "size"),
+    [
+        (nn.ConvTranspose1d(1, 5, 2), (6,)),
+        (nn.ConvTranspose2d(1, 5, 2), (4, 6)),
+        (nn.ConvTranspose3d(1, 5, 2), (3, 4, 6)),
+    ],
+)
+def test_transposed_convolutions_count_channels_as_units(layer, size):
+    model = nn.Sequential(copy.deepcopy(layer), nn.ReLU())
+    with torch.no_grad():
+        model[0].bias.fill_(1.0)
+        model[0].bias[:2] = -100.0
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        model(torch.ones(3, 1, *size)).square().mean().backward()
+        optimizer.step()
+    assert at(lab, "dead").tolist() == [0.4]
+    grad = model[0].weight.grad.transpose(0, 1)
+    spread = (grad - grad.mean(0)).norm() / grad.norm()
+    assert at(lab, "unit_spread").iloc[0] == pytest.approx(float(spread), rel=1e-5)
+
+
+def test_complex_numbers_have_norms():
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Linear(6, 6, dtype=torch.complex64) for _ in range(2)), nn.Flatten())
+    x = torch.randn(4, 6, dtype=torch.complex64)
+    z = model[0](x)
+    z.retain_grad()
+    before = model[0].weight.detach().clone()
+    model[1](z).abs().square().mean().backward()
+    model.zero_grad()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        model(x).abs().square().mean().backward()
+        optimizer.step()
+    assert at(lab, "delta_norm")["0"] == pytest.approx(float(z.grad.norm()), rel=1e-5)
+    norm = float(model[0].weight.grad.norm())
+    assert at(lab, "weight_grad_norm")["0"] == pytest.approx(norm, rel=1e-5)
+    moved = (model[0].weight - before).norm() / before.norm()
+    assert at(lab, "update_ratio")["0"] == pytest.approx(float(moved.detach()), rel=1e-5)
+    assert at(lab, "preact_std").isna().all()
+
+
+@pytest.mark.parametrize("layout", [torch.jagged, torch.strided, torch.sparse_coo])
+@pytest.mark.filterwarnings("ignore:.*nested tensors.*prototype")
+def test_what_is_no_dense_tensor_is_passed_over(layout):
+    class Sparse(nn.Linear):
+        def forward(self, x):
+            return torch.sparse.mm(x, self.weight.T)
+
+    torch.manual_seed(0)
+    model = Sparse(6, 3, bias=False) if layout is torch.sparse_coo else nn.Linear(6, 3)
+    parts = [torch.randn(2, 6), torch.randn(3, 6)]
+
+    def loss():
+        if layout is torch.sparse_coo:
+            return model(torch.eye(6).to_sparse().requires_grad_()).square().sum()
+        out = model(torch.nested.nested_tensor(parts, layout=layout))
+        return sum(each.square().sum() for each in out.unbind())
+
+    optimizer = torch.optim.SGD(model.parameters(), 0.0)
+    with warnings.catch_warnings(), gradlab.watch(model, optimizer) as lab:
+        warnings.filterwarnings("ignore", "no signals from 1 of 1")
+        loss().backward()
+        optimizer.step()
+    dense = layout is torch.sparse_coo  # in its input alone
+    assert at(lab, "delta_norm").notna().tolist() == [dense]
+    assert np.isnan(at(lab, "weight_factor")).all()
+    assert at(lab, "weight_grad_norm").iloc[0] == pytest.approx(float(model.weight.grad.norm()))
+
+
+def test_transforms_and_traces_of_the_model_are_left_alone():
+    model, data = mlp(), batches(2)
+    plain = watched(mlp(), data)
+
+    def one(parameters, x):
+        return torch.func.functional_call(model, parameters, (x[None],)).sum()
+
+    def forward(x):
+        parameters = {name: p.detach() for name, p in model.named_parameters()}
+        torch.func.vmap(torch.func.grad(one), (None, 0))(parameters, x)
+        torch.func.jacrev(lambda x: model(x))(x)
+        torch.autograd.functional.hessian(lambda x: model(x).sum(), x[:1], vectorize=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", category=torch.jit.TracerWarning)
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            torch.jit.trace(model, x)
+        torch.fx.symbolic_trace(model)
+        torch.export.export(model, (x,))
+        return model(x)
+
+    lab = watched(model, data, forward=forward)
+    expected = plain.frame().select_dtypes("float64")
+    np.testing.assert_array_equal(lab.frame().select_dtypes("float64"), expected)
+
+
+def test_another_thread_may_evaluate_meanwhile():
+    """Also a part of the network, before the first pass, which tells the order of depth."""
+    model, data, begun, over = mlp(), batches(60), threading.Event(), threading.Event()
+
+    def evaluate():
+        with torch.no_grad():
+            model[5](torch.randn(2, 10))
+            begun.set()
+            while not over.is_set():
+                model(torch.randn(2, 6))
+
+    thread = threading.Thread(target=evaluate)
+
+    def forward(x):
+        if not begun.is_set():
+            thread.start()
+            begun.wait()
+        return model(x)
+
+    plain = watched(mlp(), data)
+    try:
+        lab = watched(model, data, forward=forward)
+    finally:
+        over.set()
+        thread.join()
+    expected = plain.frame().select_dtypes("float64")
+    np.testing.assert_array_equal(lab.frame().select_dtypes("float64"), expected)

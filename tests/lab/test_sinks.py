@@ -12,6 +12,7 @@ from gradlab.errors import StoreError
 from gradlab.lab.sinks import Parquet, TensorBoard, WandB, scalars_of
 from gradlab.train.rows import Rows
 from tests.lab.loops import batches, mlp, train
+from tests.store.test_tracking import read_back
 
 
 def run(sinks, steps=3, **kwargs):
@@ -96,21 +97,35 @@ def test_scalars_leave_out_what_is_not_there():
     assert "dead/03 5" not in names
 
 
-def test_wandb_gets_them_in_the_users_own_run(tmp_path, monkeypatch):
+def test_wandb_without_a_run_says_so():
+    with pytest.warns(UserWarning, match="call wandb.init"):
+        run([WandB()])
+
+
+@pytest.mark.parametrize("own", ["step", "count", "seldom", "none"])
+def test_wandb_keeps_every_row_of_the_users_and_of_ours(own, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
     import wandb
 
-    with pytest.warns(UserWarning, match="call wandb.init"):
-        run([WandB()])
-    logged = []
     quick = wandb.Settings(console="off", x_disable_stats=True, x_disable_machine_info=True)
+    model, data = mlp(), batches(5)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
     with wandb.init(dir=str(tmp_path), mode="offline", settings=quick) as users:
-        users.log({"own": 1.0}, step=5)
-        monkeypatch.setattr(users, "log", logged.append)
-        run([WandB()])
+        with gradlab.watch(model, optimizer, sinks=WandB()):
+            for step, batch in enumerate(data):
+                train(model, optimizer, [batch])
+                if own == "count":
+                    users.log({"own": step})
+                elif own == "step" or (own == "seldom" and step % 2 == 0):
+                    users.log({"own": step}, step=step)
         assert users.summary["gradlab/verdict"] == "healthy"
-    assert [row["gradlab/step"] for row in logged] == [0, 1, 2]
-    assert all("gradlab/delta_norm/03 5" in row for row in logged)
+    history = read_back(tmp_path)["history"]
+    ours = [row["gradlab/step"] for row in history if "gradlab/step" in row]
+    users_own = [row["own"] for row in history if "own" in row]
+    assert ours == [0, 1, 2, 3, 4]
+    assert users_own == {"none": [], "seldom": [0, 2, 4]}.get(own, [0, 1, 2, 3, 4])
+    assert all(row["own"] == row["gradlab/step"] for row in history if "own" in row)
+    assert sum("gradlab/delta_norm/03 5" in row for row in history) == 5
 
 
 def test_tensorboard_can_read_them(tmp_path):

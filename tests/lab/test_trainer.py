@@ -15,30 +15,30 @@ with warnings.catch_warnings():
 pytestmark = pytest.mark.filterwarnings("ignore")  # of its own
 
 
-def gpt2():
+def gpt2(dropout):
     torch.manual_seed(0)
     config = transformers.GPT2Config(
         vocab_size=40, n_positions=16, n_embd=16, n_layer=2, n_head=2,
         bos_token_id=0, eos_token_id=0, loss_type="ForCausalLMLoss",
+        **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), dropout),
     )  # fmt: skip
     return transformers.GPT2LMHeadModel(config)
 
 
-def train(folder, callbacks, **kwargs):
+def train(folder, callbacks, dropout=0.0, **kwargs):
     tokens = torch.randint(40, (16, 8), generator=torch.Generator().manual_seed(0))
     data = [{"input_ids": row, "labels": row} for row in tokens]
-    args = transformers.TrainingArguments(
-        str(folder), max_steps=4, per_device_train_batch_size=2, report_to=[], use_cpu=True,
-        save_strategy="no", disable_tqdm=True, logging_strategy="no", **kwargs,
-    )  # fmt: skip
-    trainer = transformers.Trainer(gpt2(), args, train_dataset=data, callbacks=callbacks)
+    settings = {"max_steps": 4, "per_device_train_batch_size": 2, "report_to": [], "use_cpu": True}
+    settings |= {"save_strategy": "no", "disable_tqdm": True, "logging_strategy": "no"}
+    args = transformers.TrainingArguments(str(folder), **settings | kwargs)
+    trainer = transformers.Trainer(gpt2(dropout), args, train_dataset=data, callbacks=callbacks)
     trainer.train()
     return trainer
 
 
 def test_it_records_and_changes_nothing(tmp_path):
     watch = Watch(every=2)
-    model, plain = train(tmp_path, [watch]).model, train(tmp_path, []).model
+    model, plain = (train(tmp_path, [*w], dropout=0.1).model for w in ([watch], []))
     for a, b in zip(model.parameters(), plain.parameters(), strict=True):
         assert torch.equal(a, b)
     assert watch.lab.steps()["step"].tolist() == [0, 2]

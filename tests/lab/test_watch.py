@@ -137,6 +137,7 @@ def functions():
         clip._clip_grads_with_norm_,
         scaler.scale,
         scaler.step,
+        scaler.unscale_,
     ]
 
 
@@ -145,14 +146,14 @@ def test_nothing_stays_behind():
 
     model, data = mlp(), batches(3)
     before, names, torchs = state(model), list(model.state_dict()), functions()
-    with gradlab.watch(model, adamw(model)) as lab:
+    with gradlab.watch(model, optimizer := adamw(model)) as lab:
         assert list(model.state_dict()) == names
-        train(model, adamw(model), data)
+        train(model, optimizer, data)
+    assert lab.notes == []
     assert state(model) == before
     assert functions() == torchs
     assert not of_optimisers._global_optimizer_pre_hooks
     assert not of_optimisers._global_optimizer_post_hooks
-    assert lab.frame().empty  # that optimiser was not named
 
 
 def test_an_exception_passes_and_the_record_stays():
@@ -237,6 +238,8 @@ def test_two_networks_at_once_have_a_record_each():
         (lambda m: gradlab.watch(m.parameters()), r"expected a torch.nn.Module"),
         (lambda m: gradlab.watch(m, m), r"expected a torch.optim.Optimizer, given Sequential"),
         (lambda m: gradlab.watch(m, adamw(mlp())), r"holds none of them"),
+        (lambda m: gradlab.watch(m, []), r"expected an optimiser, or none for any"),
+        (lambda m: gradlab.watch(nn.LazyLinear(3)), r"but weight is lazy; put one batch"),
         (lambda m: gradlab.watch(m, every=0), r"from 1 on, or \"log\", given 0"),
         (lambda m: gradlab.watch(m, every="linear"), r"given 'linear'"),
         (

@@ -9,7 +9,7 @@ from torch import nn
 
 import gradlab
 from gradlab.lab.sinks import Parquet
-from gradlab.report import modules
+from gradlab.report import modules, profile
 from gradlab.report.reduce import gather
 
 
@@ -54,6 +54,22 @@ def test_many_modules_are_told_of_by_block(tmp_path):
     assert table["layers"].tolist()[-2:] == ["298-300", "301"]
     logs = np.log10(frame.pivot(index="step", columns="position", values="delta_norm")).mean()
     assert table["weakest"][0] == pytest.approx(logs[[1, 2, 3]].min() - logs[301], abs=0.006)
+
+
+def test_many_modules_are_drawn_by_block(tmp_path):
+    frame = recorded(tmp_path, 100)
+    runs, reduced = gather(tmp_path)
+    blocks = modules.by_block(runs, reduced.layers)
+    assert blocks["position"].tolist() == [*np.repeat(np.arange(2.0, 300.0, 3.0), 3), 301.0]
+    drawn = profile.over_seeds(blocks, [], "delta_norm")
+    logs = np.log10(frame.pivot(index="step", columns="position", values="delta_norm")).mean()
+    assert len(drawn) == 101
+    first = drawn.iloc[0]
+    assert first["mean"] == pytest.approx(logs[[1, 2, 3]].mean())
+    assert [first["low"], first["high"]] == pytest.approx([logs[[1, 2, 3]].min(), logs[:3].max()])
+    recorded(tmp_path / "few", 2)
+    few, reduced = gather(tmp_path / "few")
+    assert modules.by_block(few, reduced.layers)["position"].tolist() == list(range(1, 8))
 
 
 def test_networks_of_gradlab_need_no_names(tmp_path):

@@ -14,6 +14,7 @@ from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.profile import decades
 from gradlab.diagnosis.record import LIMITS
 from gradlab.diagnosis.verdict import diagnose
+from gradlab.lab.optimizers import setting
 
 SHOWN = 3  # names in a cause
 
@@ -74,9 +75,9 @@ def configuration(
     if first is not None:
         out["train.dtype"] = str(first.dtype).removeprefix("torch.")
     if optimizers:
-        group = optimizers[0].param_groups[0]
         out["optim"] = type(optimizers[0]).__name__.lower()
-        out |= {f"optim.{key}": float(group[key]) for key in ("lr", "eps") if key in group}
+        told = {f"optim.{key}": setting(optimizers[0], key) for key in ("lr", "eps")}
+        out |= {key: value for key, value in told.items() if not math.isnan(value)}
     return out
 
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from gradlab.lab.watch import Lab, watch
+from gradlab.lab.laboratory import Lab
+from gradlab.lab.watch import watch
 
 try:
     from lightning.pytorch import Callback  # pyright: ignore

@@ -21,8 +21,9 @@ def silence(sites: Sequence[Site], found: Round) -> list[str]:
         return []
     names = ", ".join(silent[:SHOWN]) + (", …" if len(silent) > SHOWN else "")
     return [
-        f"no signals from {len(silent)} of {len(sites)} modules, which run inside torch.compile or "
-        f"without being called: {names}; of these, parameters alone are recorded"
+        f"no signals from {len(silent)} of {len(sites)} modules, which run inside torch.compile, "
+        f"without being called, without a backward(), or give no dense tensor: {names}; of these, "
+        "parameters alone are recorded"
     ]
 
 
@@ -33,3 +34,13 @@ def skipping(steps: int) -> list[str]:
     if steps == 1:
         return ["1 step was skipped by a GradScaler, and is not in the record"]
     return [f"{steps} steps were skipped by a GradScaler, and are not in the record"]
+
+
+def strange(optimizer: str | None) -> list[str]:
+    """Say why nothing is recorded; nothing, if nobody else made the steps."""
+    if optimizer is None:
+        return []
+    return [
+        f"nothing was recorded: the steps were made by an optimiser ({optimizer}) that is none of "
+        "those given to gradlab.watch; give that one, or none for any"
+    ]

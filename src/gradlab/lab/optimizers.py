@@ -1,5 +1,6 @@
 """The optimisers of a watched network, and what they hold."""
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ def optimizers_of(
     if given is None:
         return None
     found = [_inner(each) for each in (given if isinstance(given, Sequence) else [given])]
+    if not found:
+        raise WatchError("expected an optimiser, or none for any, given an empty list")
     ours = {id(p) for p in network.parameters()}
     for each in found:
         if not ours & {id(p) for p in parameters_of(each)}:
@@ -32,6 +35,12 @@ def optimizers_of(
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:
     """Return all that an optimiser holds."""
     return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def setting(optimizer: Optimizer, key: str) -> float:
+    """Return what an optimiser's first group has under a key; NaN if that is no number."""
+    value = optimizer.param_groups[0].get(key)
+    return float(value) if isinstance(value, int | float | Tensor) else math.nan
 
 
 def holds_inf(optimizer: Optimizer) -> bool:

@@ -12,14 +12,16 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.utils import clip_grad
 
+from gradlab.lab.calls import tensors_of
+
 Function = Callable[..., Any]
 
 
 class Listener(Protocol):
     """Who wants to know."""
 
-    def backward_begins(self, loss: Tensor | None) -> None:
-        """Take note that a backward pass begins, at a scalar if one is given."""
+    def backward_begins(self, roots: Sequence[Tensor], loss: Tensor | None) -> None:
+        """Take note of where a backward pass begins, and of the loss, if these are losses."""
         ...
 
     def backward_ends(self) -> None:
@@ -30,8 +32,12 @@ class Listener(Protocol):
         """Look at these parameters' gradients, which are about to be clipped."""
         ...
 
-    def scaled(self, scale: Tensor) -> None:
-        """Take note of what a loss was multiplied by."""
+    def multiplied(self, losses: Sequence[Tensor], scale: Tensor) -> None:
+        """Take note of scaled losses, and of what they were multiplied by."""
+        ...
+
+    def divided(self, optimizer: Any) -> None:
+        """Take note that the gradients of an optimiser's parameters are no longer scaled."""
         ...
 
     def asked_to_step(self, optimizer: Any) -> None:
@@ -72,6 +78,7 @@ def _wrap_all() -> None:
     for name in ("clip_grad_value_", "clip_grads_with_norm_" if inner else "clip_grad_norm_"):
         _wrap(torch.nn.utils, name, _clip)
     _wrap(GradScaler, "scale", _scale)
+    _wrap(GradScaler, "unscale_", _unscale)
     _wrap(GradScaler, "step", _step)
 
 
@@ -83,12 +90,19 @@ def _wrap(owner: Any, name: str, around: Callable[[Function], Function]) -> None
     setattr(owner, name, wrapper)
 
 
+def sum_of(roots: Sequence[Tensor]) -> Tensor:
+    """Return what a backward pass from several scalars is the gradient of."""
+    first, *others = [root.detach().reshape(()) for root in roots]
+    return sum((other.to(first.device) for other in others), first)
+
+
 def _backward(original: Function) -> Function:
     def backward(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> Any:
-        scalar = isinstance(tensors, Tensor) and tensors.numel() == 1 and grad_tensors is None
-        loss = tensors.detach() if scalar else None
+        roots = list(tensors_of(tensors))
+        scalars = grad_tensors is None and all(root.numel() == 1 for root in roots)
+        loss = sum_of(roots) if scalars and roots else None
         for listener in _listeners:
-            listener.backward_begins(loss)
+            listener.backward_begins(roots, loss)
         try:
             return original(tensors, grad_tensors, *args, **kwargs)
         finally:
@@ -112,12 +126,24 @@ def _scale(original: Function) -> Function:
     def scale(self: GradScaler, outputs: Any) -> Any:
         scaled = original(self, outputs)
         if self.is_enabled():
-            one = torch.ones((), device=outputs.device if isinstance(outputs, Tensor) else None)
+            scaled = scaled if isinstance(scaled, Tensor | list | tuple) else list(scaled)
+            losses = list(tensors_of(scaled))
+            one = torch.ones((), device=losses[0].device if losses else None)
             for listener in _listeners:
-                listener.scaled(original(self, one))
+                listener.multiplied(losses, original(self, one))
         return scaled
 
     return scale
+
+
+def _unscale(original: Function) -> Function:
+    def unscale_(self: GradScaler, optimizer: Any) -> None:
+        original(self, optimizer)
+        if self.is_enabled():
+            for listener in _listeners:
+                listener.divided(optimizer)
+
+    return unscale_
 
 
 def _step(original: Function) -> Function:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gradlab.lab.sizes import size_of, unit_spread
+from gradlab.lab.sizes import real, size_of, unit_spread
 
 
 class Reading(NamedTuple):
@@ -45,8 +45,8 @@ def moved(before: Tensor, after: Tensor) -> Tensor:
 
     Float32 has the difference of near numbers exactly.
     """
-    exact = after.dtype == torch.float32
-    added = before.sub_(after) if exact else before.double() - after.double()
+    exact = after.dtype in (torch.float32, torch.complex64)
+    added = before.sub_(after) if exact else real(before).double() - real(after).double()
     size = size_of(added)
     return torch.where(size.isfinite(), size, math.nan)
 

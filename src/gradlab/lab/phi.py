@@ -124,13 +124,17 @@ class Slopes:
         self._known: dict[tuple[type, str, torch.dtype], Intervals] = {}
 
     def of(self, phi: nn.Module, u: Tensor, channels: int) -> tuple[Tensor, Tensor]:
-        """Return the share of saturated entries, and for each unit 0.0 if it is dead, else 1.0."""
+        """Return the share of saturated entries, and for each unit 0.0 if it is dead, else 1.0.
+
+        Units lie along the dimension `channels`; a vector is one sample.
+        """
         key = type(phi), repr(phi), u.dtype
         if key not in self._known:
             # Whatever keeps saved tensors elsewhere (checkpointing) must not count those made here.
             with torch.autograd.graph.saved_tensors_hooks(_same, _same), torch.enable_grad():
                 self._known[key] = intervals(_alone(phi), u.dtype)
-        found, u_BU = self._known[key], u.movedim(channels, -1).flatten(0, -2)
+        last = u.movedim(channels, -1) if u.ndim > 1 else u.reshape(-1)
+        found, u_BU = self._known[key], last.reshape(-1, last.shape[-1])
         span = span_of(u_BU)
         return found.share_saturated(u_BU, span), found.alive(u_BU, span)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from gradlab.errors import WatchError
 from gradlab.lab.pool import KNOWN, NORMS, pooled
 
+Alive = dict[int, Tensor]
 LOCAL = [KNOWN.index(name) for name in NORMS]
 
 
@@ -40,25 +41,40 @@ def first_rank(ranks: int) -> bool:
     return ranks == 1 or dist.get_rank() == 0
 
 
-def batch_of_all(known_SK: Tensor, alive_U: Tensor, loss: Tensor, ranks: int) -> list[Tensor]:
+def batch_of_all(
+    known_SK: Tensor, alive: Alive, loss: Tensor, ranks: int
+) -> tuple[Tensor, Alive, Tensor]:
     """Return what a rank knows as it is for all ranks' samples together.
 
     The gradient of the mean over ranks is that of a rank's own loss, divided by their number.
 
     Args:
         known_SK: of each site, the columns `pool.KNOWN`.
-        alive_U: for each unit 0.0 if it is dead, else 1.0.
+        alive: of sites that tell it, for each unit 0.0 if it is dead, else 1.0.
         loss: the rank's own.
         ranks: their number.
     """
     if ranks == 1:
-        return [known_SK, alive_U, loss]
-    rows, cols = known_SK.shape
-    mine = torch.cat([known_SK.flatten(), loss.double().reshape(1)])
+        return known_SK, alive, loss
+    sites, cols = known_SK.shape
+    units_S = known_SK.new_tensor([len(alive.get(site, ())) for site in range(sites)])
+    mine = torch.cat([known_SK.flatten(), units_S, loss.double().reshape(1)])
     parts = [torch.empty_like(mine) for _ in range(ranks)]
     dist.all_gather(parts, mine)
-    dist.all_reduce(alive_U, dist.ReduceOp.MAX)
-    every = torch.stack(parts)
-    known = pooled(every[:, :-1].view(ranks, rows, cols))
+    known_R, units_RS, loss_R = torch.stack(parts).split([sites * cols, sites, 1], dim=1)
+    known = pooled(known_R.view(ranks, sites, cols))
     known[:, LOCAL] /= ranks
-    return [known, alive_U, every[:, -1].mean()]
+    return known, _alive_anywhere(alive, units_RS), loss_R.mean()
+
+
+def _alive_anywhere(alive: Alive, units_RS: Tensor) -> Alive:
+    """Return which units are alive on any rank; one that has not called a site has no say."""
+    most_S = units_RS.amax(0)
+    agreed_S = ((units_RS == most_S) | (units_RS == 0)).all(0) & (most_S > 0)
+    units = {int(site): int(most_S[site]) for site in agreed_S.nonzero()}
+    if not units:
+        return {}
+    parts = [alive.get(site, units_RS.new_zeros(count)) for site, count in units.items()]
+    every = torch.cat(parts)
+    dist.all_reduce(every, dist.ReduceOp.MAX)
+    return dict(zip(units, every.split(list(units.values())), strict=True))

@@ -1,8 +1,10 @@
 """What is known of one step: of each parameter before, at and after its update."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
@@ -23,8 +25,8 @@ class Round:
         sites: whose weights are told of one by one.
         recorded: whether it is one to be recorded.
         calls: of the sites, up to the last optimiser's update.
-        losses: of the backward passes, scaled by `scale`.
-        scale: of the loss; None if it was not scaled.
+        losses: of the backward passes.
+        lr: of the first optimiser's first group, NaN if it has none.
         readings: of gradients.
         clipped: norms of gradients after clipping, of those that were.
         before: weights, until the update.
@@ -38,7 +40,7 @@ class Round:
     recorded: bool
     calls: list[Call] = field(default_factory=list[Call])
     losses: list[Tensor] = field(default_factory=list[Tensor])
-    scale: Tensor | None = None
+    lr: float = math.nan
     readings: dict[int, Reading] = field(default_factory=dict[int, Reading])
     clipped: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
     before: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
@@ -55,31 +57,32 @@ class Round:
                 if p.requires_grad:
                     self.before[id(p)] = full.clone()
 
-    def read(self, parameters: Iterable[Tensor]) -> None:
-        """Read the gradients of parameters."""
+    def read(self, p: Tensor, scale: Tensor | None) -> None:
+        """Read the gradient of a parameter, which is multiplied by a scale."""
+        if p.grad is None:
+            return
+        grad = whole(p.grad)
+        grad = grad.to_dense() if grad.is_sparse else grad
+        kinds = self._kinds.get(id(p))
+        found = of_weight(grad, kinds) if kinds else of_bias(grad)
+        if scale is not None:
+            found = found._replace(norm=found.norm / scale.to(found.norm.device))
+        self.readings[id(p)] = found
+
+    @cached_property
+    def _kinds(self) -> dict[int, set[bool]]:
+        """Of each weight, whether its units are its second dimension; a tied one may be both."""
         kinds: dict[int, set[bool]] = defaultdict(set)
         for site in self.sites:
             for p in site.all_weights():
                 kinds[id(p)].add(site.units_second)
-        for p in parameters:
-            if p.grad is not None:
-                grad = whole(p.grad)
-                grad = grad.to_dense() if grad.is_sparse else grad
-                weight = kinds.get(id(p))
-                self.readings[id(p)] = of_weight(grad, weight) if weight else of_bias(grad)
+        return kinds
 
     def read_clipped(self, parameters: Iterable[Tensor]) -> None:
         """Take the norms of gradients that have been read, and then clipped."""
         for p in parameters:
             if p.grad is not None:
                 self.clipped[id(p)] = size_of(whole(p.grad))
-
-    def unscale(self, parameters: Iterable[Tensor], scale: Tensor) -> None:
-        """Divide what was read, for an optimiser that unscales by itself."""
-        for p in parameters:
-            reading = self.readings.get(id(p))
-            if reading is not None:
-                self.readings[id(p)] = reading._replace(norm=reading.norm / scale)
 
     def settle(self) -> None:
         """Take the norms of what the updates added, and let the weights go."""

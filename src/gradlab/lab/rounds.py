@@ -5,7 +5,7 @@ over processes and unscaling; that is just before it is clipped, or else before 
 A step is a round: every optimiser that is watched has made one update.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,9 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from gradlab.lab.optimizers import holds_inf, parameters_of
+from gradlab.lab.fuse import harmless
+from gradlab.lab.optimizers import holds_inf, parameters_of, setting
+from gradlab.lab.passes import Passes
 from gradlab.lab.round import Round
 from gradlab.lab.signals import Signals
 
@@ -34,6 +36,7 @@ class Rounds:
 
     Attributes:
         skipped: steps that a `GradScaler` did not make.
+        stranger: the first optimiser of the network's parameters that is none of those named.
     """
 
     def __init__(
@@ -44,15 +47,13 @@ class Rounds:
         wanted: Callable[[int], bool],
         done: Callable[[Round], None],
     ) -> None:
-        self.network, self.signals = network, signals
+        self.network, self.signals, self.fuse = network, signals, signals.fuse
         self.optimizers, self.wanted, self.done = optimizers, wanted, done
         self.skipped = 0
+        self.stranger: str | None = None
         self._inside: Optimizer | None = None
         self._asked: Optimizer | None = None  # by a GradScaler, to step
-        self._depth, self._heard = 0, 0
-        self._loss: Tensor | None = None
-        self._losses: list[tuple[Tensor, bool]] = []  # and whether their gradients came here
-        self._scale: Tensor | None = None
+        self._passes = Passes(network, signals)
         self._read: set[int] = set()  # since the last backward pass, for clipping
         self._round = Round(0, signals.sites, wanted(0))
         self._handles: list[Any] = []
@@ -63,7 +64,7 @@ class Rounds:
             register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(self._after_step),
         ]
-        self.signals.on = self._round.recorded
+        self._listen()
 
     def close(self, failed: bool) -> None:
         """Take them off, and complete the round that some optimisers have begun.
@@ -79,132 +80,179 @@ class Rounds:
 
     # What optimisers do
 
+    @harmless
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
-        if not self._is_ours(optimizer) or self._inside not in (None, optimizer):
+        if self._inside not in (None, optimizer):
             return None  # one optimiser inside another makes one update
-        self._inside, self._asked = optimizer, None
+        if not self._is_ours(optimizer):
+            self._meet(optimizer)
+            return None
+        self._asked = None
+        if holds_inf(optimizer):
+            self._skip()
+            return None
+        self._inside = optimizer
+        self._begin(optimizer)
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is None:
             self._gradients_are_there(optimizer)
             return None
-        first = True
-
-        def heard() -> Any:
-            nonlocal first
-            loss = closure()
-            if first:
-                first = False
-                self._gradients_are_there(optimizer)
-                self.signals.on = False  # of LBFGS, the first evaluation is what is recorded
-            return loss
-
+        heard = self._around(closure, optimizer)
         if len(args) > 1:
             return (args[0], heard, *args[2:]), kwargs
         return args, {**kwargs, "closure": heard}
 
+    def _around(self, closure: Callable[[], Any], optimizer: Optimizer) -> Callable[[], Any]:
+        """Return a closure whose first evaluation is heard: of LBFGS, that is what is recorded."""
+        first = True
+
+        def heard() -> Any:
+            nonlocal first
+            try:
+                loss = closure()
+            except BaseException:
+                self._inside = None  # this step will not be made
+                self._listen()
+                raise
+            if first:
+                first = False
+                self._gradients_are_there(optimizer)
+                self.signals.on = False
+            return loss
+
+        return heard
+
+    @harmless
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if self._inside is not optimizer:
             return
         self._inside = None
+        if getattr(optimizer, "grad_scale", None) is not None:  # a fused one divides in its step
+            self.divided(optimizer)
         self._round.stepped.append(optimizer)
         if self.optimizers is None or len(self._round.stepped) == len(self.optimizers):
             self._finish()
         else:
-            self.signals.on = self._round.recorded
+            self._listen()
 
     def _is_ours(self, optimizer: Optimizer) -> bool:
         if self.optimizers is not None:
             return any(optimizer is ours for ours in self.optimizers)
+        return self._moves(optimizer)
+
+    def _moves(self, optimizer: Optimizer) -> bool:
         ours = {id(p) for p in self.network.parameters()}
         return any(id(p) in ours for p in parameters_of(optimizer))
 
+    def _meet(self, optimizer: Optimizer) -> None:
+        """Take note of an optimiser of this network that was not named."""
+        if self.optimizers is not None and self.stranger is None and self._moves(optimizer):
+            self.stranger = type(optimizer).__name__
+
+    @torch.no_grad()
+    def _begin(self, optimizer: Optimizer) -> None:
+        """Keep the weights as they are before a step, which may be the first of a new round."""
+        if any(optimizer is other for other in self._round.stepped):
+            self._finish()
+        if self._round.recorded and not self._round.stepped:
+            self._round.remember()
+            self._round.lr = setting(optimizer, "lr")
+
+    @harmless
     @torch.no_grad()
     def _gradients_are_there(self, optimizer: Optimizer) -> None:
         """Take what belongs to the update that is about to be made."""
-        if any(optimizer is other for other in self._round.stepped):
-            self._finish(late=True)
-        if holds_inf(optimizer):
-            self._inside = None
-            self._skip()
-            return
-        found, losses, calls = self._round, self._losses, self.signals.take()
-        self._losses = []
+        found, (losses, calls) = self._round, self._passes.take()
         if not found.recorded:
             return
-        audible = bool(self.signals.order)
+        found.losses += losses
         found.calls += calls
-        found.losses += [loss for loss, heard in losses if heard or not audible]
-        found.scale = self._scale
         mine = parameters_of(optimizer)
         if not found.stepped:
-            found.remember()
-            held = {id(p) for each in self.optimizers or [optimizer] for p in parameters_of(each)}
-            found.read(p for p in self.network.parameters() if id(p) not in held)
+            held = self._parameters(self.optimizers or [optimizer]) | self._read
+            self._take(p for p in self.network.parameters() if id(p) not in held)
         found.read_clipped(p for p in mine if id(p) in self._read)
-        found.read(p for p in mine if id(p) not in self._read)
-        if (factor := getattr(optimizer, "grad_scale", None)) is not None:
-            found.unscale(mine, factor)
+        self._take(p for p in mine if id(p) not in self._read)
 
+    def _parameters(self, optimizers: Iterable[Optimizer]) -> set[int]:
+        return {id(p) for optimizer in optimizers for p in parameters_of(optimizer)}
+
+    def _take(self, parameters: Iterable[Tensor]) -> None:
+        for p in parameters:
+            self._round.read(p, self._passes.scales.left_on(p))
+
+    @harmless
     @torch.no_grad()
-    def _finish(self, late: bool = False) -> None:
+    def _finish(self) -> None:
         """Hand on the round, and begin the next."""
         found = self._round
         if found.recorded:
             found.settle()
             self.done(found)
-        # Signals of a step whose record begins late were not listened to from its beginning.
-        wanted = self.wanted(found.step + 1) and (found.recorded or not late)
-        self._round = Round(found.step + 1, found.sites, wanted)
-        self.signals.on = wanted
-        self._scale = None
-        self._read.clear()
+        self._round = Round(found.step + 1, found.sites, self.wanted(found.step + 1))
+        self._listen()
+        self._passes.scales.end()
+        # What was clipped together with this round's, and awaits an optimiser of its own.
+        self._read -= self._parameters(found.stepped)
+        self._round.readings = {key: found.readings[key] for key in self._read}
+
+    def _listen(self) -> None:
+        """Listen if what comes is to be recorded; it may belong to the next round already."""
+        found = self._round
+        self.signals.on = found.recorded or (bool(found.stepped) and self.wanted(found.step + 1))
 
     def _skip(self) -> None:
         """Drop what belongs to no update."""
         self.skipped += 1
-        self._losses.clear()
-        self.signals.take()
+        self._passes.take()
         self._read.clear()
 
     # What PyTorch is asked to do
 
-    def backward_begins(self, loss: Tensor | None) -> None:
+    @harmless
+    def backward_begins(self, roots: Sequence[Tensor], loss: Tensor | None) -> None:
         """Listen; what was read before it is no longer the whole gradient."""
-        self._depth += 1
-        self.signals.backward = True
-        if self._depth == 1:
+        if self._passes.begin(roots, loss):
             self._read.clear()
-            self._heard = self.signals.count
-            self._loss = loss
 
+    @harmless
     def backward_ends(self) -> None:
-        """Keep the loss, and whether its gradient came to this network."""
-        self._depth -= 1
-        self.signals.backward = self._depth > 0
-        heard = self.signals.count > self._heard
-        if self._depth or self._loss is None or not self._round.recorded:
-            return
-        if heard or not self.signals.order:
-            self._losses.append((self._loss, heard))
-        self._loss = None
+        """Listen no more."""
+        self._passes.end()
 
+    @harmless
     @torch.no_grad()
     def clipping(self, parameters: Sequence[Tensor]) -> None:
         """Read gradients before they are clipped, the first time since they came."""
+        if not self.signals.on:
+            return
+        ours = {id(p) for p in self.network.parameters()} - self._read
+        fresh = [p for p in parameters if id(p) in ours]
+        done = self._parameters(self._round.stepped)
+        if fresh and all(id(p) in done for p in fresh):  # it is their turn again
+            self._finish()
+            done.clear()
         if self._round.recorded:
-            ours = {id(p) for p in self.network.parameters()} - self._read
-            fresh = [p for p in parameters if id(p) in ours]
-            self._round.read(fresh)
+            fresh = [p for p in fresh if id(p) not in done and p.grad is not None]
+            self._take(fresh)
             self._read |= {id(p) for p in fresh}
 
-    def scaled(self, scale: Tensor) -> None:
-        """Remember by what the loss is multiplied."""
-        self._scale = scale
+    @harmless
+    def multiplied(self, losses: Sequence[Tensor], scale: Tensor) -> None:
+        """Remember by what losses are multiplied."""
+        self._passes.scales.multiplied(losses, scale)
 
+    @harmless
+    def divided(self, optimizer: Any) -> None:
+        """Remember whose gradients are as they would be without."""
+        self._passes.scales.divided(parameters_of(optimizer))
+
+    @harmless
     def asked_to_step(self, optimizer: Optimizer) -> None:
         """Wait for the step."""
         self._asked = optimizer
 
+    @harmless
     def has_been_asked(self, optimizer: Optimizer) -> None:
         """Drop what a step that was not made has left."""
         if self._asked is optimizer and self._is_ours(optimizer):

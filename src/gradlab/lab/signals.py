@@ -5,7 +5,9 @@ come, in a `backward()`: so evaluation, and the first pass of a checkpoint that 
 nothing, and neither do gradients that are asked for by `torch.autograd.grad`.
 """
 
+import threading
 import weakref
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -14,10 +16,22 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from gradlab.lab.calls import Act, Call, Hook, tensors_of
+from gradlab.lab.calls import Act, Call, Hook, is_heard, tensors_of
+from gradlab.lab.fuse import Fuse, harmless
+from gradlab.lab.inflow import Entrance
 from gradlab.lab.phi import Slopes, is_activation
 from gradlab.lab.sites import Site, owns_weights
 from gradlab.lab.sizes import mean_std, size_of
+
+
+class _Pass(threading.local):
+    """Where a pass forward is; one that another thread makes, to evaluate, is somewhere else."""
+
+    def __init__(self) -> None:
+        self.begun: dict[int, list[tuple[Call, Entrance | None]]] = defaultdict(list)
+        self.activating: dict[int, Call] = {}
+        self.last: Call | None = None
+        self.order: list[int] = []
 
 
 class Signals:
@@ -25,20 +39,16 @@ class Signals:
 
     Attributes:
         on: whether to listen at all.
-        order: sites in the order in which their first outputs came.
         phi: the activation after each site that has one.
     """
 
-    def __init__(self, model: nn.Module, sites: Sequence[Site]) -> None:
-        self.sites = sites
+    def __init__(self, model: nn.Module, sites: Sequence[Site], fuse: Fuse) -> None:
+        self.sites, self.fuse = sites, fuse
         self.on, self._backward = True, False
-        self.order: list[int] = []
         self.phi: dict[int, nn.Module] = {}
-        self._busy = False
         self._model = model
         self._calls: list[Call] = []
-        self._begun: dict[int, Call] = {}
-        self._last: Call | None = None
+        self._pass = _Pass()
         self._later: dict[int, Call] = {}
         self._slopes = Slopes()
         self._handles: list[RemovableHandle] = []
@@ -51,6 +61,7 @@ class Signals:
                 self._hook(
                     site.heard, partial(self._enter, index, own), partial(self._leave, index)
                 )
+        self._hook(self._model, self._forget, None)  # before whatever else is done in a pass
         for module in self._model.modules():
             if is_activation(module):
                 self._hook(module, self._activate, self._activated)
@@ -71,13 +82,28 @@ class Signals:
         """Calls so far."""
         return len(self._calls)
 
+    @property
+    def order(self) -> list[int]:
+        """Sites in the order in which their first outputs came in this thread."""
+        return self._pass.order
+
     def take(self) -> list[Call]:
         """Return the calls so far, and begin anew."""
         calls, self._calls = self._calls, []
-        self._begun.clear()
+        self._pass.begun.clear()
+        self._pass.activating.clear()
         self._later.clear()
-        self._last = None
+        self._pass.last = None
         return calls
+
+    def drop(self) -> None:
+        """Let go of the calls so far, whose gradients were thrown away."""
+        self._calls.clear()
+
+    def scaled(self, since: int, scale: Tensor | None) -> None:
+        """Say by what the loss of calls from a number on was multiplied."""
+        for call in self._calls[since:]:
+            call.scale = scale
 
     @property
     def backward(self) -> bool:
@@ -87,92 +113,86 @@ class Signals:
     @backward.setter
     def backward(self, begins: bool) -> None:
         if begins and not self._backward:
-            self._last = None  # the pass forward is over
+            self._pass.last = None  # the pass forward is over
         self._backward = begins
 
     def _hook(self, module: nn.Module, before: Act, after: Act | None) -> None:
         if isinstance(module, torch.jit.ScriptModule):
             return  # it takes no hooks: it is as silent as what is compiled
-        pre = module.register_forward_pre_hook(Hook(self._quietly(before)), with_kwargs=True)
+        pre = module.register_forward_pre_hook(Hook(before), with_kwargs=True)
         self._handles.append(pre)
         if after is not None:
-            self._handles.append(module.register_forward_hook(Hook(self._quietly(after))))
-
-    def _quietly(self, act: Act) -> Act:
-        """Return `act` for when there is something to hear: not to itself, nor without a graph."""
-
-        def quiet(*args: Any) -> Any:
-            if self._busy:
-                return None
-            self._busy = True
-            try:
-                return act(*args)
-            finally:
-                self._busy = False
-
-        return quiet
+            self._handles.append(module.register_forward_hook(Hook(after)))
 
     @property
     def _listening(self) -> bool:
         return self.on and torch.is_grad_enabled()
 
+    @harmless
     def _enter(
         self, index: int, own: bool, module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]
-    ) -> Any:
-        """Begin a call; its input gets an alias, whose gradient is this module's alone."""
+    ) -> None:
+        """Begin a call, perhaps inside another one of the same module."""
         if not self._listening:
-            return None
-        call = self._begun[index] = Call(index)
-        if not own or not args or not _has_gradient(args[0]):
-            return None
-        alias = args[0].view_as(args[0])
-        alias.register_hook(partial(self._came, call, "back"))
-        return (alias, *args[1:]), kwargs
+            return
+        first = next(iter([*args, *kwargs.values()]), None)
+        entrance = Entrance(first) if own and is_heard(first) else None
+        self._pass.begun[index].append((Call(index), entrance))
 
+    @harmless
     def _leave(self, index: int, module: nn.Module, args: Any, output: Any) -> None:
-        if index not in self.order:
-            self.order.append(index)
-        call, self._last = self._begun.pop(index, None), None
-        tensors = [t for t in tensors_of(output) if _has_gradient(t)]
-        if call is None or not tensors or not self._listening:
+        if index not in self._pass.order:
+            self._pass.order.append(index)
+        self._pass.last = None
+        if not self._listening or not self._pass.begun[index]:
+            return
+        call, entrance = self._pass.begun[index].pop()
+        tensors = [t for t in tensors_of(output) if is_heard(t)]
+        if not tensors:
             return
         call.known |= _moments("preact", tensors[0])
         call.output = weakref.ref(tensors[0])
         for tensor in tensors:
             tensor.register_hook(partial(self._came, call, "delta"))
-        self._last = call
+        if entrance is not None:
+            entrance.hear(tensors, partial(self._came, call, "back"))
+        self._pass.last = call
 
+    @harmless
     def _activate(self, module: nn.Module, args: Sequence[Any], kwargs: Any) -> None:
         """Hear the input of an activation: of the site that was called last."""
-        call, self._last = self._last, None
+        call, self._pass.last = self._pass.last, None
         if self.backward:  # a checkpoint is made again; what came before it was called long ago
             call = self._later.pop(id(module), call)
         if call is None or not self.on or not args:
             return
         if not torch.is_grad_enabled():
             self._later[id(module)] = call
-        if not torch.is_grad_enabled() or not _has_gradient(args[0]):
+        if not torch.is_grad_enabled() or not is_heard(args[0]):
             return
-        self._begun[id(module)] = call
+        self._pass.activating[id(module)] = call
         self.phi[call.site] = module
         u, site = args[0], self.sites[call.site]
         if call.output() is not u:  # there is something between, such as a normalisation
             call.known |= _moments("preact", u)
             u.register_hook(partial(self._came, call, "preact_grad"))
-        channels = site.channels if u.ndim > 1 else 0
-        with torch.no_grad():
-            call.known["saturated"], call.alive_U = self._slopes.of(module, u.detach(), channels)
+        if u.is_floating_point():
+            saturated, call.alive_U = self._slopes.of(module, u.detach(), site.channels)
+            call.known["saturated"] = saturated
 
+    @harmless
     def _activated(self, module: nn.Module, args: Any, output: Any) -> None:
-        call = self._begun.pop(id(module), None)
-        if call is not None and _has_gradient(output):
+        call = self._pass.activating.pop(id(module), None)
+        if call is not None and is_heard(output):
             call.known |= _moments("act", output)
             output.register_hook(partial(self._came, call, "act_grad"))
 
+    @harmless
     def _forget(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        """Let what follows a module that is not watched not be taken for a site's."""
-        self._last = None
+        """Let what follows not be taken for what a site's output goes to."""
+        self._pass.last = None
 
+    @harmless
     def _came(self, call: Call, name: str, grad: Tensor) -> None:
         """Take the norm of a gradient; with that of the output, the call counts."""
         if not self.backward:
@@ -187,6 +207,8 @@ class Signals:
 
 
 def _moments(part: str, x: Tensor) -> dict[str, Tensor | float]:
+    if x.is_complex():
+        return {}  # it has no mean on the axis that the columns are of
     with torch.no_grad():
         mean, std = mean_std(x)
     return {
@@ -194,7 +216,3 @@ def _moments(part: str, x: Tensor) -> dict[str, Tensor | float]:
         f"{part}_mean": mean,
         f"{part}_std": std,
     }
-
-
-def _has_gradient(x: Any) -> bool:
-    return isinstance(x, Tensor) and x.requires_grad and x.is_floating_point() and x.numel() > 0

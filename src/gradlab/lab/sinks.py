@@ -27,17 +27,23 @@ class Sink(Protocol):
 class WandB:
     """Logs to a run of W&B: the user's own, which goes on, or the one that is current.
 
-    Each step has its number as `gradlab/step`, so that the user's own counting is left alone.
+    What is logged joins the row that the user logs next, and is a row of its own only if none comes
+    before the next record: a row of ours at each step would put W&B's count ahead of a user's own
+    `run.log(..., step=i)`, which W&B then drops. The step has its number as `gradlab/step`.
     """
 
     def __init__(self, run: Any = None) -> None:
         self._run = run
+        self._open: int | None = None  # W&B's step, of which our row may not have been sent
 
     def write(self, rows: Rows) -> None:
         """Log the step's scalars, and those of each module."""
         run = self._current()
         scalars = {f"gradlab/{name}": value for name, value in scalars_of(rows)}
-        run.log({**scalars, "gradlab/step": int(rows.steps["step"][0])})
+        if self._open == run.step:
+            run.log({}, commit=True)
+        self._open = run.step
+        run.log({**scalars, "gradlab/step": int(rows.steps["step"][0])}, commit=False)
 
     def finish(self, info: Mapping[str, Any]) -> None:
         """Leave the verdict in the summary."""

@@ -6,13 +6,21 @@ from fnmatch import fnmatchcase
 from functools import reduce
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
+from torch.nn.modules.conv import (  # the base classes of all dimensions
+    _ConvNd,  # pyright: ignore[reportPrivateUsage]
+    _ConvTransposeNd,  # pyright: ignore[reportPrivateUsage]
+)
+from torch.nn.parameter import is_lazy
 
 from gradlab.errors import WatchError, nearest
 
 Choice = type[nn.Module] | str | Callable[[str, nn.Module], bool]
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-INPUT_FIRST = (nn.Embedding, nn.EmbeddingBag, nn.ConvTranspose1d, nn.ConvTranspose2d)
+CHANNELS_FIRST = (_ConvNd, _NormBase, nn.GroupNorm)
+INPUT_FIRST = (nn.Embedding, nn.EmbeddingBag, _ConvTransposeNd)
 """Modules of whose weight the second dimension counts the units; transformers' `Conv1D` is too."""
+
+FIRST = "put one batch through the model first"
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Site:
     @property
     def channels(self) -> int:
         """The dimension of the output that counts the units."""
-        return 1 if isinstance(self.module, CONVOLUTIONS) else -1
+        return 1 if isinstance(self.module, CHANNELS_FIRST) else -1
 
     @property
     def units_second(self) -> bool:
@@ -83,6 +91,8 @@ def find_sites(model: nn.Module, chosen: Choice | Sequence[Choice] | None = None
         for name, module in model.named_modules()
         if ".parametrizations." not in f".{name}."
     ]
+    if lazy := [name for name, p in model.named_parameters() if is_lazy(p)]:
+        raise WatchError(f"expected parameters that have a shape, but {lazy[0]} is lazy; {FIRST}")
     if chosen is None:
         picked = [(name, module) for name, module in named if owns_weights(module)]
     else:

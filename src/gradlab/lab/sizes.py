@@ -15,12 +15,17 @@ CANCELLED = 0.1  # a difference of squares that is less than this part of them i
 
 def size_of(x: Tensor) -> Tensor:
     """Return the norm over all entries, float64; inf if it is not a number."""
-    flat = x.detach().reshape(-1)
+    flat = real(x.detach()).reshape(-1)
     whole = flat.numel() - flat.numel() % ROW if flat.numel() > FEW else 0
     size = norm(flat[whole:], 0)
     if whole:
         size = torch.hypot(matrix_norm(flat[:whole].view(1, -1, ROW))[0], size)
     return size.nan_to_num(math.inf, math.inf)
+
+
+def real(x: Tensor) -> Tensor:
+    """Return a complex tensor as one of real and imaginary parts, another one as it is."""
+    return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
 
 
 def mean_of(x: Tensor) -> Tensor:
@@ -48,6 +53,7 @@ def unit_spread(grad: Tensor, size: Tensor) -> Tensor:
     """Return ‖G − its mean over units‖ / ‖G‖ of a gradient [unit, ...]; NaN for one unit, 0/0."""
     if grad.ndim < 2 or len(grad) < 2:
         return torch.full_like(size, math.nan)
+    grad = real(grad)
     wide = grad if grad.dtype == torch.float32 else grad.double()
     mean = wide.mean(0)
     alike = size_of(mean) * math.sqrt(len(grad))

@@ -11,12 +11,13 @@ from gradlab.lab.calls import Call
 from gradlab.lab.optimizers import parameters_of
 from gradlab.lab.parameters import Reading
 from gradlab.lab.pool import KNOWN, NORMS, pooled
-from gradlab.lab.ranks import batch_of_all
+from gradlab.lab.ranks import Alive, batch_of_all
 from gradlab.lab.round import Round
 from gradlab.lab.sites import Site
 from gradlab.record.norms import norm
 
 STEP = ("loss", "grad_norm", "clip_factor")
+SCALED = [KNOWN.index(name) for name in NORMS]
 
 
 def measure(sites: Sequence[Site], found: Round, ranks: int) -> Tensor:
@@ -25,11 +26,8 @@ def measure(sites: Sequence[Site], found: Round, ranks: int) -> Tensor:
     Float64, on the CPU; NaN stands for what a site has not.
     """
     device = next((p.norm.device for p in found.readings.values()), torch.device("cpu"))
-    known_SK, alive, shares = _signals(sites, found.calls, device)
-    scale = 1.0 if found.scale is None else found.scale.to(device)
-    known_SK[:, [KNOWN.index(name) for name in NORMS]] /= scale
-    loss = _loss(found.losses, device) / scale
-    known_SK, alive, loss = batch_of_all(known_SK, alive, loss, ranks)
+    known_SK, alive = _signals(sites, found.calls, device)
+    known_SK, alive, loss = batch_of_all(known_SK, alive, _loss(found.losses, device), ranks)
     at = {name: known_SK[:, k] for k, name in enumerate(KNOWN)}
     factor = torch.where(at["preact_grad"].isnan(), at["delta"], at["preact_grad"])
     values = {
@@ -40,7 +38,7 @@ def measure(sites: Sequence[Site], found: Round, ranks: int) -> Tensor:
         "norm_factor": torch.where(at["act_grad"].isnan(), math.nan, at["delta"] / factor),
         **{name: at[name] for name in ("preact_mean", "preact_std", "act_mean", "act_std")},
         "saturated": at["saturated"],
-        "dead": _dead(alive, shares, at["delta"]),
+        "dead": _dead(alive, at["delta"]),
         **_weights(sites, found, device),
     }
     table = torch.stack([values[column.name] for column in schema.STATISTICS], dim=-1)
@@ -58,37 +56,34 @@ def _loss(losses: Sequence[Tensor], device: torch.device) -> Tensor:
 
 def _signals(
     sites: Sequence[Site], calls: Sequence[Call], device: torch.device
-) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
-    """Return [S, K] what is known of each site, and which units are alive, with whose they are."""
+) -> tuple[Tensor, Alive]:
+    """Return [S, K] what is known of each site, and which of its units are alive."""
     table = torch.full((len(sites), len(KNOWN)), math.nan, dtype=torch.float64, device=device)
-    alive: list[Tensor] = []
-    shares: list[tuple[int, int]] = []
+    alive: Alive = {}
     for index in sorted({call.site for call in calls}):
         mine = [call for call in calls if call.site == index]
         rows = torch.stack([_row(call, device) for call in mine])
         table[index] = rows[0] if len(rows) == 1 else pooled(rows)
         found = [call.alive_U for call in mine if call.alive_U is not None]
         if found and len({each.shape for each in found}) == 1:
-            alive.append(torch.stack(found).amax(0).double().to(device))
-            shares.append((index, len(alive[-1])))
-    return table, torch.cat(alive) if alive else table.new_zeros(0), shares
+            alive[index] = torch.stack(found).amax(0).double().to(device)
+    return table, alive
 
 
 def _row(call: Call, device: torch.device) -> Tensor:
     """Return a call's numbers in the order of `KNOWN`, NaN for what it has not."""
-    return _tensor([call.known.get(name, math.nan) for name in KNOWN], device)
+    values = [call.known.get(name, math.nan) for name in KNOWN]
+    row = torch.stack([torch.as_tensor(v, dtype=torch.float64, device=device) for v in values])
+    if call.scale is not None:
+        row[SCALED] /= call.scale.to(device)
+    return row
 
 
-def _tensor(values: Sequence[Tensor | float], device: torch.device) -> Tensor:
-    return torch.stack([torch.as_tensor(v, dtype=torch.float64, device=device) for v in values])
-
-
-def _dead(alive_U: Tensor, shares: Sequence[tuple[int, int]], like_S: Tensor) -> Tensor:
+def _dead(alive: Alive, like_S: Tensor) -> Tensor:
     """Return the share of each site's units whose phi' is 0 for the whole batch."""
     out = torch.full_like(like_S, math.nan)
-    parts = alive_U.split([units for _, units in shares]) if shares else ()
-    for (index, _), part in zip(shares, parts, strict=True):
-        out[index] = (part == 0).double().mean()
+    for index, alive_U in alive.items():
+        out[index] = (alive_U == 0).double().mean()
     return out
 
 
@@ -134,8 +129,8 @@ def _of_gradients(
     bad = [r.nonfinite for r in readings if r.nonfinite is not None]
     out: dict[str, Tensor | float] = {"weight_grad_norm": _root([r.norm for r in readings])}
     if zeros and bad:
-        out["grad_zeros"] = torch.stack(zeros).sum() / count
-        out["grad_nonfinite"] = torch.stack(bad).sum() / count
+        out["grad_zeros"] = _together(zeros).sum() / count
+        out["grad_nonfinite"] = _together(bad).sum() / count
     spread = readings[0].spread
     if len(readings) == 1 and spread is not None:  # units of several weights are not the same
         out["unit_spread"] = spread[units_second]
@@ -155,4 +150,9 @@ def _whole(found: Round, device: torch.device) -> Tensor:
 
 
 def _root(sizes: Sequence[Tensor]) -> Tensor:
-    return sizes[0] if len(sizes) == 1 else norm(torch.stack(list(sizes)), 0)
+    return sizes[0] if len(sizes) == 1 else norm(_together(sizes), 0)
+
+
+def _together(sizes: Sequence[Tensor]) -> Tensor:
+    """Return sizes of parameters, which may lie on several devices, as one tensor."""
+    return torch.stack([size.to(sizes[0].device) for size in sizes])

@@ -3,8 +3,9 @@
 from typing import Any
 
 from transformers import TrainerCallback
+from transformers.training_args import ParallelMode
 
-from gradlab.lab.watch import Lab, watch
+from gradlab.lab.laboratory import Lab
 
 
 class Watch(TrainerCallback):
@@ -22,8 +23,9 @@ class Watch(TrainerCallback):
         self._open = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Begin."""
-        self.lab = watch(kwargs["model"], **self.options)
+        """Begin; the model is given without the wrapper that would tell of other processes."""
+        ranks = args.world_size if args.parallel_mode == ParallelMode.DISTRIBUTED else None
+        self.lab = Lab(kwargs["model"], **self.options, ranks=ranks)
         self.lab.__enter__()
         self._open = True
 

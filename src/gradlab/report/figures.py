@@ -73,6 +73,9 @@ def _drawings(
     decades = cells.by_setting(frame, keys)
     names = {row["run"]: _named(row, frame, keys) for _, row in frame.iterrows()}
     behind = over_seeds.behind(frame, keys)
+    blocks = modules.by_block(runs, layers)
+    many = bool((blocks["position"] != layers["position"]).any())
+    within = f"a block's modules in {behind}" if many else behind
     networks = over_seeds.behind(_networks(theory), prediction.of_model(keys))
     by_name = {run.name: run for run in runs}
     recorded = frame[frame["run"].isin(layers["run"])]
@@ -98,7 +101,7 @@ def _drawings(
             "profile",
             True,
             titles.reach(frame, keys),
-            partial(profile.draw, layers, keys, "delta_norm", behind),
+            partial(profile.draw, blocks, keys, "delta_norm", within),
         ),
         (
             "through_time",
@@ -135,7 +138,7 @@ def _drawings(
             "profile_weights",
             True,
             titles.weights(frame),
-            partial(profile.draw, layers, keys, "weight_grad_norm", behind),
+            partial(profile.draw, blocks, keys, "weight_grad_norm", within),
         ),
     ]
 

@@ -44,6 +44,22 @@ def broken(runs: Iterable[Run], layers: pd.DataFrame) -> set[str]:
     return found
 
 
+def by_block(runs: Iterable[Run], layers: pd.DataFrame) -> pd.DataFrame:
+    """Return the same rows, of watched networks with many modules with a block's at one position.
+
+    A line through hundreds of modules one by one goes up and down within every block, and fills
+    the figure; that of the blocks' means, in a band from least to greatest, shows what depth does.
+    """
+    places = layers["position"].astype(float)
+    for run in runs:
+        if run.info.get("watched") and "run" in layers:
+            mine = layers[layers["run"] == run.name].sort_values("position")
+            for _, at in _blocks(_names(run, mine)):
+                members = mine.index[at]
+                places[members] = mine.loc[members, "position"].mean()
+    return layers.assign(position=places)
+
+
 def block(site: str) -> str:
     """Return the part of a name up to its first number; all of it, if it has none.
 
@@ -57,15 +73,11 @@ def block(site: str) -> str:
 
 def _of_run(run: Run, layers: pd.DataFrame) -> list[tuple[object, ...]]:
     layers = layers.sort_values("position")
-    sites = run.layers(["position", "site"]).drop_duplicates("position").set_index("position")
-    names: Sequence[str] = sites["site"].reindex(layers["position"]).tolist()
-    labels = [block(name) for name in names] if len(names) > MOST else names
     signal = layers["delta_norm"].to_numpy()
     known = signal[~np.isnan(signal)]
     gained = signal - (known[-1] if len(known) else np.nan)
     rows: list[tuple[object, ...]] = []
-    for label, members in groupby(range(len(names)), key=lambda i: labels[i]):
-        at = list(members)
+    for label, at in _blocks(_names(run, layers)):
         first, last = (int(layers["position"].iloc[i]) for i in (at[0], at[-1]))
         several = f" ({len(at)} modules)" if len(at) > 1 else ""
         numbers = [
@@ -79,6 +91,18 @@ def _of_run(run: Run, layers: pd.DataFrame) -> list[tuple[object, ...]]:
         where = str(first) if first == last else f"{first}-{last}"
         rows.append((run.name, where, f"{label}{several}", *(round(v, 2) for v in numbers)))
     return rows
+
+
+def _names(run: Run, layers: pd.DataFrame) -> list[str]:
+    """Return the module at each position of sorted layers."""
+    sites = run.layers(["position", "site"]).drop_duplicates("position").set_index("position")
+    return sites["site"].reindex(layers["position"]).tolist()
+
+
+def _blocks(names: Sequence[str]) -> list[tuple[str, list[int]]]:
+    """Return blocks of modules in a row, with which they are; each by itself, if they are few."""
+    labels = [block(name) for name in names] if len(names) > MOST else names
+    return [(label, list(at)) for label, at in groupby(range(len(names)), key=lambda i: labels[i])]
 
 
 def _mean(values: np.ndarray) -> float:

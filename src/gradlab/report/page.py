@@ -21,8 +21,9 @@ CAPTIONS = {
     "its way from the last layer to the first. Median over recorded steps, mean over the runs that "
     "count, of {behind} a setting: (1/2) means one of two, n/a none; blank was not run.",
     "profile": "The norm of the error signal over the batch, at each layer. Geometric mean over "
-    "the recorded steps; the line is that of {behind}, the band their range. Each row of panels "
-    "has its own scale. In the strips: settings in which a run has no logarithm in most steps.",
+    "the recorded steps; the line is that of {behind}, the band their range (of a watched "
+    "network with many modules, that of each block). Each row of panels has its own scale. In the "
+    "strips: settings in which a run has no logarithm in most steps.",
     "through_time": "The norm of dLoss/dh_t over the batch, at each step of a sequence, in the "
     "recurrent layer that is nearest the loss. Mean, band and strips as above.",
     "theory": "The error signal at initialisation, before any training: marks are networks (runs "
