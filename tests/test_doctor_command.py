@@ -64,14 +64,21 @@ def test_a_function_of_a_file_and_of_a_module(capsys):
         ([], "expected one MODULE:FUNCTION or FILE.py, given 0"),
         (["a:b", "c:d"], "given 2"),
         (["--verbos"], "--verbos is not a flag"),
-        (["thing"], "expected MODULE:FUNCTION or FILE.py, given thing"),
-        (["nothing.py"], "nothing.py is not a file"),
-        (["nothing:main"], "nothing cannot be imported: No module named 'nothing'"),
+        (
+            ["thing"],
+            "expected MODULE:FUNCTION or FILE.py, given 'thing'; choose from broken.py, small.py",
+        ),
+        (["smal.py"], "smal.py is not a file; did you mean small.py?"),
+        (["nowhere/train.py"], "nowhere/train.py is not a file"),
+        ([":main"], "expected MODULE:FUNCTION or FILE.py, given ':main'"),
+        ([""], "expected MODULE:FUNCTION or FILE.py, given ''"),
+        (["smal:main"], "there is no module smal; did you mean small.py?"),
+        (["gradlab.nothing:main"], "there is no module gradlab.nothing; choose from"),
         (["small.py:mian"], "small.py has no function mian; did you mean main?"),
         (["small.py:needs"], "expected small.py:needs to need no arguments, but it needs lr"),
         (["small.py:main"], "optimizer.step() is not run"),
         (["small.py:fails"], "small.py:6: ValueError: bad"),
-        (["small.py:ends"], "the training ends the program"),
+        (["small.py:ends"], "expected a training, but the program ends before its first update"),
         (["broken.py:main"], "broken.py cannot be imported: "),
     ],
 )
@@ -85,6 +92,43 @@ def test_a_wrong_command_is_one_line(arguments, words, capsys):
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 1
     assert words in told[0]
+
+
+ENDS = """
+import argparse, sys
+import torch
+from torch.nn.functional import mse_loss
+
+def parsed():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--steps", type=int, default=5)
+    return parser.parse_args()
+
+def main():
+    model = torch.nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    x, y = torch.randn(32, 3), torch.randn(32, 1)
+    for step in range(parsed().steps):
+        loss = mse_loss(model(x), y)
+        loss.backward()
+        optimizer.step()
+    torch.save(model.state_dict(), "best.pt")
+    return {returned}
+
+if __name__ == "__main__":
+    sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("target", ["train.py", "train.py:main", "train:main"])
+def test_a_program_with_a_command_line_that_ends_itself(target, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["gradlab", "doctor", target])
+    Path("train.py").write_text(ENDS.format(returned="0"))
+    Path("best.pt").write_text("trained for a week")
+    assert cli.main(["doctor", target]) == 1
+    assert capsys.readouterr().out.startswith("no_zero_grad: ")
+    assert Path("best.pt").read_text() == "trained for a week"
+    sys.modules.pop("train", None)
 
 
 def test_help(capsys):

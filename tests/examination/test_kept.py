@@ -1,7 +1,11 @@
 """What is examined is put back, bit by bit."""
 
+import argparse
 import copy
 import random
+import types
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -153,3 +157,154 @@ def test_memory_and_flags_of_a_tensor():
     assert w.data_ptr() == at
     assert w.requires_grad
     assert w.tolist() == [0, 1, 2, 3]
+
+
+def numbers_of(tensor):
+    if tensor.layout == torch.sparse_coo:
+        return tensor._values()
+    return tensor if tensor.layout == torch.strided else tensor.values()
+
+
+def expanded(tensor):
+    return tensor[0].expand(3, 3)
+
+
+def for_inference(tensor):
+    with torch.inference_mode():
+        return tensor + 0
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+@pytest.mark.parametrize(
+    "of", [torch.Tensor.to_sparse, torch.Tensor.to_sparse_csr, expanded, for_inference]
+)
+def test_tensors_of_other_kinds(of):
+    tensor = of(torch.eye(3) + 1)
+    before = tensor.to_dense().clone()
+    with kept([tensor]):
+        with torch.inference_mode(tensor.is_inference()):
+            numbers_of(tensor)[0] = 7.0
+        assert not torch.equal(tensor.to_dense(), before)
+    assert torch.equal(tensor.to_dense(), before)
+
+
+class Slotted:
+    __slots__ = ("steps", "tensor")
+
+    def __init__(self):
+        self.steps, self.tensor = 0, torch.zeros(2)
+
+
+def test_where_people_keep_state():
+    arguments, plain = argparse.Namespace(step=0, losses=[]), types.SimpleNamespace(best=1.0)
+    array, slotted, frozen = np.zeros(3), Slotted(), np.zeros(2)
+    frozen.flags.writeable = False
+    holder = {"all": (arguments, plain, array, slotted, frozen)}
+    with kept(holder):
+        arguments.step, plain.best = 5, 0.0
+        arguments.losses.append(1.0)
+        array += 1
+        slotted.steps = 3
+        slotted.tensor += 1
+    assert (arguments.step, arguments.losses, plain.best) == (0, [], 1.0)
+    assert not array.any()
+    assert slotted.steps == 0
+    assert not slotted.tensor.any()
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    values: list
+
+
+class Counting(nn.Module):
+    calls = 0
+    shapes: ClassVar = []
+
+    def forward(self, x):
+        global COUNT
+        COUNT += 1
+        Counting.calls += 1
+        self.shapes.append(x.shape)
+        return self.note(x)
+
+    @staticmethod
+    def note(x):
+        TOTALS["steps"] += 1
+        return x
+
+
+def test_what_functions_classes_and_their_methods_keep():
+    def step(frozen):
+        step.times += 1
+        frozen.values.append(step.times)
+        Counting()(torch.ones(2))
+
+    step.times, frozen, model = 0, Frozen([]), Counting()
+    with kept(step, frozen, model):
+        step(frozen)
+        model(torch.ones(1))
+    assert (step.times, frozen, COUNT, TOTALS) == (0, Frozen([]), 0, {"steps": 0})
+    assert (Counting.calls, Counting.shapes) == (0, [])
+    assert isinstance(vars(Counting)["note"], staticmethod)
+
+
+@pytest.mark.parametrize(
+    ("generator", "draw"),
+    [
+        (random.Random(0), lambda g: g.random()),
+        (np.random.default_rng(0), lambda g: g.random()),
+        (np.random.RandomState(0), lambda g: g.rand()),
+        (torch.Generator(), lambda g: float(torch.rand(1, generator=g))),
+    ],
+)
+def test_generators_of_ones_own(generator, draw):
+    with kept([generator]):
+        first = draw(generator)
+    assert draw(generator) == first
+
+
+def test_the_settings_of_torch():
+    def settings():
+        return (
+            torch.is_grad_enabled(),
+            torch.get_default_dtype(),
+            torch.is_anomaly_enabled(),
+        )
+
+    before = settings()
+    with kept():
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+        torch.autograd.set_detect_anomaly(True)
+    assert settings() == before
+
+
+class Dropped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        print("forward")
+        mask = (torch.rand_like(x) > 0.2).to(x.dtype) / 0.8
+        ctx.save_for_backward(mask)
+        return x * mask
+
+    @staticmethod
+    def backward(ctx, grad):
+        (mask,) = ctx.saved_tensors
+        return grad * mask
+
+
+def test_a_function_that_is_checked_draws_and_prints_nothing(capsys):
+    def step(model, optimizer, batch):
+        x, y = batch
+        optimizer.zero_grad()
+        F.cross_entropy(Dropped.apply(model(x)), y).backward()
+        optimizer.step()
+
+    model, drawn = mlp(10, 3), generators()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = torch.get_rng_state()
+    assert doctor(step, model, optimizer, blobs()) == []
+    assert torch.equal(torch.get_rng_state(), before)
+    assert drawn[1:] == generators()[1:]
+    assert capsys.readouterr().out == ""

@@ -4,8 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gradlab.examination.batches import batches
 from gradlab.examination.calls import Change
-from gradlab.examination.subject import Given, Script, batches
+from gradlab.examination.given import Given
+from gradlab.examination.script import Script
 from gradlab.examination.trace import Backward, Clip, Cut, Fed, InPlace, Loss, Update
 from tests.examination.right import blobs, mlp, quickstart
 

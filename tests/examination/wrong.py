@@ -1,6 +1,7 @@
 """Mistakes in other styles than the catalogue's: (what should be found, the training)."""
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -708,6 +709,57 @@ def incomes():
     return step, model, torch.optim.Adam(model.parameters(), lr=1e-2), (x, y)
 
 
+class OwnAffine(torch.autograd.Function):
+    """Has a bias, which starts at 0."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        ctx.save_for_backward(x, weight)
+        return x @ weight.t() + bias
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, weight = ctx.saved_tensors
+        return grad @ weight.t(), grad.t() @ x, grad.sum(0)
+
+
+def transposed_with_a_bias_of_zero():
+    first, last = nn.Linear(10, 16), nn.Linear(16, 3)
+    weight, bias = nn.Parameter(torch.randn(16, 16) / 4), nn.Parameter(torch.zeros(16))
+    parameters = [*first.parameters(), *last.parameters(), weight, bias]
+    optimizer = torch.optim.SGD(parameters, lr=0.1)
+    x, y = blobs()
+    for _ in range(30):
+        optimizer.zero_grad()
+        h = OwnAffine.apply(torch.tanh(first(x)), weight, bias)
+        F.cross_entropy(last(torch.tanh(h)), y).backward()
+        optimizer.step()
+
+
+def step_by_grad(model, optimizer, batch, *, kept=None):
+    """Make one update without a backward pass: of a sum by hand, or of a mean that is kept."""
+    x, y = batch
+    losses = model(x).logsumexp(1) - model(x)[range(len(y)), y]
+    loss = losses.sum() if kept is None else losses.mean()
+    grads = torch.autograd.grad(loss, [*model.parameters()])
+    for p, grad in zip(model.parameters(), grads, strict=True):
+        p.grad = grad
+    optimizer.step()
+    if kept is not None:
+        kept.append(loss)
+
+
+def summed_without_backward():
+    model = nn.Linear(10, 3)
+    return step_by_grad, model, torch.optim.SGD(model.parameters(), lr=0.1), blobs()
+
+
+def kept_without_backward():
+    model, kept = mlp(10, 16, 3), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return partial(step_by_grad, kept=kept), model, optimizer, blobs()
+
+
 CASES = (
     ("item_in_path", backward_of_a_number), ("graph_used_twice", state_carried_over),
     ("in_place_change", weights_changed_between), ("unclipped_sigmoid", focal),
@@ -733,10 +785,12 @@ CASES = (
     ("eval_left_on", evaluated_once), ("clip_after_step", clips_late),
     ("clip_before_backward", clamps_early), ("clip_before_unscale", clips_scaled_by_hand),
     ("undivided_accumulation", accumulates_sums), ("schedule_before_step", schedule_first),
+    ("kept_graph", kept_without_backward), ("summed_loss", summed_without_backward),
     ("kept_graph", keeps_a_total), ("kept_graph", keeps_outputs),
     ("learning_rate", adam_far_too_fast), ("learning_rate", descent_too_fast),
     ("unscaled_inputs", bytes_as_they_are), ("unscaled_inputs", houses),
     ("shifted_labels", counted_from_one), ("shifted_labels", one_class_more),
     ("shifted_labels", one_below), ("dying_relu", sunk_biases), ("wrong_backward", own_layer),
+    ("wrong_backward", transposed_with_a_bias_of_zero),
     ("zero_grad_too_late", cleared_too_late), ("layer_replaced", new_head_unknown),
 )  # fmt: skip

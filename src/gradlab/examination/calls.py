@@ -62,12 +62,20 @@ class Calls:
         module = self.stack[-1] if self.stack else None
         return id(module), type(module).__name__ if module is not None else ""
 
+    @property
+    def in_network(self) -> bool:
+        """Whether a module with parameters is running."""
+        return bool(self.stack) and any(True for _ in self.stack[0].parameters())
+
     def asleep(self, reaches: frozenset[int]) -> tuple[str, ...]:
-        """Return the modules that behave otherwise in evaluation, if all that learn are in it."""
+        """Return the modules that behave otherwise in evaluation, if all that learn are in it.
+
+        `reaches` are the weights that learn.
+        """
         awake, self.awake = self.awake, {}
         called = [(self.called[key][1], up) for key, up in awake.items()]
         concerned = [(c, up) for c, up in called if c.mode_matters or c.weights & reaches]
-        if any(up for _, up in concerned) or not any(c.weights for c, _ in concerned):
+        if any(up for _, up in concerned) or not any(c.weights & reaches for c, _ in concerned):
             return ()
         return tuple(c.kind for c, _ in concerned if c.mode_matters)
 

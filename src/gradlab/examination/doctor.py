@@ -8,11 +8,14 @@ from torch.optim import Optimizer
 from gradlab.errors import ExaminationError
 from gradlab.examination.backward import by_hand
 from gradlab.examination.finding import Finding
+from gradlab.examination.given import Given, Step
 from gradlab.examination.rules.all import RULES
-from gradlab.examination.subject import UPDATES, Given, Step, Subject
+from gradlab.examination.subject import Subject
+from gradlab.examination.summing import summed
 from gradlab.examination.trace import Backward, Trace
-from gradlab.examination.trials import helped, rates, summed
+from gradlab.examination.trials import helped, rates
 
+UPDATES = 5  # of the first observation
 DOUBTED = "large_weights"  # told only if smaller weights are seen to help
 
 
@@ -69,8 +72,9 @@ def examine(subject: Subject, trace: Trace | None = None) -> list[Finding]:
 def _check_trained(trace: Trace) -> None:
     failure = trace.failure
     if failure is not None:
-        said = f"{failure.place}: {failure.kind}: {failure.message}"
+        at = f"{failure.place}: " if failure.place.line else ""
+        said = f"{at}{failure.kind}: {failure.message}"
         raise ExaminationError(f"the training fails, by no mistake that is known: {said}")
     if not trace.updates:
-        said = "but no backward pass either" if not trace.all(Backward) else "for all its gradients"
-        raise ExaminationError(f"expected a training step, but optimizer.step() is not run, {said}")
+        said = "though backward passes are" if trace.all(Backward) else "nor any backward pass"
+        raise ExaminationError(f"expected a training, but optimizer.step() is not run, {said}")

@@ -10,10 +10,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from torch import nn
+
 from gradlab.errors import SettingsError, nearest
 from gradlab.examination.doctor import examine
 from gradlab.examination.finding import Finding
-from gradlab.examination.subject import Given, Script, Subject
+from gradlab.examination.given import Given
+from gradlab.examination.script import Script
+from gradlab.examination.subject import Subject
 from gradlab.examination.trace import Trace
 from gradlab.foreign import blamed
 
@@ -30,13 +34,13 @@ def examined(target: str) -> list[Finding]:
         SettingsError: there is no such function, or it needs arguments.
         ExaminationError: nothing that trains was seen.
     """
-    subject, trace = subject_of(_function(target))
+    subject, trace = subject_of(_function(target), target.partition(":")[0])
     return examine(subject, trace)
 
 
-def subject_of(function: Callable[[], Any]) -> tuple[Subject, Trace | None]:
+def subject_of(function: Callable[[], Any], program: str = "") -> tuple[Subject, Trace | None]:
     """Call a function: return it, with what was seen, if it trains; else what it returns."""
-    script = Script(function)
+    script = Script(function, program or function.__name__)
     trace = script.watched()
     parts = _parts(script.returned)
     return (script, trace) if parts is None else (Given(*parts), None)
@@ -45,28 +49,26 @@ def subject_of(function: Callable[[], Any]) -> tuple[Subject, Trace | None]:
 def _parts(returned: Any) -> tuple[Any, Any, Any, Any] | None:
     if isinstance(returned, tuple):
         parts: tuple[Any, ...] = returned
-        return parts if len(parts) == len(PARTS) and callable(parts[0]) else None
-    if all(hasattr(returned, name) for name in PARTS[:3]):
-        batch = returned.batches if hasattr(returned, "batches") else returned.batch
-        return returned.step, returned.model, returned.optimizer, batch
-    return None
+        return parts if len(parts) == len(PARTS) and _is_step(parts[0]) else None
+    batch = getattr(returned, "batches", getattr(returned, "batch", None))
+    step, model, optimizer = (getattr(returned, name, None) for name in PARTS[:3])
+    is_whole = _is_step(step) and model is not None and optimizer is not None and batch is not None
+    return (step, model, optimizer, batch) if is_whole else None
+
+
+def _is_step(value: Any) -> bool:
+    """Say whether it may be a training step: a model can be called, too, and is none."""
+    return callable(value) and not isinstance(value, nn.Module)
 
 
 def _function(target: str) -> Callable[[], Any]:
-    place, _, name = target.rpartition(":") if ":" in target else (target, "", "")
-    is_file = place.endswith(".py")
-    if is_file and not Path(place).is_file():
-        raise SettingsError(f"{place} is not a file")
+    place, _, name = target.partition(":")
+    if not place or not (name or place.endswith(".py")):
+        hint = _nearest_file(place)
+        raise SettingsError(f"expected MODULE:FUNCTION or FILE.py, given '{target}'{hint}")
     if not name:
-        if not is_file:
-            raise SettingsError(f"expected MODULE:FUNCTION or FILE.py, given {target}")
-        return _as_script(Path(place))
-    with blamed(f"{place} cannot be imported"):
-        module = _from_file(Path(place)) if is_file else _by_name(place)
-    functions = [key for key, value in vars(module).items() if callable(value)]
-    if not callable(getattr(module, name, None)):
-        raise SettingsError(f"{place} has no function {name}; {nearest(name, functions)}")
-    function = getattr(module, name)
+        return _as_script(_file(place))
+    function = _named(place, name)
     needed = [p.name for p in _signature(function) if p.default is p.empty and p.kind < 2]
     if needed:
         raise SettingsError(
@@ -74,6 +76,36 @@ def _function(target: str) -> Callable[[], Any]:
             "a function that trains, or returns (step, model, optimizer, batch)"
         )
     return function
+
+
+def _named(place: str, name: str) -> Callable[[], Any]:
+    path = _file(place) if place.endswith(".py") else None
+    with blamed(f"{place} cannot be imported"):
+        try:
+            module = _from_file(path) if path else _by_name(place)
+        except ModuleNotFoundError as error:
+            if not f"{place}.".startswith(f"{error.name}."):  # it needs something that is missing
+                raise
+            raise SettingsError(f"there is no module {place}{_nearest_file(place)}") from error
+    own = [k for k, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__]
+    functions = [key for key in own if callable(getattr(module, key))]
+    if not callable(getattr(module, name, None)):
+        hint = f"; {nearest(name, functions)}" if functions else ", and no other"
+        raise SettingsError(f"{place} has no function {name}{hint}")
+    return getattr(module, name)
+
+
+def _file(place: str) -> Path:
+    if not Path(place).is_file():
+        raise SettingsError(f"{place} is not a file{_nearest_file(place)}")
+    return Path(place)
+
+
+def _nearest_file(place: str) -> str:
+    """Return a clause that names the Python file closest to a place, or lists its neighbours."""
+    folder, _, name = place.rpartition("/")
+    found = [str(Path(folder) / each.name) for each in Path(folder).glob("*.py")]
+    return f"; {nearest(str(Path(folder) / name), found)}" if found else ""
 
 
 def _signature(function: Any) -> list[inspect.Parameter]:
@@ -85,11 +117,7 @@ def _signature(function: Any) -> list[inspect.Parameter]:
 
 def _as_script(path: Path) -> Callable[[], Any]:
     def run() -> None:
-        argv, sys.argv = sys.argv, [str(path)]
-        try:
-            runpy.run_path(str(path), run_name="__main__")
-        finally:
-            sys.argv = argv
+        runpy.run_path(str(path), run_name="__main__")
 
     sys.path.insert(0, str(path.parent.resolve()))
     return run

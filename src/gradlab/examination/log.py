@@ -45,6 +45,12 @@ class Log:
         finally:
             self.quiet -= 1
 
+    @property
+    def held(self) -> set[int]:
+        """Return the weights that an optimiser holds, by id."""
+        groups = [group for each in self.optimizers.values() for group in each.param_groups]
+        return {id(w) for group in groups for w in group["params"]}
+
     def prints(self) -> Prints:
         """Return the norms and sums of all gradients as they are."""
         for each in self.optimizers.values():

@@ -52,7 +52,8 @@ class Passes:
             self._meet(roots)
             reaches = frozenset[int]().union(*map(graph.leaves, roots))
             self.marks.put(log.update, *roots)
-            now, before, asleep = log.now(), log.prints(), self.calls.asleep(reaches)
+            now, before = log.now(), log.prints()
+            asleep = self.calls.asleep(reaches & log.held if log.optimizers else reaches)
             value, factors = sum(float(r.detach().sum()) for r in roots), self._factors(roots)
             self._written(roots)
             original(*args, **kwargs)
@@ -64,6 +65,7 @@ class Passes:
                     before=before,
                     after=log.prints(),
                     trail=trail(),
+                    retained=bool(args[2] if len(args) > 2 else kwargs.get("retain_graph")),
                     factors=factors,
                     asleep=asleep,
                     slept=self.calls.slept,

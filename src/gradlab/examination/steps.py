@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
+from math import inf
 from typing import Any
 
 import torch
@@ -69,18 +70,22 @@ class Steps:
         found = log.prints()
         log.quiet += 1
         held = _held(optimizer)
-        rates = [group["lr"] for group in optimizer.param_groups if "lr" in group]
+        rates = [group.get("lr") for group in optimizer.param_groups]
         note = {
             "before": found,
-            "lr": max(map(float, rates), default=0.0),
-            "idle": {id(w): float(w.detach().double().sum()) for w in held if w.grad is None},
+            "lr": max((float(lr) for lr in rates if lr is not None), default=0.0),
+            "idle": {id(w): float(w.detach().double().sum()) for w in self._idle(held)},
             "alike": self._alike(optimizer, held),
         }
         self.before.append((note, {id(w): w.detach().clone() for w in held}, rates))
-        if self.lr != 1:
-            for group in optimizer.param_groups:
-                group["lr"] = group["lr"] * self.lr
+        self._set(optimizer, [None if lr is None else lr * self.lr for lr in rates])
         return tuple(map(self._aloud, args)), {k: self._aloud(v) for k, v in kwargs.items()}
+
+    def _idle(self, held: list[Tensor]) -> list[Tensor]:
+        """Return the weights without a gradient, and those that are in no optimiser."""
+        everybodys = self.log.held
+        loose = [w for key, w in self.log.weights.items() if key not in everybodys]
+        return [w for w in held if w.grad is None] + loose
 
     def _alike(self, optimizer: Optimizer, held: list[Tensor]) -> dict[int, float]:
         """Return the weights that started with equal rows, and how far their gradients agree."""
@@ -88,6 +93,12 @@ class Steps:
             self.alike[id(optimizer)] = {id(w) for w in held if w.grad is not None and _equal(w)}
         mine = self.alike[id(optimizer)]
         return {id(w): _together(w.grad) for w in held if id(w) in mine and w.grad is not None}
+
+    def _set(self, optimizer: Optimizer, rates: list[Any]) -> None:
+        """Give an optimiser other learning rates, where it has any, if that is tried."""
+        for group, lr in zip(optimizer.param_groups, rates, strict=False):
+            if self.lr != 1 and lr is not None:
+                group["lr"] = lr
 
     def _aloud(self, given: Any) -> Any:
         """Wrap the closure that an optimiser calls: what it does is the user's again."""
@@ -108,8 +119,7 @@ class Steps:
         if optimizer in self.running:
             return
         log, (note, copies, rates) = self.log, self.before.pop()
-        for group, lr in zip(optimizer.param_groups, rates, strict=False):
-            group["lr"] = lr
+        self._set(optimizer, rates)
         held = [w for w in _held(optimizer) if id(w) in copies]
         with torch.no_grad():
             moved = [(w - copies[id(w)]).double().square().sum() for w in held]
@@ -131,7 +141,8 @@ class Steps:
         self.made()
 
     def _clip(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if self.log.quiet:
+        limit = args[1] if len(args) > 1 else kwargs.get("max_norm", kwargs.get("clip_value"))
+        if self.log.quiet or limit == inf:  # the latter only measures the norm
             return original(*args, **kwargs)
         after = self.clamped(original.__name__)
         with self.log.hush():

@@ -1,29 +1,14 @@
-"""What is examined: a training step with its batches, or a function that trains by itself."""
+"""What is examined: a training that can be run again and again, and what ends it."""
 
-import contextlib
-import io
-import warnings
-from collections.abc import Callable, Generator, Iterable
-from itertools import cycle, islice
-from typing import Any, Protocol
-
-import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.utils._pytree import tree_leaves, tree_map
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Protocol
 
 from gradlab.errors import ExaminationError, first_line
 from gradlab.examination.calls import Change
-from gradlab.examination.kept import kept, reachable
 from gradlab.examination.place import of_error
 from gradlab.examination.trace import Failure, Trace
-from gradlab.examination.watch import Enough, Watch
-
-Step = Callable[[nn.Module, Optimizer, Any], Any]
-UPDATES = 5  # of the first observation
-FIRST = 8  # of a function that may also return what is to be examined, after a little training
-CALLS = 8  # of a step for each update that is wanted: it may accumulate
-BATCHES = 16
+from gradlab.examination.watch import Watch
 
 
 class Subject(Protocol):
@@ -32,6 +17,11 @@ class Subject(Protocol):
     @property
     def samples(self) -> int:
         """How many samples there are in a batch; 0 if that is not known."""
+        ...
+
+    @property
+    def is_varied(self) -> bool:
+        """Whether it can be trained on one batch, and on more than one."""
         ...
 
     def run(self, updates: int, change: Change | None = None, *, same: bool = False) -> Trace:
@@ -43,148 +33,26 @@ class Subject(Protocol):
         ...
 
 
-class Given:
-    """A step, called as step(model, optimizer, batch), and what it is called with.
-
-    It is run as it is, not on a copy of it, so that whatever it closes over is observed too;
-    afterwards all of it is put back.
+@contextmanager
+def caught(watch: Watch) -> Generator[None]:
+    """Note the error that ends a training: it may be what a mistake looks like.
 
     Raises:
-        ExaminationError: there is no batch.
+        ExaminationError: it ends the program before there is anything to see.
     """
-
-    def __init__(self, step: Step, model: nn.Module, optimizer: Optimizer, batch: Any) -> None:
-        self.step, self.model, self.optimizer = step, model, optimizer
-        with kept(*_drawn_from(batch)):
-            self.batches = batches(batch)
-        self.otherwise = _otherwise(batch, self.batches)
-
-    @property
-    def samples(self) -> int:
-        """How many samples there are in the first batch; 0 if that is not known."""
-        tensors = [t for t in tree_leaves(self.batches[0]) if isinstance(t, Tensor) and t.ndim]
-        return len(tensors[0]) if tensors else 0
-
-    def run(self, updates: int, change: Change | None = None, *, same: bool = False) -> Trace:
-        """Train for so many updates and return what was seen; `same`: on one batch only.
-
-        A list may be a batch, or hold batches: if the step fails on one, the other is tried.
-        """
-        trace = self._run(self.batches[:1] if same else self.batches, updates, change)
-        if trace.failure and not trace.updates and self.otherwise:
-            other = self._run(self.otherwise, updates, change)
-            if not other.failure and other.updates:
-                self.batches, self.otherwise = self.otherwise, []
-                return other
-        return trace
-
-    def doubled(self, times: int) -> Trace | None:
-        """Make one update on a batch whose samples are there so many times, if that can be."""
-        batch = self.batches[0]
-        sizes = {len(t) for t in tree_leaves(batch) if isinstance(t, Tensor) and t.ndim}
-        if len(sizes) != 1 or any(isinstance(t, Tensor) and not t.ndim for t in tree_leaves(batch)):
-            return None
-        many = tree_map(lambda t: torch.cat([t] * times) if isinstance(t, Tensor) else t, batch)
-        return self._run([many], 1, None)
-
-    def _run(self, given: list[Any], updates: int, change: Change | None) -> Trace:
-        with kept(self.step, self.model, self.optimizer, self.batches), _silenced():
-            found = reachable(self.step, self.model, self.optimizer)
-            watch = Watch([each for each in found if isinstance(each, Optimizer)], change)
-            if isinstance(self.model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
-                watch.calls.outermost[id(self.model)] = self.model
-            with _caught(watch), watch:
-                for batch in islice(cycle(given), updates * CALLS):
-                    self.step(self.model, self.optimizer, batch)
-                    if watch.updates >= updates:
-                        break
-        return watch.trace
-
-
-class Script:
-    """A function without arguments that trains by itself, stopped after enough updates."""
-
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self.function, self.samples = function, 0
-        self.returned: Any = None
-
-    def watched(self) -> Trace:
-        """Call the function for the first time: it trains, or it returns what does."""
-        return self.run(FIRST)
-
-    def run(self, updates: int, change: Change | None = None, *, same: bool = False) -> Trace:
-        """Train for so many updates and return what was seen."""
-        with kept(self.function), _silenced():
-            watch = Watch(change=change, most=updates)
-            with _caught(watch), watch, contextlib.suppress(Enough):
-                self.returned = self.function()
-        return watch.trace
-
-    def doubled(self, times: int) -> Trace | None:
-        """Return nothing: its batches are its own."""
-        return None
-
-
-@contextlib.contextmanager
-def _caught(watch: Watch) -> Generator[None]:
-    """Note the error that ends a training: it may be what a mistake looks like."""
     try:
         yield
     except SystemExit as error:
-        raise ExaminationError("the training ends the program before it was seen") from error
+        if not watch.updates:
+            raise ExaminationError(
+                "expected a training, but the program ends before its first update; its command "
+                "line was empty: if it needs one, give a function that calls it with its settings"
+            ) from error
     except Exception as error:
+        if watch.is_over:  # what they do about being stopped is not their training's
+            return
         said = first_line(error)
         place = of_error(error)
         watch.tell(
             Failure(place=place, update=watch.update, message=said, kind=type(error).__name__)
         )
-
-
-@contextlib.contextmanager
-def _silenced() -> Generator[None]:
-    """Keep what a training prints and warns of out of the doctor's own words."""
-    out, err = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
-    with warnings.catch_warnings(), out, err:
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _drawn_from(loader: Any) -> list[Any]:
-    """Return the generators of its own that a loader of data draws from, if it has any."""
-    owners = (loader, getattr(loader, "sampler", None))
-    return [getattr(owner, "generator", None) for owner in owners]
-
-
-def _otherwise(given: Any, read: list[Any]) -> list[Any]:
-    """Return the batches of a list, read in the other way than `batches` does; [] if it has none.
-
-    A list of tensors holds batches then, and a list of anything else is one batch.
-    """
-    if not isinstance(given, list):
-        return []
-    parts: list[Any] = given
-    return parts[:BATCHES] if len(read) == 1 and read[0] is parts else [parts]
-
-
-def batches(given: Any) -> list[Any]:
-    """Return one batch, or the first of many, as a list.
-
-    A tensor, a tuple, a mapping, and a list that holds a tensor are one batch; any other iterable
-    is of batches.
-
-    Raises:
-        ExaminationError: there is none.
-    """
-    if callable(given) and not hasattr(given, "__iter__"):
-        given = given()
-    is_list = isinstance(given, list)
-    if isinstance(given, Tensor | tuple | dict) or (
-        is_list and any(isinstance(each, Tensor) for each in given)
-    ):
-        return [given]
-    if not isinstance(given, Iterable) or isinstance(given, str) or hasattr(given, "keys"):
-        return [given]
-    found = [*islice(given, BATCHES)]
-    if not found:
-        raise ExaminationError("expected a batch, or an iterable of batches; given none")
-    return found

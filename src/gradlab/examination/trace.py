@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from gradlab.examination.gradients import Prints
+from gradlab.examination.gradients import Prints, is_cleared
 from gradlab.examination.place import Place
 
 
@@ -29,9 +29,10 @@ class Factor:
 class Backward(Event):
     """A backward pass: its root's value, the leaves it reaches, all gradients before and after.
 
-    `trail` is all lines that were running. `factors` are the derivatives of the root by each scalar
-    that a loss or a reduction made on the way. `asleep` are the modules that behave otherwise in
-    evaluation, if everything that learns here is in that mode; `slept` is where `eval` was called.
+    `trail` is all lines that were running; `retained`: the graph is kept for another pass.
+    `factors` are the derivatives of the root by each scalar that a loss or a reduction made on the
+    way. `asleep` are the modules that behave otherwise in evaluation, if everything that learns
+    here is in that mode; `slept` is where `eval` was called.
     """
 
     value: float
@@ -39,6 +40,7 @@ class Backward(Event):
     before: Prints
     after: Prints
     trail: tuple[Place, ...] = ()
+    retained: bool = False
     factors: tuple[Factor, ...] = ()
     asleep: tuple[str, ...] = ()
     slept: Place | None = None
@@ -71,7 +73,8 @@ class Attempt(Event):
 class Update(Event):
     """`optimizer.step`: gradients before and after it, and how far the weights went.
 
-    `idle` are weights without a gradient, with the sum of their numbers before it.
+    `idle` are weights that no gradient moves here, for they have none or no optimiser has them,
+    with the sum of their numbers before it.
     `alike` are weights all of whose rows were equal at the first update, with how far the rows of
     their gradients agree in direction now, 1 at most; `zero` are those of them that are still 0.
     """
@@ -98,11 +101,15 @@ class Schedule(Event):
 
 @dataclass(frozen=True)
 class Labels:
-    """Class indices that a loss was given; `binary`: whole numbers where it expects 0 and 1."""
+    """Class indices that a loss was given.
+
+    `checksum` tells batches apart; `binary`: whole numbers where it expects 0 and 1.
+    """
 
     classes: int
     seen: frozenset[int]
     count: int
+    checksum: int = 0
     ignored: int = -100
     binary: bool = False
 
@@ -201,7 +208,7 @@ class Fed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class HandWritten(Event):
-    """A `torch.autograd.Function` of the user's, and what it was called with."""
+    """A `torch.autograd.Function` of the user's, and copies of what it was called with."""
 
     function: Any
     args: tuple[Any, ...]
@@ -279,8 +286,14 @@ class Trace:
         return [*sums.values()]
 
     @property
+    def reached(self) -> set[int]:
+        """Weights that get a gradient: from a backward pass, or from the user's own hand."""
+        by_hand = {w for u in self.all(Update) for w in u.held if not is_cleared(u.before, w)}
+        return by_hand.union(*(each.reaches for each in self.all(Backward)))
+
+    @property
     def moved_otherwise(self) -> set[int]:
-        """Weights that change without a gradient: an average of others that is kept by hand."""
+        """Weights that something else moves than an optimiser: an average, ascent by hand."""
         seen: dict[int, set[float]] = {}
         for update in self.all(Update):
             for w, value in update.idle.items():

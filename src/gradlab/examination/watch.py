@@ -48,8 +48,10 @@ class Watch:
             self.steps.watched(),
             around(nn.Module, "eval", self.calls.eval),
             around(torch.autograd, "backward", self._backward),
+            around(torch.jit, "trace", self._untold),
             on_apply(self._applied),
             Functions(self),
+            torch.compiler.set_stance("force_eager"),  # a compiled step hides what it calls
         ):
             self._hooks.enter_context(each)
         return self
@@ -65,6 +67,11 @@ class Watch:
         self.trace.weights = roll(self.log.weights, roots, [*self.log.optimizers.values()])
 
     @property
+    def is_over(self) -> bool:
+        """Whether it has stopped the training, for enough was seen."""
+        return self.most is not None and self.log.update >= self.most
+
+    @property
     def updates(self) -> int:
         """How many updates were made."""
         return self.log.update
@@ -73,6 +80,11 @@ class Watch:
         self.passes.backward(original, *args, **kwargs)
         if self.most is not None and self.passes.count > PASSES * self.most:
             raise Enough
+
+    def _untold(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Take no notes of what runs only to be recorded: they would be recorded with it."""
+        with self.log.hush():
+            return original(*args, **kwargs)
 
     def _updated(self) -> None:
         if self.most is not None and self.log.update >= self.most:
@@ -87,7 +99,7 @@ class Watch:
     def _applied(self, function: Any, args: tuple[Any, ...]) -> None:
         if not self.log.quiet and not function.__module__.startswith("torch."):
             with self.log.hush():
-                kept = tuple(a.detach().clone() if isinstance(a, Tensor) else a for a in args)
+                kept = tuple(map(_copied, args))
                 self.log.tell(HandWritten(**self.log.now(), function=function, args=kept))
 
     # What `Functions` asks for and tells.
@@ -101,6 +113,11 @@ class Watch:
     def update(self) -> int:
         """How many updates were made."""
         return self.log.update
+
+    @property
+    def in_network(self) -> bool:
+        """Whether a module with parameters is running."""
+        return self.calls.in_network
 
     def now(self) -> dict[str, Any]:
         """Return the place and time that every event has."""
@@ -137,3 +154,10 @@ class Watch:
     def clamped(self, name: str) -> Callable[[Any], None]:
         """Take the moment before a gradient is clamped."""
         return self.steps.clamped(name)
+
+
+def _copied(given: Any) -> Any:
+    """Return a copy of a tensor that asks for a gradient if it does; anything else as it is."""
+    if not isinstance(given, Tensor):
+        return given
+    return given.detach().clone().requires_grad_(given.requires_grad)

@@ -78,11 +78,14 @@ def relu(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     z = args[0] if args else None
     if not isinstance(z, Tensor) or not z.requires_grad or z.ndim < 2:
         return
+    own = [] if z.grad_fn is None else graph.own_leaves(z.grad_fn)
+    if not own and not listener.in_network:
+        return  # the hinge of a loss, which is meant to be 0
     units = 1 if z.ndim > 3 else z.ndim - 1  # of images, channels
     flat = z.detach().movedim(units, -1).flatten(0, -2)
     dead = (flat <= 0).all(0) & (flat < 0).any(0)
     now = listener.now()
-    bias, spread = _bias(z, flat, dead)
+    bias, spread = _bias(own, flat, dead)
     listener.tell(
         Rectified(
             **now,
@@ -102,9 +105,8 @@ def clamp(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
         relu(listener, args, kwargs)
 
 
-def _bias(z: Tensor, flat: Tensor, dead: Tensor) -> tuple[float | None, float | None]:
+def _bias(own: list[Tensor], flat: Tensor, dead: Tensor) -> tuple[float | None, float | None]:
     """Return the mean bias of dead units, and the spread over samples of what it is added to."""
-    own = [] if z.grad_fn is None else graph.own_leaves(z.grad_fn)
     found = [leaf for leaf in own if leaf.ndim == 1 and len(leaf) == flat.shape[1]]
     if not found or not dead.any() or len(flat) < 2:
         return None, None

@@ -21,6 +21,11 @@ class Listener(Protocol):
         """How many updates were made."""
         ...
 
+    @property
+    def in_network(self) -> bool:
+        """Whether a module with parameters is running."""
+        ...
+
     def now(self) -> dict[str, Any]:
         """Return the place and time that every event has."""
         ...

@@ -64,7 +64,9 @@ def difference(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, A
     output, target = args[:2] if args[0].requires_grad else args[1::-1]
     n, shapes = output.numel(), (tuple(output.shape), tuple(target.shape))
     is_one_sided = output.requires_grad and not target.requires_grad
-    if is_one_sided and n > 1 and {*shapes} == {(n, 1), (n,)}:
+    node = output.grad_fn
+    is_meant = node is not None and graph.kind(node) == "Unsqueeze"  # z[:, None] - y: all pairs
+    if is_one_sided and not is_meant and n > 1 and {*shapes} == {(n, 1), (n,)}:
         listener.tell(Loss(**listener.now(), name="-", shapes=shapes, broadcast=True))
 
 
@@ -107,7 +109,9 @@ def _labels(name: str, output: Tensor, target: Tensor, ignored: int) -> Labels |
     if name not in OF_CLASSES or target.is_floating_point() or output.ndim < 2:
         return None
     kept = target[target != ignored].flatten()
-    return Labels(output.shape[1], frozenset(kept.unique().tolist()), kept.numel(), ignored)
+    checksum = int((kept * torch.arange(1, len(kept) + 1, device=kept.device)).sum())
+    seen = frozenset(kept.unique().tolist())
+    return Labels(output.shape[1], seen, kept.numel(), checksum, ignored)
 
 
 def _binary(target: Tensor) -> Labels | None:

@@ -5,6 +5,8 @@ from gradlab.examination.gradients import total
 from gradlab.examination.place import Place
 from gradlab.examination.trace import Backward, Log, Loss, Trace
 
+MANY = 250  # labels: a class of 1 in 100 is among them, by 12 to 1
+
 
 def squashed_twice(trace: Trace) -> list[Finding]:
     """Find probabilities where a loss expects logits, or log-probabilities."""
@@ -129,10 +131,9 @@ def labels(trace: Trace) -> list[Finding]:
         if len(classes) > 1 or any(0 <= each.ignored < each.classes for each in here):
             continue
         n, seen = classes.pop(), frozenset[int]().union(*(each.seen for each in here))
-        count = sum(each.count for each in here)
-        unused = (
-            seen == frozenset(range(1, n)) and n > 2 and count >= 10 * n and not _has_tokens(trace)
-        )
+        count = sum(each.count for each in {*here})  # batches that are seen again are counted once
+        enough = n > 2 and count >= max(MANY, 10 * n)
+        unused = seen == frozenset(range(1, n)) and enough and not _has_tokens(trace)
         outside = bool(seen) and (max(seen) == n or min(seen) == -1)
         if any(each.binary for each in here):  # it takes any number: 1 and -1 are another mistake
             outside = seen in (frozenset({1, 2}), frozenset({-1, 0}))

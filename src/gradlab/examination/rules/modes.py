@@ -1,7 +1,7 @@
 """The mode in which a model is trained, and what its training keeps alive."""
 
 from gradlab.examination.finding import Finding
-from gradlab.examination.trace import Backward, Trace
+from gradlab.examination.trace import Backward, Trace, Update
 
 
 def evaluation(trace: Trace) -> list[Finding]:
@@ -30,7 +30,7 @@ def memory(trace: Trace) -> list[Finding]:
     old = [update for update in trace.alive if update <= trace.updates - 2]
     if trace.updates < 4 or len(old) < trace.updates - 1:
         return []
-    place = trace.all(Backward)[0].place
+    place = next(iter(trace.all(Backward) or trace.all(Update))).place
     return [
         Finding(
             "kept_graph",

@@ -33,12 +33,11 @@ def _starved(trace: Trace) -> set[int]:
     updates = trace.all(Update)
     failed = trace.failure is not None and UNROOTED in trace.failure.message
     often = {u.optimizer for u in updates if sum(v.optimizer == u.optimizer for v in updates) > 1}
-    reached = {w for each in trace.all(Backward) for w in each.reaches}
     used = {w for each in trace.modules for w in each.weights}
     used |= {each.weight for each in trace.all(Mapped)}
     return {
         w
-        for w in used - reached - trace.moved_otherwise
+        for w in used - trace.reached - trace.moved_otherwise
         if (weight := trace.weights.get(w)) is not None
         and weight.trainable
         and (weight.held if failed else weight.held & often)

@@ -67,6 +67,8 @@ def accumulation(trace: Trace) -> list[Finding]:
         passes = _accumulated([e for e in span if isinstance(e, Backward)], update)
         if len(passes) < 2 or len({event.trail for event in passes}) > 1:
             continue
+        if any(p.retained for p in passes) or len({p.reaches for p in passes}) > 1:
+            continue  # several losses of one batch, for several heads: their sum is meant
         later = _rescaled(span, passes[-1], update)
         means = [max((f.value for f in p.factors if f.is_mean), default=0.0) for p in passes]
         if later is None or not all(isclose(f * later, 1.0, rel_tol=0.02) for f in means):

@@ -16,7 +16,7 @@ def missing(trace: Trace) -> list[Finding]:
         for w in each.reaches
         if w in trace.weights and not (w in each.after and is_cleared(each.after, w))
     }
-    alone = {w for w in pulled if not trace.weights[w].held}
+    alone = {w for w in pulled - trace.moved_otherwise if not trace.weights[w].held}
     taught = {w for u in updates for w in u.held} & {w for each in passes for w in each.reaches}
     if taught and not any(w in trace.weights and trace.weights[w].registered for w in taught):
         alone -= {w for w in alone if trace.weights[w].registered}  # an input is what is optimised
@@ -43,9 +43,8 @@ def _plain_list(trace: Trace, weights: set[int]) -> Finding:
 
 def _missing(trace: Trace, weights: set[int], pulled: set[int]) -> Finding:
     held = {w for update in trace.all(Update) for w in update.held}
-    reached = {w for each in trace.all(Backward) for w in each.reaches}
     strangers = {
-        w for w in held - reached if w in trace.weights and not trace.weights[w].registered
+        w for w in held - trace.reached if w in trace.weights and not trace.weights[w].registered
     }
     if strangers:
         return Finding(
@@ -74,7 +73,7 @@ def _made(trace: Trace) -> str:
 def frozen(trace: Trace) -> list[Finding]:
     """Find whole layers that an optimiser holds, that are used, and that are frozen."""
     held = {w for update in trace.all(Update) for w in update.held}
-    held -= trace.moved_otherwise | {w for each in trace.all(Backward) for w in each.reaches}
+    held -= trace.moved_otherwise | trace.reached
     layers = [
         called
         for called in trace.modules
