@@ -54,7 +54,7 @@ ZOO = {
 }
 
 
-@hypothesis.settings(max_examples=200)
+@hypothesis.settings(max_examples=100)
 @given(st.fixed_dictionaries(ZOO))
 def test_no_right_network_of_the_zoo_is_called_wrong(overrides):
     if overrides["data"] != "digits" and overrides["loss"] not in ("mse", "huber"):
