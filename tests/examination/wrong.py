@@ -285,6 +285,21 @@ def sum_of_items():
     train(model, loss, parameters=both)
 
 
+def losses_gathered_anew():
+    x, y = blobs()
+    model = mlp(10, 32, 3)
+    train(
+        model,
+        lambda m: torch.tensor(
+            [
+                F.cross_entropy(m(part), its)
+                for part, its in zip(x.chunk(4), y.chunk(4), strict=True)
+            ],
+            requires_grad=True,
+        ).mean(),
+    )
+
+
 def loss_of_an_item():
     x, y = blobs()
     model = mlp(10, 16, 3)
@@ -777,6 +792,7 @@ CASES = (
     ("summed_loss", summed_in_a_script), ("missing_parameters", encoder_left_out),
     ("missing_parameters", bare_weight_left_out), ("plain_list", dict_of_experts),
     ("data_in_path", through_data), ("detach_in_path", through_numpy), ("item_in_path", made_anew),
+    ("item_in_path", losses_gathered_anew),
     ("no_grad_in_path", no_grad_left_on), ("item_in_path", sum_of_items),
     ("item_in_path", loss_of_an_item), ("detach_in_path", detached_loss),
     ("frozen_layer", never_thawed), ("in_place_change", assigns_a_column),

@@ -1,6 +1,6 @@
 """Logarithms, values taken out of the graph, and values changed in place."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -66,13 +66,24 @@ def cut(how: str) -> Note:
         source = args[0] if args else None
         if how == "numpy" and isinstance(source, Tensor) and not source.requires_grad:
             listener.lent(Cut(**listener.now(), how=how, reaches=frozenset()), source)
-        if not isinstance(source, Tensor) or source.grad_fn is None:
+        sources = [each for each in _tensors(source) if each.grad_fn is not None]
+        if not sources:
             return None
-        event = Cut(**listener.now(), how=how, reaches=graph.leaves(source))
+        reaches = frozenset[int]().union(*map(graph.leaves, sources))
+        event = Cut(**listener.now(), how=how, reaches=reaches)
         listener.tell(event)
         return (lambda out: listener.aliased(event, out)) if how in ALIASES else None
 
     return note
+
+
+def _tensors(given: Any) -> Iterator[Tensor]:
+    """Yield a tensor, or those of a list, as torch.tensor takes them."""
+    if isinstance(given, Tensor):
+        yield given
+    elif isinstance(given, list | tuple):
+        for each in given:
+            yield from _tensors(each)
 
 
 @cache

@@ -15,7 +15,12 @@ def cut(trace: Trace) -> list[Finding]:
         return _under_no_grad(trace, starved)
     most = max(len(each.reaches & starved) for each in cuts)
     first = next(each for each in cuts if len(each.reaches & starved) == most)
-    written = {"detach": ".detach()", "data": ".data", "__float__": "float()"}
+    written = {
+        "detach": ".detach()",
+        "data": ".data",
+        "__float__": "float()",
+        "tensor": "torch.tensor()",
+    }
     how = written.get(first.how, f".{first.how}()")
     return [
         Finding(

@@ -88,13 +88,13 @@ def frozen(trace: Trace) -> list[Finding]:
     return [
         Finding(
             "frozen_layer",
-            "the optimiser holds weights that are frozen: they never get a gradient",
+            "the optimiser holds weights that are frozen: they get no gradient",
             trace.names(weights) + _made(trace),
             f"{len(weights)} weights are in the optimiser and used in the forward pass, their "
-            f"requires_grad is False, and no backward pass of {len(trace.all(Backward))} reaches "
-            "them",
-            "requires_grad_(True) where the freeze should end; if it should not, give the "
-            "optimiser only what is trained",
+            f"requires_grad is False, and no backward pass of the first {len(trace.all(Backward))} "
+            "reaches them",
+            "requires_grad_(True) where the freeze should end, if that does not come later; if it "
+            "should not end, give the optimiser only what is trained",
         )
     ]
 
