@@ -19,6 +19,14 @@ def test_varied_ignores_seeds_and_what_one_choice_alone_has():
     assert label(pd.Series(norm), ["model.depth", "clip"]) == "depth 3, clip norm"
 
 
+def test_what_comes_with_a_choice_is_not_varied_beside_it():
+    lstm = {"model": "lstm", "model.norm_position": "before", "model.depth": 1}
+    gru = {"model": "gru", "model.norm_position": "after", "model.depth": 2}
+    assert varied([lstm, gru]) == ["model.depth", "model"]
+    both = {**lstm, "model.norm_position": "after"}
+    assert varied([lstm, gru, both]) == ["model.depth", "model", "model.norm_position"]
+
+
 def test_null_is_a_value_that_a_sweep_can_vary(tmp_path):
     for number, (gain, seed) in enumerate(((None, 0), (None, 1), (3, 0), (3, 1))):
         delta = [1e-2 if gain else 1e-4, 1.0]

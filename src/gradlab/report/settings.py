@@ -1,5 +1,6 @@
 """Which keys a sweep varied, and what to call a setting: all of them but the seed."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -16,21 +17,36 @@ UNSET = "unset"  # null, or a key that the choice does not have
 def varied(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the configuration keys that differ between runs, without `seed`.
 
-    A key that only some choices of a group have (`clip.max_norm`) counts only if its values differ
-    where it is present. None is a value like any other: `model.init_gain=null,3` varies the gain.
+    What comes with a choice of its group (`clip.max_norm` with `clip=norm`, a GRU's
+    `model.norm_position` with `model=gru`) counts only if it differs within one choice, but for the
+    keys that figures are made of. None is a value like any other: `model.init_gain=null,3` varies
+    the gain.
     """
     keys: list[str] = []
     every = sorted({key for config in configs for key in config})
     for key in every:
         if key == "seed" or key.startswith("tracking"):
             continue
-        present = [hashable(config[key]) for config in configs if key in config]
         group = key.split(".")[0]
-        optional = group != key and group in every
-        if len(set(present)) > 1 or (len(present) < len(configs) and not optional):
+        of_choice = group != key and group in every
+        if of_choice and key not in FIRST:
+            differs = _within_a_choice(configs, group, key)
+        else:
+            present = [hashable(config[key]) for config in configs if key in config]
+            differs = len(set(present)) > 1 or (len(present) < len(configs) and not of_choice)
+        if differs:
             keys.append(key)
     order = {key: index for index, key in enumerate(FIRST)}
     return sorted(keys, key=lambda key: order.get(key, len(order)))
+
+
+def _within_a_choice(configs: Sequence[Mapping[str, Any]], group: str, key: str) -> bool:
+    """Say whether runs of one choice of a group differ in a key."""
+    values: dict[Any, set[Any]] = defaultdict(set)
+    for config in configs:
+        if key in config:
+            values[hashable(config.get(group))].add(hashable(config[key]))
+    return any(len(found) > 1 for found in values.values())
 
 
 def filled(frame: pd.DataFrame, keys: Iterable[str]) -> pd.DataFrame:
