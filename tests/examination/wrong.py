@@ -316,14 +316,6 @@ def detached_loss():
     train(mlp(10, 16, 3), lambda m: F.cross_entropy(m(x).detach(), y))
 
 
-def never_thawed():
-    x, y = blobs()
-    model = TwoParts()
-    for p in model.encoder.parameters():
-        p.requires_grad = False
-    train(model, lambda m: F.cross_entropy(m(x), y), make=torch.optim.Adam)
-
-
 class Overwrites(nn.Module):
     def __init__(self):
         super().__init__()
@@ -795,7 +787,7 @@ CASES = (
     ("item_in_path", losses_gathered_anew),
     ("no_grad_in_path", no_grad_left_on), ("item_in_path", sum_of_items),
     ("item_in_path", loss_of_an_item), ("detach_in_path", detached_loss),
-    ("frozen_layer", never_thawed), ("in_place_change", assigns_a_column),
+    ("in_place_change", assigns_a_column),
     ("constant_init", all_constant), ("constant_init", weights_of_ones_only),
     ("zero_init", all_zero), ("large_weights", wide_uniform_tanh), ("large_weights", normal_relu),
     ("eval_left_on", evaluated_once), ("clip_after_step", clips_late),

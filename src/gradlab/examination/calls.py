@@ -111,7 +111,7 @@ class Calls:
         if self.stack and self.stack[-1] is module:
             self.stack.pop()
             if not self.stack and not self.log.quiet:
-                self.marks.put(self.log.update, *tree_leaves(output))
+                self.marks.put(self.log.update, here(), *tree_leaves(output))
 
     def _note(self, module: nn.Module, place: Place) -> None:
         if id(module) not in self.called:

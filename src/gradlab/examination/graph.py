@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from gradlab.examination.place import Place
+
 FEW = 2  # graphs: those of the last update, and of what was computed after it
 
 # Nodes that move or copy numbers and leave each as it is.
@@ -82,6 +84,18 @@ def own_leaves(node: Any) -> list[Tensor]:
     return found
 
 
+def remember(tensor: Tensor, place: Place) -> None:
+    """Have the graph remember where a tensor was made."""
+    if tensor.grad_fn is not None:
+        node: Any = tensor.grad_fn
+        node.metadata["gradlab.place"] = place
+
+
+def made(node: Any) -> Place | None:
+    """Return where an operation was called, if the graph remembers it."""
+    return node.metadata.get("gradlab.place")
+
+
 class _Mark:
     """Lives as long as the node of a graph that it is put on."""
 
@@ -90,22 +104,25 @@ class Marks:
     """Marks on graphs, by the update that they were made for, which tell whether they are held."""
 
     def __init__(self) -> None:
-        self._marks: list[tuple[int, weakref.ref[_Mark]]] = []
+        self._marks: list[tuple[int, Place, weakref.ref[_Mark]]] = []
 
-    def put(self, update: int, *tensors: Any) -> None:
-        """Mark the graphs of those that are tensors and have one."""
+    def put(self, update: int, place: Place, *tensors: Any) -> None:
+        """Mark the graphs of those that are tensors and have one; `place` is where they were made.
+
+        Where a loss was made, its graph knows better.
+        """
         for each in tensors:
             if isinstance(each, Tensor) and each.grad_fn is not None:
                 mark = _Mark()
                 node: Any = each.grad_fn
                 node.metadata["gradlab.mark"] = mark
-                self._marks.append((update, weakref.ref(mark)))
+                self._marks.append((update, made(node) or place, weakref.ref(mark)))
 
-    def alive(self) -> list[int]:
-        """Return the updates of which a graph is still held by somebody."""
+    def alive(self) -> dict[int, Place]:
+        """Return the updates of which a graph is still held, and where the last such was made."""
         if len(self._alive()) > FEW:
             gc.collect()  # it takes longer than a step of a small network
         return self._alive()
 
-    def _alive(self) -> list[int]:
-        return sorted({update for update, mark in self._marks if mark() is not None})
+    def _alive(self) -> dict[int, Place]:
+        return {update: place for update, place, mark in self._marks if mark() is not None}

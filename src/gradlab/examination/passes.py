@@ -12,7 +12,7 @@ from gradlab.examination import graph
 from gradlab.examination.calls import Calls
 from gradlab.examination.lent import Lent
 from gradlab.examination.log import Log
-from gradlab.examination.place import trail
+from gradlab.examination.place import here, trail
 from gradlab.examination.trace import Backward, Cut, Factor
 
 SCALARS = 16  # the last ones before a backward pass are looked at
@@ -51,7 +51,7 @@ class Passes:
         with log.hush():
             self._meet(roots)
             reaches = frozenset[int]().union(*map(graph.leaves, roots))
-            self.marks.put(log.update, *roots)
+            self.marks.put(log.update, here(), *roots)
             now, before = log.now(), log.prints()
             asleep = self.calls.asleep(reaches & log.held if log.optimizers else reaches)
             value, factors = sum(float(r.detach().sum()) for r in roots), self._factors(roots)

@@ -11,6 +11,7 @@ from types import CodeType, FrameType, TracebackType
 import torch
 
 _OWN = str(Path(__file__).parent)
+_CALLERS = tuple(str(Path(_OWN, name)) for name in ("given.py", "script.py"))  # of the user's code
 _TORCH = str(Path(torch.__file__).parent)
 _LIBRARIES = tuple({sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib")})
 
@@ -69,13 +70,10 @@ def _raised(trace: TracebackType | None) -> Iterator[tuple[CodeType, int]]:
 
 def _places(frames: Iterator[tuple[CodeType, int]]) -> Iterator[Place]:
     """Yield the lines that are neither torch's nor ours, as far out as the call that we made."""
-    met = False
     for code, line in frames:
-        if code.co_filename.startswith(_OWN):
-            if met:
-                return
-        elif not code.co_filename.startswith((_TORCH, "<")):
-            met = True
+        if code.co_filename in _CALLERS:
+            return
+        if not code.co_filename.startswith((_OWN, _TORCH, "<")):
             yield Place(code.co_filename, line)
 
 

@@ -14,6 +14,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from gradlab.examination.alike import Alike
 from gradlab.examination.log import Log
 from gradlab.examination.patches import around, inside, that_define
 from gradlab.examination.place import here
@@ -29,7 +30,7 @@ class Steps:
         self.log, self.lr, self.made = log, lr, made  # `made` is called after every update
         self.before: list[tuple[dict[str, Any], dict[int, Tensor], list[Any]]] = []
         self.running: list[Optimizer] = []
-        self.alike: dict[int, set[int]] = {}
+        self.alike = Alike()
 
     @contextmanager
     def watched(self) -> Generator[None]:
@@ -75,7 +76,8 @@ class Steps:
             "before": found,
             "lr": max((float(lr) for lr in rates if lr is not None), default=0.0),
             "idle": {id(w): float(w.detach().double().sum()) for w in self._idle(held)},
-            "alike": self._alike(optimizer, held),
+            "alike": self.alike.rows(optimizer, held),
+            "columns": self.alike.columns(optimizer, held),
         }
         self.before.append((note, {id(w): w.detach().clone() for w in held}, rates))
         self._set(optimizer, [None if lr is None else lr * self.lr for lr in rates])
@@ -86,13 +88,6 @@ class Steps:
         everybodys = self.log.held
         loose = [w for key, w in self.log.weights.items() if key not in everybodys]
         return [w for w in held if w.grad is None] + loose
-
-    def _alike(self, optimizer: Optimizer, held: list[Tensor]) -> dict[int, float]:
-        """Return the weights that started with equal rows, and how far their gradients agree."""
-        if id(optimizer) not in self.alike:
-            self.alike[id(optimizer)] = {id(w) for w in held if w.grad is not None and _equal(w)}
-        mine = self.alike[id(optimizer)]
-        return {id(w): _together(w.grad) for w in held if id(w) in mine and w.grad is not None}
 
     def _set(self, optimizer: Optimizer, rates: list[Any]) -> None:
         """Give an optimiser other learning rates, where it has any, if that is tried."""
@@ -172,19 +167,3 @@ class Steps:
 
 def _held(optimizer: Optimizer) -> list[Tensor]:
     return [w for group in optimizer.param_groups for w in group["params"]]
-
-
-def _equal(tensor: Tensor) -> bool:
-    """Say whether all rows of a matrix of at least two are equal."""
-    t = tensor.detach()
-    if t.ndim < 2 or len(t) < 2 or t.is_sparse:
-        return False
-    return bool((t[0] == t[1]).all()) and bool((t == t[:1]).all())
-
-
-def _together(grad: Tensor) -> float:
-    """Return how far the rows of a gradient agree in direction: 1 if parallel, or all 0."""
-    rows = (grad.to_dense() if grad.is_sparse else grad).detach().double().flatten(1)
-    norms = rows.norm(dim=1)
-    rows = rows[norms > 0] / norms[norms > 0].unsqueeze(1)
-    return float(rows.mean(0).norm()) if len(rows) else 1.0

@@ -77,6 +77,8 @@ class Update(Event):
     with the sum of their numbers before it.
     `alike` are weights all of whose rows were equal at the first update, with how far the rows of
     their gradients agree in direction now, 1 at most; `zero` are those of them that are still 0.
+    `columns` are weights that were one number at the first update, with how far the columns of
+    their gradients differ now, 0 at least.
     """
 
     optimizer: int
@@ -90,6 +92,7 @@ class Update(Event):
     idle: Mapping[int, float]
     alike: Mapping[int, float]
     zero: frozenset[int] = frozenset()
+    columns: Mapping[int, float] = field(default_factory=dict[int, float])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,7 +268,7 @@ class Trace:
     weights: dict[int, Weight] = field(default_factory=dict[int, Weight])
     modules: list[Called] = field(default_factory=list[Called])
     made: dict[int, Place] = field(default_factory=dict[int, Place])  # optimisers, and where
-    alive: list[int] = field(default_factory=list[int])  # updates whose graphs were still held
+    alive: dict[int, Place] = field(default_factory=dict[int, Place])  # updates, of graphs held
     updates: int = 0
 
     def all(self, kind: type[E]) -> Sequence[E]:

@@ -3,7 +3,7 @@
 import pytest
 
 from gradlab.examination.rules.modes import memory
-from tests.examination.traces import trace_of
+from tests.examination.traces import AT, trace_of
 
 
 @pytest.mark.parametrize(
@@ -17,11 +17,11 @@ from tests.examination.traces import trace_of
 )
 def test_all_graphs_are_kept_or_none(alive, is_kept):
     trace = trace_of("zbo" * 6)
-    trace.alive = alive
+    trace.alive = dict.fromkeys(alive, AT["b"])
     assert [each.kind for each in memory(trace)] == ["kept_graph"] * is_kept
 
 
 def test_three_updates_tell_nothing():
     trace = trace_of("zbo" * 3)
-    trace.alive = [0, 1, 2]
+    trace.alive = dict.fromkeys((0, 1, 2), AT["b"])
     assert memory(trace) == []

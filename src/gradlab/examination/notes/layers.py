@@ -47,9 +47,8 @@ def marked(listener: Listener, args: tuple[Any, ...], kwargs: Mapping[str, Any])
     place = here()
 
     def after(out: Any) -> None:
-        if isinstance(out, Tensor) and out.grad_fn is not None:
-            node: Any = out.grad_fn
-            node.metadata["gradlab.place"] = place
+        if isinstance(out, Tensor):
+            graph.remember(out, place)
 
     return after
 

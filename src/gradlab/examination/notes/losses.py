@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from gradlab.examination import graph
 from gradlab.examination.notes.listener import After, Listener, Note
+from gradlab.examination.place import here
 from gradlab.examination.trace import Labels, Loss
 
 LOSSES = (
@@ -79,7 +80,7 @@ def _event(listener: Listener, name: str, output: Tensor, target: Tensor, ignore
         shapes=(tuple(output.shape), tuple(target.shape)),
         broadcast=_is_broadcast(output, target),
         origin=graph.kind(origin) if origin is not None else "",
-        made=origin.metadata.get("gradlab.place") if origin is not None else None,
+        made=graph.made(origin) if origin is not None else None,
         distribution=name in OF_CLASSES and _is_distribution(value),
         labels=_labels(name, value, target, ignored),
         lost=_lost(value, target) if name == "binary_cross_entropy" else 0,
@@ -130,4 +131,5 @@ def _lost(p: Tensor, target: Tensor) -> int:
 
 def _reduce(listener: Listener, is_mean: bool, of: Tensor, out: Any) -> None:
     if isinstance(out, Tensor) and out.requires_grad and out.numel() == 1:
+        graph.remember(out, here())
         listener.reduced(is_mean, len(of) if of.ndim else 1, out)

@@ -1,7 +1,7 @@
 """The mode in which a model is trained, and what its training keeps alive."""
 
 from gradlab.examination.finding import Finding
-from gradlab.examination.trace import Backward, Trace, Update
+from gradlab.examination.trace import Backward, Trace
 
 
 def evaluation(trace: Trace) -> list[Finding]:
@@ -30,14 +30,14 @@ def memory(trace: Trace) -> list[Finding]:
     old = [update for update in trace.alive if update <= trace.updates - 2]
     if trace.updates < 4 or len(old) < trace.updates - 1:
         return []
-    place = next(iter(trace.all(Backward) or trace.all(Update))).place
+    place = trace.alive[old[0]]
     return [
         Finding(
             "kept_graph",
             "every step's graph is kept alive: memory grows with each of them",
             f"{place}: {place.code}",
             f"after {trace.updates} updates the graphs of {len(old) + 1} of them are still "
-            "referenced: a loss or an output was kept, or added to a total, with its history",
+            "referenced: what is made at this line was kept, or added to a total, with its history",
             "keep numbers: losses.append(loss.item()), total += loss.item()",
         )
     ]

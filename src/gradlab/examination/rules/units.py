@@ -8,6 +8,7 @@ from gradlab.examination.trace import Mapped, Rectified, Squashed, Trace, Update
 DEAD, GAIN, GROWTH, FLAT = 0.8, 2.5, 100.0, 0.5
 UNITS, SAMPLES = 4, 16
 AGREE = 0.95  # the mean of unit vectors along the rows of a gradient, in length
+EQUAL = 1e-4  # the difference of a gradient's columns over its norm: more than rounding makes of it
 
 
 def symmetry(trace: Trace) -> list[Finding]:
@@ -22,7 +23,7 @@ def symmetry(trace: Trace) -> list[Finding]:
     }
     alike = {w for w, shares in agree.items() if len(shares) > 1 and min(shares) > AGREE}
     if not alike:
-        return []
+        return _copies(trace, {*maps})
     first = next(w for w in trace.weights if w in alike)
     units = trace.weights[first].shape[0]
     zero = any(first in each.zero for each in updates)
@@ -35,6 +36,31 @@ def symmetry(trace: Trace) -> list[Finding]:
             f"in {len(updates)} updates their gradients agree in direction by "
             f"{min(agree[first]):.3f} (1: wholly)",
             "random weights, such as torch's own or nn.init.kaiming_normal_; zeros only for biases",
+        )
+    ]
+
+
+def _copies(trace: Trace, mapped: set[int]) -> list[Finding]:
+    """Find a table all of whose columns start alike and are pulled alike: each is a copy."""
+    updates = trace.all(Update)
+    apart = {
+        w: [each.columns[w] for each in updates if w in each.columns]
+        for w in trace.weights
+        if w not in mapped  # what comes in there may be alike, too
+    }
+    alike = {w for w, far in apart.items() if len(far) > 1 and max(far) < EQUAL}
+    if not alike:
+        return []
+    first = next(w for w in trace.weights if w in alike)
+    name, columns = trace.weights[first].name, trace.weights[first].shape[1]
+    return [
+        Finding(
+            "constant_init",
+            "all columns of a table start alike and stay alike: the table is one column wide",
+            trace.names(alike),
+            f"before the first update {name} is one number, and in all {len(apart[first])} updates "
+            f"the gradients of its {columns} columns are equal",
+            "random weights, such as torch's own or nn.init.normal_",
         )
     ]
 

@@ -2,6 +2,7 @@
 
 from gradlab.examination.finding import Finding
 from gradlab.examination.gradients import is_cleared
+from gradlab.examination.thaw import thaws
 from gradlab.examination.trace import Backward, Trace, Update
 
 
@@ -71,7 +72,7 @@ def _made(trace: Trace) -> str:
 
 
 def frozen(trace: Trace) -> list[Finding]:
-    """Find whole layers that an optimiser holds, that are used, and that are frozen."""
+    """Find whole layers that an optimiser holds, that are used, and that are frozen for good."""
     held = {w for update in trace.all(Update) for w in update.held}
     held -= trace.moved_otherwise | trace.reached
     layers = [
@@ -82,7 +83,8 @@ def frozen(trace: Trace) -> list[Finding]:
         and True in called.grad
         and all(_is_frozen(trace, w, held) for w in called.weights)
     ]
-    if not layers or len(trace.all(Update)) < 2:
+    passes = trace.all(Backward)
+    if not layers or len(trace.all(Update)) < 2 or thaws({p.file for e in passes for p in e.trail}):
         return []
     weights = {w for called in layers for w in called.weights}
     return [
@@ -91,10 +93,10 @@ def frozen(trace: Trace) -> list[Finding]:
             "the optimiser holds weights that are frozen: they get no gradient",
             trace.names(weights) + _made(trace),
             f"{len(weights)} weights are in the optimiser and used in the forward pass, their "
-            f"requires_grad is False, and no backward pass of the first {len(trace.all(Backward))} "
-            "reaches them",
-            "requires_grad_(True) where the freeze should end, if that does not come later; if it "
-            "should not end, give the optimiser only what is trained",
+            f"requires_grad is False, no backward pass of the first {len(passes)} reaches them, and "
+            "no line of yours sets requires_grad to anything but False",
+            "requires_grad_(True) where the freeze should end; if it should not end, give the "
+            "optimiser only what is trained",
         )
     ]
 
