@@ -7,7 +7,7 @@ from torch.optim import Optimizer
 
 
 class Alike:
-    """Remembers which weights had equal rows, or were one number, at an optimiser's first update."""
+    """Remembers, for each optimiser, which weights had equal rows, or were one number, at first."""
 
     def __init__(self) -> None:
         self._rows: dict[int, set[int]] = {}

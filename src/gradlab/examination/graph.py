@@ -84,16 +84,24 @@ def own_leaves(node: Any) -> list[Tensor]:
     return found
 
 
-def remember(tensor: Tensor, place: Place) -> None:
-    """Have the graph remember where a tensor was made."""
+def remember(tensor: Tensor, place: Place, scalar: tuple[bool, int] | None = None) -> None:
+    """Have the graph remember where a tensor was made, and of a scalar: if a mean, of how many."""
     if tensor.grad_fn is not None:
         node: Any = tensor.grad_fn
         node.metadata["gradlab.place"] = place
+        if scalar is not None:
+            node.metadata["gradlab.scalar"] = scalar
 
 
 def made(node: Any) -> Place | None:
     """Return where an operation was called, if the graph remembers it."""
     return node.metadata.get("gradlab.place")
+
+
+def scalars(tensor: Tensor) -> list[tuple[Any, bool, int]]:
+    """Return the nodes of a graph that made a remembered scalar, and what is known of it."""
+    found = [(node, node.metadata.get("gradlab.scalar")) for node in nodes(tensor)]
+    return [(node, *scalar) for node, scalar in found if scalar is not None]
 
 
 class _Mark:

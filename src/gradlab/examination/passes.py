@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
 from torch.utils._pytree import tree_leaves
 
 from gradlab.examination import graph
@@ -15,8 +16,6 @@ from gradlab.examination.log import Log
 from gradlab.examination.place import here, trail
 from gradlab.examination.trace import Backward, Cut, Factor
 
-SCALARS = 16  # the last ones before a backward pass are looked at
-
 
 class Passes:
     """Watches `torch.autograd.backward`, by which every `Tensor.backward` goes."""
@@ -24,13 +23,8 @@ class Passes:
     def __init__(self, log: Log, calls: Calls, marks: graph.Marks) -> None:
         self.log, self.calls, self.marks = log, calls, marks
         self.count = 0
-        self.scalars: list[tuple[bool, int, Tensor]] = []
         self.aliases: list[tuple[Cut, Tensor, int]] = []
         self.lent = Lent()
-
-    def reduced(self, is_mean: bool, samples: int, out: Tensor) -> None:
-        """Take a scalar that a loss or a reduction made, until the next backward pass."""
-        self.scalars = [*self.scalars[1 - SCALARS :], (is_mean, samples, out)]
 
     def aliased(self, event: Cut, alias: Tensor) -> None:
         """Take a view of a tensor's values, to see at the backward pass whether it was written."""
@@ -40,7 +34,6 @@ class Passes:
 
     def forget(self) -> None:
         """Let go of all tensors."""
-        self.scalars.clear()
         self.aliases.clear()
         self.lent.forget()
 
@@ -54,7 +47,7 @@ class Passes:
             self.marks.put(log.update, here(), *roots)
             now, before = log.now(), log.prints()
             asleep = self.calls.asleep(reaches & log.held if log.optimizers else reaches)
-            value, factors = sum(float(r.detach().sum()) for r in roots), self._factors(roots)
+            value, factors = sum(float(r.detach().sum()) for r in roots), _factors(roots)
             self._written(roots)
             original(*args, **kwargs)
             log.tell(
@@ -80,22 +73,6 @@ class Passes:
             if isinstance(variable, nn.Parameter):
                 self.log.weights.setdefault(id(variable), variable)
 
-    def _factors(self, roots: list[Tensor]) -> tuple[Factor, ...]:
-        scalars, self.scalars = self.scalars, []
-        if len(roots) != 1 or roots[0].numel() != 1 or not scalars:
-            return ()
-        try:
-            found: Any = torch.autograd.grad(
-                roots[0], [out for _, _, out in scalars], retain_graph=True, allow_unused=True
-            )
-        except RuntimeError:  # a graph that may be walked only once, or one that is broken
-            return ()
-        return tuple(
-            Factor(is_mean, samples, float(g))
-            for (is_mean, samples, _), g in zip(scalars, found, strict=True)
-            if g is not None
-        )
-
     def _written(self, roots: list[Tensor]) -> None:
         for event in self.lent.overwritten(roots):
             self.log.tell(event)
@@ -103,3 +80,17 @@ class Passes:
             if alias._version > version:
                 self.log.tell(replace(event, written=True))
         self.aliases.clear()
+
+
+def _factors(roots: list[Tensor]) -> tuple[Factor, ...]:
+    """Return the derivatives of a pass's root by all scalars that losses and reductions made."""
+    scalars = graph.scalars(roots[0]) if len(roots) == 1 and roots[0].numel() == 1 else []
+    edges = [GradientEdge(node, 0) for node, _, _ in scalars]
+    try:
+        found: Any = torch.autograd.grad(roots, edges, retain_graph=True) if edges else ()
+    except RuntimeError:  # a graph that may be walked only once, or one that is broken
+        return ()
+    return tuple(
+        Factor(is_mean, samples, float(g), graph.made(node))
+        for (node, is_mean, samples), g in zip(scalars, found, strict=True)
+    )

@@ -18,11 +18,15 @@ class Event:
 
 @dataclass(frozen=True)
 class Factor:
-    """A scalar on the way to the loss: a mean or a sum, over so many samples, and dLoss by it."""
+    """A scalar on the way to the loss: a mean or a sum, over so many samples, and dLoss by it.
+
+    `place` is where it was made.
+    """
 
     is_mean: bool
     samples: int
     value: float
+    place: Place | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

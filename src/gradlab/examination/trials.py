@@ -91,7 +91,7 @@ def _rate(
     start, end = losses[0], final(losses)
     bound = 0.9 * start if leaps(losses, LEAP) else min(0.9 * start, 0.8 * end)
     for factor in RATES:
-        other = subject.run(LENGTH, Change(lr=factor), same=same).losses
+        other = _until(subject, bound, Change(lr=factor), same=same)
         if final(other) < bound and is_calm(other):
             return [
                 Finding(
@@ -103,3 +103,11 @@ def _rate(
                 )
             ]
     return []
+
+
+def _until(subject: Subject, bound: float, change: Change, *, same: bool) -> list[float]:
+    """Return the losses of a trial, a long one if that falls below no bound and may yet do so."""
+    losses = subject.run(LENGTH, change, same=same).losses
+    if final(losses) < bound or not is_calm(losses):
+        return losses
+    return subject.run(LONG, change, same=same).losses

@@ -135,10 +135,6 @@ class Watch:
         """Return the innermost module that is running, by id and class."""
         return self.calls.inside()
 
-    def reduced(self, is_mean: bool, samples: int, out: Tensor) -> None:
-        """Take a scalar that a loss or a reduction made."""
-        self.passes.reduced(is_mean, samples, out)
-
     def aliased(self, event: Cut, alias: Tensor) -> None:
         """Take a view of a tensor's values."""
         self.passes.aliased(event, alias)

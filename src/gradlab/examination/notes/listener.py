@@ -34,10 +34,6 @@ class Listener(Protocol):
         """Take an event."""
         ...
 
-    def reduced(self, is_mean: bool, samples: int, out: Tensor) -> None:
-        """Take a scalar that a loss or a reduction made."""
-        ...
-
     def used(self, weight: Tensor, fan_in: int) -> None:
         """Take the moment before a linear map uses a weight for the first time."""
         ...

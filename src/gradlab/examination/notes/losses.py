@@ -41,7 +41,7 @@ def loss(name: str) -> Note:
             ignored = given.get("ignore_index", -100)
             listener.tell(_event(listener, name, output, target, ignored))
         is_mean = given.get("reduction", "mean") in ("mean", "batchmean")
-        return lambda out: _reduce(listener, is_mean, output, out)
+        return lambda out: _reduce(is_mean, output, out)
 
     return note
 
@@ -53,7 +53,7 @@ def reduction(is_mean: bool) -> Note:
         of = args[0] if args else None
         if not isinstance(of, Tensor) or not of.requires_grad or of.numel() < 2:
             return None
-        return lambda out: _reduce(listener, is_mean, of, out)
+        return lambda out: _reduce(is_mean, of, out)
 
     return note
 
@@ -129,7 +129,6 @@ def _lost(p: Tensor, target: Tensor) -> int:
     return int((((p == 0) | (p == 1)) & ((p - target).abs() > 0.5)).sum())
 
 
-def _reduce(listener: Listener, is_mean: bool, of: Tensor, out: Any) -> None:
+def _reduce(is_mean: bool, of: Tensor, out: Any) -> None:
     if isinstance(out, Tensor) and out.requires_grad and out.numel() == 1:
-        graph.remember(out, here())
-        listener.reduced(is_mean, len(of) if of.ndim else 1, out)
+        graph.remember(out, here(), (is_mean, len(of) if of.ndim else 1))

@@ -93,8 +93,8 @@ def frozen(trace: Trace) -> list[Finding]:
             "the optimiser holds weights that are frozen: they get no gradient",
             trace.names(weights) + _made(trace),
             f"{len(weights)} weights are in the optimiser and used in the forward pass, their "
-            f"requires_grad is False, no backward pass of the first {len(passes)} reaches them, and "
-            "no line of yours sets requires_grad to anything but False",
+            f"requires_grad is False, no backward pass of the first {len(passes)} reaches them, "
+            "and no line of yours sets requires_grad to anything but False",
             "requires_grad_(True) where the freeze should end; if it should not end, give the "
             "optimiser only what is trained",
         )
