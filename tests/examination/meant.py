@@ -242,7 +242,54 @@ def traced():
         optimizer.step()
 
 
+class Tables(nn.Module):
+    """Tables of one number, each told apart by what it meets; one has a place that is padding."""
+
+    def __init__(self):
+        super().__init__()
+        self.word, self.kind = nn.Embedding(30, 8), nn.Embedding(3, 8, padding_idx=0)
+        self.at, self.bias = nn.Parameter(torch.zeros(5, 8)), nn.Embedding(30, 1)
+        nn.init.constant_(self.word.weight, 0.1)
+        nn.init.zeros_(self.kind.weight)
+        nn.init.zeros_(self.bias.weight)
+        self.out = nn.Linear(8, 2)
+
+    def forward(self, tokens):
+        h = self.word(tokens) + self.kind(torch.zeros_like(tokens)) + self.at
+        return self.out(torch.tanh(h).mean(1)) + self.bias(tokens).mean(1)
+
+
+def tables_of_one_number_that_are_told_apart():
+    g = torch.Generator().manual_seed(0)
+    tokens = torch.randint(30, (64, 5), generator=g)
+    y = (tokens[:, 0] > 14).long()
+    model = Tables()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(80):
+        optimizer.zero_grad()
+        F.cross_entropy(model(tokens), y).backward()
+        optimizer.step()
+
+
+def adds_up_time_steps():
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(32, 12, 2, generator=g)
+    y = x.cumsum(1)[..., 0].tanh()
+    cell, read = nn.GRUCell(2, 16), nn.Linear(16, 1)
+    optimizer = torch.optim.SGD([*cell.parameters(), *read.parameters()], lr=0.02, momentum=0.9)
+    for _ in range(80):
+        h, loss = torch.zeros(32, 16), 0.0
+        for t in range(12):
+            h = cell(x[:, t], h)
+            loss = loss + F.mse_loss(read(h)[:, 0], y[:, t])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
 TRAININGS = (
+    tables_of_one_number_that_are_told_apart,
+    adds_up_time_steps,
     gradients_set_by_hand,
     no_gradient_for_the_mask,
     straight_through_in_one_argument,

@@ -51,6 +51,9 @@ def line_of(words):
     [
         (wrong.clips_late, "torch.nn.utils.clip_grad_value_(model.parameters(), 0.01)"),
         (wrong.assigns_a_column, "h[:, 0] = 0.0"),
+        (wrong.writes_its_states, "states[:, t + 1] = self.cell(x, states[:, t])"),
+        (wrong.keeps_a_total, "loss = F.cross_entropy(model(x), y)  # its graph is kept"),
+        (wrong.summed_in_a_loop, "return sum(F.cross_entropy(model(x[[k]])"),
         (wrong.through_data, "lambda h: h.data"),
         (wrong.ranking, "return -torch.log(torch.sigmoid(100 * (good - bad)))"),
         (wrong.sunk_biases, "return self.b(self.a(x).clamp(min=0))"),

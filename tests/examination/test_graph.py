@@ -2,7 +2,10 @@
 
 import torch
 
-from gradlab.examination.graph import Marks, kind, leaves, origins
+from gradlab.examination.graph import Marks, kind, leaves, made, origins, remember, scalars
+from gradlab.examination.place import Place
+
+FORWARD, LOSS = Place("train.py", 1), Place("train.py", 2)
 
 
 def test_leaves_are_what_a_gradient_arrives_at():
@@ -19,23 +22,46 @@ def test_origins_are_seen_through_shapes_and_not_through_numbers():
     assert [kind(node) for node in origins(p + 1e-8)] == ["Add"]
 
 
-def made(marks, updates):
+def test_scalars_are_found_where_they_were_made():
+    x = torch.ones(3, requires_grad=True)
+    mean, other = (2 * x).mean(), x.sum()
+    remember(mean, LOSS, (True, 3))
+    remember(other, FORWARD, (False, 3))
+    node = mean.grad_fn
+    assert scalars(mean + 1) == [(node, True, 3)]
+    assert made(node) == LOSS
+    assert scalars(x) == []
+
+
+def losses(marks, updates):
     """Return losses whose graphs are marked, each in a cycle that only Python's collector ends."""
     kept = []
     for update in range(updates):
         cycle = [torch.ones(2, requires_grad=True).sum()]
         cycle.append(cycle)
-        marks.put(update, cycle[0], "no tensor")
+        marks.put(update, FORWARD, cycle[0], "no tensor")
         kept.append(cycle)
     return kept
 
 
 def test_marks_live_as_long_as_their_graphs():
     marks = Marks()
-    kept = made(marks, 5)
-    assert marks.alive() == [0, 1, 2, 3, 4]
+    kept = losses(marks, 5)
+    assert marks.alive() == dict.fromkeys(range(5), FORWARD)
     total = sum(cycle[0] for cycle in kept[3:])
     kept.clear()
-    assert marks.alive() == [3, 4]
+    assert [*marks.alive()] == [3, 4]
     del total
-    assert marks.alive() == []
+    assert marks.alive() == {}
+
+
+def test_a_graph_is_told_by_where_the_last_of_it_was_made():
+    marks = Marks()
+    output = torch.ones(2, requires_grad=True) * 2
+    marks.put(0, FORWARD, output)
+    loss = output.sum()
+    remember(loss, LOSS)
+    marks.put(0, FORWARD, loss)
+    assert marks.alive() == {0: LOSS}
+    del loss
+    assert marks.alive() == {0: FORWARD}

@@ -56,6 +56,23 @@ def test_places_are_lines_of_this_file():
     assert first.code == "loss.backward()"
 
 
+def with_closure(model, optimizer, batch):
+    def closure():
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(batch[0]), batch[1])
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+
+
+def test_a_closure_is_called_by_the_users_line():
+    model = mlp(10, 16, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    first = Given(with_closure, model, optimizer, blobs()).run(1).all(Backward)[0]
+    assert [place.code for place in first.trail] == ["loss.backward()", "optimizer.step(closure)"]
+
+
 def test_a_trial_changes_the_rate_and_nothing_else():
     whole, tenth = trace().all(Update), trace(change=Change(lr=0.1)).all(Update)
     assert [*tenth[0].before.values()] == [*whole[0].before.values()]

@@ -327,6 +327,25 @@ class Overwrites(nn.Module):
         return self.b(h)
 
 
+class Buffered(nn.Module):
+    """A recurrent network that writes its states into one tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.read = nn.GRUCell(10, 8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        states = torch.zeros(len(x), 5, 8)
+        for t in range(4):
+            states[:, t + 1] = self.cell(x, states[:, t])
+        return self.read(states[:, 4])
+
+
+def writes_its_states():
+    x, y = blobs()
+    train(Buffered(), lambda m: F.cross_entropy(m(x), y))
+
+
 def assigns_a_column():
     x, y = blobs()
     train(Overwrites(), lambda m: F.cross_entropy(m(x), y))
@@ -472,7 +491,7 @@ def keeps_a_total():
     total = 0.0
     for _ in range(30):
         optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)
+        loss = F.cross_entropy(model(x), y)  # its graph is kept
         loss.backward()
         optimizer.step()
         total += loss
@@ -767,7 +786,69 @@ def kept_without_backward():
     return partial(step_by_grad, kept=kept), model, optimizer, blobs()
 
 
+class Rated(nn.Module):
+    """A table of users and one of films, all of one number, with `match` of their rows."""
+
+    def __init__(self, match):
+        super().__init__()
+        self.users, self.films = (nn.Parameter(torch.full((n, 4), 0.3)) for n in (20, 15))
+        self.mean, self.match = nn.Parameter(torch.tensor(3.0)), match
+
+    def forward(self, u, i):
+        return self.mean + self.match(self.users, self.films, u, i)
+
+
+def rates(match):
+    """Learn ratings, by Adam."""
+    g = torch.Generator().manual_seed(0)
+    u, i = torch.randint(20, (400,), generator=g), torch.randint(15, (400,), generator=g)
+    stars = 3 + torch.randn(20, generator=g)[u] * torch.randn(15, generator=g)[i]
+    model = Rated(match)
+    train(model, lambda m: F.mse_loss(m(u, i), stars), lr=0.03, make=torch.optim.Adam)
+
+
+def tables_of_one_number():
+    rates(lambda users, films, u, i: (F.embedding(u, users) * F.embedding(i, films)).sum(1))
+
+
+def tables_of_one_number_multiplied():
+    rates(lambda users, films, u, i: (users @ films.T)[u, i])
+
+
+def summed_in_a_loop():
+    x, y = blobs()
+
+    def loss(model):
+        return sum(F.cross_entropy(model(x[[k]]), y[[k]]) for k in range(24))
+
+    train(mlp(10, 32, 3), loss, lr=0.3)
+
+
+def summed_by_hand_in_a_loop():
+    x, y = curve()
+
+    def loss(model):
+        return sum((model(part) - its).square().mean() for part, its in pairs)
+
+    pairs = [*zip(x.chunk(16), y.chunk(16), strict=True)]
+    train(mlp(1, 32, 1), loss, lr=0.1)
+
+
+def losses_as_a_tensor():
+    x, y = blobs()
+    model = mlp(10, 32, 3)
+
+    def loss(model):
+        parts = zip(x.chunk(4), y.chunk(4), strict=True)
+        return torch.as_tensor([F.cross_entropy(model(part), its) for part, its in parts])
+
+    train(model, lambda m: loss(m).requires_grad_().mean())
+
+
 CASES = (
+    ("constant_init", tables_of_one_number), ("constant_init", tables_of_one_number_multiplied),
+    ("summed_loss", summed_in_a_loop), ("summed_loss", summed_by_hand_in_a_loop),
+    ("item_in_path", losses_as_a_tensor), ("in_place_change", writes_its_states),
     ("item_in_path", backward_of_a_number), ("graph_used_twice", state_carried_over),
     ("in_place_change", weights_changed_between), ("unclipped_sigmoid", focal),
     ("unscaled_inputs", incomes), ("unclipped_sigmoid", odds_by_hand),

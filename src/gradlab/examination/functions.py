@@ -23,9 +23,7 @@ NOTES: dict[str, Note] = {
     **dict.fromkeys(("clamp", "clamp_min"), layers.clamp),
     **dict.fromkeys(("log", "log2", "log10"), values.log),
     "log1p": values.log1p,
-    **{
-        how: values.cut(how) for how in ("detach", "item", "__float__", "tolist", "numpy", "tensor")
-    },
+    **{how: values.cut(how) for how in values.CUTS},
 }
 # What a note may meet in tensors of an unusual kind (sparse, nested, inside vmap): it is not taken.
 REFUSALS = (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError)

@@ -166,10 +166,11 @@ class Cut(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class InPlace(Event):
-    """A tensor of the graph changed in place."""
+    """A tensor of the graph changed in place; `version`: how often its memory was, with this."""
 
     name: str
     shape: tuple[int, ...]
+    version: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ MIXING = (
     "Mul",
     "Where",
 )  # 1 - p is as bare as p, and so is p y + (1 - p)(1 - y)
-CUTS = ("detach", "item", "__float__", "tolist", "numpy", "tensor")  # and `.data`
+CUTS = ("detach", "item", "__float__", "tolist", "numpy", "tensor", "as_tensor")  # and `.data`
 ALIASES = ("data", "detach")  # what they return shares memory with the graph's tensor
 CLAMPS = ("clamp_", "clip_")
 
@@ -67,7 +67,7 @@ def cut(how: str) -> Note:
         if how == "numpy" and isinstance(source, Tensor) and not source.requires_grad:
             listener.lent(Cut(**listener.now(), how=how, reaches=frozenset()), source)
         sources = [each for each in _tensors(source) if each.grad_fn is not None]
-        if not sources:
+        if not sources or (how == "as_tensor" and sources[0] is source):
             return None
         reaches = frozenset[int]().union(*map(graph.leaves, sources))
         event = Cut(**listener.now(), how=how, reaches=reaches)
@@ -97,7 +97,8 @@ def in_place(name: str) -> Note:
         if name in CLAMPS and listener.is_grad(tensor):
             return listener.clamped(name)
         if tensor.requires_grad:
-            listener.tell(InPlace(**listener.now(), name=name, shape=tuple(tensor.shape)))
+            shape, version = tuple(tensor.shape), tensor._version + 1
+            listener.tell(InPlace(**listener.now(), name=name, shape=shape, version=version))
         return None
 
     return note

@@ -34,11 +34,18 @@ def overwritten(trace: Trace) -> list[Finding]:
 
 
 def _guilty(failure: Failure, changes: Sequence[InPlace]) -> InPlace | None:
-    """Return the last change in place of a tensor of the shape that torch complains of."""
+    """Return the last change in place of a tensor of the shape that torch complains of.
+
+    Of a view of another shape, the change that made its memory's version the one that torch found.
+    """
     said = re.search(r"\[[\w.]*Tensor \[([\d, ]*)\]\]", failure.message)
     shape = tuple(int(n) for n in said[1].split(",") if n.strip()) if said else None
     fits = [each for each in changes if each.shape == shape]
-    return fits[-1] if fits else None
+    if fits:
+        return fits[-1]
+    version = re.search(r"is at version (\d+)", failure.message)
+    fits = [each for each in changes if version and each.version == int(version[1])]
+    return fits[-1] if len({each.place for each in fits}) == 1 else None
 
 
 def used_twice(trace: Trace) -> list[Finding]:

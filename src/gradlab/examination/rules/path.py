@@ -20,6 +20,7 @@ def cut(trace: Trace) -> list[Finding]:
         "data": ".data",
         "__float__": "float()",
         "tensor": "torch.tensor()",
+        "as_tensor": "torch.as_tensor()",
     }
     how = written.get(first.how, f".{first.how}()")
     return [
