@@ -46,7 +46,7 @@ def test_a_script_with_a_mistake(capsys):
 def test_a_script_without_one(capsys):
     Path("train.py").write_text(SCRIPT.format(zero=ZERO))
     assert cli.main(["doctor", "train.py"]) == 0
-    assert capsys.readouterr().out.startswith("nothing found; looked for: ")
+    assert capsys.readouterr().out.startswith("nothing found in the first updates; looked for: ")
 
 
 def test_a_function_of_a_file_and_of_a_module(capsys):

@@ -133,4 +133,4 @@ def test_a_step_that_trains_nothing_is_told():
 
 def test_silence_is_explicit(capsys):
     tell([])
-    assert "nothing found; looked for: " in capsys.readouterr().out
+    assert "nothing found in the first updates; looked for: " in capsys.readouterr().out

@@ -97,6 +97,13 @@ def test_interpolations_between_hydras_section_and_the_jobs(capsys):
     assert [run.config["seed"] for run in find("t").runs] == [0, 1, 7, 7, 8, 8, 9, 9]
 
 
+def test_two_jobs_may_be_the_same(capsys):
+    assert sweep("s", "seed=0,0,1,0") == 0
+    runs = find("s").runs
+    assert [run.config["seed"] for run in runs] == [0, 0, 1, 0]
+    assert [run.name for run in runs] == ["0", "1", "2", "3"]
+
+
 def test_jobs_that_want_the_process_for_themselves_run_one_by_one(capsys):
     assert sweep("s", "seed=0,1,2,3", "hydra.job.chdir=true") == 0
     assert "4 runs: 4 healthy" in capsys.readouterr().out

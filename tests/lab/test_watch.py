@@ -232,6 +232,11 @@ def test_two_networks_at_once_have_a_record_each():
     assert second.sites == ["0", "1"]
 
 
+def unused(model):
+    with gradlab.watch(model) as lab:
+        return lab
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -247,7 +252,9 @@ def test_two_networks_at_once_have_a_record_each():
             r"none matches 'heads'",
         ),
         (lambda m: gradlab.watch(nn.ReLU()), r"but it has none"),
-        (lambda m: gradlab.watch(m).report("out"), r"no optimiser has made one"),
+        (lambda m: gradlab.watch(m).report("out"), r"expected `with gradlab.watch"),
+        (lambda m: gradlab.watch(m).diagnose(), r"expected `with gradlab.watch"),
+        (lambda m: unused(m).diagnose(), r"no optimiser has made one"),
     ],
 )
 def test_mistakes_are_one_line(call, message):
@@ -343,10 +350,11 @@ def test_a_report_reads_like_that_of_a_run(tmp_path):
         lab.report(tmp_path)
 
 
-def test_a_network_that_was_never_trained_has_no_findings():
+def test_a_network_that_was_never_trained_has_no_rows():
     with gradlab.watch(mlp()) as lab, warnings.catch_warnings():
         pass
-    assert lab.diagnose() == []
+    with pytest.raises(WatchError, match="no optimiser has made one"):
+        lab.diagnose()
     assert list(lab.frame().columns)[:4] == ["step", "axis", "position", "site"]
 
 

@@ -30,4 +30,6 @@ def tell(findings: Sequence[Finding], console: Console | None = None) -> None:
         for name in ("where", "evidence", "instead"):
             rows.add_row(Text(f"  {name}", style="dim"), Text(getattr(each, name)))
         parts += [Text(f"{each.kind}: {each.what}", style="bold"), rows]
-    write(console, *parts or [Text(f"nothing found; looked for: {LOOKED_FOR}")])
+    write(
+        console, *parts or [Text(f"nothing found in the first updates; looked for: {LOOKED_FOR}")]
+    )

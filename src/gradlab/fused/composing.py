@@ -38,7 +38,9 @@ class Copying(ConfigLoaderImpl):
         was made for the one is handed to the other.
         """
         made = self._made.pop(tuple(sweep_overrides), None)
-        if made is not None and self._master is master_config:
+        known = self._master is master_config
+        # What has a number is another job's, of the same overrides.
+        if known and made is not None and OmegaConf.is_missing(made.hydra.job, "num"):
             return made
         made = self._compose(master_config, sweep_overrides)
         self._made[tuple(sweep_overrides)] = made

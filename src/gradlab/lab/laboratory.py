@@ -135,7 +135,14 @@ class Lab:
         """Return what is wrong with the network, gravest first; an empty list if nothing is.
 
         Positions in a finding are places in `sites`, counted from 1.
+
+        Raises:
+            WatchError: nothing was recorded.
         """
+        self._check_recorded()
+        return self._findings()
+
+    def _findings(self) -> list[Finding]:
         return findings(self.frame(), self.steps(), self._config(), self._one_sided())
 
     def report(self, folder: str | Path) -> Path:
@@ -152,8 +159,7 @@ class Lab:
         """
         from gradlab.report.write import write
 
-        if not self._layers:
-            raise WatchError("expected a recorded step, but no optimiser has made one yet")
+        self._check_recorded()
         if first_rank(self._ranks):
             files = Parquet(folder, again=True)
             for steps, layers in zip(self._steps, self._layers, strict=True):
@@ -161,6 +167,12 @@ class Lab:
             files.finish(self._info())
             write(folder)
         return Path(folder) / "report" / "index.html"
+
+    def _check_recorded(self) -> None:
+        if not self._started:
+            raise WatchError("expected `with gradlab.watch(...) as lab:` around the loop")
+        if not self._layers:
+            raise WatchError("expected a recorded step, but no optimiser has made one yet")
 
     def _take(self, found: Round) -> None:
         """Keep a recorded round, and hand it on."""
@@ -202,7 +214,7 @@ class Lab:
         ]
 
     def _info(self) -> dict[str, Any]:
-        found = self.diagnose()
+        found = self._findings()
         layers = self.frame()
         return {
             "watched": True,

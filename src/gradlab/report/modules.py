@@ -9,6 +9,7 @@ import pandas as pd
 from gradlab.store.load import Run
 
 MOST = 40  # modules of a network that are told of one by one
+SKIPPING = ("resmlp", "transformer")  # networks of gradlab's own in which identities run beside
 NUMBERS = ("delta", "weakest", "weight_grad", "act_factor", "weight_factor")
 COLUMNS = ("run", "layers", "modules", *NUMBERS)
 
@@ -29,12 +30,12 @@ def table(runs: Iterable[Run], layers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def broken(runs: Iterable[Run], layers: pd.DataFrame) -> set[str]:
-    """Return the watched runs whose factors make no chain: there is a module that lacks one.
+def broken(runs: Sequence[Run], layers: pd.DataFrame) -> set[str]:
+    """Return the runs whose factors make no chain: a module lacks one, or skips pass it by.
 
     What a chain's factors multiply to, the signal of such a network does not gain.
     """
-    found: set[str] = set()
+    found = {run.name for run in runs if run.config.get("model") in SKIPPING}
     for run in runs:
         if run.info.get("watched") and "run" in layers:
             mine = layers[layers["run"] == run.name].sort_values("position")

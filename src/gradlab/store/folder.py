@@ -53,6 +53,7 @@ class Folder:
         if not free(path, settings.resume):
             raise StoreError(
                 f"{path} already holds a run; choose another hydra.run.dir or sweep.dir"
+                + ("; sweep.resume=true makes it anew, for it was cut short" * free(path, True))
             )
         self.path = path
         self.layers = Table(path / "layers.parquet", schema.LAYERS, interval, members)
