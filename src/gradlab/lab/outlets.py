@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from gradlab.errors import WatchError
 from gradlab.lab.sinks import Sink
 from gradlab.train.rows import Rows
 
@@ -13,10 +14,18 @@ class Outlets:
     Args:
         sinks: one or several.
         note: is told of each that fails.
+
+    Raises:
+        WatchError: one is no sink.
     """
 
     def __init__(self, sinks: Sink | Sequence[Sink], note: Callable[[str], None]) -> None:
         self._sinks = list(sinks) if isinstance(sinks, Sequence) else [sinks]
+        for sink in self._sinks:
+            if not (hasattr(sink, "write") and hasattr(sink, "finish")):
+                raise WatchError(
+                    f"expected sinks such as gradlab.lab.sinks.Parquet(folder), given {sinks!r}"
+                )
         self._note = note
 
     def write(self, rows: Rows) -> None:
