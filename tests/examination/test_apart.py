@@ -55,8 +55,10 @@ def test_no_run_is_logged_and_no_window_opened():
         assert (os.environ["WANDB_MODE"], os.environ["MPLBACKEND"]) == ("disabled", "agg")
 
 
-def test_a_logger_made_inside_can_go_on():
+def test_a_logger_made_inside_can_go_on(capfd):
     with apart():
         handler = logging.StreamHandler()
+    assert not handler.stream.closed
     handler.stream.write("later")
     handler.flush()
+    assert capfd.readouterr() == ("", "")
