@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gradlab.cli import main as gradlab
+from gradlab.cli.main import main as gradlab
 from gradlab.report.reduce import gather
 from gradlab.report.settings import label
 from gradlab.report.table import table

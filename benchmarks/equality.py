@@ -12,7 +12,7 @@ import tempfile
 
 import numpy as np
 
-from gradlab.store.load import find
+from gradlab.results.load import find
 
 MIXED = [
     "model.depth=2,6",

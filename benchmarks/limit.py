@@ -19,11 +19,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
 
-from gradlab.compose import compose
+from gradlab.config.compose import compose
 from gradlab.data.dataset import load
-from gradlab.record.norms import joint_norm
-from gradlab.record.recorder import measure
-from gradlab.train.loop import Loop
+from gradlab.recording.norms import joint_norm
+from gradlab.recording.recorder import measure
+from gradlab.training.loop import Loop
 
 DEPTHS, WIDTH, BATCH = (5, 10, 20, 50), 64, 64
 LARGE = 2048

@@ -34,9 +34,9 @@ os.environ["OMP_NUM_THREADS"] = str(THREADS)
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
-from gradlab.compose import compose  # noqa: E402
+from gradlab.config.compose import compose  # noqa: E402
 from gradlab.data.dataset import load  # noqa: E402
-from gradlab.train.loop import Loop  # noqa: E402
+from gradlab.training.loop import Loop  # noqa: E402
 
 SHAPES = ((5, 64), (20, 64), (50, 64), (50, 256), (20, 1024))
 STACK, STEPS = 32, 10

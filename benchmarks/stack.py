@@ -3,16 +3,16 @@
 python benchmarks/stack.py
 
 Milliseconds of processor time per member, of ten steps the first of which is recorded; one thread.
-`gradlab.fused.plan` says from this how many networks are trained as one.
+`gradlab.runs.fused.plan` says from this how many networks are trained as one.
 """
 
 import time
 
 import torch
 
-from gradlab import choices
-from gradlab.settings import from_config
-from gradlab.train.loop import Loop
+from gradlab.config import choices
+from gradlab.config.settings import from_config
+from gradlab.training.loop import Loop
 
 SHAPES = ((5, 16), (5, 64), (20, 64), (50, 64), (5, 128), (5, 256))
 SIZES = (1, 4, 8, 16, 23, 40, 64)

@@ -27,7 +27,7 @@ from resource import RUSAGE_CHILDREN, getrusage
 
 import numpy as np
 
-from gradlab.store.load import find
+from gradlab.results.load import find
 
 HERE = Path(__file__).parent
 INITS = "default,xavier_normal,kaiming_normal,orthogonal"

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 import gradlab
-from gradlab import choices
+from gradlab.config import choices
 from gradlab.errors import PredictionError
 from gradlab.reference.activations import ACTIVATIONS
 from gradlab.reference.network import Dense, backward, forward

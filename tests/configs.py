@@ -3,11 +3,11 @@
 import copy
 from typing import Any
 
-from gradlab import choices
+from gradlab.config import choices
+from gradlab.config.settings import Settings, from_config
 from gradlab.data.dataset import Dataset
-from gradlab.settings import Settings, from_config
-from gradlab.train.loop import Loop
-from gradlab.train.rows import Outcome, Rows
+from gradlab.recording.rows import Outcome, Rows
+from gradlab.training.loop import Loop
 
 GROUPS = {
     "model": "mlp",

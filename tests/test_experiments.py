@@ -5,8 +5,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from gradlab import choices
-from gradlab.settings import from_config
+from gradlab.config import choices
+from gradlab.config.settings import from_config
 
 
 @pytest.mark.parametrize("name", choices.names("experiment"))
@@ -57,6 +57,6 @@ def test_every_choice_is_named_for_its_file_and_its_target_is_there(file):
     content = choices.load(group, file.stem)
     assert content["name"] == file.stem
     if content["_target_"] is not None:
-        from gradlab.foreign import locate
+        from gradlab.config.imports import locate
 
         assert callable(locate(content["_target_"]))

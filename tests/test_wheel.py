@@ -8,7 +8,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from gradlab.store.load import load
+from gradlab.results.load import load
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,7 +50,8 @@ def test_it_runs_elsewhere(wheel, tmp_path):
         return done.stdout
 
     where = run(
-        "-c", "import gradlab, gradlab.choices as c; print(gradlab.__file__); print(c.conf_dir())"
+        "-c",
+        "import gradlab, gradlab.config.choices as c; print(gradlab.__file__); print(c.conf_dir())",
     )
     assert [Path(line).parent for line in where.splitlines()] == [site / "gradlab"] * 2
     assert "gradlab run" in run("-m", "gradlab", "--help")

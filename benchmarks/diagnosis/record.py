@@ -13,10 +13,10 @@ import torch
 from diagnosis.seen import activation_row, layer_row
 from torch import Tensor
 
-from gradlab.compose import compose
-from gradlab.settings import Settings
-from gradlab.train.loop import Done, Loop
-from gradlab.train.rows import Rows
+from gradlab.config.compose import compose
+from gradlab.config.settings import Settings
+from gradlab.recording.rows import Rows
+from gradlab.training.loop import Done, Loop
 
 
 @dataclass(frozen=True)

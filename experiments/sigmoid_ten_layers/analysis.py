@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 import gradlab
-from gradlab import choices
+from gradlab.config import choices
 from gradlab.errors import GradlabError
 
 

@@ -12,24 +12,24 @@ gradlab.watch(model, ...)     records any network in any training loop, which st
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradlab.check.gradients import check_gradients as check_gradients
+    from gradlab.debugger.doctor import doctor as doctor
     from gradlab.diagnosis.verdict import diagnose as diagnose
-    from gradlab.examination.doctor import doctor as doctor
-    from gradlab.lab.watch import watch as watch
-    from gradlab.store.load import load as load
+    from gradlab.gradcheck.gradients import check_gradients as check_gradients
+    from gradlab.monitor.watch import watch as watch
+    from gradlab.results.load import load as load
     from gradlab.theory.phase import phase as phase
     from gradlab.theory.predict import predict as predict
 
 __all__ = ["check_gradients", "diagnose", "doctor", "load", "phase", "predict", "watch"]
 
 _HOMES = {
-    "check_gradients": "gradlab.check.gradients",
+    "check_gradients": "gradlab.gradcheck.gradients",
     "diagnose": "gradlab.diagnosis.verdict",
-    "doctor": "gradlab.examination.doctor",
-    "load": "gradlab.store.load",
+    "doctor": "gradlab.debugger.doctor",
+    "load": "gradlab.results.load",
     "phase": "gradlab.theory.phase",
     "predict": "gradlab.theory.predict",
-    "watch": "gradlab.lab.watch",
+    "watch": "gradlab.monitor.watch",
 }
 
 

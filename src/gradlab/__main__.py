@@ -1,5 +1,5 @@
 """`python -m gradlab`."""
 
-from gradlab.cli import main
+from gradlab.cli.main import main
 
 raise SystemExit(main())

@@ -15,7 +15,7 @@ from diagnosis.record import Record, record  # noqa: E402
 from diagnosis.rivals import RIVALS  # noqa: E402
 from diagnosis.seen import extremity  # noqa: E402
 
-from gradlab.compose import compose  # noqa: E402
+from gradlab.config.compose import compose  # noqa: E402
 
 
 def test_there_are_enough_networks_and_no_name_or_seed_is_used_twice():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gradlab.compose import compose
+from gradlab.config.compose import compose
 from gradlab.cure.overrides import command, replaced, searching, without
 from gradlab.errors import SettingsError
 

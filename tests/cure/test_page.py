@@ -12,8 +12,8 @@ from gradlab.cure.patient import Patient
 from gradlab.cure.ranking import rank
 from gradlab.cure.remedies import UNCHANGED, Remedy
 from gradlab.cure.trial import FAILED, Trial
-from gradlab.report.style import printed
-from gradlab.store.load import Run
+from gradlab.pages.style import printed
+from gradlab.results.load import Run
 from tests.configs import settings
 from tests.report.test_figures import cut
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gradlab import choices
+from gradlab.config import choices
 from gradlab.cure.remedies import Remedy, propose
 from gradlab.diagnosis.finding import Finding
 from tests.configs import settings

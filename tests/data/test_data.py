@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradlab import choices
+from gradlab.config import choices
 from gradlab.data.adding import draw
 from gradlab.data.copying import one_hot
 from gradlab.errors import SettingsError

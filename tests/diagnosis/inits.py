@@ -2,7 +2,7 @@
 
 import torch
 
-from gradlab.nets.init import default, variance_scaling
+from gradlab.models.init import default, variance_scaling
 
 
 def linears(model):

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from gradlab import choices, schema
+from gradlab import schema
+from gradlab.config import choices
 
 PAGE = (Path(__file__).parents[2] / "docs" / "diagnosis.md").read_text()
 ROWS = {row.split("`")[1]: row for row in PAGE.splitlines() if row.startswith("| `")}

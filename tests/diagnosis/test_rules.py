@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from gradlab.config.settings import Component
 from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.places import named
 from gradlab.diagnosis.record import Record
@@ -12,7 +13,6 @@ from gradlab.diagnosis.seeds import interval, pooled
 from gradlab.diagnosis.training import starved, unstable
 from gradlab.diagnosis.underflow import entries, underflow
 from gradlab.diagnosis.verdict import diagnose, verdict
-from gradlab.settings import Component
 from tests.configs import settings, train
 from tests.diagnosis.test_verdict import frame
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradlab.settings import Settings
+from gradlab.config.settings import Settings
 from tests.configs import settings, train
 
 FILE = Path(__file__).parents[2] / "experiments" / "sigmoid_ten_layers" / "analysis.py"

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradlab import cli
+from gradlab.cli.main import main
 from gradlab.explain.atlas import ATLASES
 from gradlab.explain.entries import activations, losses
-from gradlab.explain.page import as_markdown
+from gradlab.pages.html import as_markdown
 from gradlab.reference.activations import ACTIVATIONS
 from gradlab.reference.losses import LOSSES
 
@@ -66,8 +66,8 @@ def test_the_docs_say_the_same(name):
 
 def test_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["explain", "activations"]) == 0
+    assert main(["explain", "activations"]) == 0
     assert "The same with its figure: explain/activations/index.html" in capsys.readouterr().out
     assert Path("explain/activations/atlas.svg").exists()
-    assert cli.main(["explain", "activaton"]) == 2
+    assert main(["explain", "activaton"]) == 2
     assert "did you mean activations?" in capsys.readouterr().err

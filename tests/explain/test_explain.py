@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from gradlab import cli
-from gradlab.compose import compose
+from gradlab.cli.main import main
+from gradlab.config.compose import compose
 from gradlab.errors import SettingsError
-from gradlab.explain.story import as_text
 from gradlab.explain.subject import subject
 from gradlab.explain.tell import tell
-from gradlab.explain.words import percent
+from gradlab.pages.numbers import percent
+from gradlab.pages.story import as_text
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +123,7 @@ def test_what_cannot_be_explained_is_one_line(override, words):
     ],
 )
 def test_the_command_prints_it_and_leaves_a_page(overrides, capsys):
-    assert cli.main(["explain", *overrides]) == 0
+    assert main(["explain", *overrides]) == 0
     printed = capsys.readouterr().out
     folder = Path("there" if "explain.dir=there" in overrides else "explain")
     assert f"The same with its figure: {folder}/index.html" in printed
@@ -150,5 +150,5 @@ def test_shares_are_told_in_few_digits(share, text):
 
 def test_a_folder_that_cannot_be_made_is_one_line(capsys):
     Path("taken").write_text("a file")
-    assert cli.main(["explain", "explain.dir=taken"]) == 2
+    assert main(["explain", "explain.dir=taken"]) == 2
     assert "taken cannot be written" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gradlab import cli
+from gradlab.cli.main import main
 from gradlab.mistakes import catalogue
 from gradlab.mistakes.catalogue import CATALOGUE
 from gradlab.mistakes.code import code
@@ -66,7 +66,7 @@ def test_a_proof_needs_both_forms(proofs):
 
 
 def test_the_table(capsys):
-    assert cli.main(["mistakes"]) == 0
+    assert main(["mistakes"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:-1]] == NAMES
     assert all(line.endswith("holds") for line in lines[1:-1])
@@ -75,7 +75,7 @@ def test_the_table(capsys):
 
 @pytest.mark.parametrize("name", ["no_zero_grad", "plain_list", "sigmoid_before_bce"])
 def test_a_page_shows_the_code_with_its_marks(name, capsys):
-    assert cli.main(["mistakes", name]) == 0
+    assert main(["mistakes", name]) == 0
     told = capsys.readouterr().out
     broken, fixed = code(catalogue.CATALOGUE[NAMES.index(name)])
     for mark, lines in (("-", broken), ("+", fixed)):
@@ -101,9 +101,9 @@ def test_a_narrow_terminal_folds_words_and_cuts_nothing(proofs, width):
 def test_a_proof_that_does_not_hold_is_told_and_is_exit_1(monkeypatch, capsys):
     mistake = dataclasses.replace(CATALOGUE[0], holds=Bound(high=-1))
     monkeypatch.setattr(catalogue, "CATALOGUE", (mistake, CATALOGUE[1]))
-    assert cli.main(["mistakes"]) == 1
+    assert main(["mistakes"]) == 1
     assert "1 of 2 proofs hold" in capsys.readouterr().out
-    assert cli.main(["mistakes", mistake.name]) == 1
+    assert main(["mistakes", mistake.name]) == 1
     assert "the proof does not hold" in capsys.readouterr().out
 
 
@@ -119,7 +119,7 @@ def test_a_proof_that_does_not_hold_is_told_and_is_exit_1(monkeypatch, capsys):
     ],
 )
 def test_a_wrong_command_is_one_line_and_exit_2(arguments, words, capsys):
-    assert cli.main(["mistakes", *arguments]) == 2
+    assert main(["mistakes", *arguments]) == 2
     printed = capsys.readouterr()
     assert words in printed.err
     assert printed.err.count("\n") == 1
@@ -127,13 +127,13 @@ def test_a_wrong_command_is_one_line_and_exit_2(arguments, words, capsys):
 
 
 def test_help(capsys):
-    assert cli.main(["mistakes", "--help"]) == 0
+    assert main(["mistakes", "--help"]) == 0
     assert "gradlab mistakes NAME" in capsys.readouterr().out
 
 
 def test_markdown_is_printed(capsys, monkeypatch):
     monkeypatch.setattr(catalogue, "CATALOGUE", CATALOGUE[:1])
-    assert cli.main(["mistakes", "--markdown"]) == 0
+    assert main(["mistakes", "--markdown"]) == 0
     assert f"## {NAMES[0]}" in capsys.readouterr().out
 
 

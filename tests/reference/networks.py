@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from gradlab import choices
+from gradlab.config import choices
+from gradlab.config.settings import component, pick
 from gradlab.reference.activations import ACTIVATIONS
 from gradlab.reference.losses import LOSSES
 from gradlab.reference.network import Dense
-from gradlab.settings import component, pick
 
 SHAPES = {  # widths, samples
     "plain": ([4, 6, 5, 3], 8),

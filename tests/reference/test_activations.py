@@ -5,10 +5,10 @@ import pytest
 import torch
 from mpmath import mp, mpf
 
-from gradlab import choices
-from gradlab.record.slopes import derivative
+from gradlab.config import choices
+from gradlab.config.settings import pick
+from gradlab.recording.slopes import derivative
 from gradlab.reference.activations import ACTIVATIONS
-from gradlab.settings import pick
 
 EXACT = {
     "sigmoid": lambda z: 1 / (1 + mp.exp(-z)),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mpmath import mp, mpf
 
-from gradlab import choices
+from gradlab.config import choices
 from gradlab.reference.losses import (
     BCE,
     LOSSES,

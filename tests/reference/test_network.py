@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gradlab.check.by_hand import check_network
-from gradlab.check.row import Options
+from gradlab.gradcheck.by_hand import check_network
+from gradlab.gradcheck.row import Options
 from gradlab.reference.activations import ACTIVATIONS
 from gradlab.reference.losses import LOSSES, MSE
 from gradlab.reference.network import loss_and_gradients, train

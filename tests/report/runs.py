@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gradlab import schema
-from gradlab.store.parquet import Table, write_json
+from gradlab.results.parquet import Table, write_json
 
 
 def write_run(

@@ -9,9 +9,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from gradlab.pages.style import balanced, printed
 from gradlab.report import cells, factors, factors_by_layer, heatmap, losses, profile, timeline
 from gradlab.report.edges import Edges
-from gradlab.report.style import balanced, printed
 from tests.report.runs import write_run
 from tests.report.test_report import reduced
 

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 import gradlab
-from gradlab.lab.sinks import Parquet
 from gradlab.report import modules, profile
 from gradlab.report.reduce import gather
+from gradlab.sinks.protocol import Parquet
 
 
 def recorded(folder, blocks):

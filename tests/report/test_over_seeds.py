@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from gradlab.cli import main
+from gradlab.cli.main import main
 from gradlab.report.over_seeds import behind, counts, leading, note, over_seeds, told
 from gradlab.report.write import write
-from gradlab.store.resume import DONE
+from gradlab.results.resume import DONE
 from tests.report.runs import write_run
 from tests.report.test_report import reduced
 

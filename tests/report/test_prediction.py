@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 import gradlab
-from gradlab.job import Label, run
+from gradlab.pages.style import printed
 from gradlab.report import prediction
 from gradlab.report.reduce import gather
-from gradlab.report.style import printed
 from gradlab.report.write import write
-from gradlab.store.load import find
+from gradlab.results.load import find
+from gradlab.runs.run import Label, run
 from tests.configs import settings
 from tests.report.runs import write_run
 

@@ -12,13 +12,13 @@ from rich.console import Console
 
 from gradlab.diagnosis.profile import Grid, gained
 from gradlab.errors import StoreError
+from gradlab.pages.style import printed
 from gradlab.report import cells, factors, heatmap, losses, profile, sentences, timeline, titles
 from gradlab.report.reduce import layer_means, reduce
 from gradlab.report.show import show
-from gradlab.report.style import printed
 from gradlab.report.table import table
 from gradlab.report.write import write
-from gradlab.store.load import Run, find
+from gradlab.results.load import Run, find
 from tests.report.runs import write_run
 
 FIGURES = {

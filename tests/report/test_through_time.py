@@ -11,7 +11,7 @@ from gradlab.report import over_seeds, through_time
 from gradlab.report.reduce import STATE, gather
 from gradlab.report.table import shown, table
 from gradlab.report.write import write
-from gradlab.store.parquet import arrow_schema
+from gradlab.results.parquet import arrow_schema
 from tests.report.runs import write_run
 
 T = 5

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import gradlab
-from gradlab import choices
+from gradlab.config import choices
 from gradlab.errors import PredictionError
 from gradlab.theory import configured
 from gradlab.theory.configured import decades_per_layer, expected, prediction

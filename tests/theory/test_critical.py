@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 import gradlab
+from gradlab.config.settings import pick
 from gradlab.errors import PredictionError, SettingsError
-from gradlab.nets.critical import by_autograd, critical
-from gradlab.nets.mlp import MLP
+from gradlab.models.critical import by_autograd, critical
+from gradlab.models.mlp import MLP
 from gradlab.reference.activations import ACTIVATIONS
-from gradlab.settings import pick
 from gradlab.theory.critical import at_criticality
 from gradlab.theory.gauss import average
 from gradlab.theory.phase import length_map

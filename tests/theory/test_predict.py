@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 import gradlab
-from gradlab import choices, cli
+from gradlab.cli.main import main
+from gradlab.config import choices
 from gradlab.errors import PredictionError
 from gradlab.reference.activations import ACTIVATIONS
 from gradlab.reference.network import Dense, backward, forward
@@ -235,15 +236,15 @@ def test_every_initialisation_is_predicted_or_refused():
 
 
 def test_the_command(capsys):
-    assert cli.main(["predict", "model.activation=sigmoid", "model.depth=10"]) == 0
+    assert main(["predict", "model.activation=sigmoid", "model.depth=10"]) == 0
     printed = capsys.readouterr().out
     assert "Wide and deep it is ordered" in printed
     assert "From the last layer to the first one sample's error signal changes by -8.5" in printed
-    assert cli.main(["predict", "model.init=normal", "model.init_gain=0.1", "model.depth=60"]) == 0
+    assert main(["predict", "model.init=normal", "model.init_gain=0.1", "model.depth=60"]) == 0
     assert len(capsys.readouterr().out.splitlines()) < 35
-    assert cli.main(["predict", "model.norm=batch"]) == 0
+    assert main(["predict", "model.norm=batch"]) == 0
     assert "normalisation +" in capsys.readouterr().out
-    assert cli.main(["predict", "model=resmlp"]) == 0
+    assert main(["predict", "model=resmlp"]) == 0
     assert "over networks.\n" in capsys.readouterr().out
     for wrong, words in (
         ("model.norm_position=after model.norm=rms", "expected model.norm_position=before"),
@@ -251,7 +252,7 @@ def test_the_command(capsys):
         ("model.init=zeros", "below the last layer every error signal is 0, exactly"),
         ("model.activation=torch.nn.Hardtanh", "is not known"),
     ):
-        assert cli.main(["predict", *wrong.split()]) == 2
+        assert main(["predict", *wrong.split()]) == 2
         assert words in capsys.readouterr().err
 
 

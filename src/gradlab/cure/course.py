@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gradlab.config.settings import Settings
 from gradlab.cure import judge
 from gradlab.cure.overrides import replaced
 from gradlab.cure.pairs import pairs
@@ -14,7 +15,6 @@ from gradlab.cure.trial import FAILED, Trial
 from gradlab.cure.trials import Trials
 from gradlab.diagnosis.finding import Finding
 from gradlab.errors import JobError, StoreError
-from gradlab.settings import Settings
 
 log = logging.getLogger(__name__)
 

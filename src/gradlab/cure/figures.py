@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 from gradlab.cure.course import Course
 from gradlab.cure.ranking import Rank
 from gradlab.cure.words import decades, left, number
+from gradlab.pages.style import COLOURS, LINES, MARKERS, grid, head, legend, log_axis, step_ticks
 from gradlab.report import profile
 from gradlab.report.sentences import count
-from gradlab.report.style import COLOURS, LINES, MARKERS, grid, head, legend, log_axis, step_ticks
 
 BEST = 3
 POINTS = 50  # of a loss curve: each is a mean over as many steps as it takes

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from gradlab import schema
-from gradlab.train.rows import Rows
+from gradlab.recording.rows import Rows
 
 
 class Kept:

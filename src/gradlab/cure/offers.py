@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from math import sqrt
 from typing import Any
 
-from gradlab import choices
-from gradlab.ranges import DTYPES
+from gradlab.config import choices
+from gradlab.config.validation import DTYPES
 
 Config = Mapping[str, Any]
 Proposed = Iterator[tuple[str, str]]

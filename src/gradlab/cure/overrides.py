@@ -8,9 +8,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from gradlab import choices
+from gradlab.config import choices
+from gradlab.config.settings import GROUPS
 from gradlab.errors import SettingsError, first_line
-from gradlab.settings import GROUPS
 
 
 def replaced(run: Sequence[str], by: Sequence[str], own: Sequence[Path] = ()) -> list[str]:

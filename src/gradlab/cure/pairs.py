@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import combinations
 
-from gradlab import choices
+from gradlab.config import choices
 from gradlab.cure.offers import Config, offers
 from gradlab.cure.ranking import Rank
 from gradlab.cure.remedies import Remedy, usable

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from gradlab.errors import StoreError
-from gradlab.store.load import Run, find
+from gradlab.results.load import Run, find
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from gradlab import choices
+from gradlab.config import choices
 from gradlab.cure.offers import Config, offers
 from gradlab.diagnosis.finding import Finding
 

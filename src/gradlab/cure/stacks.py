@@ -5,18 +5,18 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from gradlab.breakdown import described
+from gradlab.config.settings import Settings, check_data
+from gradlab.config.tracebacks import described
 from gradlab.cure import judge
 from gradlab.cure.kept import Kept
 from gradlab.cure.trial import Member, Trial, failed
 from gradlab.data.dataset import Dataset, load
 from gradlab.diagnosis.profile import Grid, gained
 from gradlab.errors import GradlabError
-from gradlab.progress import Watching
+from gradlab.recording.rows import Outcome
 from gradlab.report.reduce import layer_means
-from gradlab.settings import Settings, check_data
-from gradlab.train.loop import Loop
-from gradlab.train.rows import Outcome
+from gradlab.sinks.progress import Watching
+from gradlab.training.loop import Loop
 
 MEMORY = 2**30  # bytes that a stack may take, as far as one can tell before it is built
 

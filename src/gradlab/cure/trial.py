@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from gradlab.config.settings import Settings
 from gradlab.cure.judge import DIVERGED
 from gradlab.cure.remedies import Remedy
-from gradlab.settings import Settings
 
 
 @dataclass(frozen=True)

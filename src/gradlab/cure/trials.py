@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gradlab.compose import compose
+from gradlab.config.compose import compose
+from gradlab.config.settings import Settings
 from gradlab.cure.overrides import replaced, searching, without
 from gradlab.cure.patient import Patient
 from gradlab.cure.remedies import Remedy
@@ -13,7 +14,6 @@ from gradlab.cure.stacks import stacks, train
 from gradlab.cure.trial import Member, Trial, failed
 from gradlab.errors import SettingsError
 from gradlab.report.sentences import count
-from gradlab.settings import Settings
 
 log = logging.getLogger(__name__)
 

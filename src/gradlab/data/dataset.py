@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradlab.config.imports import blamed
+from gradlab.config.settings import Settings
 from gradlab.errors import SettingsError
-from gradlab.foreign import blamed
-from gradlab.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gradlab import choices
+from gradlab.config import choices
 from gradlab.diagnosis.profile import Grid
 
 LIMITS: Mapping[str, float] = choices.load("diagnose", "default")

@@ -9,8 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from gradlab.explain.entries import SHOWN, Entry, activations, losses
-from gradlab.explain.story import Section, Story, Table
-from gradlab.report.style import COLOURS, LINES, grid, head, legend
+from gradlab.pages.story import Section, Story, Table
+from gradlab.pages.style import COLOURS, LINES, grid, head, legend
 
 
 def story(title: str, entries: Sequence[Entry], symbol: str, derivative: str) -> Story:

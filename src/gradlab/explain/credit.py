@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from gradlab.explain.story import Section, Table
 from gradlab.explain.subject import Subject
-from gradlab.explain.words import norm, percent
+from gradlab.pages.numbers import norm, percent
+from gradlab.pages.story import Section, Table
 from gradlab.reference.activations import Array
 from gradlab.reference.chain import Step, blame, step
 

@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 import torch
 
-from gradlab import choices
-from gradlab.record.slopes import derivative
+from gradlab.config import choices
+from gradlab.config.settings import component, pick
+from gradlab.recording.slopes import derivative
 from gradlab.reference.activations import ACTIVATIONS, Array
 from gradlab.reference.losses import LOSSES, Loss
-from gradlab.settings import component, pick
 
 SATURATED_BELOW = 0.05  # of the steepest slope, as in the column `saturated`
 SHOWN, GRID = 5.0, np.linspace(-120, 120, 240_001)

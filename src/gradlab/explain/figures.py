@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gradlab.explain.subject import Subject
-from gradlab.explain.words import percent, steepest
+from gradlab.pages.numbers import percent, steepest
+from gradlab.pages.style import COLOURS, LINES, grid, head, legend
 from gradlab.reference.activations import Array
 from gradlab.reference.chain import Sample, blame, decades, strongest_path
-from gradlab.report.style import COLOURS, LINES, grid, head, legend
 
 Places = dict[tuple[int, int], tuple[float, float]]
 """Where each drawn unit stands, by layer (0 = the input) and unit."""

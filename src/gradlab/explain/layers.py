@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from gradlab.explain.story import Section, Table
 from gradlab.explain.subject import Subject
-from gradlab.explain.words import decade, norm, power, steepest
+from gradlab.pages.numbers import decade, norm, power, steepest
+from gradlab.pages.story import Section, Table
 from gradlab.reference.chain import Sample, decades
 
 

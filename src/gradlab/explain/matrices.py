@@ -1,8 +1,8 @@
 """The same in matrix form: all paths at once, from the loss back to the weight's layer."""
 
-from gradlab.explain.story import Section, Table
 from gradlab.explain.subject import Subject
-from gradlab.explain.words import norm, number, shape
+from gradlab.pages.numbers import norm, number, shape
+from gradlab.pages.story import Section, Table
 from gradlab.reference.activations import Array
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from gradlab.explain.story import Section, Table
 from gradlab.explain.subject import Subject
-from gradlab.explain.words import number
+from gradlab.pages.numbers import number
+from gradlab.pages.story import Section, Table
 from gradlab.reference.chain import Factor, paths, strongest_path
 
 

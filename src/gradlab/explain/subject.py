@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from gradlab.config.settings import Settings, check_data
 from gradlab.data.dataset import Dataset
 from gradlab.errors import SettingsError
-from gradlab.nets.by_hand import check_twin, twin
-from gradlab.nets.layer import Layer
+from gradlab.models.by_hand import check_twin, twin
+from gradlab.models.layer import Layer
 from gradlab.reference.activations import Array
 from gradlab.reference.chain import Sample, Weight, most_blamed, run
 from gradlab.reference.network import train
-from gradlab.settings import Settings, check_data
-from gradlab.train.stack import initialised
+from gradlab.training.stack import initialised
 
 
 @dataclass(frozen=True)

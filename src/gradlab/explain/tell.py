@@ -3,9 +3,9 @@
 import numpy as np
 
 from gradlab.explain import credit, layers, matrices, path
-from gradlab.explain.story import Section, Story, Table
 from gradlab.explain.subject import Subject
-from gradlab.explain.words import number, percent
+from gradlab.pages.numbers import number, percent
+from gradlab.pages.story import Section, Story, Table
 from gradlab.reference.chain import blame
 
 MOST_FEATURES = 8

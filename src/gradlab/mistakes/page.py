@@ -8,7 +8,7 @@ from rich.text import Text
 
 from gradlab.mistakes.code import Lines, code
 from gradlab.mistakes.proof import Proof
-from gradlab.report.terminal import terminal, write
+from gradlab.pages.terminal import terminal, write
 
 WIDTH = 100
 

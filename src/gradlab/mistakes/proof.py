@@ -3,7 +3,7 @@
 import warnings
 from dataclasses import dataclass
 
-from gradlab.check.problem import one_thread
+from gradlab.gradcheck.problem import one_thread
 from gradlab.mistakes.material import seeded
 from gradlab.mistakes.mistake import Builder, Mistake, Symptom
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gradlab.mistakes.proof import Proof
-from gradlab.report.terminal import plain_table, terminal, write
+from gradlab.pages.terminal import plain_table, terminal, write
 
 HEADINGS = ("mistake", "what is measured", "broken", "fixed", "proof")
 

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from gradlab.report.style import ROUND, power
+from gradlab.pages.style import ROUND, power
 
 
 class Edges:

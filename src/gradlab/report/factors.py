@@ -7,10 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gradlab.report.reduce import FACTORS
-from gradlab.report.roles import Role, assign, left_out
-from gradlab.report.settings import short, word
-from gradlab.report.style import (
+from gradlab.pages.style import (
     COLOURS,
     FILLS,
     MARKERS,
@@ -18,6 +15,9 @@ from gradlab.report.style import (
     head,
     legend,
 )
+from gradlab.report.reduce import FACTORS
+from gradlab.report.roles import Role, assign, left_out
+from gradlab.report.settings import short, word
 
 NO_SHAPE = -1  # a hexagon stands for no level: in a legend it shows colour and fill alone
 

@@ -6,8 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gradlab.report.reduce import FACTORS
-from gradlab.report.style import (
+from gradlab.pages.style import (
     COLOURS,
     LINES,
     MARKERS,
@@ -18,6 +17,7 @@ from gradlab.report.style import (
     panel_head,
     panels,
 )
+from gradlab.report.reduce import FACTORS
 from gradlab.report.titles import FACTORS as TITLES
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from gradlab.pages.style import printed, save
 from gradlab.report import (
     cells,
     factors,
@@ -25,8 +26,7 @@ from gradlab.report import (
 from gradlab.report.page import Drawn
 from gradlab.report.reduce import Reduced, heard
 from gradlab.report.settings import label
-from gradlab.report.style import printed, save
-from gradlab.store.load import Run
+from gradlab.results.load import Run
 
 Drawing = tuple[str, bool, str, Callable[[str], Any]]
 

@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from gradlab.pages.style import WIDTH, grid, head
 from gradlab.report.cells import Cells
 from gradlab.report.settings import short, word
-from gradlab.report.style import WIDTH, grid, head
 
 MOST_ROWS, MOST_COLUMNS = 40, 24
 SCALE = 12.0  # decades at which the colour is full

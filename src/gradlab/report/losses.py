@@ -7,8 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gradlab.report.sentences import count
-from gradlab.report.style import (
+from gradlab.pages.style import (
     VERDICTS,
     grid,
     head,
@@ -18,6 +17,7 @@ from gradlab.report.style import (
     panels,
     step_ticks,
 )
+from gradlab.report.sentences import count
 
 THIN: dict[str, Any] = {"color": "0.45", "lw": 0.7, "label": "a run"}
 MEDIAN: dict[str, Any] = {"color": "0.15", "lw": 1.5}

@@ -6,7 +6,7 @@ from itertools import groupby
 import numpy as np
 import pandas as pd
 
-from gradlab.store.load import Run
+from gradlab.results.load import Run
 
 MOST = 40  # modules of a network that are told of one by one
 SKIPPING = ("resmlp", "transformer")  # networks of gradlab's own in which identities run beside

@@ -9,7 +9,7 @@ import pandas as pd
 from gradlab.diagnosis.profile import median
 from gradlab.report.sentences import count
 from gradlab.report.settings import word
-from gradlab.store.resume import DONE
+from gradlab.results.resume import DONE
 
 MEASURES = ("decades", "slope", "time_decades", "test_accuracy", "test_loss")
 """Decades are logarithms: their median is a ratio's, and no outlier rules it."""

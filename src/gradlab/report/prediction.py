@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from gradlab.pages.style import COLOURS, LINES, MARKERS, grid, head, layer_ticks, legend
 from gradlab.report.reduce import Reduced
 from gradlab.report.roles import assign, left_out
 from gradlab.report.sentences import count
-from gradlab.report.style import COLOURS, LINES, MARKERS, grid, head, layer_ticks, legend
-from gradlab.store.load import Run
+from gradlab.results.load import Run
 from gradlab.theory.configured import expected_of_run
 
 SHARED = ("preact_std", "act_factor", "weight_factor", "norm_factor", "delta_norm")

@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from gradlab.pages.style import COLOURS, FILLS, LINES, MARKERS, grid, head, layer_ticks, legend
 from gradlab.report.edges import Edges
 from gradlab.report.roles import Role, assign, left_out
-from gradlab.report.style import COLOURS, FILLS, LINES, MARKERS, grid, head, layer_ticks, legend
 
 NAMES = {
     "delta_norm": "error signal ‖dLoss/dz‖\n(units of the loss)",

@@ -14,7 +14,7 @@ import pandas as pd
 
 from gradlab.diagnosis.profile import Grid, gained
 from gradlab.errors import StoreError
-from gradlab.store.load import Run, find, unreadable
+from gradlab.results.load import Run, find, unreadable
 
 SIGNALS = ("delta_norm", "weight_grad_norm")
 STATE = "act_grad_norm"  # of a recurrent layer's h_t, or its cell's c_t, at each time step

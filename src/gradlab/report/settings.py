@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from gradlab.store.load import hashable
+from gradlab.results.load import hashable
 
 FIRST = ("model.depth", "model.activation", "model.init", "clip", "model.norm", "model")
 """The order in which figures use the keys; others follow by name."""

@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gradlab.pages.terminal import plain_table, terminal, write
 from gradlab.report import over_seeds
 from gradlab.report.reduce import gather
 from gradlab.report.sentences import headline
 from gradlab.report.settings import short
 from gradlab.report.table import shown, table
-from gradlab.report.terminal import plain_table, terminal, write
 
 COLOURS = {"healthy": "green", "vanishing": "yellow", "exploding": "red", "diverged": "magenta"}
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from gradlab.report.reduce import Reduced
 from gradlab.report.settings import filled, varied
-from gradlab.store.load import Run, runs_frame
+from gradlab.results.load import Run, runs_frame
 
 
 def table(runs: Sequence[Run], reduced: Reduced) -> tuple[pd.DataFrame, list[str]]:

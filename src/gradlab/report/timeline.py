@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from gradlab.diagnosis.profile import over_depth
-from gradlab.report.style import grid, head, layer_ticks, panel_head, panels, step_ticks
+from gradlab.pages.style import grid, head, layer_ticks, panel_head, panels, step_ticks
 
 
 def pick(runs: pd.DataFrame, most: int = 6) -> list[str]:

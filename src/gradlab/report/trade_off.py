@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from gradlab.errors import StoreError
-from gradlab.report.style import COLOURS, LINES, MARKERS, grid, head, printed, save
+from gradlab.pages.style import COLOURS, LINES, MARKERS, grid, head, printed, save
 
 ORDERS = {"one_sided": (1, 1 / 2), "two_sided": (2, 1 / 3)}
 """Of each scheme: the order of its truncation error, and the power of eps of its best step."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gradlab.config.settings import Settings
 from gradlab.errors import PredictionError
-from gradlab.settings import Settings
 from gradlab.theory.activation import find
 from gradlab.theory.batch_norm import LEAST, Batch
 from gradlab.theory.critical import at_criticality

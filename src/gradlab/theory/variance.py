@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradlab import choices
+from gradlab.config import choices
 from gradlab.errors import PredictionError, nearest
 from gradlab.theory.activation import find
 from gradlab.theory.critical import at_criticality

@@ -42,7 +42,7 @@ class FusedLauncher(basic_launcher.BasicLauncher):
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
         self.own = is_own(task_function)
         if self.own:
-            from gradlab.fused.composing import quicken
+            from gradlab.runs.fused.fast_compose import quicken
 
             quicken(hydra_context)
 
@@ -51,7 +51,7 @@ class FusedLauncher(basic_launcher.BasicLauncher):
     ) -> Sequence[JobReturn]:
         """Run a batch of jobs, and return what came of each, in their order."""
         if self.own:
-            from gradlab.fused.launch import launch
+            from gradlab.runs.fused.launch import launch
 
             assert self.hydra_context is not None
             assert self.config is not None
@@ -65,8 +65,8 @@ class FusedLauncher(basic_launcher.BasicLauncher):
 
 def is_own(task_function: Any) -> bool:
     """Say whether what is launched is `gradlab run`."""
-    if getattr(task_function, "__module__", None) != "gradlab.sweep":
+    if getattr(task_function, "__module__", None) != "gradlab.runs.sweep":
         return False
-    from gradlab import sweep
+    from gradlab.runs import sweep
 
     return task_function is sweep.job

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradlab.check.gradients import check_gradients
+from gradlab.gradcheck.gradients import check_gradients
 from gradlab.mistakes.material import digits_batches, seeded, step
 from gradlab.mistakes.mistake import Bound, Mistake, Practice, Symptom
 

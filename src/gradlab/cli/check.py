@@ -1,0 +1,53 @@
+"""gradlab check."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gradlab.config.compose import compose
+from gradlab.config.flags import split
+from gradlab.errors import SettingsError
+
+HELP = """\
+gradlab check [overrides]     gradients of the configured network at initialisation, three ways:
+                              by hand, by autograd, by finite differences
+  --trade-off                 error against step, one- and two-sided: a table; a figure in check/
+  --mutations                 16 mistakes in a backward pass: which are caught, and where
+
+Overrides: those of gradlab run, and check.scheme, check.elements, check.tolerance.
+Exit codes: 0 all gradients are right, 1 one is wrong, 2 the command or the configuration is wrong.
+"""
+
+
+def check(arguments: Sequence[str]) -> int:
+    """Print a gradient check; return 1 if a gradient is wrong."""
+    flags, overrides = split(arguments, ("--trade-off", "--mutations", "--help", "-h"))
+    if {"--help", "-h"} & {*flags}:
+        print(HELP, end="")
+        return 0
+    if "--mutations" in flags:
+        from gradlab.gradcheck.bugs import table
+
+        if overrides or len(flags) > 1:
+            raise SettingsError("expected nothing beside --mutations: its networks are its own")
+        lines, right = table()
+        print("\n".join(lines))
+        return 0 if right else 1
+    settings, how = compose("check", overrides)
+    from gradlab.data.dataset import load
+    from gradlab.gradcheck.configured import check_settings, problem_of
+    from gradlab.gradcheck.row import Options
+
+    options = Options(how["scheme"], how["elements"], how["tolerance"], seed=settings.seed)
+    dataset = load(settings)
+    if "--trade-off" in flags:
+        from gradlab.gradcheck.problem import Problem
+        from gradlab.gradcheck.trade_off import told, trade_off
+        from gradlab.report.trade_off import draw_to
+
+        model, x, y, loss = problem_of(settings, dataset)
+        found = trade_off(Problem(model, (x,), y, loss, settings.seed), options)
+        print("\n".join([*told(found), str(draw_to(found, Path("check")))]))
+        return 0
+    result = check_settings(settings, dataset, options)
+    print(result)
+    return 0 if result.passed else 1

@@ -1,0 +1,72 @@
+"""gradlab cure."""
+
+import logging
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from gradlab.config.compose import compose
+from gradlab.config.flags import split
+from gradlab.errors import SettingsError
+
+HELP = """\
+gradlab cure RUN [overrides]  train a sick run again with each remedy that its findings propose, and
+                              unchanged; rank what came of it, by findings and by loss
+
+Overrides: cure.seeds (of each remedy), cure.steps, cure.dir (for the page; else RUN/cure),
+"cure.remedies=['optim=adam','clip=norm optim.lr=0.01']" (else what the findings propose), and those
+of gradlab run, which then hold for every trial, unchanged ones too.
+"""
+
+
+def cure(arguments: Sequence[str]) -> int:
+    """Try remedies on the run in a folder; print and write what came of each."""
+    flags, given = split(arguments, ("--help", "-h"))
+    if flags:
+        print(HELP, end="")
+        return 0
+    if not given:
+        raise SettingsError("expected the folder of a run: gradlab cure RUN")
+    from gradlab.config.interrupt import Interrupt
+    from gradlab.cure import course, page, words
+    from gradlab.cure.patient import admit
+    from gradlab.cure.trials import Trials
+    from gradlab.pages.story import as_text
+
+    folder, *overrides = given
+    ours = [each for each in overrides if each.lstrip("+~").startswith("cure.")]
+    _, how = compose("cure", ours)
+    patient = admit(folder)
+    trials = Trials(patient, [each for each in overrides if each not in ours], how)
+    findings = course.diagnosed(patient)
+    if not course.is_sick(patient, findings):
+        print(words.healthy(folder, patient.run.info["status"]))
+        return 0
+    remedies = course.chosen(trials, findings)
+    place = Path(how["dir"] or patient.run.path / "cure")
+    page.make_room(place)
+    with Interrupt() as interrupt, _aloud():
+        found = course.course(trials, findings, remedies, lambda: interrupt.asked)
+        if found is not None:
+            path = page.write(found, place)
+            print(as_text(words.story(found)))
+            if found.best is not None:
+                print(f"\n{page.line(found, found.best)}")
+            print(f"\nThe same with figures: {path}")
+    interrupt.check()
+    return 0
+
+
+@contextmanager
+def _aloud() -> Generator[None]:
+    """Say on stderr how far a long command is."""
+    logger, handler = logging.getLogger("gradlab"), logging.StreamHandler(sys.stderr)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

@@ -1,0 +1,45 @@
+"""gradlab mistakes."""
+
+from collections.abc import Sequence
+
+from gradlab.config.flags import split
+from gradlab.errors import SettingsError, nearest
+
+HELP = """\
+gradlab mistakes              common mistakes in backpropagation: each is run broken and fixed, and
+                              measured
+gradlab mistakes NAME         one of them: what people write, what happens, why, the fix, the proof
+  --markdown                  the whole catalogue as a page
+
+Exit codes: 0 all proofs hold, 1 one does not, 2 the command is wrong.
+"""
+
+
+def mistakes(arguments: Sequence[str]) -> int:
+    """Run the catalogue, or one mistake of it; return 1 if a proof does not hold."""
+    flags, names = split(arguments, ("--markdown", "--help", "-h"))
+    if {"--help", "-h"} & {*flags}:
+        print(HELP, end="")
+        return 0
+    if len(names) + len(flags) > 1:
+        raise SettingsError(
+            f"expected at most one of NAME and --markdown, given {' '.join(arguments)}"
+        )
+    from gradlab.mistakes.catalogue import CATALOGUE
+    from gradlab.mistakes.markdown import markdown
+    from gradlab.mistakes.page import page
+    from gradlab.mistakes.proof import prove
+    from gradlab.mistakes.table import table
+
+    known = {mistake.name: mistake for mistake in CATALOGUE}
+    for name in names:
+        if name not in known:
+            raise SettingsError(f"{name} is not a mistake of the catalogue; {nearest(name, known)}")
+    proofs = [prove(known[name]) for name in names or known]
+    if names:
+        page(proofs[0])
+    elif flags:
+        print(markdown(proofs))
+    else:
+        table(proofs)
+    return 0 if all(proof.holds for proof in proofs) else 1

@@ -1,0 +1,215 @@
+"""Typed, frozen settings of one run, and every check that can be made before anything is built.
+
+Keys, types and ranges are checked in `ranges`; here, choices and combinations.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gradlab.config import choices
+from gradlab.config.imports import locate
+from gradlab.config.validation import flatten, held
+from gradlab.errors import SettingsError, nearest
+
+INITIAL = ("spectral_radius",)
+"""What a network is told of its initialisation alone."""
+GROUPS = ("model", "data", "loss", "optim", "clip", "tracking", "diagnose")
+
+
+@dataclass(frozen=True)
+class Component:
+    """A choice: its name, the dotted path of what it calls, and the keywords it passes."""
+
+    name: str
+    target: str | None
+    params: dict[str, Any]
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the target with the component's keywords; `kwargs` win over them."""
+        return locate(self.target or "")(*args, **{**self.params, **kwargs})
+
+
+@dataclass(frozen=True)
+class Model:
+    """The network: `depth` hidden layers of `width` units, and a linear map to the output.
+
+    `reads` says what it is told of a sample: "flat" nothing, "image" and "sequence" its shape.
+    """
+
+    component: Component
+    depth: int
+    width: int
+    activation: Component
+    init: Component
+    init_gain: float | None
+    norm: Component
+    norm_position: str
+    reads: str = "flat"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A mean over the batch, times `scale`; `tasks` are the kinds of data it is defined for."""
+
+    component: Component
+    scale: float
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Train:
+    """`steps` updates on batches of `batch_size` samples."""
+
+    steps: int
+    batch_size: int
+    dtype: str
+    device: str
+    check_gradients: bool
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run; `flat` is what it was configured with, by dotted keys, `every` is `record.every`.
+
+    `resume` says that an unfinished run in the folder may be replaced; it is no part of the run.
+    """
+
+    model: Model
+    data: Component
+    loss: Loss
+    optim: Component
+    clip: Component
+    tracking: Component
+    train: Train
+    every: int
+    seed: int
+    flat: dict[str, Any]
+    resume: bool = False
+
+    @property
+    def config_hash(self) -> str:
+        """Name what the run computes: equal for equal records, whatever is said of them."""
+        aside = ("tracking", "train.check_gradients", "diagnose")
+        kept = {key: v for key, v in self.flat.items() if not key.startswith(aside)}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+    def stackable(self) -> "Settings":
+        """Return what members of a stack must share.
+
+        That is all but seed, initialisation, clipping, learning rate and loss scale.
+        """
+        none = Component("", None, {})
+        kept = {k: v for k, v in self.model.component.params.items() if k not in INITIAL}
+        network = replace(self.model.component, params=kept)
+        model = replace(self.model, component=network, init=none, init_gain=None)
+        shared = {key: value for key, value in self.optim.params.items() if key != "lr"}
+        optim = replace(self.optim, params=shared)
+        return replace(
+            self,
+            model=model,
+            optim=optim,
+            loss=replace(self.loss, scale=1.0),
+            clip=none,
+            tracking=none,
+            seed=0,
+            flat={},
+            resume=False,
+        )
+
+
+def from_config(
+    config: Mapping[str, Any], name: str = "config", own: Sequence[Path] = ()
+) -> Settings:
+    """Check a composed configuration and return it typed.
+
+    Args:
+        config: plain nested mappings, as composed from `conf/config.yaml`.
+        name: of the file that it was composed from, if another.
+        own: folders of choices beside those that ship.
+
+    Raises:
+        SettingsError: an unknown key or choice, a wrong type, a value out of range, or an
+            impossible combination; the message names the nearest valid choice.
+    """
+    defaults = choices.base(name)
+    for group in GROUPS:
+        section = config.get(group)
+        if not isinstance(section, Mapping) or "name" not in section:
+            raise SettingsError(f"{group} is missing; {nearest('', choices.names(group, own))}")
+        defaults[group] = choices.load(group, str(section["name"]), own)
+    config = held(config, defaults)
+    model, train, loss = config["model"], config["train"], config["loss"]
+    settings = Settings(
+        model=Model(
+            component=component(model, without=(*choices.NEEDED["model"], "reads")),
+            depth=model["depth"],
+            width=model["width"],
+            activation=pick("model/activation", model["activation"], own),
+            init=pick("model/init", model["init"], own),
+            init_gain=model["init_gain"],
+            norm=pick("model/norm", model["norm"], own),
+            norm_position=model["norm_position"],
+            reads=model.get("reads", "flat"),
+        ),
+        data=component(config["data"]),
+        loss=Loss(
+            component(loss, without=choices.NEEDED["loss"]), loss["scale"], tuple(loss["tasks"])
+        ),
+        optim=component(config["optim"]),
+        clip=component(config["clip"]),
+        tracking=component(config["tracking"]),
+        train=Train(**train),
+        every=config["record"]["every"],
+        seed=config["seed"],
+        flat=flatten({key: value for key, value in config.items() if key != "sweep"}),
+        resume=config["sweep"]["resume"],
+    )
+    _check_combinations(settings)
+    return settings
+
+
+def check_data(settings: Settings, samples: int, task: str) -> None:
+    """Raise SettingsError if the data cannot feed the run.
+
+    Args:
+        settings: the run.
+        samples: how many there are to train on.
+        task: "classification" or "regression".
+    """
+    if settings.train.batch_size > samples:
+        raise SettingsError(
+            f"train.batch_size={settings.train.batch_size} is larger than the data: "
+            f"{settings.data.name} has {samples} training samples"
+        )
+    if task not in settings.loss.tasks:
+        raise SettingsError(
+            f"loss={settings.loss.component.name} is for {' and '.join(settings.loss.tasks)}, but "
+            f"data={settings.data.name} is a {task} set"
+        )
+
+
+def pick(group: str, name: str, own: Sequence[Path] = ()) -> Component:
+    """Return a choice, or, if the name has a dot, the class or function it leads to."""
+    if "." in name:
+        locate(name)
+        return Component(name, name, {})
+    return component(choices.load(group, name, own))
+
+
+def component(section: Mapping[str, Any], without: tuple[str, ...] = ()) -> Component:
+    """Return a choice's section as a component; keys in `without` are not passed to its target."""
+    reserved = ("name", "_target_", *without)
+    params = {key: value for key, value in section.items() if key not in reserved}
+    return Component(section["name"], section["_target_"], params)
+
+
+def _check_combinations(settings: Settings) -> None:
+    model, train = settings.model, settings.train
+    if model.norm.name == "batch" and train.batch_size < 2:
+        raise SettingsError("model.norm=batch needs train.batch_size of at least 2, given 1")
+    if model.init_gain is not None and "gain" not in model.init.params:
+        raise SettingsError(f"model.init={model.init.name} has no gain; leave model.init_gain null")

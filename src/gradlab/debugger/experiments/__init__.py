@@ -1,0 +1,1 @@
+"""Experiments that confirm a suspected mistake."""

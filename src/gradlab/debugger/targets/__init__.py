@@ -1,0 +1,1 @@
+"""What can be examined: a script, a function, live objects."""

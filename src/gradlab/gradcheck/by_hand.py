@@ -1,0 +1,128 @@
+"""The check of a network written by hand: the whole pass, and each equation of it on its own.
+
+An equation is checked from the gradient that reaches it, right or wrong: dZ_l must be the
+derivative of Σ dA_l ⊙ phi(Z_l) with respect to Z_l for the dA_l it was given. So an error is seen
+where it enters, and what it makes of everything before it does not matter.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from gradlab.errors import CheckError
+from gradlab.gradcheck.comparison import compare
+from gradlab.gradcheck.report import GradientReport
+from gradlab.gradcheck.row import Options, Row
+from gradlab.reference.activations import Array
+from gradlab.reference.losses import Loss
+from gradlab.reference.network import Dense, Gradients, backward, forward
+
+Backward = Callable[[Sequence[Dense], Array, Array, Loss], Sequence[Gradients]]
+
+
+def right_backward(layers: Sequence[Dense], X: Array, Y: Array, loss: Loss) -> Sequence[Gradients]:
+    """Return every layer's gradients by the reference's own backward pass."""
+    caches = forward(layers, X)
+    return backward(layers, caches, loss.derivative(caches[-1].A, Y))
+
+
+def check_network(
+    layers: Sequence[Dense],
+    x: Array,
+    y: Array,
+    loss: Loss,
+    options: Options,
+    backward: Backward = right_backward,
+) -> GradientReport:
+    """Check the gradient of every W, b and the input, in float64; `backward` is on trial."""
+    layers = [Dense(_double(layer.W), _double(layer.b), layer.phi) for layer in layers]
+    X, Y, options = _double(x), _numbers(y), options.of_parameters()
+    try:
+        value = loss.value(forward(layers, X)[-1].A, Y)
+        grads = backward(layers, X, Y, loss)
+    except (IndexError, TypeError, ValueError) as error:
+        told = f"inputs {list(X.shape)} and targets {list(np.shape(Y))} do not fit the network"
+        raise CheckError(f"{told}: {str(error).splitlines()[0]}") from error
+    if not np.isfinite(value):
+        raise CheckError(f"the loss is {value}: there is no gradient to check")
+
+    def f() -> float:
+        return loss.value(forward(layers, X)[-1].A, Y)
+
+    arrays = [("input", X, grads[0].dA_prev)]
+    for l, (layer, g) in enumerate(zip(layers, grads, strict=True), start=1):
+        arrays += [(f"layer {l}: W", layer.W, g.dW), (f"layer {l}: b", layer.b, g.db)]
+    options = options.beside(analytic for *_, analytic in arrays)
+    rows = [compare(name, f, array, analytic, options) for name, array, analytic in arrays]
+    if all(row.resolved and not row.wrong for row in rows):
+        return GradientReport(rows, options)
+    local = check_steps(layers, X, Y, loss, grads, options)
+    told = {row.name.replace(": d", ": ") for row in local if row.resolved}
+    if all(row.resolved for row in local if row.name.endswith(("dZ", "dA_prev", "dA"))):
+        told.add("input")
+    covered = [row.name for row in rows if not row.resolved and row.name in told]
+    enters = [row.name for row in local if row.wrong]
+    return GradientReport(rows, options, local, enters, covered=covered)
+
+
+def check_steps(
+    layers: Sequence[Dense],
+    X: Array,
+    Y: Array,
+    loss: Loss,
+    grads: Sequence[Gradients],
+    options: Options,
+) -> list[Row]:
+    """Check each equation of a backward pass on its own, from the loss to the input."""
+    caches = forward(layers, X)
+    output = caches[-1].A.copy()
+    rows = [
+        _row("the loss: dLoss/dA", lambda: loss.value(output, Y), output, grads[-1].dA, options)
+    ]
+    for l in reversed(range(len(layers))):
+        layer, g = layers[l], grads[l]
+        Z, A_prev, W, b = (v.copy() for v in (caches[l].Z, caches[l].A_prev, layer.W, layer.b))
+        through_phi = partial(_through_phi, layer, Z, _unit(g.dA))
+        through_map = partial(_through_map, A_prev, W, b, _unit(g.dZ))
+        for name, f, array, analytic, upstream in (
+            ("dZ", through_phi, Z, g.dZ, g.dA),
+            ("dW", through_map, W, g.dW, g.dZ),
+            ("db", through_map, b, g.db, g.dZ),
+            ("dA_prev", through_map, A_prev, g.dA_prev, g.dZ),
+        ):
+            claimed = analytic / _size(upstream)
+            rows.append(_row(f"layer {l + 1}: {name}", f, array, claimed, options))
+    return rows
+
+
+def _through_phi(layer: Dense, Z: Array, dA: Array) -> float:
+    return float((dA * layer.phi.f(Z)).sum())
+
+
+def _through_map(A_prev: Array, W: Array, b: Array, dZ: Array) -> float:
+    return float((dZ * (A_prev @ W + b)).sum())
+
+
+def _row(name: str, f: Callable[[], float], array: Array, analytic: Array, options: Options) -> Row:
+    # The gradient that reaches each equation has size 1.
+    return compare(name, f, array, analytic, options.beside([np.ones(1)]))
+
+
+def _size(upstream: Array) -> float:
+    """Return the size to divide by, so that an equation is checked at size 1 wherever it stands."""
+    return float(np.abs(upstream).max(initial=0.0)) or 1.0
+
+
+def _unit(upstream: Array) -> Array:
+    return upstream / _size(upstream)
+
+
+def _double(array: Array) -> Array:
+    return np.array(array, dtype=np.float64)
+
+
+def _numbers(target: Array) -> Array:
+    """Return a copy, float64 unless they are class indices."""
+    whole = np.issubdtype(np.asarray(target).dtype, np.integer)
+    return np.array(target) if whole else _double(target)

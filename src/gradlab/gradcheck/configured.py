@@ -1,0 +1,121 @@
+"""The check of a configured network, three ways: by hand, by autograd, by finite differences."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradlab.config.settings import Settings, check_data
+from gradlab.data.dataset import Dataset
+from gradlab.errors import SettingsError
+from gradlab.gradcheck.module import check_module
+from gradlab.gradcheck.problem import Problem
+from gradlab.gradcheck.report import GradientReport, table
+from gradlab.gradcheck.row import Options
+from gradlab.models.by_hand import twin
+from gradlab.reference.activations import Array
+from gradlab.reference.network import loss_and_gradients
+from gradlab.training.batches import Batches
+from gradlab.training.stack import initialised
+
+BY_HAND = 1e-10  # relative to an array's largest gradient: two exact computations in float64
+
+
+@dataclass(frozen=True)
+class ThreeWays:
+    """Autograd against finite differences, and against the pass by hand where there is one.
+
+    Attributes:
+        said: what was checked, in a line.
+        report: autograd against finite differences.
+        by_hand: by array, the largest difference between the pass by hand and autograd, relative to
+            the array's largest gradient; None if the network is not written by hand.
+        why_not: why it is not.
+    """
+
+    said: str
+    report: GradientReport
+    by_hand: Mapping[str, float] | None
+    why_not: str | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether all of them agree."""
+        return self.report.passed and not self.apart
+
+    @property
+    def apart(self) -> list[str]:
+        """The arrays in which the pass by hand and autograd differ."""
+        return [name for name, error in (self.by_hand or {}).items() if not error <= BY_HAND]
+
+    def __str__(self) -> str:
+        """Return the table and what it says."""
+        extra: list[tuple[str, list[str]]] = []
+        if self.by_hand is not None:
+            extra = [("by hand", [f"{self.by_hand[row.name]:.1g}" for row in self.report.rows])]
+        return "\n".join([self.said, "", *table(self.report.rows, extra), "", *self.told()])
+
+    def told(self) -> list[str]:
+        """Return what the table says, in lines."""
+        if self.by_hand is None:
+            last = f"not checked by hand: {self.why_not}"
+        elif self.apart:
+            last = f"by hand and autograd differ in {', '.join(self.apart)}"
+        else:
+            last = f"by hand = autograd to {max(self.by_hand.values()):.1g} of the largest gradient"
+        return [*self.report.told(), last]
+
+
+def problem_of(settings: Settings, dataset: Dataset) -> tuple[Any, Tensor, Tensor, Any]:
+    """Return the network at initialisation (float64), its first batch x and y, and its loss."""
+    check_data(settings, len(dataset.x_train), dataset.task)
+    model = initialised(settings, dataset, torch.float64)
+    size = settings.train.batch_size
+    index = Batches(len(dataset.x_train), size, [settings.seed]).next()[0]
+    call, scale = partial(settings.loss.component.call), settings.loss.scale
+
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        return scale * call(output, target)
+
+    return model, dataset.x_train[index], dataset.y_train[index], loss
+
+
+def check_settings(settings: Settings, dataset: Dataset, options: Options) -> ThreeWays:
+    """Check a configured network at initialisation, on its first batch, in float64.
+
+    Raises:
+        SettingsError: the configuration cannot be run.
+        CheckError: there is no gradient that could be checked.
+    """
+    model, x, y, loss = problem_of(settings, dataset)
+    report = check_module(model, (x,), y, loss, options)
+    by_hand, why_not = None, None
+    try:
+        layers, hand_loss = twin(settings, model)
+        _, grads = loss_and_gradients(layers, x.numpy(), y.numpy(), hand_loss)
+        found, _ = Problem(model, (x,), y, loss, options.seed).gradients()
+        hand: dict[str, Array] = {"input": grads[0].dA_prev}
+        for index, each in enumerate(grads):
+            hand[f"layers.{index}.linear.weight"] = each.dW.T
+            hand[f"layers.{index}.linear.bias"] = each.db
+        by_hand = {name: _apart(hand[name], found[name]) for name in found}
+    except SettingsError as error:
+        why_not = str(error)
+    chosen = settings.model
+    said = (
+        f"{chosen.component.name} of {chosen.depth} hidden layers, width {chosen.width}, "
+        f"{chosen.activation.name}, {chosen.init.name}; {settings.data.name}, "
+        f"{settings.loss.component.name}, {len(x)} samples; float64, seed {settings.seed}; "
+        f"{options.scheme.replace('_', '-')} differences"
+    )
+    return ThreeWays(said, report, by_hand, why_not)
+
+
+def _apart(a: Array, b: Array | None) -> float:
+    b = np.zeros_like(a) if b is None else b
+    largest = float(np.abs(b).max(initial=0.0))
+    return float(np.abs(a - b).max(initial=0.0)) / (largest or 1.0)

@@ -1,0 +1,211 @@
+"""loss(model(*inputs), target) as a function of arrays that can be varied one element at a time."""
+
+import copy
+import warnings
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from gradlab.errors import CheckError
+from gradlab.gradcheck.observe import Observer, tensors
+from gradlab.reference.activations import Array
+
+REFUSALS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What somebody's code raises for shapes, dtypes and values that it cannot take."""
+
+TorchLoss = Callable[[Any, Any], Any]
+
+
+class Problem:
+    """loss(model(*inputs), target) as a function of arrays: a float64 copy of all of it.
+
+    `arrays` are the parameters and floating inputs by name; they share memory with what is
+    evaluated.
+    """
+
+    def __init__(
+        self, model: nn.Module, inputs: Sequence[Any], target: Any, loss: TorchLoss, seed: int
+    ) -> None:
+        if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+            raise CheckError("a scripted model cannot be watched: check what it was made from")
+        for name, parameter in model.named_parameters():
+            if isinstance(parameter, nn.parameter.UninitializedParameter):
+                raise CheckError(f"{name} is not initialised: run the model once first")
+            if parameter.requires_grad and not parameter.is_floating_point():
+                raise CheckError(f"{name} is {parameter.dtype}: expected real numbers")
+        try:
+            self.model = copy.deepcopy(model).double().cpu()
+            self.loss = copy.deepcopy(loss).double().cpu() if isinstance(loss, nn.Module) else loss
+        except REFUSALS as error:
+            raise CheckError(f"the model cannot be copied: {_line(error)}") from error
+        self.unheard = _copy_hooks(model, self.model)
+        self.inputs: list[Any] = [tree_map(_double, each) for each in inputs]
+        self.target, self.seed = tree_map(_double, target), seed
+        self.buffers = [(b, b.clone()) for b in self.model.buffers()]
+        self.leaves: dict[str, Tensor] = {}
+        for i, each in enumerate(tensors(self.inputs)):
+            self.leaves["input" if i == 0 else f"input {i + 1}"] = each.requires_grad_()
+        self.parameters = [n for n, p in self.model.named_parameters() if p.requires_grad]
+        self.frozen = [n for n, p in self.model.named_parameters() if not p.requires_grad]
+        self.leaves |= {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        self.arrays: dict[str, Array] = {n: p.detach().numpy() for n, p in self.leaves.items()}
+
+    def value(self) -> float:
+        """Return the loss at what the arrays hold."""
+        with torch.no_grad():
+            return float(self._loss())
+
+    def gradients(self) -> tuple[Mapping[str, Array | None], Observer]:
+        """Return autograd's gradients by name, None where none arrives, and the pass's observer."""
+        observer = Observer(self.model)
+        with torch.enable_grad():
+            with observer:
+                self._loss()
+            loss = self._loss()  # unobserved, so that checkpoints find what they expect
+        if not loss.requires_grad:
+            raise CheckError("the loss does not depend on any parameter by way of autograd")
+        try:  # None where no gradient arrives
+            leaves = list(self.leaves.values())
+            found: Any = torch.autograd.grad(loss, leaves, allow_unused=True)
+        except REFUSALS as error:
+            raise CheckError(f"the backward pass fails: {_line(error)}") from error
+        first, second = self.value(), self.value()
+        if first != second:
+            raise CheckError(
+                f"the loss is random: at the same weights it is {first!r}, then {second!r}; "
+                "expected randomness from torch's generator alone, which is held fixed"
+            )
+        arrays = [None if grad is None else grad.to_dense().numpy() for grad in found]
+        return dict(zip(self.leaves, arrays, strict=True)), observer
+
+    def notes(self) -> list[str]:
+        """Return what was not checked, or held fixed."""
+        told: list[str] = []
+        if self.frozen:
+            told.append(f"{', '.join(self.frozen)}: frozen, so there is no gradient to check")
+        if self.unheard:
+            told.append(f"{', '.join(self.unheard)}: hooks after accumulation are not checked")
+        return told
+
+    def of_the_loss(self) -> "Problem | None":
+        """Return the loss as a function of the network's output, if that is a tensor."""
+        with torch.no_grad(), _seeded(self.seed):
+            output: Any = self.model(*tree_map(_clone, self.inputs))
+        if not isinstance(output, Tensor):
+            return None
+        return Problem(nn.Identity(), [output], self.target, self.loss, self.seed)
+
+    def _loss(self) -> Tensor:
+        with _seeded(self.seed):
+            # A model may change its input and its buffers in place; what is varied must stay.
+            inputs: list[Any] = tree_map(_clone, self.inputs)
+            with torch.no_grad():
+                for buffer, kept in self.buffers:
+                    buffer.copy_(kept)
+            try:
+                output = self.model(*inputs)
+            except REFUSALS as error:
+                raise CheckError(f"the model cannot be run in float64: {_line(error)}") from error
+            _check_targets(output, self.target)
+            try:
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("error", message="Using a target size")
+                    loss = self.loss(output, self.target)
+            except (*REFUSALS, UserWarning) as error:
+                said = f"the loss refuses {_shapes(output, self.target)}"
+                raise CheckError(f"{said}: {_line(error)}") from error
+        if isinstance(loss, Tensor) and loss.is_complex():
+            raise CheckError("expected a loss that is a real number, given a complex one")
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            said = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise CheckError(f"expected a loss that is one number, given {said}: take its mean")
+        if not loss.isfinite():
+            raise CheckError(f"the loss is {float(loss)}: there is no gradient to check")
+        return loss.reshape(())
+
+
+@contextmanager
+def _seeded(seed: int) -> Generator[None]:
+    """Fix what torch's generator draws, and leave it afterwards as it was."""
+    generator = torch.default_generator
+    state = generator.get_state()
+    generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        generator.set_state(state)
+
+
+@contextmanager
+def one_thread() -> Generator[None]:
+    """Compute on one thread: small networks are fastest so, and sums are always split alike."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _check_targets(output: Any, target: Any) -> None:
+    """Raise CheckError for numbers that would be broadcast against an output of another shape."""
+    if isinstance(output, Tensor) and isinstance(target, Tensor) and target.is_floating_point():
+        numbers = target.ndim and output.ndim and target.shape != output.shape
+        if numbers and target.numel() == output.numel():
+            raise CheckError(
+                f"targets of shape {list(target.shape)} against outputs of {list(output.shape)} "
+                f"would broadcast: expected {list(output.shape)}"
+            )
+
+
+def _copy_hooks(model: nn.Module, copied: nn.Module) -> list[str]:
+    """Give the copy the gradient hooks of the model's parameters, which a copy loses.
+
+    Returns the names of the parameters that have hooks of the other kind, which run only when a
+    gradient is accumulated.
+    """
+    copies = dict(copied.named_parameters())
+    unheard: list[str] = []
+    for name, parameter in model.named_parameters():
+        for hook in (getattr(parameter, "_backward_hooks", None) or {}).values():
+            copies[name].register_hook(hook)
+        if getattr(parameter, "_post_accumulate_grad_hooks", None):
+            unheard.append(name)
+    return unheard
+
+
+def _clone(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+def _double(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().clone()
+        return value.double() if value.is_floating_point() else value
+    return value
+
+
+def _shapes(output: Any, target: Any) -> str:
+    parts = [
+        f"{list(v.shape)} {str(v.dtype).removeprefix('torch.')}"
+        if isinstance(v, Tensor)
+        else repr(v)
+        for v in (output, target)
+    ]
+    return f"outputs {parts[0]} with targets {parts[1]}"
+
+
+def _line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

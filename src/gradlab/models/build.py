@@ -1,0 +1,142 @@
+"""From settings to a network that is not yet initialised."""
+
+import os
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from gradlab.config.imports import blamed
+from gradlab.config.settings import Component, Model
+from gradlab.errors import SettingsError
+
+ENTRY = 8  # bytes: each is drawn in float64
+LAYER = 8_000  # bytes that a layer's modules take before they have any parameter
+
+
+def build(
+    model: Model,
+    n_in: int,
+    n_out: int,
+    shape: tuple[int, int] | None = None,
+    asked: int | None = None,
+) -> nn.Module:
+    """Return the network of `model`, from `n_in` features to `n_out` outputs.
+
+    Args:
+        model: the settings.
+        n_in: features of a sample.
+        n_out: outputs, of a sample or of each step that is asked for.
+        shape: of a sample, if it is more than a row of features.
+        asked: how many steps at the end of a sample have a target each; None: one target a sample.
+
+    Raises:
+        SettingsError: the network is too large for the machine, or is not for such samples; the
+            activation is not an elementwise module without parameters; the normalisation is not
+            one.
+    """
+    check_size(model, n_in, n_out)
+    check_activation(model.activation)
+    check_norm(model.norm, model.width)
+    make = partial(
+        model.component.call,
+        widths=[n_in, *[model.width] * model.depth, n_out],
+        activation=model.activation.call,
+        norm=None if model.norm.target is None else partial(model.norm.call),
+        norm_position=model.norm_position,
+        **_what_it_reads(model, n_in, shape, asked),
+    )
+    check_parameters(model, make)
+    return make()
+
+
+def _what_it_reads(
+    model: Model, n_in: int, shape: tuple[int, int] | None, asked: int | None
+) -> dict[str, Any]:
+    """Return what a network is told of its samples, which a network of flat ones is not."""
+    name = model.component.name
+    if asked is not None and model.reads != "sequence":
+        raise SettingsError(
+            f"model={name} has one output a sample, but the data ask for {asked} steps: "
+            "expected model=rnn, lstm, gru or transformer"
+        )
+    if model.reads == "sequence":
+        return {"shape": shape or (n_in, 1), "asked": asked}
+    if model.reads == "image":
+        if shape is None:
+            raise SettingsError(
+                f"model={name} reads images, but a sample is {n_in} features without a shape: "
+                "expected data=digits"
+            )
+        return {"shape": shape}
+    return {}
+
+
+def check_size(model: Model, n_in: int, n_out: int) -> None:
+    """Raise SettingsError if an MLP of the size would not fit in the machine's memory."""
+    depth, width = model.depth, model.width
+    entries = width * (n_in + max(depth - 1, 0) * (width + 1) + n_out)
+    _fits(model, entries * ENTRY + depth * LAYER)
+
+
+def check_parameters(model: Model, make: Callable[[], nn.Module]) -> None:
+    """Raise SettingsError if the parameters alone would not: they are counted, and not made."""
+    entries = 0
+    # A module of a user's may calculate as it is made: without numbers it cannot be counted.
+    with suppress(RuntimeError), torch.device("meta"):
+        entries = sum(parameter.numel() for parameter in make().parameters())
+    _fits(model, entries * ENTRY)
+
+
+def _fits(model: Model, needed: float) -> None:
+    there = memory()
+    if needed > there:
+        raise SettingsError(
+            f"the network cannot be built: model={model.component.name} of "
+            f"model.depth={model.depth} and model.width={model.width} needs "
+            f"{needed / 1e9:.4g} GB, and the machine has {there / 1e9:.4g}"
+        )
+
+
+def memory() -> float:
+    """Return the machine's memory in bytes, infinite where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
+
+
+def check_activation(activation: Component) -> None:
+    """Raise SettingsError unless it makes elementwise modules, with no parameters to initialise."""
+    wanted = f"model.activation={activation.name}: expected an elementwise torch module"
+    with blamed(wanted), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a trial: what is refused need not be told twice
+        phi = activation.call()
+        if not isinstance(phi, nn.Module):
+            raise SettingsError(f"{wanted}, but it makes a {type(phi).__name__}")
+        if any(True for _ in phi.parameters()):
+            raise SettingsError(f"{wanted} without parameters, but {type(phi).__name__} has some")
+        z = torch.linspace(-2, 2, 12).view(3, 4)
+        whole, part, flat = phi(z.clone()), phi(z[:2, :3].clone()), phi(z.flatten())
+        elementwise = torch.allclose(whole[:2, :3], part) and torch.allclose(whole.flatten(), flat)
+    if not elementwise:
+        raise SettingsError(f"{wanted}, but an output depends on more than its own input")
+
+
+def check_norm(norm: Component, width: int) -> None:
+    """Raise SettingsError unless it makes a module from the width, which keeps [B, width]."""
+    if norm.target is None:
+        return
+    wanted = f"model.norm={norm.name}: expected a torch module that is made from the width"
+    with blamed(wanted), warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        module = norm.call(width)
+        if not isinstance(module, nn.Module):
+            raise SettingsError(f"{wanted}, but it makes a {type(module).__name__}")
+        shape = tuple(module(torch.zeros(2, width)).shape)
+    if shape != (2, width):
+        raise SettingsError(f"{wanted} and keeps the shape, but (2, {width}) became {shape}")

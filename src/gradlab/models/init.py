@@ -1,0 +1,152 @@
+"""Initialisations, with exact variances, over all linear maps of a network.
+
+The fan-in of a convolution is n_in k², its fan-out n_out k²; a recurrent layer's two maps are drawn
+each by itself, all gates of one as one matrix.
+
+Random numbers are drawn on the CPU in float64 from the generator given, then cast: a seed means
+the same network in every dtype and on every device. Biases are 0 except in `default`, norm layers 1
+and 0. Each is called with the network, a batch of inputs x [B, n_0] (which the data-dependent ones
+need) and a generator.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gradlab.models.layer import Layer, Norm
+
+FAN: dict[str, Callable[[int, int], float]] = {
+    "in": lambda fan_in, fan_out: fan_in,
+    "average": lambda fan_in, fan_out: (fan_in + fan_out) / 2,
+    "one": lambda fan_in, fan_out: 1,
+}
+
+
+def variance_scaling(
+    model: nn.Module, x: Tensor, generator: Generator, *, gain: float, fan: str, distribution: str
+) -> None:
+    """Draw weights of variance gain² / fan (LeCun et al. 1998, Glorot 2010 eq. 16, He 2015 eq. 10).
+
+    `fan` is "in", "average" (of fan_in and fan_out) or "one"; `distribution` "normal" or "uniform".
+    """
+    for linear in linears(model):
+        fan_in, fan_out = fans(linear)
+        std = gain / math.sqrt(FAN[fan](fan_in, fan_out))
+        if distribution == "normal":
+            draw = std * normal(linear.weight, generator)
+        else:
+            draw = _uniform(linear.weight, math.sqrt(3) * std, generator)
+        _set(linear, draw)
+
+
+def default(model: nn.Module, x: Tensor, generator: Generator, *, gain: float) -> None:
+    """Draw weights and biases uniform in ±gain/sqrt(fan_in): with gain 1, as `torch.nn.Linear`."""
+    for linear in linears(model):
+        bound = gain / math.sqrt(linear.in_features)
+        _set(linear, _uniform(linear.weight, bound, generator))
+        if has_bias(linear):
+            fill(linear.bias, _uniform(linear.bias, bound, generator))
+
+
+def zeros(model: nn.Module, x: Tensor, generator: Generator) -> None:
+    """Set every weight to 0: all units of a layer then have the same gradient, for ever."""
+    for linear in linears(model):
+        _set(linear, torch.zeros(linear.weight.shape))
+
+
+def orthogonal(model: nn.Module, x: Tensor, generator: Generator, *, gain: float) -> None:
+    """Draw semi-orthogonal weights, uniformly, times `gain` (Saxe et al. 2014).
+
+    The variance of an entry is gain² / max(fan_in, fan_out). Q of a QR factorisation is uniform
+    once the signs of R's diagonal are taken out (Mezzadri 2007, section 5).
+    """
+    for linear in linears(model):
+        rows, columns = linear.weight.shape
+        tall = torch.randn(
+            max(rows, columns), min(rows, columns), generator=generator, dtype=torch.float64
+        )
+        q, r = torch.linalg.qr(tall)
+        q = q * r.diagonal().sign()
+        _set(linear, gain * (q if rows >= columns else q.T))
+
+
+def lsuv(model: nn.Module, x: Tensor, generator: Generator, *, gain: float) -> None:
+    """Scale orthogonal weights, layer by layer, so that z_l has variance gain² on the batch x.
+
+    Layer-sequential unit variance (Mishkin & Matas 2016, algorithm 1). Biases are 0, so z_l is
+    linear in W_l and one division is exact; a layer whose z_l is constant is left as it was drawn,
+    and so is what is multiplied with the state of a recurrent layer.
+    """
+    orthogonal(model, x, generator, gain=1.0)
+
+    def scale(linear: nn.Module, inputs: tuple[Tensor, ...], z: Tensor) -> Tensor:
+        assert isinstance(linear, nn.Linear)
+        std = float(z.double().std(correction=0))
+        factor = gain / std if math.isfinite(std) and std > 0 else 1.0
+        fill(linear.weight, linear.weight.double() * factor)
+        return linear.forward(inputs[0])
+
+    layers = [module for module in model.modules() if isinstance(module, Layer)]
+    handles = [layer.linear.register_forward_hook(scale) for layer in layers]
+    try:
+        with torch.no_grad():
+            model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+        _reset_norms(model)  # the pass has moved batch normalisation's running statistics
+
+
+def linears(model: nn.Module) -> Iterator[nn.Linear]:
+    """Reset a network's normalisations, then yield the linear maps of its layers."""
+    _reset_norms(model)
+    for module in model.modules():
+        if isinstance(module, Layer):
+            yield from module.maps
+
+
+def fans(linear: nn.Linear) -> tuple[int, int]:
+    """Return how many inputs an output reads, and how many outputs an input reaches."""
+    fan_out, fan_in = linear.weight.shape
+    return fan_in, fan_out * getattr(linear, "area", 1)
+
+
+def has_bias(linear: nn.Linear) -> bool:
+    """Say whether a linear map has a bias, which its type does not tell."""
+    return linear._parameters.get("bias") is not None  # pyright: ignore[reportPrivateUsage]
+
+
+def _reset_norms(model: nn.Module) -> None:
+    for module in model.modules():
+        norm = None
+        if isinstance(module, Layer):
+            norm = module.norm
+        elif isinstance(module, Norm):
+            norm = module.inner
+        reset = getattr(norm, "reset_parameters", None)
+        if reset is not None:
+            reset()
+
+
+def normal(like: Tensor, generator: Generator) -> Tensor:
+    """Draw standard normal numbers in a tensor's shape, float64."""
+    return torch.randn(like.shape, generator=generator, dtype=torch.float64)
+
+
+def _uniform(like: Tensor, bound: float, generator: Generator) -> Tensor:
+    unit = torch.rand(like.shape, generator=generator, dtype=torch.float64)
+    return (2 * unit - 1) * bound
+
+
+def _set(linear: nn.Linear, weight: Tensor) -> None:
+    fill(linear.weight, weight)
+    if has_bias(linear):
+        fill(linear.bias, torch.zeros(linear.bias.shape))
+
+
+def fill(parameter: Tensor, values: Tensor) -> None:
+    """Copy values into a parameter, cast to its dtype."""
+    with torch.no_grad():
+        parameter.copy_(values)

@@ -1,0 +1,158 @@
+"""From a recorded round to the numbers of its rows, in one tensor that leaves the device once."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gradlab import schema
+from gradlab.monitor.attach import Site
+from gradlab.monitor.calls import Call
+from gradlab.monitor.distributed import Alive, batch_of_all
+from gradlab.monitor.optimizers import parameters_of
+from gradlab.monitor.parameters import Reading
+from gradlab.monitor.pooling import KNOWN, NORMS, pooled
+from gradlab.monitor.step import Round
+from gradlab.recording.norms import norm
+
+STEP = ("loss", "grad_norm", "clip_factor")
+SCALED = [KNOWN.index(name) for name in NORMS]
+
+
+def measure(sites: Sequence[Site], found: Round, ranks: int) -> Tensor:
+    """Return [S, C] the columns of `schema.STATISTICS`, and below it a row that begins with `STEP`.
+
+    Float64, on the CPU; NaN stands for what a site has not.
+    """
+    device = next((p.norm.device for p in found.readings.values()), torch.device("cpu"))
+    known_SK, alive = _signals(sites, found.calls, device)
+    known_SK, alive, loss = batch_of_all(known_SK, alive, _loss(found.losses, device), ranks)
+    at = {name: known_SK[:, k] for k, name in enumerate(KNOWN)}
+    factor = torch.where(at["preact_grad"].isnan(), at["delta"], at["preact_grad"])
+    values = {
+        "delta_norm": at["delta"],
+        "act_grad_norm": at["act_grad"],
+        "act_factor": factor / at["act_grad"],
+        "weight_factor": at["back"] / at["delta"],
+        "norm_factor": torch.where(at["act_grad"].isnan(), math.nan, at["delta"] / factor),
+        **{name: at[name] for name in ("preact_mean", "preact_std", "act_mean", "act_std")},
+        "saturated": at["saturated"],
+        "dead": _dead(alive, at["delta"]),
+        **_weights(sites, found, device),
+    }
+    table = torch.stack([values[column.name] for column in schema.STATISTICS], dim=-1)
+    last = torch.cat([loss.reshape(1), _whole(found, device)])
+    return torch.cat([table, torch.nn.functional.pad(last, (0, table.shape[1] - 3))[None]]).cpu()
+
+
+def _loss(losses: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Return the sum over the backward passes of a step; NaN if none began at a scalar."""
+    if not losses:
+        return torch.full((), math.nan, dtype=torch.float64, device=device)
+    every = torch.stack([loss.reshape(()).double().to(device) for loss in losses])
+    return every.sum().nan_to_num(math.inf, math.inf, -math.inf)
+
+
+def _signals(
+    sites: Sequence[Site], calls: Sequence[Call], device: torch.device
+) -> tuple[Tensor, Alive]:
+    """Return [S, K] what is known of each site, and which of its units are alive."""
+    table = torch.full((len(sites), len(KNOWN)), math.nan, dtype=torch.float64, device=device)
+    alive: Alive = {}
+    for index in sorted({call.site for call in calls}):
+        mine = [call for call in calls if call.site == index]
+        rows = torch.stack([_row(call, device) for call in mine])
+        table[index] = rows[0] if len(rows) == 1 else pooled(rows)
+        found = [call.alive_U for call in mine if call.alive_U is not None]
+        if found and len({each.shape for each in found}) == 1:
+            alive[index] = torch.stack(found).amax(0).double().to(device)
+    return table, alive
+
+
+def _row(call: Call, device: torch.device) -> Tensor:
+    """Return a call's numbers in the order of `KNOWN`, NaN for what it has not."""
+    values = [call.known.get(name, math.nan) for name in KNOWN]
+    row = torch.stack([torch.as_tensor(v, dtype=torch.float64, device=device) for v in values])
+    if call.scale is not None:
+        row[SCALED] /= call.scale.to(device)
+    return row
+
+
+def _dead(alive: Alive, like_S: Tensor) -> Tensor:
+    """Return the share of each site's units whose phi' is 0 for the whole batch."""
+    out = torch.full_like(like_S, math.nan)
+    for index, alive_U in alive.items():
+        out[index] = (alive_U == 0).double().mean()
+    return out
+
+
+def _weights(sites: Sequence[Site], found: Round, device: torch.device) -> dict[str, Tensor]:
+    names = ("weight_grad_norm", "bias_grad_norm", "weight_norm", "update_ratio", "weight_count")
+    names += ("unit_spread", "grad_zeros", "grad_nonfinite")
+    rows = [_of_site(site, found) for site in sites]
+    return {
+        name: torch.stack(
+            [
+                torch.as_tensor(row.get(name, math.nan), dtype=torch.float64, device=device)
+                for row in rows
+            ]
+        )
+        for name in names
+    }
+
+
+def _of_site(site: Site, found: Round) -> dict[str, Tensor | float]:
+    weights, biases = site.all_weights(), site.all_biases()
+    count = float(sum(p.numel() for p in weights))
+    out: dict[str, Tensor | float] = {"weight_count": count if weights else math.nan}
+    size = [found.weights[id(p)] for p in weights if id(p) in found.weights]
+    if size:
+        out["weight_norm"] = _root(size)
+    learning = [id(p) for p in weights if id(p) in found.moved]
+    if learning:
+        steps = _root([found.moved[key] for key in learning])
+        out["update_ratio"] = steps / _root([found.weights[key] for key in learning])
+    readings = [found.readings[id(p)] for p in weights if id(p) in found.readings]
+    if readings:
+        out |= _of_gradients(readings, count, site.units_second)
+    pulled = [found.readings[id(p)].norm for p in biases if id(p) in found.readings]
+    if pulled:
+        out["bias_grad_norm"] = _root(pulled)
+    return out
+
+
+def _of_gradients(
+    readings: Sequence[Reading], count: float, units_second: bool
+) -> dict[str, Tensor | float]:
+    zeros = [r.zeros for r in readings if r.zeros is not None]
+    bad = [r.nonfinite for r in readings if r.nonfinite is not None]
+    out: dict[str, Tensor | float] = {"weight_grad_norm": _root([r.norm for r in readings])}
+    if zeros and bad:
+        out["grad_zeros"] = _together(zeros).sum() / count
+        out["grad_nonfinite"] = _together(bad).sum() / count
+    spread = readings[0].spread
+    if len(readings) == 1 and spread is not None:  # units of several weights are not the same
+        out["unit_spread"] = spread[units_second]
+    return out
+
+
+def _whole(found: Round, device: torch.device) -> Tensor:
+    """Return the norm of the whole gradient before clipping, and what clipping left of it."""
+    held = {id(p) for optimizer in found.stepped for p in parameters_of(optimizer)}
+    before = {key: reading.norm for key, reading in found.readings.items() if key in held}
+    if not before:
+        return torch.full((2,), math.nan, dtype=torch.float64, device=device)
+    size = _root(list(before.values()))
+    left = _root([found.clipped.get(key, size_) for key, size_ in before.items()])
+    clipped = bool(found.clipped)
+    return torch.stack([size, left / size if clipped else torch.ones_like(size)]).to(device)
+
+
+def _root(sizes: Sequence[Tensor]) -> Tensor:
+    return sizes[0] if len(sizes) == 1 else norm(_together(sizes), 0)
+
+
+def _together(sizes: Sequence[Tensor]) -> Tensor:
+    """Return sizes of parameters, which may lie on several devices, as one tensor."""
+    return torch.stack([size.to(sizes[0].device) for size in sizes])

@@ -1,0 +1,1 @@
+"""What every page and terminal output shares: style, templates, numbers."""

@@ -1,0 +1,1 @@
+"""Runs and sweeps: from settings to a verdict."""

@@ -1,0 +1,192 @@
+"""One run from settings to verdict: where data, loop, files, tracking and rules meet."""
+
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradlab.config.interrupt import Interrupt
+from gradlab.config.settings import Settings, check_data
+from gradlab.data.dataset import Dataset, load
+from gradlab.diagnosis.profile import slope
+from gradlab.diagnosis.verdict import diagnose, verdict
+from gradlab.errors import JobError
+from gradlab.recording.rows import Outcome, Rows
+from gradlab.results.resume import clear
+from gradlab.runs.members import Member, Scope, train
+from gradlab.sinks.run_folder import Folder
+from gradlab.sinks.wandb import Tracking
+from gradlab.theory.configured import decades_per_layer, expected_of_run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a run is called in W&B: its own name, and that of its sweep, if any."""
+
+    name: str
+    group: str | None = None
+
+
+class Run(Member):
+    """One run from its folder to its verdict; `info` is its `run.json`, once it has begun."""
+
+    def __init__(
+        self, settings: Settings, path: Path, label: Label, scope: Scope = nullcontext
+    ) -> None:
+        super().__init__(settings, path, scope)
+        self.label = label
+        self.folder: Folder | None = None
+        self.tracking: Tracking | None = None
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What is known of the run; nothing if it never began."""
+        return {} if self.folder is None else self.folder.info
+
+    def begin(self, dataset: Dataset, members: int) -> None:
+        """Make the folder, and the W&B run."""
+        self.folder = Folder(self.path, self.settings, dataset, members=members)
+        self.tracking = _tracking(self.settings, self.path, self.label)
+
+    def take(self, rows: Rows) -> None:
+        """Keep some steps."""
+        for sink in (self.folder, self.tracking):
+            if sink is not None:
+                sink.write(rows)
+
+    def conclude(self, outcome: Outcome, test: dict[str, float | None]) -> None:
+        """Judge it and complete its files."""
+        assert self.folder is not None
+        _conclude(self.settings, self.folder, outcome, test)
+
+    def stop(self, status: str, error: str | None = None) -> None:
+        """Complete its files, if it has any, without a verdict."""
+        if self.folder is not None and (error or self.info["status"] == "running"):
+            self.folder.finish({"status": status, "error": error})
+
+    def end(self) -> None:
+        """Close the W&B run, and say how it ended."""
+        if self.tracking is not None:
+            self.tracking.finish(summary(self.info))
+        if self.error is None and self.info.get("status") != "running":
+            log.info("%s", sentence(self.info))
+            log.info("%s", os.path.relpath(self.path))
+
+    def discard(self) -> None:
+        """Leave as little as if it had not begun."""
+        if self.folder is not None:
+            clear(self.path)
+        self.folder, self.tracking, self.error = None, None, None
+
+
+def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
+    """Train one network, leave its files in `path`, and return its `run.json`.
+
+    Raises:
+        SettingsError: the configuration cannot be run; nothing was written.
+        StoreError: `path` holds a run already or cannot be written.
+        JobError: a gradient is wrong (`train.check_gradients`), and nothing was written; or the run
+            failed, and what it had recorded is in `path`, with `traceback.txt`.
+        Interrupted: Ctrl-C or SIGTERM, after the files were completed.
+    """
+    one = Run(settings, path, label)
+    dataset = prepare(settings)
+    with Interrupt() as interrupt:
+        train([one], dataset, lambda: interrupt.asked)
+    if one.error is not None:
+        raise one.error
+    interrupt.check()
+    return one.info
+
+
+def prepare(settings: Settings, loaded: Dataset | None = None) -> Dataset:
+    """Return the data of a run, which can be made with it; `loaded` are its data, if at hand.
+
+    Raises:
+        SettingsError: it cannot.
+        JobError: a gradient is wrong (`train.check_gradients`).
+    """
+    dataset = loaded or load(settings)
+    check_data(settings, len(dataset.x_train), dataset.task)
+    if settings.train.check_gradients:
+        check(settings, dataset)
+    return dataset
+
+
+def check(settings: Settings, dataset: Dataset) -> None:
+    """Check the network's gradients at initialisation.
+
+    Raises:
+        JobError: one is wrong.
+    """
+    from gradlab.gradcheck.configured import check_settings
+    from gradlab.gradcheck.row import Options
+
+    found = check_settings(settings, dataset, Options())
+    if not found.passed:
+        log.info("%s", found)
+        places = ", ".join(found.report.enters or found.report.wrong or found.apart)
+        raise JobError(f"not trained, for its gradients are wrong: the error enters at {places}")
+    log.info("%s", found.told()[-1])
+
+
+def summary(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what W&B keeps of a run beside its curves."""
+    test = info.get("test") or {}
+    return {
+        "status": info["status"],
+        "verdict": info["verdict"],
+        "slope": info.get("slope"),
+        "findings": [finding["kind"] for finding in info["findings"]],
+        "test_loss": test.get("loss"),
+        "test_accuracy": test.get("accuracy"),
+    }
+
+
+def sentence(info: Mapping[str, Any]) -> str:
+    """Say in one line how a run ended."""
+    found = [finding["cause"] for finding in info["findings"] if finding["severity"] != "note"]
+    where = info["first_nonfinite"]
+    if info["status"] == "diverged" and where:
+        place = f" at {where['site']}" if where["site"] else ""
+        found = [f"first not finite: {where['where']}{place}, step {where['step']}", *found]
+    ended = "" if info["status"] in ("completed", "diverged") else f" ({info['status']})"
+    return ": ".join([f"{info['verdict'] or 'no verdict'}{ended}", *found[:1]])
+
+
+def _tracking(settings: Settings, path: Path, label: Label) -> Tracking | None:
+    if settings.tracking.target is None:
+        return None
+    return settings.tracking.call(
+        folder=path, name=label.name, group=label.group, config=settings.flat
+    )
+
+
+def _conclude(
+    settings: Settings, folder: Folder, outcome: Outcome, test: dict[str, float | None]
+) -> None:
+    layers, steps = folder.frame(), folder.steps.table().to_pandas()
+    findings = diagnose(
+        layers,
+        steps,
+        settings.flat,
+        expected=expected_of_run(settings.flat, folder.info["data"]),
+        fixed_point=decades_per_layer(settings.flat),
+    )
+    folder.finish(
+        {
+            "status": outcome.status,
+            "verdict": verdict(outcome.status, findings) if len(layers) else None,
+            "findings": [finding.as_dict() for finding in findings],
+            "slope": slope(layers),
+            "steps": outcome.steps,
+            "first_nonfinite": outcome.first_nonfinite,
+            "test": test,
+            "error": None,
+        }
+    )

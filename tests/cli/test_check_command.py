@@ -1,0 +1,114 @@
+"""`gradlab check` and `train.check_gradients`: what is printed, what a wrong gradient stops."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from gradlab.cli.main import main
+
+SMALL = ["model.depth=2", "model.width=6", "train.batch_size=8", "check.elements=5"]
+
+
+class Bent(torch.autograd.Function):
+    """tanh, with half its derivative."""
+
+    @staticmethod
+    def forward(ctx, z):
+        ctx.save_for_backward(z.tanh())
+        return z.tanh()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (a,) = ctx.saved_tensors
+        return grad * (1 - a**2) / 2
+
+
+class BentTanh(nn.Module):
+    def forward(self, z):
+        return Bent.apply(z)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_right_network_passes_three_ways(capsys):
+    assert main(["check", *SMALL, "model.activation=tanh"]) == 0
+    printed = capsys.readouterr().out
+    assert "all 7 gradients are right" in printed
+    assert "by hand = autograd to" in printed
+    assert not list(Path().iterdir())
+
+
+def test_a_wrong_activation_fails_with_its_place(capsys):
+    wrong = f"model.activation={__name__}.BentTanh"
+    assert main(["check", *SMALL, wrong]) == 1
+    printed = capsys.readouterr().out
+    assert "the error enters at layers.1.activation (BentTanh): input" in printed
+    assert "not checked by hand" in printed
+
+
+def test_a_wrong_gradient_is_not_trained(capsys):
+    short = ["tracking=none", "model.depth=2", "train.steps=3", "hydra.run.dir=out"]
+    wrong = f"model.activation={__name__}.BentTanh"
+    assert main(["run", *short, "train.check_gradients=true", wrong]) == 1
+    told = capsys.readouterr().err
+    assert "not trained, for its gradients are wrong" in told
+    assert "layers.1.activation (BentTanh)" in told
+    assert not Path("out/run.json").exists()
+    assert main(["run", *short, wrong]) == 0
+
+
+def test_a_right_gradient_is_trained_and_changes_no_result(capsys):
+    from gradlab.results.load import load
+
+    short = ["tracking=none", "model.depth=2", "train.steps=3"]
+    assert main(["run", *short, "hydra.run.dir=out/a", "train.check_gradients=true"]) == 0
+    assert "by hand = autograd" in capsys.readouterr().out
+    assert main(["run", *short, "hydra.run.dir=out/b"]) == 0
+    frames = load("out")
+    assert frames.runs["config_hash"].nunique() == 1
+    losses = [group["loss"].tolist() for _, group in frames.steps.groupby("run")]
+    assert losses[0] == losses[1]
+
+
+def test_the_mutation_table(capsys):
+    assert main(["check", "--mutations"]) == 0
+    assert "16 of 16 mistakes found where they are" in capsys.readouterr().out
+
+
+def test_the_trade_off(capsys):
+    assert main(["check", "--trade-off", *SMALL, "model.activation=tanh"]) == 0
+    printed = capsys.readouterr().out
+    assert "one-sided: error ~ h^1.0" in printed
+    assert "check/trade_off.png" in printed
+    assert Path("check/trade_off.svg").exists()
+
+
+@pytest.mark.parametrize("command", ["check", "explain"])
+def test_help(command, capsys):
+    assert main([command, "--help"]) == 0
+    assert f"gradlab {command} [overrides]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["check.elements=0"], "check.elements=0: expected a whole number of at least 1"),
+        (["check.scheme=twosided"], "did you mean two_sided?"),
+        (["check.tol=1"], "did you mean check.tolerance?"),
+        (["data=delivery"], "cross_entropy is for classification"),
+        (["loss=hubr"], "did you mean huber?"),
+        (["--tradeoff"], "did you mean --trade-off?"),
+        (["--mutations", "model.depth=2"], "expected nothing beside --mutations"),
+        (["model.init=normal", "model.init_gain=1e200"], "is not finite"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, words, capsys):
+    assert main(["check", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert len(told.strip().splitlines()) == 1

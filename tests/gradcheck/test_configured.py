@@ -1,0 +1,102 @@
+"""The configured network three ways, the trade-off of the step, and the refusal to train."""
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gradlab.config import choices
+from gradlab.gradcheck.configured import check_settings, problem_of
+from gradlab.gradcheck.problem import Problem
+from gradlab.gradcheck.row import Options
+from gradlab.gradcheck.trade_off import slope, trade_off
+from gradlab.report.trade_off import draw_to
+from tests.configs import settings
+
+DATA = {
+    name: settings(data=name, loss="mse").data.call() for name in ("digits", "delivery", "diabetes")
+}
+SMALL = {"model__depth": 3, "model__width": 6, "train__batch_size": 8}
+
+
+@pytest.mark.parametrize(
+    ("activation", "init"),
+    [
+        (activation, init)
+        for activation in choices.names("model/activation")
+        for init in choices.names("model/init")
+        if (activation, init) != ("softplus", "critical")  # which has no such point
+    ],
+)
+def test_every_configured_network_is_right_three_ways(activation, init):
+    run = settings(
+        **SMALL, model__activation=activation, model__init=init, data="diabetes", loss="huber"
+    )
+    found = check_settings(run, run.data.call(), Options(samples=6))
+    assert found.passed, str(found)
+    assert max(found.by_hand.values()) < 1e-12
+
+
+ZOO = {
+    "model": st.sampled_from(["mlp", "resmlp"]),
+    "model__depth": st.integers(0, 6),
+    "model__width": st.integers(1, 10),
+    "model__activation": st.sampled_from(choices.names("model/activation")),
+    "model__init": st.sampled_from(choices.names("model/init")),
+    "model__norm": st.sampled_from(choices.names("model/norm")),
+    "model__norm_position": st.sampled_from(["before", "after"]),
+    "loss": st.sampled_from(choices.names("loss")),
+    "data": st.sampled_from(["digits", "delivery", "diabetes"]),
+    "loss__scale": st.sampled_from([1e-9, 1.0, 1e6]),
+    "train__batch_size": st.integers(2, 16),
+    "seed": st.integers(0, 10**6),
+}
+
+
+@hypothesis.settings(max_examples=100)
+@given(st.fixed_dictionaries(ZOO))
+def test_no_right_network_of_the_zoo_is_called_wrong(overrides):
+    if overrides["data"] != "digits" and overrides["loss"] not in ("mse", "huber"):
+        overrides["loss"] = "mse"
+    if (overrides["model__activation"], overrides["model__init"]) == ("softplus", "critical"):
+        overrides["model__init"] = "lsuv"  # there is no such point
+    run = settings(**overrides)
+    found = check_settings(run, DATA[overrides["data"]], Options(samples=4, seed=run.seed))
+    assert found.passed, f"{overrides}\n{found}"
+    by_hand = overrides["model"] == "mlp" and overrides["model__norm"] == "none"
+    assert (found.by_hand is not None) == by_hand
+    assert ("not checked by hand: model" in str(found)) == (not by_hand)
+
+
+def test_a_vanished_gradient_is_checked_step_by_step():
+    run = settings(model__depth=12, model__activation="sigmoid", model__width=8)
+    found = check_settings(run, run.data.call(), Options(samples=6))
+    assert found.passed
+    assert not found.report.rows[1].resolved  # layer 1's weights, 8 decades below the last one's
+    assert found.report.local
+    alone = [row for row in found.report.local if "(Linear)" in row.name or "(Sigmoid)" in row.name]
+    assert len(alone) == 13 * 3 + 12
+    assert all(row.resolved for row in alone)
+    assert not found.report.untold
+    assert "checked step by step instead" in str(found)
+
+
+def test_the_orders_of_both_schemes_and_the_floor():
+    run = settings(model__activation="tanh", model__depth=3, model__width=16)
+    model, x, y, loss = problem_of(run, run.data.call())
+    table = trade_off(Problem(model, (x,), y, loss, 0), Options())
+    assert slope(table, "one_sided") == pytest.approx(1, abs=0.1)
+    assert slope(table, "two_sided") == pytest.approx(2, abs=0.1)
+    assert table["two_sided"].min() < 1e-7 < table["one_sided"].min() * 10
+    floor = table[table["h"] < 1e-9]
+    rounding = np.polyfit(np.log(floor["h"])[:12], np.log(floor["two_sided"])[:12], 1)[0]
+    assert rounding == pytest.approx(-1, abs=0.25)
+
+
+def test_the_figure_is_drawn(tmp_path):
+    run = settings(**SMALL, model__activation="tanh")
+    model, x, y, loss = problem_of(run, run.data.call())
+    table = trade_off(Problem(model, (x,), y, loss, 0), Options(samples=4))
+    assert draw_to(table, tmp_path / "check").stat().st_size > 10_000
+    assert (tmp_path / "check" / "trade_off.svg").exists()

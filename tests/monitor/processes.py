@@ -1,0 +1,201 @@
+"""What each of two processes does in `test_ranks`: trains its half of a batch, and tells of it."""
+
+import os
+import pickle
+import warnings
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
+
+import gradlab
+from gradlab.errors import WatchError
+from gradlab.sinks.protocol import Parquet
+from tests.monitor.loops import Batch, batches, loss_of, mlp, train
+
+RANKS = 2
+
+
+def halves(rank: int) -> list[Batch]:
+    return [(x[rank::RANKS], y[rank::RANKS]) for x, y in batches(4, 8)]
+
+
+def whole() -> list[Batch]:
+    return batches(4, 8)
+
+
+def of_ddp(rank: int, folder: Path):
+    model = DistributedDataParallel(mlp())
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer, sinks=[Parquet(folder / "ddp")]) as lab:
+        train(model, optimizer, halves(rank))
+    lab.report(folder / "report")
+    return lab.frame(), lab.steps(), [p.detach() for p in model.parameters()]
+
+
+def of_ddp_without(rank: int, folder: Path):
+    model = DistributedDataParallel(mlp())
+    train(model, torch.optim.SGD(model.parameters(), 0.1), halves(rank))
+    return [p.detach() for p in model.parameters()]
+
+
+def of_accumulation(rank: int, folder: Path):
+    """Two micro-batches a step, the first without averaging."""
+    model = DistributedDataParallel(mlp())
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    data = halves(rank)
+    with gradlab.watch(model, optimizer) as lab:
+        for first, second in zip(data[::2], data[1::2], strict=True):
+            optimizer.zero_grad()
+            with model.no_sync():
+                (loss_of(model, first) / 2).backward()
+            (loss_of(model, second) / 2).backward()
+            optimizer.step()
+    return lab.frame(), lab.steps()
+
+
+def of_shards(rank: int, folder: Path):
+    model = mlp()
+    for module in model:
+        if isinstance(module, nn.Linear):
+            fully_shard(module)
+    fully_shard(model)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        for batch in halves(rank):
+            optimizer.zero_grad()
+            loss_of(model, batch).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1e3)
+            optimizer.step()
+    return lab.frame(), lab.steps(), [p.full_tensor().detach() for p in model.parameters()]
+
+
+def of_flat_shards(rank: int, folder: Path):
+    model = FullyShardedDataParallel(mlp(), device_id=torch.device("cpu"))
+    try:
+        gradlab.watch(model)
+    except WatchError as error:
+        return str(error)
+
+
+class Experts(nn.Module):
+    """Each rank calls an expert of its own, and their widths differ."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Sequential(nn.Linear(6, 8), nn.ReLU())
+        self.experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(8, width), nn.ReLU(), nn.Linear(width, 3)) for width in (5, 9)
+        )
+        with torch.no_grad():
+            for expert in self.experts:
+                expert[0].bias[:3] = -100.0  # dead
+
+    def forward(self, x):
+        rank = dist.get_rank() if dist.is_initialized() else None
+        h = self.first(x)
+        if rank is None:  # both, each on its share of a whole batch
+            parts = [expert(h[i::RANKS]) for i, expert in enumerate(self.experts)]
+            return torch.stack(parts, 1).flatten(0, 1)
+        return self.experts[rank](h)
+
+
+def of_experts(rank: int, folder: Path):
+    model = DistributedDataParallel(Experts(), find_unused_parameters=True)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        train(model, optimizer, halves(rank))
+    return lab.frame(), lab.steps()
+
+
+class Tied(nn.Module):
+    """An embedding and a head that share a weight, in code that is partly checkpointed."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.inner = nn.Embedding(7, 5), nn.Sequential(nn.Linear(5, 5), nn.Tanh())
+        self.head = nn.Linear(5, 7, bias=False)
+        self.head.weight = self.embed.weight
+
+    def forward(self, tokens):
+        return self.head(checkpoint(self.inner, self.embed(tokens), use_reentrant=False))
+
+
+def of_tied(rank: int | None, folder: Path | None):
+    """Scaled, accumulated and clipped, with a step that is skipped; alone, if rank is None."""
+    model = Tied() if rank is None else DistributedDataParallel(Tied())
+    optimizer = torch.optim.AdamW(model.parameters(), 0.01)
+    scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+    with gradlab.watch(model, optimizer) as lab:
+        for step in range(4):
+            optimizer.zero_grad()
+            for part in range(2):
+                draw = torch.Generator().manual_seed(2 * step + part)
+                tokens = torch.randint(7, (4, 6), generator=draw)
+                tokens = tokens if rank is None else tokens[rank::RANKS]
+                loss = nn.functional.cross_entropy(model(tokens).flatten(0, 1), tokens.flatten())
+                scaler.scale(loss / 2 * (torch.inf if step == 1 else 1.0)).backward()
+            scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+            scaler.step(optimizer)
+            scaler.update()
+    return lab.frame(), lab.steps()
+
+
+def of_lightning(rank: int, folder: Path):
+    try:
+        from tests.monitor.test_lightning import Module, Watch, fit
+    except BaseException as error:  # pytest's for what is not installed
+        return repr(error)
+    watch = Watch()
+    fit(Module(), [watch], folder, halves(rank), strategy="ddp", devices=RANKS)
+    return watch.lab.frame(), watch.lab.steps()
+
+
+def of_trainer(rank: int, folder: Path):
+    try:
+        from tests.monitor.test_trainer import Watch, train
+    except BaseException as error:
+        return repr(error)
+    watch = Watch(sinks=[Parquet(folder / "trainer")])
+    train(folder, [watch], ddp_backend="gloo", ddp_find_unused_parameters=False)
+    return watch.lab.frame(), watch.lab.steps()
+
+
+TOLD = (
+    of_ddp,
+    of_ddp_without,
+    of_accumulation,
+    of_shards,
+    of_flat_shards,
+    of_experts,
+    of_tied,
+    of_lightning,
+    of_trainer,
+)
+
+
+def main(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    of_launcher = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": RANKS, "LOCAL_WORLD_SIZE": RANKS}
+    os.environ |= {name: str(value) for name, value in of_launcher.items()}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "tests", "GROUP_RANK": "0"}
+    os.environ |= {"MASTER_PORT": "29500", "ACCELERATE_USE_CPU": "true"}
+    warnings.simplefilter("ignore")  # of Lightning and transformers
+    path = Path(folder)
+    dist.init_process_group("gloo", f"file://{path}/meeting", rank=rank, world_size=RANKS)
+    told = {}
+    for each in TOLD:
+        try:
+            told[each.__name__] = each(rank, path)
+        except Exception as error:
+            told[each.__name__] = repr(error)
+    (path / f"{rank}.pickle").write_bytes(pickle.dumps(told))
+    dist.barrier()
+    dist.destroy_process_group()

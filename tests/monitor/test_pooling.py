@@ -1,0 +1,44 @@
+"""Parts of a batch, however it is cut, make the whole."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gradlab.monitor.pooling import KNOWN, pooled
+
+K = {name: k for k, name in enumerate(KNOWN)}
+
+
+def row(z, grad):
+    out = torch.full((len(KNOWN),), math.nan, dtype=torch.float64)
+    out[K["preact_count"]] = out[K["act_count"]] = len(z)
+    out[K["preact_mean"]] = out[K["act_mean"]] = z.mean()
+    out[K["preact_std"]] = out[K["act_std"]] = z.std(correction=0)
+    out[K["saturated"]] = (z > 0).double().mean()
+    out[K["delta"]] = grad.norm()
+    return out
+
+
+@given(
+    st.lists(st.integers(1, 5), min_size=1, max_size=6),
+    st.floats(-1e6, 1e6),
+    st.integers(0, 1000),
+)
+def test_any_cut_gives_the_same(sizes, offset, seed):
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.randn(sum(sizes), generator=generator, dtype=torch.float64) + offset
+    grad = torch.randn(sum(sizes), generator=generator, dtype=torch.float64) * 1e-200
+    parts = [row(a, g) for a, g in zip(z.split(sizes), grad.split(sizes), strict=True)]
+    got, expected = pooled(torch.stack(parts)), row(z, grad)
+    torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9, equal_nan=True)
+    assert float(got[K["delta"]]) == pytest.approx(float(grad.norm() * 1e100) / 1e100, rel=1e-9)
+
+
+def test_a_part_that_has_nothing_adds_nothing():
+    one = row(torch.tensor([1.0, 3.0]).double(), torch.ones(2).double())
+    nothing = torch.full_like(one, math.nan)
+    torch.testing.assert_close(pooled(torch.stack([nothing, one])), one, equal_nan=True)
+    assert pooled(torch.stack([nothing, nothing])).isnan().all()

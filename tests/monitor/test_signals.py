@@ -1,0 +1,635 @@
+"""Signals at modules: whatever a forward pass does, rows are those of autograd, or say why not."""
+
+import copy
+import dataclasses
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+import gradlab
+from tests.monitor.loops import batches, error_signals, gradients, loss_of, mlp, train
+
+cross_entropy = nn.functional.cross_entropy
+
+
+def watched(model, data, *, forward=None, **kwargs):
+    """Two steps of a loop, under observation."""
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer, **kwargs) as lab:
+        for x, y in data:
+            optimizer.zero_grad()
+            cross_entropy((forward or model)(x), y).backward()
+            optimizer.step()
+    return lab
+
+
+def at(lab, column, step=0):
+    rows = lab.frame()[lab.frame()["step"] == step]
+    return rows.set_index("site")[column]
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, reentrant):
+        super().__init__()
+        self.body, self.reentrant = mlp(dropout=0.3), reentrant
+
+    def forward(self, x):
+        if self.reentrant is None:
+            return self.body(x)
+        x = self.body[0](x)  # gives what reentrant checkpointing needs: an input with a gradient
+        x = checkpoint(self.body[1:5], x, use_reentrant=self.reentrant)
+        return self.body[5](x)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpointed_modules_are_counted_once(reentrant):
+    torch.manual_seed(3)
+    plain = watched(Checkpointed(None), batches(3))
+    torch.manual_seed(3)
+    lab = watched(Checkpointed(reentrant), batches(3))
+    assert lab.sites == plain.sites
+    expected = plain.frame().select_dtypes("float64")
+    np.testing.assert_allclose(lab.frame().select_dtypes("float64"), expected, rtol=1e-6)
+
+
+def test_factors_multiply_to_what_the_signal_gains():
+    rows = at(watched(mlp(dtype=torch.float64), batches(1, dtype=torch.float64)), "delta_norm")
+    lab = watched(mlp(dtype=torch.float64), batches(1, dtype=torch.float64))
+    gained = at(lab, "act_factor").iloc[:-1] * at(lab, "weight_factor").to_numpy()[1:]
+    np.testing.assert_allclose(gained, rows[:-1] / rows.to_numpy()[1:], rtol=1e-9)
+    assert (at(lab, "norm_factor").iloc[:-1] == 1).all()
+
+
+def test_normalisation_before_the_activation_is_a_factor():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 9), nn.LayerNorm(9), nn.Sigmoid(), nn.Linear(9, 3)).double()
+    data = batches(1, dtype=torch.float64)
+    lab = watched(model, data)
+    first = lab.frame().iloc[0]
+    product = first["norm_factor"] * first["act_factor"] * lab.frame()["weight_factor"][1]
+    assert first["norm_factor"] != 1
+    assert product == pytest.approx(first["delta_norm"] / lab.frame()["delta_norm"][1], rel=1e-9)
+    assert first["preact_mean"] == pytest.approx(0, abs=1e-9)  # of what the activation receives
+
+
+def test_an_alias_tells_this_modules_share_of_its_inputs_gradient():
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.a, self.b = (nn.Linear(6, 6) for _ in range(3))
+
+        def forward(self, x):
+            h = self.first(x)
+            return (self.a(h) + self.b(h) + h)[:, :3]
+
+    torch.manual_seed(0)
+    model = Shared().double()
+    (x, y), *_ = data = batches(1, dtype=torch.float64)
+    out = model(x).detach().requires_grad_()
+    cross_entropy(out, y).backward()
+    delta = nn.functional.pad(out.grad, (0, 3))
+    expected = (delta @ model.a.weight.detach()).norm() / delta.norm()
+    lab = watched(model, data)
+    assert at(lab, "weight_factor")["a"] == pytest.approx(float(expected), rel=1e-9)
+
+
+@pytest.mark.parametrize("times", [2, 5])
+def test_a_module_called_again_is_heard_each_time(times):
+    torch.manual_seed(0)
+    cell = nn.Linear(6, 6).double()
+    (x, y), *_ = batches(1, dtype=torch.float64)
+
+    class Again(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell = cell
+
+        def forward(self, x):
+            for _ in range(times):
+                x = self.cell(x).tanh()
+            return x[:, :3]
+
+    kept, h = [], x
+    for _ in range(times):
+        z = cell(h)
+        z.retain_grad()
+        kept.append(z)
+        h = z.tanh()
+    cross_entropy(h[:, :3], y).backward()
+    every = torch.stack([z.grad for z in kept]).norm()
+    values = torch.stack([z.detach() for z in kept])
+    cell.zero_grad()
+    rows = watched(Again(), [(x, y)]).frame().iloc[0]
+    assert rows["delta_norm"] == pytest.approx(float(every), rel=1e-9)
+    assert rows["preact_std"] == pytest.approx(float(values.std(correction=0)), rel=1e-9)
+
+
+def test_tied_weights_have_one_gradient_in_both_rows():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(7, 5), nn.Linear(5, 5), nn.Linear(5, 7, bias=False))
+    model[2].weight = model[0].weight
+    tokens = torch.randint(7, (4, 6))
+    expected = gradients(model, lambda m: cross_entropy(m(tokens).flatten(0, 1), tokens.flatten()))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        cross_entropy(model(tokens).flatten(0, 1), tokens.flatten()).backward()
+        optimizer.step()
+    rows = at(lab, "weight_grad_norm")
+    assert rows["0"] == rows["2"] == pytest.approx(float(expected["0.weight"].norm()), rel=1e-6)
+    whole = torch.cat([g.flatten() for g in expected.values()]).norm()
+    assert lab.steps()["grad_norm"][0] == pytest.approx(float(whole), rel=1e-6)
+
+
+def test_outputs_may_be_mappings_and_tuples():
+    class Many(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.lstm = nn.Linear(6, 4), nn.LSTM(4, 3, batch_first=True)
+
+        def forward(self, x):
+            out, (h, c) = self.lstm(self.linear(x)[:, None])
+            return {"logits": out[:, 0], "states": [h, c]}
+
+    torch.manual_seed(0)
+    lab = watched(model := Many(), batches(1), forward=lambda x: model(x)["logits"], modules="?*")
+    rows = at(lab, "delta_norm")
+    assert rows["lstm"] > 0
+    assert lab.sites == ["linear", "lstm"]
+    lab = watched(model, batches(1), forward=lambda x: model(x)["logits"], modules=Many)
+    assert at(lab, "delta_norm").tolist() == pytest.approx([rows["lstm"]], rel=0.2)
+
+
+def test_evaluation_leaves_nothing():
+    model, data = mlp(), batches(3)
+    plain = watched(mlp(), data)
+
+    def forward(x):
+        model.eval()
+        with torch.no_grad():
+            model(torch.randn(50, 6))
+        model(torch.randn(50, 6))  # with a graph that nobody uses
+        x = torch.randn(4, 6, requires_grad=True)
+        torch.autograd.grad(model(x).sum(), x)
+        model.train()
+        return model(data[counted.pop(0)][0])
+
+    counted = [0, 1, 2]
+    lab = watched(model, data, forward=forward)
+    expected = plain.frame().select_dtypes("float64")
+    np.testing.assert_array_equal(lab.frame().select_dtypes("float64"), expected)
+
+
+def test_autocast_signals_are_measured_in_their_own_dtype():
+    data = batches(2)
+    wide = watched(mlp(), data)
+
+    def forward(x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return model(x).float()
+
+    lab = watched(model := mlp(), data, forward=forward)
+    for column in ("delta_norm", "weight_factor", "act_factor", "preact_std", "weight_grad_norm"):
+        np.testing.assert_allclose(at(lab, column), at(wide, column), rtol=0.05)
+    assert lab.frame()["delta_norm"].nunique() == len(lab.frame())
+
+
+def test_gradients_far_outside_the_range_of_squares():
+    model, data = mlp(), batches(1)
+    signals = error_signals(model, lambda z: cross_entropy(z, data[0][1]), data[0][0])
+    for scale in (1e-30, 1e25):
+        twin = copy.deepcopy(model)
+        optimizer = torch.optim.SGD(twin.parameters(), 0.0)
+        with gradlab.watch(twin, optimizer) as lab:
+            (loss_of(twin, data[0]) * scale).backward()
+            optimizer.step()
+        np.testing.assert_allclose(at(lab, "delta_norm") / scale, signals, rtol=1e-4)
+
+
+def test_what_is_not_finite_says_so():
+    model, data = mlp(), batches(1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.0)
+    with gradlab.watch(model, optimizer) as lab:
+        (loss_of(model, data[0]) * torch.nan).backward()
+        optimizer.step()
+    assert np.isinf(lab.frame()["delta_norm"]).all()
+    assert (lab.frame()["grad_nonfinite"] == 1).all()
+    assert [finding.kind for finding in lab.diagnose()] == ["overflow"]
+
+
+@pytest.mark.parametrize("when", ["before", "within", "in place"])
+def test_a_compiled_network_tells_of_its_parameters_and_says_so(when):
+    torch._dynamo.reset()
+    model, data = mlp(dropout=0.0), batches(2)
+    expected = gradients(model, lambda m: loss_of(m, data[0]))
+    called = torch.compile(model, backend="aot_eager") if when == "before" else model
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(called, optimizer) as lab:
+        if when == "within":
+            called = torch.compile(model, backend="aot_eager", fullgraph=True)
+        if when == "in place":
+            model.compile(backend="aot_eager")
+        with pytest.warns(UserWarning, match="no signals from 3 of 3 modules.*compile") as warned:
+            train(called, optimizer, data)
+    weights = [float(g.norm()) for name, g in expected.items() if name.endswith("weight")]
+    np.testing.assert_allclose(at(lab, "weight_grad_norm"), weights, rtol=1e-5)
+    assert lab.frame()["delta_norm"].isna().all()
+    assert lab.sites == ["0", "3", "5"]
+    assert np.isfinite(lab.steps()["loss"]).all()
+    assert len([w for w in warned if "no signals" in str(w.message)]) == 1
+    assert lab.diagnose() == []
+
+
+def test_a_compiled_block_is_silent_and_the_rest_is_heard():
+    torch._dynamo.reset()
+    model = nn.Sequential(mlp(), nn.Linear(3, 3))
+    model[0].compile(backend="aot_eager")
+    with pytest.warns(UserWarning, match="no signals from 3 of 4 modules"):
+        lab = watched(model, batches(1))
+    assert at(lab, "delta_norm").notna().to_dict() == {
+        "0.0": False,
+        "0.3": False,
+        "0.5": False,
+        "1": True,
+    }
+
+
+def test_activations_of_other_modules_are_not_a_sites():
+    lab = watched(mlp(), batches(1), modules="[05]")
+    assert at(lab, "act_factor").notna().to_dict() == {"0": True, "5": False}
+    lab = watched(mlp(), batches(1), modules=lambda name, module: name == "5")
+    assert at(lab, "act_factor").isna().all()
+
+
+def test_dead_and_saturated_units_of_activations():
+    model = mlp()
+    with torch.no_grad():
+        model[3].bias[:4] = -100.0  # off for every sample
+        model[0].weight *= 1e3
+    lab = watched(model, batches(1))
+    assert at(lab, "dead")["3"] >= 0.4
+    assert at(lab, "saturated")["0"] > 0.9
+    assert np.isnan(at(lab, "dead")["5"])
+
+
+def test_convolutions_count_channels_as_units():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)
+    )
+    with torch.no_grad():
+        model[0].bias[:2] = -100.0
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        cross_entropy(model(torch.randn(8, 1, 6, 6)), torch.randint(3, (8,))).backward()
+        optimizer.step()
+    assert at(lab, "dead")["0"] == pytest.approx(0.4)
+    assert lab.sites == ["0", "2", "5"]
+
+
+def test_attention_is_heard_at_its_output():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True).double()
+    x = torch.randn(3, 5, 8, dtype=torch.float64)
+    optimizer = torch.optim.SGD(layer.parameters(), 0.1)
+    with gradlab.watch(layer, optimizer) as lab:
+        layer(x).square().mean().backward()
+        optimizer.step()
+    assert lab.sites == ["self_attn", "self_attn.out_proj", "linear1", "linear2"]
+    rows = lab.frame().set_index("site")
+    assert rows["delta_norm"].notna().tolist() == [False, True, True, True]
+    assert rows["weight_grad_norm"].notna().all()
+    assert lab.notes == []
+
+
+def test_modules_without_matrices_can_be_chosen():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 3))
+    lab = watched(model, batches(1), modules=[nn.LayerNorm, nn.Linear])
+    rows = lab.frame().set_index("site")
+    assert rows["weight_grad_norm"].notna().all()
+    assert rows.loc["0", "delta_norm"] > 0
+    assert np.isnan(rows.loc["0", "unit_spread"])
+    norms = nn.ModuleList([nn.LayerNorm(6)])
+    optimizer = torch.optim.SGD(norms.parameters(), 0.1)
+    with gradlab.watch(norms, optimizer, modules=nn.LayerNorm) as lab:
+        norms[0](torch.randn(4, 6)).square().mean().backward()
+        optimizer.step()
+    assert lab.sites == ["0"]
+
+
+def test_parametrised_weights_are_told_of():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 5)), nn.Linear(5, 3))
+    lab = watched(model, batches(1))
+    assert lab.sites == ["0", "1"]
+    grads = [p.grad for p in model[0].parametrizations.weight.parameters()]
+    expected = torch.stack([grad.norm() for grad in grads]).norm()
+    assert at(lab, "weight_grad_norm")["0"] == pytest.approx(float(expected), rel=1e-6)
+    assert lab.frame()["delta_norm"].notna().all()
+
+
+def test_hooks_of_the_user_hear_their_own_calls_alone():
+    model, data, heard = mlp(), batches(3), []
+    for module in model:
+        module.register_forward_hook(lambda module, args, output: heard.append(output.shape))
+    watched(model, data)
+    assert len(heard) == len(model) * len(data)
+    assert {shape[0] for shape in heard} == {8}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
+def test_scripted_modules_take_no_hooks_and_are_silent():
+    torch.manual_seed(0)
+    model = nn.Sequential(torch.jit.script(nn.Linear(6, 4)), nn.Linear(4, 3))
+    with pytest.warns(UserWarning, match="no signals from 1 of 2 modules"):
+        lab = watched(model, batches(1))
+    assert at(lab, "weight_grad_norm").notna().all()
+    assert at(lab, "delta_norm").isna().tolist() == [True, False]
+
+
+def test_sparse_gradients_and_packed_sequences():
+    torch.manual_seed(0)
+    model = nn.ModuleList([nn.Embedding(50, 4, sparse=True), nn.GRU(4, 3, batch_first=True)])
+    tokens = torch.tensor([[1, 2, 3], [4, 5, 0]])
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        packed = nn.utils.rnn.pack_padded_sequence(model[0](tokens), [3, 2], batch_first=True)
+        out, last = model[1](packed)
+        (out.data.sum() + 2 * last.sum()).backward()
+        optimizer.step()
+    dense = model[0].weight.grad.to_dense()
+    assert at(lab, "weight_grad_norm")["0"] == pytest.approx(float(dense.norm()), rel=1e-6)
+    assert at(lab, "grad_zeros")["0"] == pytest.approx(float((dense == 0).double().mean()))
+    expected = np.sqrt(out.data.numel() + 4 * last.numel())  # ones, and twos at the last
+    assert at(lab, "delta_norm")["1"] == pytest.approx(expected, rel=1e-6)
+
+
+class Gate(nn.Module):
+    """Uses its input twice, beside a residual: an alias of it would change the order of the sum."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.a, self.b = (nn.Parameter(torch.randn(n, n) / n**0.5) for _ in range(2))
+
+    def forward(self, x):
+        return (x @ self.a).sigmoid() * (x @ self.b)
+
+
+class Attention(nn.Module):
+    """Asks whether its query is its key, as torch's own does."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.inner = nn.MultiheadAttention(n, 2, batch_first=True)
+
+    def forward(self, x):
+        return self.inner(x[None], x[None], x[None], need_weights=False)[0][0]
+
+
+class Around(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.first, self.inner, self.last = nn.Linear(6, 8), kind(8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        h = self.first(x).tanh()
+        return self.last(h + self.inner(h) + h.sin())
+
+
+@pytest.mark.parametrize("kind", [Gate, Attention])
+def test_a_modules_input_is_left_as_it_is(kind):
+    torch.manual_seed(0)
+    model, data = Around(kind), batches(20)
+    plain = copy.deepcopy(model)
+    lab = watched(model, data, modules=[nn.Linear, kind, nn.MultiheadAttention])
+    train(plain, torch.optim.SGD(plain.parameters(), 0.1), data)
+    for (name, a), b in zip(model.named_parameters(), plain.parameters(), strict=True):
+        assert torch.equal(a, b), name
+    assert at(lab, "weight_factor")["inner"] > 0
+
+
+def test_a_share_of_the_inputs_gradient_is_the_sum_over_its_uses():
+    torch.manual_seed(0)
+    model = Around(Gate).double()
+    (x, y), *_ = data = batches(1, dtype=torch.float64)
+    h = model.first(x).tanh().detach()
+    inner = model.inner(h).detach().requires_grad_()
+    delta = torch.autograd.grad(cross_entropy(model.last(h + inner + h.sin()), y), inner)[0]
+    into = h.clone().requires_grad_()
+    share = torch.autograd.grad(model.inner(into), into, delta)[0]
+    lab = watched(model, data)
+    assert at(lab, "weight_factor")["inner"] == pytest.approx(
+        float(share.norm() / delta.norm()), rel=1e-9
+    )
+
+
+def test_arguments_may_be_given_by_keyword_and_outputs_be_dataclasses():
+    @dataclasses.dataclass
+    class Out:
+        logits: torch.Tensor
+
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(6, 5), nn.Linear(5, 3)
+
+        def forward(self, x):
+            return Out(self.b(input=self.a(x)))
+
+    torch.manual_seed(0)
+    model, data = Named().double(), batches(1, dtype=torch.float64)
+    delta = error_signals(
+        nn.Sequential(model.a, model.b), lambda z: cross_entropy(z, data[0][1]), data[0][0]
+    )
+    lab = watched(model, data, forward=lambda x: model(x).logits)
+    factor = at(lab, "weight_factor")["b"]
+    assert factor == pytest.approx(delta[0] / delta[1], rel=1e-9)
+    lab = watched(model, data, forward=lambda x: model(x).logits, modules=Named)
+    assert at(lab, "delta_norm").notna().all()
+
+
+def test_a_module_within_itself_is_heard_at_every_depth():
+    class Tree(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(6, 6) / 2)
+
+        def forward(self, x, depth=2):
+            x = self(x, depth - 1) if depth else x
+            return x @ self.weight
+
+    torch.manual_seed(0)
+    model, (x, y) = Tree().double(), batches(1, dtype=torch.float64)[0]
+    kept, h = [], x
+    for _ in range(3):
+        h = h @ model.weight
+        h.retain_grad()
+        kept.append(h)
+    cross_entropy(h, y).backward()
+    expected = torch.stack([z.grad for z in kept]).norm()
+    model.zero_grad()
+    assert at(watched(model, [(x, y)]), "delta_norm").iloc[0] == pytest.approx(float(expected))
+
+
+def test_what_begins_a_pass_is_not_what_ended_the_one_before():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.ReLU(), nn.Linear(6, 3))
+
+    def forward(x):
+        return model(x.clone().requires_grad_()) * model(-x.clone().requires_grad_())
+
+    assert np.isnan(at(watched(model, batches(1), forward=forward), "act_factor")).all()
+
+
+@pytest.mark.parametrize("shape", [(6,), ()])
+def test_a_single_sample_without_a_batch(shape):
+    torch.manual_seed(0)
+
+    class Vector(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.act = nn.Linear(6, 6 if shape else 1), nn.ReLU()
+
+        def forward(self, x):
+            return self.act(self.linear(x).reshape(shape))
+
+    model = Vector()
+    with torch.no_grad():
+        model.linear.bias.fill_(100.0)
+        model.linear.bias[:3] *= -1 if shape else 1
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        model(torch.randn(6)).sum().backward()
+        optimizer.step()
+    assert at(lab, "dead").tolist() == [0.5 if shape else 0.0]
+
+
+@pytest.mark.parametrize(
+    ("layer", "size"),
+    [
+        (nn.ConvTranspose1d(1, 5, 2), (6,)),
+        (nn.ConvTranspose2d(1, 5, 2), (4, 6)),
+        (nn.ConvTranspose3d(1, 5, 2), (3, 4, 6)),
+    ],
+)
+def test_transposed_convolutions_count_channels_as_units(layer, size):
+    model = nn.Sequential(copy.deepcopy(layer), nn.ReLU())
+    with torch.no_grad():
+        model[0].bias.fill_(1.0)
+        model[0].bias[:2] = -100.0
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        model(torch.ones(3, 1, *size)).square().mean().backward()
+        optimizer.step()
+    assert at(lab, "dead").tolist() == [0.4]
+    grad = model[0].weight.grad.transpose(0, 1)
+    spread = (grad - grad.mean(0)).norm() / grad.norm()
+    assert at(lab, "unit_spread").iloc[0] == pytest.approx(float(spread), rel=1e-5)
+
+
+def test_complex_numbers_have_norms():
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Linear(6, 6, dtype=torch.complex64) for _ in range(2)), nn.Flatten())
+    x = torch.randn(4, 6, dtype=torch.complex64)
+    z = model[0](x)
+    z.retain_grad()
+    before = model[0].weight.detach().clone()
+    model[1](z).abs().square().mean().backward()
+    model.zero_grad()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        model(x).abs().square().mean().backward()
+        optimizer.step()
+    assert at(lab, "delta_norm")["0"] == pytest.approx(float(z.grad.norm()), rel=1e-5)
+    norm = float(model[0].weight.grad.norm())
+    assert at(lab, "weight_grad_norm")["0"] == pytest.approx(norm, rel=1e-5)
+    moved = (model[0].weight - before).norm() / before.norm()
+    assert at(lab, "update_ratio")["0"] == pytest.approx(float(moved.detach()), rel=1e-5)
+    assert at(lab, "preact_std").isna().all()
+
+
+@pytest.mark.parametrize("layout", [torch.jagged, torch.strided, torch.sparse_coo])
+@pytest.mark.filterwarnings("ignore:.*nested tensors.*prototype")
+def test_what_is_no_dense_tensor_is_passed_over(layout):
+    class Sparse(nn.Linear):
+        def forward(self, x):
+            return torch.sparse.mm(x, self.weight.T)
+
+    torch.manual_seed(0)
+    model = Sparse(6, 3, bias=False) if layout is torch.sparse_coo else nn.Linear(6, 3)
+    parts = [torch.randn(2, 6), torch.randn(3, 6)]
+
+    def loss():
+        if layout is torch.sparse_coo:
+            return model(torch.eye(6).to_sparse().requires_grad_()).square().sum()
+        out = model(torch.nested.nested_tensor(parts, layout=layout))
+        return sum(each.square().sum() for each in out.unbind())
+
+    optimizer = torch.optim.SGD(model.parameters(), 0.0)
+    with warnings.catch_warnings(), gradlab.watch(model, optimizer) as lab:
+        warnings.filterwarnings("ignore", "no signals from 1 of 1")
+        loss().backward()
+        optimizer.step()
+    dense = layout is torch.sparse_coo  # in its input alone
+    assert at(lab, "delta_norm").notna().tolist() == [dense]
+    assert np.isnan(at(lab, "weight_factor")).all()
+    assert at(lab, "weight_grad_norm").iloc[0] == pytest.approx(float(model.weight.grad.norm()))
+
+
+def test_transforms_and_traces_of_the_model_are_left_alone():
+    model, data = mlp(), batches(2)
+    plain = watched(mlp(), data)
+
+    def one(parameters, x):
+        return torch.func.functional_call(model, parameters, (x[None],)).sum()
+
+    def forward(x):
+        parameters = {name: p.detach() for name, p in model.named_parameters()}
+        torch.func.vmap(torch.func.grad(one), (None, 0))(parameters, x)
+        torch.func.jacrev(lambda x: model(x))(x)
+        torch.autograd.functional.hessian(lambda x: model(x).sum(), x[:1], vectorize=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", category=torch.jit.TracerWarning)
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            torch.jit.trace(model, x)
+        torch.fx.symbolic_trace(model)
+        torch.export.export(model, (x,))
+        return model(x)
+
+    lab = watched(model, data, forward=forward)
+    expected = plain.frame().select_dtypes("float64")
+    np.testing.assert_array_equal(lab.frame().select_dtypes("float64"), expected)
+
+
+def test_another_thread_may_evaluate_meanwhile():
+    """Also a part of the network, before the first pass, which tells the order of depth."""
+    model, data, begun, over = mlp(), batches(60), threading.Event(), threading.Event()
+
+    def evaluate():
+        with torch.no_grad():
+            model[5](torch.randn(2, 10))
+            begun.set()
+            while not over.is_set():
+                model(torch.randn(2, 6))
+
+    thread = threading.Thread(target=evaluate)
+
+    def forward(x):
+        if not begun.is_set():
+            thread.start()
+            begun.wait()
+        return model(x)
+
+    plain = watched(mlp(), data)
+    try:
+        lab = watched(model, data, forward=forward)
+    finally:
+        over.set()
+        thread.join()
+    expected = plain.frame().select_dtypes("float64")
+    np.testing.assert_array_equal(lab.frame().select_dtypes("float64"), expected)

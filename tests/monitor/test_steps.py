@@ -1,0 +1,570 @@
+"""Where gradients are whole: accumulation, scaling, clipping, closures, several optimisers."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import gradlab
+from tests.monitor.loops import batches, error_signals, gradients, loss_of, mlp, train
+
+cross_entropy = nn.functional.cross_entropy
+
+
+def norms(lab, column="weight_grad_norm", step=0):
+    frame = lab.frame()
+    return frame[frame["step"] == step][column].to_numpy()
+
+
+def of_weights(found):
+    return [float(g.norm()) for name, g in found.items() if name.endswith("weight")]
+
+
+def test_gradients_and_signals_are_those_of_autograd():
+    model, data = mlp(), batches(1)
+    (x, y), *_ = data
+    expected = gradients(model, lambda m: loss_of(m, data[0]))
+    signals = error_signals(model, lambda z: cross_entropy(z, y), x)
+    biases = [float(g.norm()) for name, g in expected.items() if name.endswith("bias")]
+    with gradlab.watch(model, (optimizer := torch.optim.SGD(model.parameters(), 0.1))) as lab:
+        before = [p.detach().clone() for p in model.parameters()]
+        train(model, optimizer, data)
+    np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-6)
+    np.testing.assert_allclose(norms(lab, "bias_grad_norm"), biases, rtol=1e-6)
+    np.testing.assert_allclose(norms(lab, "delta_norm"), signals, rtol=1e-6)
+    after = [p.detach() for p in model.parameters()]
+    moved = [(a - b).norm() / b.norm() for a, b in zip(after, before, strict=True)]
+    np.testing.assert_allclose(norms(lab, "update_ratio"), moved[::2], rtol=1e-5)
+    whole = torch.cat([g.flatten() for g in expected.values()]).norm()
+    assert lab.steps()["grad_norm"][0] == pytest.approx(float(whole), rel=1e-6)
+    twin = mlp()
+    assert lab.steps()["loss"][0] == pytest.approx(loss_of(twin, data[0]).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_accumulated_micro_batches_are_one_batch(parts):
+    model, data = mlp(), batches(parts, 8)
+    x, y = (torch.cat([batch[i] for batch in data]) for i in (0, 1))
+    expected = gradients(model, lambda m: loss_of(m, (x, y)))
+    signals = error_signals(model, lambda z: cross_entropy(z, y), x)
+    z = model[0](x).detach()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        for batch in data:
+            (loss_of(model, batch) / parts).backward()
+        optimizer.step()
+    np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-5)
+    np.testing.assert_allclose(norms(lab, "delta_norm"), signals, rtol=1e-5)
+    assert norms(lab, "preact_std")[0] == pytest.approx(float(z.std(correction=0)), rel=1e-5)
+    assert norms(lab, "preact_mean")[0] == pytest.approx(float(z.mean()), rel=1e-5)
+    assert len(lab.steps()) == 1
+    assert lab.steps()["loss"][0] == pytest.approx(loss_of(mlp(), (x, y)).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("unscale", [False, True])
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_scaled_loss_gives_the_same_rows(unscale, fused):
+    model, data = mlp(), batches(3)
+    plain = copy.deepcopy(model)
+    with gradlab.watch(plain, (ordinary := torch.optim.Adam(plain.parameters()))) as expected:
+        train(plain, ordinary, data)
+    optimizer = torch.optim.Adam(model.parameters(), fused=fused)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    with gradlab.watch(model, optimizer) as lab:
+        for batch in data:
+            optimizer.zero_grad()
+            scaler.scale(loss_of(model, batch)).backward()
+            if unscale:
+                scaler.unscale_(optimizer)
+            scaler.step(optimizer)
+            scaler.update()
+    numbers = lab.frame().select_dtypes("float64")
+    expected_numbers = expected.frame().select_dtypes("float64")
+    np.testing.assert_allclose(numbers, expected_numbers, rtol=2e-4, equal_nan=True)
+    assert not numbers["delta_norm"].isna().any()
+    np.testing.assert_allclose(lab.steps()["loss"], expected.steps()["loss"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_skipped_step_leaves_nothing(fused):
+    model, data = mlp(), batches(3)
+    optimizer = torch.optim.Adam(model.parameters(), fused=fused)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    expected = gradients(model, lambda m: loss_of(m, data[1]))
+    with gradlab.watch(model, optimizer) as lab:
+        for index, batch in enumerate(data):
+            optimizer.zero_grad()
+            loss = loss_of(model, batch) * (torch.inf if index == 0 else 1.0)
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+    assert lab.frame()["step"].unique().tolist() == [0, 1]
+    np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-4)
+    signals = error_signals(mlp(), lambda z: cross_entropy(z, data[1][1]), data[1][0])
+    np.testing.assert_allclose(norms(lab, "delta_norm"), signals, rtol=1e-4)
+    assert np.isfinite(lab.steps()["loss"]).all()
+    assert lab.notes == ["1 step was skipped by a GradScaler, and is not in the record"]
+
+
+def test_gradients_are_read_before_they_are_clipped():
+    model, data = mlp(), batches(2)
+    expected = gradients(model, lambda m: loss_of(m, data[0]))
+    size = float(torch.cat([g.flatten() for g in expected.values()]).norm())
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        for batch in data:
+            optimizer.zero_grad()
+            loss_of(model, batch).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), size / 10)
+            optimizer.step()
+    np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-6)
+    first = lab.steps().iloc[0]
+    assert first["grad_norm"] == pytest.approx(size, rel=1e-6)
+    assert first["clip_factor"] == pytest.approx(0.1, rel=1e-3)
+
+
+def test_clipping_by_value_and_by_an_early_import():
+    from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+
+    model, data = mlp(), batches(1)
+    expected = gradients(model, lambda m: loss_of(m, data[0]))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        loss_of(model, data[0]).backward()
+        clip_grad_norm_(model.parameters(), 1e-3)
+        torch.nn.utils.clip_grad_value_(model.parameters(), 1e-5)
+        optimizer.step()
+    np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-6)
+    assert 0 < lab.steps()["clip_factor"][0] < 1e-2
+    assert clip_grad_value_ is torch.nn.utils.clip_grad_value_  # put back
+
+
+def test_several_optimisers_make_one_step():
+    model, data = mlp(), batches(3)
+    halves = [list(model.parameters())[:2], list(model.parameters())[2:]]
+    expected = gradients(model, lambda m: loss_of(m, data[0]))
+    optimizers = [torch.optim.SGD(half, 0.1) for half in halves]
+    with gradlab.watch(model, optimizers) as lab:
+        for batch in data:
+            model.zero_grad()
+            loss_of(model, batch).backward()
+            for optimizer in optimizers:
+                optimizer.step()
+    np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-6)
+    assert lab.frame()["step"].unique().tolist() == [0, 1, 2]
+    assert (lab.frame()["update_ratio"] > 0).all()
+
+
+def test_an_optimiser_that_steps_more_often_begins_a_new_step():
+    model, data = mlp(), batches(4)
+    often, seldom = (
+        torch.optim.SGD(half, 0.1) for half in (model[0].parameters(), model[5].parameters())
+    )
+    with gradlab.watch(model, [often, seldom]) as lab:
+        for index, batch in enumerate(data):
+            model.zero_grad()
+            loss_of(model, batch).backward()
+            often.step()
+            if index == 3:
+                seldom.step()
+    assert lab.frame()["step"].unique().tolist() == [0, 1, 2, 3]
+    alone = copy.deepcopy(mlp())
+    for step, (x, y) in enumerate(data):
+        signals = error_signals(alone, lambda z, y=y: cross_entropy(z, y), x)
+        np.testing.assert_allclose(norms(lab, "delta_norm", step), signals, rtol=1e-5)
+        found = gradients(alone, lambda m, b=(x, y): loss_of(m, b))
+        with torch.no_grad():
+            for name, p in alone[0].named_parameters():
+                p -= 0.1 * found[f"0.{name}"]
+
+
+def test_adversaries_alternate_in_one_step():
+    torch.manual_seed(0)
+    both = nn.ModuleDict({"g": nn.Linear(2, 6), "d": nn.Linear(6, 1)})
+    of_g, of_d = (torch.optim.SGD(both[k].parameters(), 0.1) for k in "gd")
+    with gradlab.watch(both, [of_d, of_g]) as lab:
+        for _ in range(2):
+            z = torch.randn(5, 2)
+            of_d.zero_grad()
+            both["d"](both["g"](z).detach()).mean().backward()
+            of_d.step()
+            of_g.zero_grad()
+            (-both["d"](both["g"](z)).mean()).backward()
+            of_g.step()
+    assert lab.frame()["step"].tolist() == [0, 0, 1, 1]
+    assert lab.frame()[["weight_grad_norm", "delta_norm", "update_ratio"]].notna().all(axis=None)
+
+
+@pytest.mark.parametrize("keyword", [False, True])
+def test_a_closure_is_heard(keyword):
+    model, data = mlp(), batches(2)
+    expected = gradients(model, lambda m: loss_of(m, data[0]))
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=4)
+    plain = mlp()
+    reference = torch.optim.LBFGS(plain.parameters(), max_iter=4)
+
+    def run(model, optimizer):
+        for batch in data:
+
+            def closure(batch=batch):
+                optimizer.zero_grad()
+                loss = loss_of(model, batch)
+                loss.backward()
+                return loss
+
+            optimizer.step(closure=closure) if keyword else optimizer.step(closure)
+
+    with gradlab.watch(model, optimizer) as lab:
+        run(model, optimizer)
+    run(plain, reference)
+    np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-6)
+    assert len(lab.steps()) == 2
+    for a, b in zip(model.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_every_optimiser_of_the_model_is_found():
+    model, other, data = mlp(), nn.Linear(6, 3), batches(3)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    elsewhere = torch.optim.SGD(other.parameters(), 0.1)
+    with gradlab.watch(model) as lab:
+        for batch in data:
+            train(other, elsewhere, [batch])
+            train(model, optimizer, [batch])
+    assert lab.frame()["step"].unique().tolist() == [0, 1, 2]
+    expected = gradients(mlp(), lambda m: loss_of(m, data[0]))
+    np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-6)
+    assert lab.steps()["loss"][0] == pytest.approx(loss_of(mlp(), data[0]).item(), rel=1e-6)
+
+
+def test_frozen_unused_and_forgotten_parameters():
+    model, data = mlp(), batches(2)
+    model.append(nn.Linear(3, 3))
+    model.spare = nn.Linear(2, 2)
+    model.forward = lambda x: nn.Sequential.forward(model[:7], x)
+    model[0].requires_grad_(False)
+    held = [*model[3].parameters(), *model[5].parameters(), *model.spare.parameters()]
+    optimizer = torch.optim.SGD([{"params": held[:2], "lr": 0.5}, {"params": held[2:]}], 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        train(model, optimizer, data)
+    rows = lab.frame()[lab.frame()["step"] == 0].set_index("site")
+    assert rows.loc["0", ["weight_grad_norm", "update_ratio"]].isna().all()  # frozen
+    assert rows.loc["spare", ["weight_grad_norm", "delta_norm"]].isna().all()  # unused
+    assert rows.loc["6", "weight_grad_norm"] > 0  # in no optimiser:
+    assert rows.loc["6", "update_ratio"] == 0
+    size = torch.tensor([model[3].weight.numel()])
+    assert rows.loc["3", "weight_count"] == size
+    ratio = rows.loc[["3", "5"], "update_ratio"] / rows.loc[["3", "5"], "weight_grad_norm"]
+    rate = ratio * rows.loc[["3", "5"], "weight_norm"]
+    np.testing.assert_allclose(rate, [0.5, 0.1], rtol=1e-5)
+    assert lab.steps()["lr"].tolist() == [0.5, 0.5]
+
+
+def test_records_lie_where_they_are_asked_for():
+    model, data = mlp(), batches(25)
+    for every, expected in ((10, [0, 10, 20]), ("log", [0, 1, 2, 3, 4, 6, 7, 8, 10, 13, 16, 20])):
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        with gradlab.watch(model, optimizer, every=every) as lab:
+            train(model, optimizer, data)
+        assert lab.steps()["step"].tolist() == expected
+        assert lab.frame()["delta_norm"].notna().all()
+
+
+def test_another_network_in_the_loop_is_none_of_its_business():
+    model, other, data = mlp(), nn.Linear(6, 3), batches(3)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    elsewhere = torch.optim.SGD(other.parameters(), 0.1)
+    plain = mlp()
+    of_plain = torch.optim.SGD(plain.parameters(), 0.1)
+    scalers = [torch.amp.GradScaler("cpu", init_scale=scale) for scale in (2.0**127, 16.0)]
+    with gradlab.watch(plain, of_plain) as expected:
+        train(plain, of_plain, data)
+    with gradlab.watch(model, optimizer) as lab:
+        for batch in data:
+            for net, its, scaler in zip(
+                (other, model), (elsewhere, optimizer), scalers, strict=True
+            ):  # the steps of the other network are skipped
+                its.zero_grad()
+                scaler.scale(loss_of(net, batch)).backward()
+                torch.nn.utils.clip_grad_norm_(other.parameters(), 1e-6)
+                scaler.step(its)
+                scaler.update()
+    assert lab.notes == []
+    numbers = lab.frame().select_dtypes("float64")
+    wanted = expected.frame().select_dtypes("float64")
+    np.testing.assert_allclose(numbers, wanted, rtol=2e-4, equal_nan=True)
+    for column in ("loss", "grad_norm", "clip_factor"):
+        np.testing.assert_allclose(lab.steps()[column], expected.steps()[column], rtol=1e-4)
+
+
+def test_an_optimiser_that_steps_more_often_is_clipped_scheduled_and_recorded_as_alone():
+    model, data = mlp(), batches(6)
+    often, seldom = (torch.optim.SGD(model[i].parameters(), 0.1) for i in (0, 5))
+    schedule = torch.optim.lr_scheduler.ExponentialLR(often, 0.5)
+    sizes, rates = [], []
+    with gradlab.watch(model, [often, seldom], every=2) as lab:
+        for index, batch in enumerate(data):
+            model.zero_grad()
+            loss_of(model, batch).backward()
+            sizes.append(float(model[0].weight.grad.norm()))
+            rates.append(often.param_groups[0]["lr"])
+            torch.nn.utils.clip_grad_norm_(model[0].parameters(), 1e-3)
+            often.step()
+            schedule.step()
+            if index == 2:
+                seldom.step()
+    assert lab.steps()["step"].tolist() == [0, 2, 4]
+    first = lab.frame().query("site == '0'")["weight_grad_norm"]
+    np.testing.assert_allclose(first, sizes[::2], rtol=1e-6)
+    assert lab.steps()["lr"].tolist() == rates[::2]
+    assert lab.frame()["delta_norm"].notna().all()
+    norms = lab.steps()["grad_norm"] * lab.steps()["clip_factor"]
+    np.testing.assert_allclose(norms[[0, 2]], 1e-3, rtol=1e-2)
+
+
+def test_what_is_clipped_together_and_updated_apart():
+    model, data = mlp(), batches(1)
+    expected = gradients(model, lambda m: loss_of(m, data[0]))
+    each = [torch.optim.SGD(model[i].parameters(), 0.1) for i in (0, 3, 5)]
+    with gradlab.watch(model) as lab:  # to which every update is a step
+        loss_of(model, data[0]).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
+        for optimizer in each:
+            optimizer.step()
+    found = [norms(lab, step=i)[i] for i in range(3)]
+    np.testing.assert_allclose(found, of_weights(expected), rtol=1e-6)
+    assert (lab.steps()["clip_factor"] < 0.1).all()
+
+
+def test_an_adversarys_turn_does_not_change_what_was_read_in_the_others():
+    model, data = mlp(), batches(2)
+    of_a, of_b = (torch.optim.SGD(model[i].parameters(), 0.0) for i in (0, 5))
+    loss_of(model, data[0]).backward()
+    expected = float(model[0].weight.grad.norm())
+    with gradlab.watch(model, [of_a, of_b]) as lab:
+        for batch, optimizer in zip(data, (of_a, of_b), strict=True):
+            model.zero_grad()
+            loss_of(model, batch).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3)  # of both, at each turn
+            optimizer.step()
+    assert len(lab.steps()) == 1
+    assert norms(lab)[0] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("named", [False, True])
+def test_gradients_that_no_scaler_divides_are_told_as_if_it_had(fused, named):
+    model, data = mlp(), batches(1)
+    expected = gradients(model, lambda m: loss_of(m, data[0]))
+    first = torch.optim.Adam(model[0].parameters(), lr=0.0, fused=fused)
+    last = torch.optim.Adam(model[5].parameters(), lr=0.0, fused=fused)  # and none for model[3]
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    with gradlab.watch(model, [first, last] if named else None) as lab:
+        scaler.scale(loss_of(model, data[0])).backward()
+        scaler.unscale_(last)
+        for optimizer in (first, last):
+            scaler.step(optimizer)
+        scaler.update()
+    for step in (0,) if named else (0, 1):
+        np.testing.assert_allclose(norms(lab, step=step), of_weights(expected), rtol=1e-5)
+
+
+def test_clipping_gradients_that_are_still_scaled_clips_what_it_clips():
+    model, data = mlp(), batches(1)
+    expected = gradients(model, lambda m: loss_of(m, data[0]))
+    size = float(torch.cat([g.flatten() for g in expected.values()]).norm())
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    with gradlab.watch(model, optimizer) as lab:
+        scaler.scale(loss_of(model, data[0])).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 512 * size)  # the usual mistake
+        scaler.step(optimizer)
+    assert lab.steps()["grad_norm"][0] == pytest.approx(size, rel=1e-5)
+    assert lab.steps()["clip_factor"][0] == pytest.approx(0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize("form", ["apart", "sum", "list"])
+def test_each_backward_pass_has_the_scale_of_its_own_loss(form):
+    model, other, data = mlp(), mlp(), batches(2)
+    expected = sum(loss_of(model, batch).item() for batch in data)
+    scalers = [torch.amp.GradScaler("cpu", init_scale=scale) for scale in (8.0, 1024.0)]
+    optimizer = torch.optim.SGD(model.parameters(), 0.0)
+    with gradlab.watch(copy.deepcopy(model), None), gradlab.watch(model, optimizer) as lab:
+        losses = [loss_of(model, batch) for batch in data]
+        if form == "list":
+            losses = scalers[0].scale(losses)
+        else:
+            losses = [scalers[0].scale(losses[0]), scalers[0].scale(losses[1])]
+        elsewhere = scalers[1].scale(loss_of(other, data[0]))  # scaled last, and not our own
+        elsewhere.backward()
+        if form == "sum":
+            scalers[0].scale(torch.zeros(()))
+            sum(losses).backward()
+        else:
+            for loss in losses:
+                loss.backward()
+        scalers[0].step(optimizer)
+    assert lab.steps()["loss"][0] == pytest.approx(expected, rel=1e-6)
+    twin = mlp()
+    pairs = [error_signals(twin, lambda z, y=y: cross_entropy(z, y), x) for x, y in data]
+    np.testing.assert_allclose(norms(lab, "delta_norm"), np.hypot(*pairs), rtol=1e-5)
+
+
+def test_another_networks_scale_is_not_ours():
+    model, other, data = mlp(), mlp(), batches(1)
+    signals = error_signals(model, lambda z: cross_entropy(z, data[0][1]), data[0][0])
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    optimizer = torch.optim.SGD(model.parameters(), 0.0)
+    with gradlab.watch(model, optimizer) as lab:
+        scaler.scale(loss_of(other, data[0])).backward()
+        loss_of(model, data[0]).backward()
+        optimizer.step()
+    np.testing.assert_allclose(norms(lab, "delta_norm"), signals, rtol=1e-6)
+    assert norms(lab)[0] == pytest.approx(float(model[0].weight.grad.norm()), rel=1e-6)
+
+
+class Sharpness(torch.optim.Optimizer):
+    """Sharpness-aware: to a worse place, a second gradient there, back, and then the step."""
+
+    def __init__(self, parameters):
+        super().__init__(parameters, {"lr": 0.1})
+        self.base = torch.optim.SGD(self.param_groups, 0.1)
+
+    @torch.no_grad()
+    def step(self, closure):
+        parameters = self.param_groups[0]["params"]
+        before = [p.clone() for p in parameters]
+        for p in parameters:
+            p += p.grad
+        self.zero_grad()
+        with torch.enable_grad():
+            closure()
+        for p, old in zip(parameters, before, strict=True):
+            p.copy_(old)
+        self.base.step()
+
+
+def test_a_sharpness_aware_step_is_one_update_by_its_second_gradient():
+    model, data = mlp(dtype=torch.float64), batches(1, dtype=torch.float64)
+    before = model[0].weight.detach().clone()
+    worse = copy.deepcopy(model)
+    loss_of(worse, data[0]).backward()
+    with torch.no_grad():
+        for p in worse.parameters():
+            p += p.grad
+    signals = error_signals(worse, lambda z: cross_entropy(z, data[0][1]), data[0][0])
+    optimizer = Sharpness(model.parameters())
+
+    def closure():
+        loss = loss_of(model, data[0])
+        loss.backward()
+        return loss
+
+    with gradlab.watch(model, optimizer) as lab:
+        closure()
+        optimizer.step(closure)
+    assert len(lab.steps()) == 1
+    moved = float((model[0].weight.detach() - before).norm() / before.norm())
+    assert norms(lab, "update_ratio")[0] == pytest.approx(moved, rel=1e-9)
+    np.testing.assert_allclose(norms(lab, "delta_norm"), signals, rtol=1e-9)
+    assert lab.steps()["loss"][0] == pytest.approx(loss_of(worse, data[0]).item(), rel=1e-9)
+
+
+def test_gradients_that_are_thrown_away_leave_nothing():
+    model, data = mlp(), batches(2)
+    signals = error_signals(model, lambda z: cross_entropy(z, data[1][1]), data[1][0])
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        loss_of(model, data[0]).backward()
+        optimizer.zero_grad()
+        loss = loss_of(model, data[1])
+        loss.backward()
+        optimizer.step()
+    assert lab.steps()["loss"].tolist() == [pytest.approx(loss.item())]
+    np.testing.assert_allclose(norms(lab, "delta_norm"), signals, rtol=1e-6)
+
+
+def test_what_is_never_stepped_does_not_pile_up():
+    model, data = mlp(), batches(20)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    lab = gradlab.watch(model, optimizer)
+    lab.__enter__()
+    train(model, torch.optim.SGD(model.parameters(), 0.1), data)  # made a second time
+    assert lab._signals.count <= 3
+    assert len(lab._rounds._passes._losses) <= 1
+    with pytest.warns(UserWarning, match=r"nothing was recorded: .* by an optimiser \(SGD\)"):
+        lab.__exit__(None, None, None)
+
+
+def test_updates_made_within_the_backward_pass():
+    model, data = mlp(), batches(3)
+    own = {p: torch.optim.SGD([p], 0.1) for p in model.parameters()}
+
+    def update(p):
+        own[p].step()
+        own[p].zero_grad()
+
+    for p in own:
+        p.register_post_accumulate_grad_hook(update)
+    losses = []
+    with gradlab.watch(model, list(own.values())) as lab:
+        for batch in data:
+            loss = loss_of(model, batch)
+            loss.backward()
+            losses.append(loss.item())
+    np.testing.assert_allclose(lab.steps()["loss"], losses, rtol=1e-6)
+    expected = gradients(mlp(), lambda m: loss_of(m, data[0]))
+    np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-6)
+    assert (lab.frame()[["delta_norm", "update_ratio"]] > 0).all(axis=None)
+
+
+def test_several_losses_in_one_backward_pass_are_summed():
+    model, data = mlp(), batches(2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer) as lab:
+        losses = [loss_of(model, batch) for batch in data]
+        torch.autograd.backward(losses)
+        optimizer.step()
+    assert lab.steps()["loss"][0] == pytest.approx(sum(loss.item() for loss in losses), rel=1e-6)
+
+
+class Bare(torch.optim.Optimizer):
+    """Without a learning rate, and with an eps of two parts, as Adafactor has."""
+
+    def __init__(self, parameters):
+        super().__init__(parameters, {"eps": (None, 1e-3)})
+
+    def step(self, closure=None):
+        for p in self.param_groups[0]["params"]:
+            p.data -= 0.1 * p.grad
+
+
+@pytest.mark.parametrize("kind", [Bare, torch.optim.Adafactor])
+def test_settings_of_an_optimiser_that_are_no_numbers(kind, tmp_path):
+    model, data = mlp(), batches(2)
+    optimizer = kind(model.parameters())
+    with gradlab.watch(model, optimizer) as lab:
+        train(model, optimizer, data)
+    assert lab.steps()["lr"].isna().all() == (kind is Bare)
+    assert lab.report(tmp_path).is_file()
+
+
+def test_a_closure_that_fails_does_not_silence_what_follows():
+    model, data = mlp(), batches(3)
+    first, other = (torch.optim.SGD(model[i].parameters(), 0.1) for i in (0, 5))
+
+    def fails():
+        raise FloatingPointError
+
+    with gradlab.watch(model, [first, other]) as lab:
+        with pytest.raises(FloatingPointError):
+            first.step(fails)
+        for batch in data:
+            model.zero_grad()
+            loss_of(model, batch).backward()
+            other.step()
+            first.step()
+    assert lab.steps()["step"].tolist() == [0, 1, 2]
+    assert lab.frame()["delta_norm"].notna().all()

@@ -1,0 +1,198 @@
+"""Files that explain themselves, and folders read in the order of their numbers."""
+
+import json
+from dataclasses import fields
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from gradlab import schema
+from gradlab.diagnosis.finding import Finding
+from gradlab.errors import StoreError
+from gradlab.results import validation
+from gradlab.results.load import find, load
+from gradlab.results.parquet import Table, write_json
+from gradlab.sinks.run_folder import Folder
+from tests.configs import settings, train
+from tests.report.runs import write_run
+
+
+@pytest.fixture
+def run(tmp_path):
+    configured = settings(data="diabetes", loss="mse", model__depth=2, train__steps=5)
+    loop, (sink,) = train(configured)
+    folder = Folder(tmp_path / "run", configured, loop.dataset)
+    for rows in sink.rows:
+        folder.write(rows)
+    folder.finish({"status": "completed", "slope": float("nan")})
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(("part", "columns"), [("layers", schema.LAYERS), ("steps", schema.STEPS)])
+def test_units_and_formulas_travel_with_the_file(run, part, columns):
+    read = pq.read_schema(run / f"{part}.parquet")
+    assert read.names == [column.name for column in columns]
+    assert read.metadata[b"gradlab_schema"] == str(schema.VERSION).encode()
+    for column in columns:
+        field = read.field(column.name)
+        assert {"float64": "double"}.get(column.dtype, column.dtype) == str(field.type)
+        assert field.metadata[b"unit"].decode() == column.unit
+        assert field.metadata[b"formula"].decode() == column.formula
+        assert field.metadata[b"meaning"].decode() == column.meaning
+
+
+def test_accuracy_is_null_in_regression(run):
+    assert pq.read_table(run / "steps.parquet")["accuracy"].null_count == 5
+
+
+def test_plain_pandas_reads_it(run):
+    layers = pd.read_parquet(run / "layers.parquet")
+    assert layers["site"].unique().tolist() == ["layers.0", "layers.1", "layers.2"]
+    assert layers["axis"].unique().tolist() == ["depth"]
+
+
+def test_run_json_has_no_nan_and_the_whole_configuration(run):
+    info = json.loads((run / "run.json").read_text())
+    assert info["slope"] is None
+    assert info["config"]["train.steps"] == 5
+    assert (
+        info["config_hash"]
+        == settings(data="diabetes", loss="mse", model__depth=2, train__steps=5).config_hash
+    )
+    assert not list(run.glob(".*tmp"))
+
+
+def test_a_folder_that_holds_a_run_is_refused(run):
+    with pytest.raises(StoreError, match="already holds a run"):
+        Folder(run, settings(), settings().data.call())
+
+
+def test_a_table_reads_between_flushes_and_keeps_infinities(tmp_path):
+    table = Table(tmp_path / "steps.parquet", schema.STEPS, interval=1e9)
+    for step in range(3):
+        columns = {column.name: [np.inf] for column in schema.STEPS}
+        table.append({**columns, "step": [step]})
+        read = pq.read_table(tmp_path / "steps.parquet")
+        assert len(read) == 1  # the first append is written at once, the others wait
+    table.flush()
+    read = pq.read_table(tmp_path / "steps.parquet").to_pandas()
+    assert read["step"].tolist() == [0, 1, 2]
+    assert np.isinf(read["loss"]).all()
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    file = tmp_path / "run.json"
+    write_json(file, {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(file, {"a": object()})
+    assert json.loads(file.read_text()) == {"a": 1}
+    assert [f.name for f in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_runs_come_in_the_order_of_their_numbers(tmp_path):
+    for number in (10, 2, 1):
+        write_run(tmp_path / str(number), seed=number)
+    assert [run.name for run in find(tmp_path).runs] == ["1", "2", "10"]
+    frames = load(tmp_path)
+    assert frames.runs["seed"].tolist() == [1, 2, 10]
+    assert frames.layers["run"].unique().tolist() == ["1", "2", "10"]
+    assert len(frames.steps) == 9
+
+
+def test_every_run_damaged_is_an_error_that_names_one(tmp_path):
+    write_run(tmp_path / "a")
+    (tmp_path / "a" / "layers.parquet").write_bytes(b"PAR1")
+    with pytest.raises(StoreError, match=r"no run under .* can be read: .*layers.parquet"):
+        load(tmp_path)
+
+
+def test_a_later_schema_is_named(tmp_path):
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b")
+    info = json.loads((tmp_path / "b" / "run.json").read_text())
+    write_json(tmp_path / "b" / "run.json", {**info, "schema": 3})
+    assert "expected a run.json of schema 2" in find(tmp_path).damaged[0]
+
+
+def test_the_keys_of_a_finding_are_those_that_are_checked():
+    optional = ["confidence", "axis"]
+    assert [f.name for f in fields(Finding)] == [*validation.FINDING, *optional]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"config": 3}, "expected a configuration as config, but it is 3"),
+        ({"status": "done"}, "expected status to be one of running, completed"),
+        ({"verdict": "fine"}, "expected verdict to be one of healthy, overflow"),
+        ({"findings": None}, "expected a list of findings, but it is None"),
+        ({"findings": [{}]}, "expected kind of a finding to be of type str, but it is missing"),
+        ({"findings": [3]}, "expected a finding to be of type dict, but it is 3"),
+        ({"test": 0.5}, "expected test to be of type dict, but it is 0.5"),
+        ({"seed": "x"}, "expected seed to be of type int, but it is 'x'"),
+        ({"first_nonfinite": {"step": 1}}, "expected where of first_nonfinite to be of type str"),
+    ],
+)
+def test_foreign_content_is_named_and_left_out(tmp_path, content, said):
+    for name in "ab":
+        write_run(tmp_path / name)
+    info = json.loads((tmp_path / "b" / "run.json").read_text())
+    write_json(tmp_path / "b" / "run.json", {**info, **content})
+    (run,), (line,) = find(tmp_path)
+    assert run.name == "a"
+    assert line.startswith(f"{tmp_path}/b/run.json is damaged: {said}")
+
+
+def test_a_bare_run_json_is_named(tmp_path):
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b")
+    write_json(tmp_path / "b" / "run.json", {"schema": 1, "config": 3})
+    assert "b/run.json is damaged" in find(tmp_path).damaged[0]
+
+
+@pytest.mark.parametrize("part", ["layers", "steps"])
+def test_columns_of_another_type_are_named(tmp_path, part):
+    for name in "ab":
+        write_run(tmp_path / name)
+    file = tmp_path / "b" / f"{part}.parquet"
+    whole = pq.read_table(file)
+    index = whole.column_names.index("step")
+    pq.write_table(whole.set_column(index, "step", whole["step"].cast("string")), file)
+    assert f"{part}.parquet is damaged: expected step to be of type int32" in find(tmp_path)[1][0]
+
+
+def spoil(file):
+    """Overwrite the pages of a Parquet file and leave its footer as it was."""
+    content = file.read_bytes()
+    file.write_bytes(content[:4] + b"\xff" * 200 + content[204:])
+
+
+def test_load_leaves_out_and_names_a_run_whose_pages_are_damaged(tmp_path):
+    for name in "abc":
+        write_run(tmp_path / name)
+    spoil(tmp_path / "b" / "layers.parquet")
+    (tmp_path / "c" / "run.json").write_text("{")
+    with pytest.warns(UserWarning, match="left out") as warned:
+        frames = load(tmp_path)
+    for frame in frames:
+        assert frame["run"].unique().tolist() == ["a"]
+    told = sorted(str(w.message).split(" is damaged")[0] for w in warned)
+    assert told == [f"left out: {tmp_path}/{f}" for f in ("b/layers.parquet", "c/run.json")]
+    assert {w.filename for w in warned} == {__file__}
+    spoil(tmp_path / "a" / "steps.parquet")
+    with pytest.raises(StoreError, match="no run under"):
+        load(tmp_path)
+
+
+def test_lists_in_the_configuration_can_be_grouped_by(tmp_path):
+    for number, betas in enumerate(([0.9, 0.99], [0.8, 0.9], [0.9, 0.99])):
+        write_run(tmp_path / str(number), **{"optim.betas": betas})
+    counts = load(tmp_path).runs.groupby("optim.betas")["run"].count()
+    assert counts.to_dict() == {"[0.8, 0.9]": 1, "[0.9, 0.99]": 2}
+
+
+def test_no_configuration_renames_a_run(tmp_path):
+    write_run(tmp_path / "a", run="x")
+    assert load(tmp_path).runs["run"].tolist() == ["a"]

@@ -1,0 +1,94 @@
+"""A sweep that was killed, started again: what is done stays, what is missing is made."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gradlab.results.load import find
+from tests.runs.fused.sweeps import SHORT, assert_same, sweep
+
+LAUNCHERS = ["fused", "basic"]
+
+
+def made_unfinished(folder: str, status: str = "running") -> None:
+    """Turn a run into one that was cut short."""
+    file = Path(folder, "run.json")
+    info = json.loads(file.read_text())
+    file.write_text(json.dumps({**info, "status": status, "verdict": None}))
+    Path(folder, ".layers.parquet.99.tmp").touch()
+    Path(folder, "wandb").mkdir()
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_it_makes_what_is_missing_only(launcher, capsys):
+    swept = ["seed=0,1,2,3", "clip=none,norm", f"hydra/launcher={launcher}"]
+    assert sweep("whole", *swept) == sweep("cut", *swept) == 0
+    made_unfinished("cut/1")
+    made_unfinished("cut/4", "interrupted")
+    Path("cut/6/run.json").unlink()
+    Path("cut/7/run.json").write_text("{")
+    kept = {k: Path(f"cut/{k}/run.json").stat().st_mtime_ns for k in (0, 2, 3, 5)}
+    capsys.readouterr()
+    assert sweep("cut", *swept, "sweep.resume=true") == 0
+    out = capsys.readouterr().out
+    assert "8 runs: 8 healthy; 0 failed" in out
+    assert out.count("done before: healthy") == 4
+    assert kept == {k: Path(f"cut/{k}/run.json").stat().st_mtime_ns for k in kept}
+    assert not list(Path("cut").rglob("*.tmp"))
+    assert not Path("cut/1/wandb").exists()
+    for run in find("cut").runs:
+        (run.path / ".hydra/overrides.yaml").write_text("")
+        (find("whole").runs[int(run.name)].path / ".hydra/overrides.yaml").write_text("")
+        config = run.path / ".hydra/config.yaml"
+        config.write_text(config.read_text().replace("resume: true", "resume: false"))
+    assert_same("whole", "cut", logs=False)
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_finished_run_of_another_configuration_is_not_replaced(launcher, capsys):
+    on = ["sweep.resume=true", f"hydra/launcher={launcher}"]
+    assert sweep("s", "seed=0,1,2,3") == 0
+    assert sweep("s", "seed=0,1,2,4", *on) == 1
+    out = capsys.readouterr().out
+    assert "3 runs: 3 healthy; 1 failed\n  s/3: " in out
+    assert "already holds a run" in out
+    assert [run.config["seed"] for run in find("s").runs] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_kill_9_then_resume(workers):
+    swept = ["seed=0,1,2,3", "model.depth=1,2", "train.steps=3000"]
+    swept += [f"hydra.launcher.workers={workers}"]
+    command = [sys.executable, "-m", "gradlab", "run", "-m", *SHORT, *swept]
+    with subprocess.Popen(
+        [*command, "hydra.sweep.dir=cut"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not list(Path("cut").glob("*/run.json")):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGKILL)
+        process.stderr.read()  # to its end: till every worker has let go of it
+    runs, damaged = find("cut")
+    assert runs
+    assert not damaged
+    assert "running" in {run.info["status"] for run in runs}
+    for run in runs:
+        assert run.steps()["step"].tolist() == list(range(len(run.steps())))
+        assert len(run.layers()) % (run.config["model.depth"] + 1) == 0
+    assert sweep("cut", *swept, "train.steps=3", "sweep.resume=true") == 0
+    assert [len(run.steps()) for run in find("cut").runs] == [3] * 8
+
+
+def test_resume_is_no_part_of_a_run():
+    assert sweep("s", "seed=0", "sweep.resume=true") == 0
+    (run,) = find("s").runs
+    assert "sweep.resume" not in run.config
+    assert sweep("s", "seed=0", "sweep.resume=yes please") == 2

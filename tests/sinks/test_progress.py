@@ -1,0 +1,55 @@
+"""The bar where a person watches, plain lines elsewhere, and Ctrl-C as a question."""
+
+import io
+import logging
+import os
+import signal
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from gradlab.config.interrupt import Interrupt, Interrupted
+from gradlab.recording.rows import Rows
+from gradlab.sinks.progress import Watching
+
+
+def rows(step: int, loss: float) -> Rows:
+    return Rows({"step": np.array([step]), "loss": np.array([loss])})
+
+
+def test_a_person_sees_a_bar():
+    screen = io.StringIO()
+    with Watching(100, Console(file=screen, force_terminal=True, width=80)) as watching:
+        watching.write(rows(49, 1.25))
+    assert "loss 1.25" in screen.getvalue()
+    assert "50/100" in screen.getvalue()
+
+
+def test_a_log_gets_a_line_now_and_then(caplog):
+    screen = io.StringIO()
+    with caplog.at_level(logging.INFO):
+        with Watching(100, Console(file=screen), interval=0.0) as watching:
+            watching.write(rows(49, 1.25))
+        with Watching(100, Console(file=screen), interval=1e6) as watching:
+            watching.write(rows(50, 1.0))
+    assert [r.getMessage() for r in caplog.records] == ["step 50 of 100, loss 1.25"]
+    assert not screen.getvalue()
+
+
+def test_the_first_signal_asks_and_the_second_breaks_off():
+    before = signal.getsignal(signal.SIGINT)
+    with Interrupt() as interrupt:
+        assert not interrupt.asked
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interrupt.asked
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_at_once_is_an_exception_that_knows_the_signal(number, code):
+    with pytest.raises(Interrupted, match=number.name) as caught, Interrupt(at_once=True):
+        os.kill(os.getpid(), number)
+    assert caught.value.exit_code == code

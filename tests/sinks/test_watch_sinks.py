@@ -1,0 +1,141 @@
+"""Rows beside memory: Parquet as it grows, W&B and TensorBoard, and sinks that fail."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import gradlab
+from gradlab.errors import StoreError
+from gradlab.recording.rows import Rows
+from gradlab.sinks.protocol import Parquet, TensorBoard, WandB, scalars_of
+from tests.monitor.loops import batches, mlp, train
+from tests.sinks.test_wandb import read_back
+
+
+def run(sinks, steps=3, **kwargs):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer, sinks=sinks, **kwargs) as lab:
+        train(model, optimizer, batches(steps))
+    return lab
+
+
+class Kept:
+    def __init__(self):
+        self.rows, self.info = [], None
+
+    def write(self, rows):
+        self.rows.append(rows)
+
+    def finish(self, info):
+        self.info = info
+
+
+def test_a_sink_gets_every_row(tmp_path):
+    kept = Kept()
+    lab = run([kept], every=2)
+    assert [rows.steps["step"][0] for rows in kept.rows] == [0, 2]
+    assert np.concatenate([rows.layers["delta_norm"] for rows in kept.rows]).tolist() == (
+        lab.frame()["delta_norm"].tolist()
+    )
+    assert kept.info["status"] == "completed"
+    assert kept.info["verdict"] == "healthy"
+
+
+def test_parquet_can_be_read_while_it_grows(tmp_path):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with gradlab.watch(model, optimizer, sinks=Parquet(tmp_path, interval=0.0)):
+        train(model, optimizer, batches(3))
+        assert json.loads((tmp_path / "run.json").read_text())["status"] == "running"
+        assert "delta_norm" in pq.read_table(tmp_path / "layers.parquet").column_names
+    frames = gradlab.load(tmp_path)
+    assert frames.runs["status"].tolist() == ["completed"]
+    assert len(frames.steps) == 3
+    with pytest.raises(StoreError, match="already holds a run"):
+        Parquet(tmp_path)
+
+
+def test_a_sink_that_fails_is_left_out_and_the_training_goes_on():
+    class Broken(Kept):
+        def write(self, rows):
+            raise OSError("disk full")
+
+    kept = Kept()
+    with pytest.warns(UserWarning, match="Broken failed, the record goes on without it: disk full"):
+        lab = run([Broken(), kept])
+    assert len(lab.steps()) == len(kept.rows) == 3
+
+
+def broken(lab, model, optimizer, error):
+    with lab:
+        train(model, optimizer, batches(1))
+        raise error
+
+
+def test_a_failed_run_says_so(tmp_path):
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for error, status in ((ValueError("no"), "failed"), (KeyboardInterrupt(), "interrupted")):
+        kept = Kept()
+        lab = gradlab.watch(model, optimizer, sinks=kept)
+        with pytest.raises(type(error)):
+            broken(lab, model, optimizer, error)
+        assert kept.info["status"] == status
+
+
+def test_scalars_leave_out_what_is_not_there():
+    names = [name for name, _ in scalars_of(Rows(run([]).steps().iloc[:1].to_dict("list"), None))]
+    assert names == ["loss", "grad_norm", "clip_factor", "lr"]
+    kept = Kept()
+    run([kept])
+    names = [name for name, _ in scalars_of(kept.rows[0])]
+    assert "grad_norm/01 0" in names
+    assert "dead/03 5" not in names
+
+
+def test_wandb_without_a_run_says_so():
+    with pytest.warns(UserWarning, match="call wandb.init"):
+        run([WandB()])
+
+
+@pytest.mark.parametrize("own", ["step", "count", "seldom", "none"])
+def test_wandb_keeps_every_row_of_the_users_and_of_ours(own, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    import wandb
+
+    quick = wandb.Settings(console="off", x_disable_stats=True, x_disable_machine_info=True)
+    model, data = mlp(), batches(5)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with wandb.init(dir=str(tmp_path), mode="offline", settings=quick) as users:
+        with gradlab.watch(model, optimizer, sinks=WandB()):
+            for step, batch in enumerate(data):
+                train(model, optimizer, [batch])
+                if own == "count":
+                    users.log({"own": step})
+                elif own == "step" or (own == "seldom" and step % 2 == 0):
+                    users.log({"own": step}, step=step)
+        assert users.summary["gradlab/verdict"] == "healthy"
+    history = read_back(tmp_path)["history"]
+    ours = [row["gradlab/step"] for row in history if "gradlab/step" in row]
+    users_own = [row["own"] for row in history if "own" in row]
+    assert ours == [0, 1, 2, 3, 4]
+    assert users_own == {"none": [], "seldom": [0, 2, 4]}.get(own, [0, 1, 2, 3, 4])
+    assert all(row["own"] == row["gradlab/step"] for row in history if "own" in row)
+    assert sum("gradlab/delta_norm/03 5" in row for row in history) == 5
+
+
+def test_tensorboard_can_read_them(tmp_path):
+    reader = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator",
+        reason="pip install gradlab[tensorboard]",
+    )
+    lab = run([TensorBoard(tmp_path)])
+    events = reader.EventAccumulator(str(tmp_path)).Reload()
+    found = [event.value for event in events.Scalars("gradlab/grad_norm/01 0")]
+    expected = lab.frame().query("position == 1")["weight_grad_norm"]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert [event.step for event in events.Scalars("gradlab/loss")] == [0, 1, 2]
