@@ -150,7 +150,7 @@ def of_tied(rank: int | None, folder: Path | None):
 
 def of_lightning(rank: int, folder: Path):
     try:
-        from tests.monitor.test_lightning import Module, Watch, fit
+        from tests.integrations.test_lightning import Module, Watch, fit
     except BaseException as error:  # pytest's for what is not installed
         return repr(error)
     watch = Watch()
@@ -160,7 +160,7 @@ def of_lightning(rank: int, folder: Path):
 
 def of_trainer(rank: int, folder: Path):
     try:
-        from tests.monitor.test_trainer import Watch, train
+        from tests.integrations.test_huggingface import Watch, train
     except BaseException as error:
         return repr(error)
     watch = Watch(sinks=[Parquet(folder / "trainer")])

@@ -114,7 +114,7 @@ def test_lightning_keeps_one_record(told, alone):
 def test_hugging_faces_trainer_keeps_one_record(told, folder, tmp_path):
     if isinstance(told[0]["of_trainer"], str):
         pytest.skip(told[0]["of_trainer"])
-    from tests.monitor import test_trainer
+    from tests.integrations import test_huggingface as test_trainer
 
     whole = test_trainer.Watch()
     test_trainer.train(tmp_path, [whole], per_device_train_batch_size=4)
