@@ -26,7 +26,7 @@ MIXED = [
     "tracking=none",
 ]
 
-NOT_MEASURED = ("step", "axis", "position", "site", "seconds")
+NOT_MEASURED = ("step", "axis", "position", "module", "seconds")
 
 
 def sweep(launcher, folder, *overrides):
@@ -44,7 +44,7 @@ def differences(fused, alone, steps):
         assert run.name == other.name
         for mine, its in ((run.layers(), other.layers()), (run.steps(), other.steps())):
             for column in mine.columns.drop(
-                ["step", "axis", "position", "site", "seconds"], "ignore"
+                ["step", "axis", "position", "module", "seconds"], "ignore"
             ):
                 a, b = mine[column].to_numpy(float), its[column].to_numpy(float)
                 assert (np.isnan(a) == np.isnan(b)).all(), (run.name, column)

@@ -35,7 +35,7 @@ def test_it_holds_every_config_and_template(wheel):
 
 
 def test_it_runs_elsewhere(wheel, tmp_path):
-    site, home = tmp_path / "site", tmp_path / "elsewhere"
+    site, home = tmp_path / "module", tmp_path / "elsewhere"
     home.mkdir()
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
     subprocess.run([*install, "--target", site, wheel], check=True)

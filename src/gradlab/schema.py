@@ -37,7 +37,7 @@ what the block as a whole does to the signal. The other columns are null there.
 
 from dataclasses import dataclass
 
-VERSION = 2
+VERSION = 3
 
 STATUSES = ("running", "completed", "diverged", "failed", "interrupted")
 KINDS = (
@@ -83,7 +83,7 @@ KEYS = (
         "depth; time: steps of a recurrent layer; cell: of its gated cell; block: with its skips",
     ),
     Column("position", "int32", "1", "l", "1 = nearest the input, or the first time step"),
-    Column("site", "string", "", "", "dotted name of the module"),
+    Column("module", "string", "", "", "dotted name of the module"),
 )
 
 STATISTICS = (

@@ -24,7 +24,7 @@ def frame(delta, steps=5, **columns):
     row |= {"update_ratio": np.full(count, 1e-3)}
     row |= {"delta_norm": np.asarray(delta, float)}
     row |= {name: np.asarray(values, float) for name, values in columns.items()}
-    base = pd.DataFrame({"axis": "depth", "position": range(1, count + 1), "site": "x", **row})
+    base = pd.DataFrame({"axis": "depth", "position": range(1, count + 1), "module": "x", **row})
     return pd.concat([base.assign(step=10 * i) for i in range(steps)], ignore_index=True)
 
 
@@ -242,7 +242,7 @@ def test_what_attention_takes_is_not_put_down_to_skip_connections():
     )  # fmt: skip
     config = {"model": "transformer", "model.activation": "gelu"}
     late = layers[(layers["step"] > 0) & (layers["axis"] == "depth")]
-    assert late.loc[late["delta_norm"].idxmin(), "site"].endswith(("attention.q", "attention.k"))
+    assert late.loc[late["delta_norm"].idxmin(), "module"].endswith(("attention.q", "attention.k"))
     (told,) = [f for f in diagnose(layers, steps, config) if f.kind == "vanishing"]
     assert re.search(
         r"from layer 62 to layer \d+ \(blocks\.\d\.attention\.[qk]\), step", told.cause

@@ -43,8 +43,8 @@ def test_it_records_and_changes_nothing(tmp_path):
         assert torch.equal(a, b)
     assert watch.lab.steps()["step"].tolist() == [0, 2]
     frame = watch.lab.frame()
-    assert frame["site"][0] == "transformer.wte"
-    assert frame["site"].iloc[-1] == "lm_head"
+    assert frame["module"][0] == "transformer.wte"
+    assert frame["module"].iloc[-1] == "lm_head"
     assert frame[["weight_grad_norm", "delta_norm", "update_ratio"]].notna().all(axis=None)
     assert np.isfinite(watch.lab.steps()["loss"]).all()
     assert watch.lab.diagnose() == []

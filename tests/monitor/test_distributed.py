@@ -36,7 +36,7 @@ def alone():
 
 
 def assert_same(frame, expected, rtol=1e-5):
-    assert frame["site"].tolist() == expected["site"].tolist()
+    assert frame["module"].tolist() == expected["module"].tolist()
     names = expected.select_dtypes("float64").columns.drop("seconds", errors="ignore")
     np.testing.assert_allclose(frame[names], expected[names], rtol=rtol, atol=1e-9)
 
@@ -99,7 +99,7 @@ def test_tied_weights_scaled_accumulated_clipped_skipped_and_checkpointed(told):
     assert steps["step"].tolist() == [0, 1, 2]
     for rank in told:
         assert_same(rank["of_tied"][0], frame, rtol=1e-4)
-        assert_same(rank["of_tied"][1].assign(site=""), steps.assign(site=""), rtol=1e-4)
+        assert_same(rank["of_tied"][1].assign(module=""), steps.assign(module=""), rtol=1e-4)
 
 
 def test_lightning_keeps_one_record(told, alone):
@@ -107,7 +107,7 @@ def test_lightning_keeps_one_record(told, alone):
         pytest.skip(told[0]["of_lightning"])
     for rank in told:
         layers, steps = rank["of_lightning"]
-        assert_same(layers.assign(site=""), alone.frame().assign(site=""))
+        assert_same(layers.assign(module=""), alone.frame().assign(module=""))
         np.testing.assert_allclose(steps["loss"], alone.steps()["loss"], rtol=1e-5)
 
 
@@ -121,7 +121,7 @@ def test_hugging_faces_trainer_keeps_one_record(told, folder, tmp_path):
     for rank in told:
         layers, steps = rank["of_trainer"]
         # Positions are embedded once for a whole batch: their signal is a sum over samples.
-        apart = layers.query("site != 'transformer.wpe'")
+        apart = layers.query("module != 'transformer.wpe'")
         assert_same(apart, whole.lab.frame().loc[apart.index], rtol=1e-4)
         np.testing.assert_allclose(steps["loss"], whole.lab.steps()["loss"], rtol=1e-5)
     assert len(gradlab.load(folder / "trainer").layers) == len(told[0]["of_trainer"][0])

@@ -87,7 +87,7 @@ def test_it_is_recorded_whole_and_trains_as_without(network):
     train(plain, of_plain, torch.optim.AdamW(plain.parameters(), 1e-3), 6)
     for (name, a), b in zip(model.named_parameters(), plain.parameters(), strict=True):
         assert torch.equal(a, b), name
-    last = lab.frame().query("step == 5").set_index("site")
+    last = lab.frame().query("step == 5").set_index("module")
     for name, module in plain.named_modules():
         weights = [p.grad for n, p in module.named_parameters(recurse=False) if p.ndim > 1]
         if weights:
@@ -114,7 +114,7 @@ def test_depth_is_the_order_of_calls():
     ]
     assert lab.sites[-1] == "lm_head"
     assert lab.frame()["unit_spread"].between(0.9, 1.0).all()  # Conv1D has its units second
-    of_gelu = lab.frame().set_index("site")["act_factor"].notna()
+    of_gelu = lab.frame().set_index("module")["act_factor"].notna()
     assert of_gelu.index[of_gelu].tolist() == [f"transformer.h.{i}.mlp.c_fc" for i in range(3)]
 
 
@@ -123,6 +123,6 @@ def test_what_is_off_the_main_path_has_not_vanished():
     model, loss = bert()
     with gradlab.watch(model, (optimizer := torch.optim.SGD(model.parameters(), 0.1))) as lab:
         train(model, loss, optimizer, 3)
-    weak = lab.frame()[lab.frame()["site"].str.contains("query|key")]
+    weak = lab.frame()[lab.frame()["module"].str.contains("query|key")]
     assert (weak["delta_norm"] < 2e-3 * lab.frame()["delta_norm"].iloc[-1]).all()
     assert [finding for finding in lab.diagnose() if finding.kind == "vanishing"] == []

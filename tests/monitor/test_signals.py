@@ -30,7 +30,7 @@ def watched(model, data, *, forward=None, **kwargs):
 
 def at(lab, column, step=0):
     rows = lab.frame()[lab.frame()["step"] == step]
-    return rows.set_index("site")[column]
+    return rows.set_index("module")[column]
 
 
 class Checkpointed(nn.Module):
@@ -300,7 +300,7 @@ def test_attention_is_heard_at_its_output():
         layer(x).square().mean().backward()
         optimizer.step()
     assert lab.sites == ["self_attn", "self_attn.out_proj", "linear1", "linear2"]
-    rows = lab.frame().set_index("site")
+    rows = lab.frame().set_index("module")
     assert rows["delta_norm"].notna().tolist() == [False, True, True, True]
     assert rows["weight_grad_norm"].notna().all()
     assert lab.notes == []
@@ -310,7 +310,7 @@ def test_modules_without_matrices_can_be_chosen():
     torch.manual_seed(0)
     model = nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 3))
     lab = watched(model, batches(1), modules=[nn.LayerNorm, nn.Linear])
-    rows = lab.frame().set_index("site")
+    rows = lab.frame().set_index("module")
     assert rows["weight_grad_norm"].notna().all()
     assert rows.loc["0", "delta_norm"] > 0
     assert np.isnan(rows.loc["0", "unit_spread"])

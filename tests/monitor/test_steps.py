@@ -249,7 +249,7 @@ def test_frozen_unused_and_forgotten_parameters():
     optimizer = torch.optim.SGD([{"params": held[:2], "lr": 0.5}, {"params": held[2:]}], 0.1)
     with gradlab.watch(model, optimizer) as lab:
         train(model, optimizer, data)
-    rows = lab.frame()[lab.frame()["step"] == 0].set_index("site")
+    rows = lab.frame()[lab.frame()["step"] == 0].set_index("module")
     assert rows.loc["0", ["weight_grad_norm", "update_ratio"]].isna().all()  # frozen
     assert rows.loc["spare", ["weight_grad_norm", "delta_norm"]].isna().all()  # unused
     assert rows.loc["6", "weight_grad_norm"] > 0  # in no optimiser:
@@ -316,7 +316,7 @@ def test_an_optimiser_that_steps_more_often_is_clipped_scheduled_and_recorded_as
             if index == 2:
                 seldom.step()
     assert lab.steps()["step"].tolist() == [0, 2, 4]
-    first = lab.frame().query("site == '0'")["weight_grad_norm"]
+    first = lab.frame().query("module == '0'")["weight_grad_norm"]
     np.testing.assert_allclose(first, sizes[::2], rtol=1e-6)
     assert lab.steps()["lr"].tolist() == rates[::2]
     assert lab.frame()["delta_norm"].notna().all()

@@ -344,7 +344,7 @@ def test_a_report_reads_like_that_of_a_run(tmp_path):
     np.testing.assert_array_equal(
         loaded.select_dtypes("number"), lab.frame().select_dtypes("number")
     )
-    assert loaded["site"].tolist() == lab.frame()["site"].tolist()
+    assert loaded["module"].tolist() == lab.frame()["module"].tolist()
     assert [f.kind for f in gradlab.diagnose(loaded)] == [f.kind for f in lab.diagnose()]
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(StoreError, match="already holds a run"):
@@ -356,7 +356,7 @@ def test_a_network_that_was_never_trained_has_no_rows():
         pass
     with pytest.raises(WatchError, match="no optimiser has made one"):
         lab.diagnose()
-    assert list(lab.frame().columns)[:4] == ["step", "axis", "position", "site"]
+    assert list(lab.frame().columns)[:4] == ["step", "axis", "position", "module"]
 
 
 def test_hooks_say_nothing_in_a_buffer():

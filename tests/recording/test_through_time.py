@@ -121,9 +121,9 @@ def test_every_step_equals_the_chain_rule_on_a_plain_copy(cell, task):
     run = settings(model=cell.__name__, **task, **COMMON)
     _, (sink,) = train(run)
     (table,) = sink.layers
-    axis, site = np.array(table["axis"]), np.array(table["site"])
+    axis, module = np.array(table["axis"]), np.array(table["module"])
     for l, steps in enumerate(by_hand(run, cell)):
-        at = np.flatnonzero((axis == "time") & (site == f"layers.{l}"))
+        at = np.flatnonzero((axis == "time") & (module == f"layers.{l}"))
         assert list(table["position"][at]) == list(range(1, len(steps) + 1))
         for row, expected in zip(at, steps, strict=True):
             for name, value in expected.items():
@@ -132,7 +132,7 @@ def test_every_step_equals_the_chain_rule_on_a_plain_copy(cell, task):
 
 
 def at(table, axis, site):
-    rows = (np.array(table["axis"]) == axis) & (np.array(table["site"]) == site)
+    rows = (np.array(table["axis"]) == axis) & (np.array(table["module"]) == site)
     return {name: np.array(values)[rows] for name, values in table.items()}
 
 
@@ -322,5 +322,5 @@ def test_a_member_that_diverges_through_time_is_told_over_depth():
     loop, (sink,) = train(run)
     assert loop.outcomes[0].status == "diverged"
     told = loop.outcomes[0].first_nonfinite
-    assert (told["where"], told["site"]) == ("forward", "layers.0")
+    assert (told["where"], told["module"]) == ("forward", "layers.0")
     assert set(sink.layers[-1]["axis"]) == {"depth", "time"}

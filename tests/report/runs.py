@@ -32,7 +32,7 @@ def write_run(
         columns = {column.name: np.ones(count) for column in schema.STATISTICS}
         columns |= {"delta_norm": np.asarray(delta, float)}
         columns |= {"act_factor": np.full(count, act), "weight_factor": np.full(count, weight)}
-        keys = {"step": [step] * count, "axis": ["depth"] * count, "site": ["x"] * count}
+        keys = {"step": [step] * count, "axis": ["depth"] * count, "module": ["x"] * count}
         layers.append({**keys, "position": list(range(1, count + 1)), **columns})
     layers.flush()
     table = Table(folder / "steps.parquet", schema.STEPS)

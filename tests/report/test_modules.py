@@ -38,7 +38,7 @@ def told(folder):
 def test_few_modules_are_told_of_one_by_one(tmp_path):
     frame = recorded(tmp_path, 2)
     table = told(tmp_path)
-    assert table["modules"].tolist() == frame["site"][:7].tolist()
+    assert table["modules"].tolist() == frame["module"][:7].tolist()
     assert table["layers"].tolist() == [str(i) for i in range(1, 8)]
     logs = np.log10(frame.pivot(index="step", columns="position", values="delta_norm"))
     expected = (logs.mean() - logs.mean()[7]).to_numpy()
@@ -48,7 +48,7 @@ def test_few_modules_are_told_of_one_by_one(tmp_path):
 def test_many_modules_are_told_of_by_block(tmp_path):
     frame = recorded(tmp_path, 100)
     table = told(tmp_path)
-    assert len(frame["site"].unique()) == 301
+    assert len(frame["module"].unique()) == 301
     assert len(table) == 101
     assert table["modules"][1] == "h.1 (3 modules)"
     assert table["layers"].tolist()[-2:] == ["298-300", "301"]
@@ -120,7 +120,7 @@ def test_a_module_without_a_signal_is_left_out_and_not_called_infinite(tmp_path)
                 model(torch.randn(5, 4)).square().mean().backward()
                 optimizer.step()
         lab.report(tmp_path)
-    silent = lab.frame().groupby("site")["delta_norm"].count()
+    silent = lab.frame().groupby("module")["delta_norm"].count()
     assert silent["1.inner"] == 0
     _, reduced = gather(tmp_path)
     assert (reduced.layers["delta_norm_inf"] == 0).all()

@@ -30,7 +30,7 @@ def recurrent(folder, per_step, cell=None, **config):
     cells = [] if cell is None else [("cell", "layers.0", 7.0), ("cell", "layers.1", cell)]
     for axis, site, slope in (*states, *cells):
         for step in sorted(set(depth["step"])):
-            row = depth.iloc[[0] * T].assign(step=np.int32(step), axis=axis, site=site)
+            row = depth.iloc[[0] * T].assign(step=np.int32(step), axis=axis, module=site)
             row["position"] = np.arange(1, T + 1, dtype=np.int32)
             row[STATE] = 10.0 ** (slope * (T - row["position"]))
             parts.append(row)

@@ -49,7 +49,7 @@ def test_accuracy_is_null_in_regression(run):
 
 def test_plain_pandas_reads_it(run):
     layers = pd.read_parquet(run / "layers.parquet")
-    assert layers["site"].unique().tolist() == ["layers.0", "layers.1", "layers.2"]
+    assert layers["module"].unique().tolist() == ["layers.0", "layers.1", "layers.2"]
     assert layers["axis"].unique().tolist() == ["depth"]
 
 
@@ -112,8 +112,8 @@ def test_a_later_schema_is_named(tmp_path):
     write_run(tmp_path / "a")
     write_run(tmp_path / "b")
     info = json.loads((tmp_path / "b" / "run.json").read_text())
-    write_json(tmp_path / "b" / "run.json", {**info, "schema": 3})
-    assert "expected a run.json of schema 2" in find(tmp_path).damaged[0]
+    write_json(tmp_path / "b" / "run.json", {**info, "schema": 4})
+    assert "expected a run.json of schema 3" in find(tmp_path).damaged[0]
 
 
 def test_the_keys_of_a_finding_are_those_that_are_checked():

@@ -47,7 +47,7 @@ def rows(first: int, count: int, layers: int = 3) -> Rows:
     }
     positions = np.arange(1, layers + 1, dtype=np.int32)
     record = {"step": np.full(layers, steps[-1]), "axis": ["depth"] * layers}
-    record |= {"position": positions, "site": [f"layers.{p - 1}" for p in positions]}
+    record |= {"position": positions, "module": [f"layers.{p - 1}" for p in positions]}
     for index, column in enumerate(schema.STATISTICS):
         record[column.name] = positions * 10.0**index + steps[-1]
     record["delta_norm"] = np.array([0.0, 1e-5, 0.1])[:layers]
@@ -149,7 +149,7 @@ def test_the_state_of_the_last_recurrent_layer_is_drawn_over_time(tmp_path):
     norms = 10.0 ** -np.arange(len(sites))
     record.layers = {
         "step": np.zeros(len(sites), dtype=np.int32), "axis": list(axis),
-        "position": np.array(position), "site": list(site),
+        "position": np.array(position), "module": list(site),
         **{c.name: np.ones(len(sites)) for c in schema.STATISTICS}, "act_grad_norm": norms,
     }  # fmt: skip
     track = tracking(tmp_path)

@@ -162,7 +162,7 @@ def test_the_first_layer_that_overflows_is_named():
         "step": 0,
         "where": "forward",
         "position": int(np.argmin(finite)) + 1,
-        "site": f"layers.{int(np.argmin(finite))}",
+        "module": f"layers.{int(np.argmin(finite))}",
     }
     assert outcome.first_nonfinite["position"] == 5
 

@@ -121,7 +121,7 @@ def expected_at(record: Record, layer: int) -> tuple[float, float] | None:
 def _site(record: Record, layer: int) -> str:
     """Return the name of the module at a position over depth."""
     rows = record.layers[(record.layers["axis"] == "depth") & (record.layers["position"] == layer)]
-    return str(rows["site"].iloc[0]) if "site" in rows else "no name"
+    return str(rows["module"].iloc[0]) if "module" in rows else "no name"
 
 
 def _named(record: Record, key: str, otherwise: str) -> str:

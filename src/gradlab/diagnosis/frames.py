@@ -7,7 +7,7 @@ import pandas as pd
 from gradlab import schema
 from gradlab.errors import StoreError, nearest
 
-UNREAD = ("site", "bias_grad_norm", "grad_nonfinite")  # by any rule
+UNREAD = ("module", "bias_grad_norm", "grad_nonfinite")  # by any rule
 LAYERS = tuple(name for name in schema.names(schema.LAYERS) if name not in UNREAD)
 
 
@@ -21,7 +21,7 @@ def check(layers: pd.DataFrame, steps: pd.DataFrame) -> None:
     _has("layers", layers, LAYERS)
     if len(steps):
         _has("steps", steps, ("step", "run") if several else ("step",))
-    _once("layers", layers, ("run", "step", "axis", "position", "site"))
+    _once("layers", layers, ("run", "step", "axis", "position", "module"))
     _once("steps", steps, ("run", "step"))
     if several:
         _alike(layers)

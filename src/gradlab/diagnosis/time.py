@@ -55,7 +55,7 @@ def _worst(record: Record, kind: str, sign: float) -> Finding | None:
 def _states(layers: pd.DataFrame) -> Iterator[tuple[str, str, Grid]]:
     """Yield each recurrent layer's name, the axis of its state, and the state's rows."""
     rows = layers[layers["axis"].isin(PARTS)]
-    names = rows["site"] if "site" in rows else pd.Series("the recurrent layer", rows.index)
+    names = rows["module"] if "module" in rows else pd.Series("the recurrent layer", rows.index)
     for name, its in rows.groupby(names, sort=False):
         axis = "cell" if (its["axis"] == "cell").any() else "time"
         yield str(name), axis, Grid(its, its["act_grad_norm"].notna().to_numpy(), axis)

@@ -34,11 +34,11 @@ def findings(
     """
     if layers.empty:
         return []
-    flat = layers["site"].isin(one_sided)
+    flat = layers["module"].isin(one_sided)
     judged = layers.assign(saturated=layers["saturated"].mask(flat, 0.0))
     known = steps.dropna(axis=1, how="all")  # a loss that nobody told is not one of NaN
     main = judged.assign(delta_norm=judged["delta_norm"].mask(branches(judged)))
-    names = layers.drop_duplicates("position").set_index("position")["site"]
+    names = layers.drop_duplicates("position").set_index("position")["module"]
     lost = next((f for f in diagnose(main, known, config) if f.kind == "vanishing"), None)
     every = [lost if f.kind == "vanishing" else f for f in diagnose(judged, known, config)]
     return [_named(found, names) for found in every if found is not None]

@@ -51,7 +51,7 @@ class Rows:
             "step": np.full(len(sites), step, dtype=np.int32),
             "axis": [site.axis for site in sites],
             "position": np.array([site.position for site in sites], dtype=np.int32),
-            "site": [site.name for site in sites],
+            "module": [site.name for site in sites],
             **{column.name: table[:, c] for c, column in enumerate(schema.STATISTICS)},
         }
 
@@ -94,7 +94,7 @@ def first_nonfinite(rows: Rows) -> dict[str, Any] | None:
         "step": int(layers["step"][0]),
         "where": where,
         "position": int(layers["position"][bad[0]]) if len(bad) else None,
-        "site": str(layers["site"][bad[0]]) if len(bad) else None,
+        "module": str(layers["module"][bad[0]]) if len(bad) else None,
     }
 
 

@@ -96,8 +96,8 @@ def _of_run(run: Run, layers: pd.DataFrame) -> list[tuple[object, ...]]:
 
 def _names(run: Run, layers: pd.DataFrame) -> list[str]:
     """Return the module at each position of sorted layers."""
-    sites = run.layers(["position", "site"]).drop_duplicates("position").set_index("position")
-    return sites["site"].reindex(layers["position"]).tolist()
+    sites = run.layers(["position", "module"]).drop_duplicates("position").set_index("position")
+    return sites["module"].reindex(layers["position"]).tolist()
 
 
 def _blocks(names: Sequence[str]) -> list[tuple[str, list[int]]]:

@@ -108,8 +108,8 @@ class States(NamedTuple):
 
 def state(run: Run) -> States:
     """Read the rows of the state of a run's last recurrent layer: its cell's, if it has one."""
-    rows = run.layers(["step", "axis", "position", "site", STATE])
-    last = rows[rows["site"] == rows["site"][rows["axis"] == "time"].iloc[-1]]
+    rows = run.layers(["step", "axis", "position", "module", STATE])
+    last = rows[rows["module"] == rows["module"][rows["axis"] == "time"].iloc[-1]]
     return States(last, "cell" if (last["axis"] == "cell").any() else "time")
 
 

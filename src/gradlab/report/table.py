@@ -58,7 +58,7 @@ def _told(run: Run) -> dict[str, Any]:
     test = run.info.get("test") or {}
     where = run.info.get("first_nonfinite") or {}
     findings = run.info["findings"]
-    place = f" {where['site']}" if where.get("site") else ""
+    place = f" {where['module']}" if where.get("module") else ""
     sick = [finding for finding in findings if finding["severity"] != "note"]
     since = [finding["since"] for finding in sick] + ([where["step"]] if where else [])
     return {

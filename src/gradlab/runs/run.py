@@ -153,7 +153,7 @@ def sentence(info: Mapping[str, Any]) -> str:
     found = [finding["cause"] for finding in info["findings"] if finding["severity"] != "note"]
     where = info["first_nonfinite"]
     if info["status"] == "diverged" and where:
-        place = f" at {where['site']}" if where["site"] else ""
+        place = f" at {where['module']}" if where["module"] else ""
         found = [f"first not finite: {where['where']}{place}, step {where['step']}", *found]
     ended = "" if info["status"] in ("completed", "diverged") else f" ({info['status']})"
     return ": ".join([f"{info['verdict'] or 'no verdict'}{ended}", *found[:1]])

@@ -41,7 +41,7 @@ def rows_of(step: int, names: Sequence[str], table_SC: Tensor, lr: float, second
         "step": np.full(len(names), step, dtype=np.int32),
         "axis": ["depth"] * len(names),
         "position": np.arange(1, len(names) + 1, dtype=np.int32),
-        "site": list(names),
+        "module": list(names),
         **{column.name: table[:, c] for c, column in enumerate(schema.STATISTICS)},
     }
     steps: Columns = {

@@ -86,11 +86,11 @@ class TensorBoard:
 
 def scalars_of(rows: Rows) -> Iterator[tuple[str, float]]:
     """Return name and value of all that is a number: of the step, and of each module by depth."""
-    layers = rows.layers or {"position": [], "site": []}
+    layers = rows.layers or {"position": [], "module": []}
     digits = max(2, len(str(len(layers["position"]))))
     every = [(name, float(rows.steps[name][0])) for name in TOLD]
     for section, column in PER_LAYER.items():
         for row, position in enumerate(layers["position"]):
-            name = f"{section}/{position:0{digits}d} {layers['site'][row]}"
+            name = f"{section}/{position:0{digits}d} {layers['module'][row]}"
             every.append((name, float(layers[column][row])))
     yield from ((name, value) for name, value in every if not math.isnan(value))

@@ -181,7 +181,7 @@ def over_time(layers: Columns) -> Columns:
     """Return the rows of the state of the recurrent layer nearest the loss, by column."""
     axis = "cell" if "cell" in layers["axis"] else "time"
     state = [row for row, each in enumerate(layers["axis"]) if each == axis]
-    state = [row for row in state if layers["site"][row] == layers["site"][state[-1]]]
+    state = [row for row in state if layers["module"][row] == layers["module"][state[-1]]]
     return {name: np.asarray(values)[state] for name, values in layers.items()}
 
 

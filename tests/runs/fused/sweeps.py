@@ -76,7 +76,7 @@ def assert_same(
             assert list(frame) == list(expected)
             for name in frame.columns.drop("seconds", errors="ignore"):
                 told = f"{mine.name}: {name}"
-                if name in ("axis", "site"):
+                if name in ("axis", "module"):
                     assert frame[name].tolist() == expected[name].tolist(), told
                 else:
                     values, wanted = frame[name].to_numpy(float), expected[name].to_numpy(float)
