@@ -1,4 +1,4 @@
-"""The page on networks names every network, and what each has beside the others."""
+"""The page on networks lists every network with its keys."""
 
 from pathlib import Path
 
@@ -7,11 +7,8 @@ import pytest
 from gradlab.config import choices
 
 PAGE = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
-ROWS = {
-    row.split("`")[1]: row
-    for row in PAGE.splitlines()
-    if row.startswith("| `") and "model" not in row
-}
+TABLE = PAGE.split("| `model` |")[1].split("\n\n")[0]
+ROWS = {row.split("`")[1]: row for row in TABLE.splitlines() if row.startswith("| `")}
 COMMON = ("name", "_target_", "reads", *choices.NEEDED["model"])
 
 
@@ -20,15 +17,15 @@ def test_every_network_has_its_row():
 
 
 @pytest.mark.parametrize("name", choices.names("model"))
-def test_its_own_keys_are_named(name):
-    own = [key for key in choices.load("model", name) if key not in COMMON]
-    assert sorted(own) == sorted(
+def test_its_keys_are_listed(name):
+    keys = [key for key in choices.load("model", name) if key not in COMMON]
+    assert sorted(keys) == sorted(
         ROWS[name].rsplit("|", 2)[1].replace("`", "").replace(",", "").split()
     )
 
 
 @pytest.mark.parametrize("name", choices.names("model"))
-def test_what_it_reads_is_told(name):
+def test_its_input_is_listed(name):
     reads = choices.load("model", name).get("reads", "flat")
     assert {"flat": "features", "image": "images", "sequence": "sequences"}[reads] in ROWS[name]
 
