@@ -16,8 +16,8 @@ import pandas as pd
 import gradlab
 from gradlab.config import choices
 from gradlab.errors import PredictionError
-from gradlab.reference.activations import ACTIVATIONS
-from gradlab.reference.network import Dense, backward, forward
+from gradlab.reference.activation_functions import ACTIVATIONS
+from gradlab.reference.dense import Dense, backward, forward
 from gradlab.theory.variance import variances
 
 DEPTHS, OUTPUTS = (10, 50), 10

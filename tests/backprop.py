@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradlab.reference.activations import ACTIVATIONS
-from gradlab.reference.losses import LOSSES
-from gradlab.reference.network import Dense, backward, forward
+from gradlab.reference.activation_functions import ACTIVATIONS
+from gradlab.reference.dense import Dense, backward, forward
+from gradlab.reference.loss_functions import LOSSES
 
 GRID = np.linspace(-30, 30, 600_001)
 

@@ -57,6 +57,6 @@ def test_every_choice_is_named_for_its_file_and_its_target_is_there(file):
     content = choices.load(group, file.stem)
     assert content["name"] == file.stem
     if content["_target_"] is not None:
-        from gradlab.config.imports import locate
+        from gradlab.config.choices import locate
 
         assert callable(locate(content["_target_"]))

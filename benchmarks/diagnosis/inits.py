@@ -9,8 +9,8 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
+from gradlab.models.feedforward import Layer
 from gradlab.models.init import variance_scaling
-from gradlab.models.layer import Layer
 
 
 def _he(model: nn.Module, x: Tensor, generator: Generator, gain: float = math.sqrt(2)) -> list:

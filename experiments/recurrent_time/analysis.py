@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 import gradlab
-from gradlab.data.adding import adding
+from gradlab.data.sequences import adding
 from gradlab.errors import GradlabError
 from gradlab.theory.recurrent import decades_per_step
 from gradlab.theory.variance import variances

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from gradlab.gradcheck.gradients import check_gradients as check_gradients
     from gradlab.monitor.watch import watch as watch
     from gradlab.results.load import load as load
+    from gradlab.theory.mean_field import predict as predict
     from gradlab.theory.phase import phase as phase
-    from gradlab.theory.predict import predict as predict
 
 __all__ = ["check_gradients", "diagnose", "doctor", "load", "phase", "predict", "watch"]
 
@@ -28,7 +28,7 @@ _HOMES = {
     "doctor": "gradlab.debugger.doctor",
     "load": "gradlab.results.load",
     "phase": "gradlab.theory.phase",
-    "predict": "gradlab.theory.predict",
+    "predict": "gradlab.theory.mean_field",
     "watch": "gradlab.monitor.watch",
 }
 

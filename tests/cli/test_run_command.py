@@ -85,7 +85,7 @@ def one_line(capsys) -> str:
         (["run", "seed=1", "-m", "clip=none"], "clip=none stands apart"),
         (["run", "-cn", "foo"], "foo.yaml is not in the search path; choose from config"),
         (["run", "-cp", "/"], "config.yaml is not in the search path"),
-        (["run", "model._target_=os.system"], "expected gradlab.models.mlp.MLP"),
+        (["run", "model._target_=os.system"], "expected gradlab.models.feedforward.MLP"),
         (["run", "model.activation=torch.nn.Tanhshrin"], "did you mean torch.nn.Tanhshrink?"),
         (["run", "model.activation=torch.nn.Softmax"], "more than its own input"),
         (["run", "model.activation=sys.exit"], "expected an elementwise torch module: it ends the"),
@@ -435,4 +435,4 @@ def test_choices_of_the_users_own_are_files_in_the_search_path(capsys):
     assert gradlab("run", "-cd", "own", *SHORT, "model.activation=sott") == 2
     assert "did you mean soft?" in one_line(capsys)
     assert gradlab("run", "-cd", "own", *SHORT, "optim=lost") == 2
-    assert "lost.yaml: expected _target_, as in a file that ships" in one_line(capsys)
+    assert "lost.yaml: expected _target_, as in the files of conf" in one_line(capsys)

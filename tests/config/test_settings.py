@@ -2,8 +2,8 @@
 
 import pytest
 
+from gradlab.config.ranges import DTYPES
 from gradlab.config.settings import check_data, from_config
-from gradlab.config.validation import DTYPES
 from gradlab.errors import SettingsError
 from tests.configs import config, settings
 
@@ -43,7 +43,10 @@ from tests.configs import config, settings
         ({"model__activation": "torch.nn.NoSuch"}, "torch.nn.NoSuch cannot be imported"),
         ({"model__activation": None}, "model.activation=null: expected a name"),
         ({"model__activation": "torch.nn.Tanhshrin"}, "did you mean torch.nn.Tanhshrink?"),
-        ({"model___target_": "os.system"}, "model._target_=os.system: expected gradlab.models.mlp"),
+        (
+            {"model___target_": "os.system"},
+            "model._target_=os.system: expected gradlab.models.feedforward",
+        ),
         ({"loss__tasks": 3}, r"loss.tasks=3: expected \['classification'\]"),
         ({"optim__lr": 1e300}, r"optim.lr=1e\+300: expected .* at most 3.402823466e\+38"),
         ({"optim__lr": 10**400}, "expected a number above 0, of at most 3.4"),

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradlab.config import choices
-from gradlab.data.adding import draw
-from gradlab.data.copying import one_hot
+from gradlab.data.sequences import draw, one_hot
 from gradlab.errors import SettingsError
 from tests.configs import settings
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from gradlab.config.settings import Component
+from gradlab.config.choices import Component
 from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.places import named
 from gradlab.diagnosis.record import Record

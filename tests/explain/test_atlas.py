@@ -9,8 +9,8 @@ from gradlab.cli.main import main
 from gradlab.explain.atlas import ATLASES
 from gradlab.explain.entries import activations, losses
 from gradlab.pages.html import as_markdown
-from gradlab.reference.activations import ACTIVATIONS
-from gradlab.reference.losses import LOSSES
+from gradlab.reference.activation_functions import ACTIVATIONS
+from gradlab.reference.loss_functions import LOSSES
 
 DOCS = Path(__file__).parents[2] / "docs"
 ENTRIES = {entry.name: entry for entry in (*activations(), *losses())}

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from gradlab.gradcheck import bugs
 from gradlab.gradcheck.by_hand import check_network
 from gradlab.gradcheck.row import Options
-from gradlab.reference.activations import ACTIVATIONS
-from gradlab.reference.losses import LOSSES
+from gradlab.reference.activation_functions import ACTIVATIONS
+from gradlab.reference.loss_functions import LOSSES
 from gradlab.reference.mutations import MUTATIONS
 from tests.reference.networks import batch, layers, numpy_loss
 
@@ -36,7 +36,7 @@ def test_two_mistakes_are_both_named():
     X, Y = batch([6] * 6, 8, "cross_entropy", rng)
 
     def backward(layers, X, Y, loss):
-        from gradlab.reference.network import backward, forward, layer_backward
+        from gradlab.reference.dense import backward, forward, layer_backward
 
         caches = forward(layers, X)
         rules = [layer_backward] * 5

@@ -8,10 +8,9 @@ import torch
 from torch import nn
 
 from gradlab.config import choices
-from gradlab.config.settings import pick
+from gradlab.config.choices import pick
+from gradlab.models.feedforward import MLP, Layer
 from gradlab.models.init import variance_scaling
-from gradlab.models.layer import Layer
-from gradlab.models.mlp import MLP
 
 VARIANCE = {
     "default": lambda i, o: 1 / (3 * i),

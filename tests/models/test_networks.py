@@ -8,9 +8,8 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from gradlab.errors import SettingsError
 from gradlab.models import losses
-from gradlab.models.build import build
-from gradlab.models.mlp import MLP
-from gradlab.models.resmlp import ResMLP
+from gradlab.models.feedforward import MLP, ResMLP
+from gradlab.models.network import build
 from tests.configs import settings
 
 

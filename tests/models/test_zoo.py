@@ -8,9 +8,8 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from gradlab.config import choices
 from gradlab.errors import SettingsError
-from gradlab.models.cnn import CNN
-from gradlab.models.gated import gru, lstm
-from gradlab.models.rnn import RNN, Recurrent
+from gradlab.models.feedforward import CNN
+from gradlab.models.rnn import RNN, Recurrent, gru, lstm
 from gradlab.models.transformer import Block, Transformer, sines
 from gradlab.training.stack import Stack, initialised
 from tests.configs import settings, train

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from gradlab import schema
-from gradlab.models.layer import Layer
+from gradlab.models.feedforward import Layer
 from gradlab.recording.columns import columns, std
 from gradlab.recording.modules import find_sites
 from gradlab.recording.norms import matrix_norm
@@ -14,7 +14,7 @@ from gradlab.recording.probes import Probes
 from gradlab.recording.recorder import measure
 from gradlab.recording.slopes import derivative, steepest_slope
 from gradlab.recording.sums import Kind, Measured, mean
-from gradlab.reference.activations import ACTIVATIONS
+from gradlab.reference.activation_functions import ACTIVATIONS
 from gradlab.training.batches import Batches
 from gradlab.training.stack import Stack
 from tests import backprop

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from gradlab.config import choices
-from gradlab.config.settings import component, pick
-from gradlab.reference.activations import ACTIVATIONS
-from gradlab.reference.losses import LOSSES
-from gradlab.reference.network import Dense
+from gradlab.config.choices import component, pick
+from gradlab.reference.activation_functions import ACTIVATIONS
+from gradlab.reference.dense import Dense
+from gradlab.reference.loss_functions import LOSSES
 
 SHAPES = {  # widths, samples
     "plain": ([4, 6, 5, 3], 8),

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from gradlab.reference.activations import ACTIVATIONS
+from gradlab.reference.activation_functions import ACTIVATIONS
 
 
 def weights(rng, n, m, init, scale):

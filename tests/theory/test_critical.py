@@ -6,14 +6,13 @@ import torch
 from torch import nn
 
 import gradlab
-from gradlab.config.settings import pick
+from gradlab.config.choices import pick
 from gradlab.errors import PredictionError, SettingsError
-from gradlab.models.critical import by_autograd, critical
-from gradlab.models.mlp import MLP
-from gradlab.reference.activations import ACTIVATIONS
-from gradlab.theory.critical import at_criticality
-from gradlab.theory.gauss import average
-from gradlab.theory.phase import length_map
+from gradlab.models.feedforward import MLP
+from gradlab.models.init import by_autograd, critical
+from gradlab.reference.activation_functions import ACTIVATIONS
+from gradlab.theory.moments import average
+from gradlab.theory.phase import at_criticality, length_map
 
 HAVE = [name for name in ACTIVATIONS if name != "softplus"]
 OTHERS = [nn.Mish, nn.Hardswish, nn.Softsign, nn.CELU, nn.LogSigmoid, nn.Hardtanh, nn.ReLU6]

@@ -7,8 +7,8 @@ import pytest
 
 import gradlab
 from gradlab.errors import PredictionError
-from gradlab.reference.activations import ACTIVATIONS
-from gradlab.theory.batch_norm import Batch
+from gradlab.reference.activation_functions import ACTIVATIONS
+from gradlab.theory.normalised import Batch
 from tests.configs import settings, train
 from tests.theory.monte_carlo import agree, many
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import gradlab
-from gradlab.theory.gauss import Moments
-from gradlab.theory.noise import Noise
+from gradlab.theory.moments import Moments, Noise
 from tests.theory.monte_carlo import agree, many
 
 DEEP = [50] + [100] * 20 + [10]
@@ -28,7 +27,7 @@ def test_a_linear_network_of_rotations_varies_not_at_all():
 
 
 def test_what_is_left_of_the_noise_on_a_sphere():
-    from gradlab.reference.activations import ACTIVATIONS
+    from gradlab.reference.activation_functions import ACTIVATIONS
 
     rng, n = np.random.default_rng(0), 200
     z, g = rng.standard_normal((2, 20_000, n))

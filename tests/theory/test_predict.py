@@ -15,9 +15,9 @@ import gradlab
 from gradlab.cli.main import main
 from gradlab.config import choices
 from gradlab.errors import PredictionError
-from gradlab.reference.activations import ACTIVATIONS
-from gradlab.reference.network import Dense, backward, forward
-from gradlab.theory.gauss import Moments, average
+from gradlab.reference.activation_functions import ACTIVATIONS
+from gradlab.reference.dense import Dense, backward, forward
+from gradlab.theory.moments import Moments, average
 from gradlab.theory.phase import critical_sigma_w
 
 

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 import gradlab
-from gradlab.reference.activations import ACTIVATIONS
-from gradlab.theory.batch_norm import Batch
-from gradlab.theory.critical import Line, at_criticality
-from gradlab.theory.gauss import Moments, average
-from gradlab.theory.phase import critical_sigma_w, length_map
+from gradlab.reference.activation_functions import ACTIVATIONS
+from gradlab.theory.moments import Moments, average
+from gradlab.theory.normalised import Batch
+from gradlab.theory.phase import CriticalLine, at_criticality, critical_sigma_w, length_map
 
 
 def test_relu():
@@ -104,7 +103,7 @@ def test_swish_of_little_bias():
 
     It is 5% above the line, and that is unstable there: V' is 1.1, variances run away from it.
     """
-    line = Line(ACTIVATIONS["silu"])
+    line = CriticalLine(ACTIVATIONS["silu"])
     q = 0.68945
     assert line.sigma_b_2(q) == pytest.approx(0.04, abs=1e-5)
     assert line.sigma_w_2(q) == pytest.approx(2.952, rel=0.05)

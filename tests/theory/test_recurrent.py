@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradlab.errors import PredictionError
-from gradlab.reference.activations import ACTIVATIONS
+from gradlab.reference.activation_functions import ACTIVATIONS
 from gradlab.theory.recurrent import decades_per_step
 
 

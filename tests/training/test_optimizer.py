@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gradlab.config.settings import Component
+from gradlab.config.choices import Component
 from gradlab.training.optimizer import Updates
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from gradlab.cli.arguments import split
 from gradlab.config.compose import compose
-from gradlab.config.flags import split
 from gradlab.errors import SettingsError, nearest
 
 HELP = """\

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from gradlab.config.flags import split
+from gradlab.cli.arguments import split
 from gradlab.errors import GradlabError, SettingsError, is_of_stream, nearest
 
 HELP = """\

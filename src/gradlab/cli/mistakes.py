@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gradlab.config.flags import split
+from gradlab.cli.arguments import split
 from gradlab.errors import SettingsError, nearest
 
 HELP = """\

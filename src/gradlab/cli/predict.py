@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from gradlab.cli.arguments import split
 from gradlab.config.compose import compose
-from gradlab.config.flags import split
 
 HELP = """\
 gradlab predict [overrides]   what mean-field theory says of the configured network, layer by layer,
@@ -21,8 +21,8 @@ def predict(arguments: Sequence[str]) -> int:
         return 0
     settings, _ = compose("config", overrides)
     from gradlab.data.dataset import load
-    from gradlab.theory.configured import prediction
-    from gradlab.theory.table import table, told
+    from gradlab.theory.frame import table, told
+    from gradlab.theory.mean_field import prediction
 
     dataset = load(settings)
     rms = float(dataset.x_train.square().mean().sqrt())

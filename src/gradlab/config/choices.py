@@ -1,47 +1,112 @@
-"""The choices: one YAML file each, under `conf/` or in a folder of the user's own.
+"""Choices such as `optim=adam`: one YAML file each, and the code that its `_target_` names.
 
-The files' names are the valid names, so that adding a choice touches no list. `own` are the folders
-that a user has added to Hydra's search path; what ships comes first, as in Hydra.
+A file's name is the name of the choice, so a new choice needs no list. The files are under `conf/`
+and in the folders that a user adds to Hydra's search path (`user_folders`). For a name in both
+places, the file in `conf/` wins, as in Hydra.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import yaml
 
-from gradlab.config.imports import blamed
-from gradlab.errors import SettingsError, nearest
+from gradlab.errors import GradlabError, SettingsError, first_line, nearest
+
+
+def locate(path: str) -> Callable[..., Any]:
+    """Import the class or function at a dotted path.
+
+    Raises:
+        SettingsError: the path leads to nothing callable; the message names the nearest name.
+    """
+    with wrap_errors(f"{path} cannot be imported"):
+        first, *rest = path.split(".")
+        found: Any = import_module(first)
+        reached = first
+        for part in rest:
+            found = _within(found, reached, part)
+            reached = f"{reached}.{part}"
+    if not callable(found):
+        raise SettingsError(
+            f"expected a class or a function, but {path} is a {type(found).__name__}"
+        )
+    return found
+
+
+@contextmanager
+def wrap_errors(what: str) -> Generator[None]:
+    """Raise any error inside the `with` block as a SettingsError: `what`, then the error's line.
+
+    A SystemExit inside the block is an error too: it must not count as success.
+
+    Raises:
+        SettingsError: the block failed. A GradlabError passes unchanged.
+    """
+    try:
+        yield
+    except GradlabError:
+        raise
+    except SystemExit as error:
+        raise SettingsError(f"{what}: it ends the program") from error
+    except Exception as error:
+        raise SettingsError(f"{what}: {first_line(error)}") from error
+
+
+def _within(parent: Any, path: str, part: str) -> Any:
+    """Return the attribute `part` of `parent`, the object at `path`; import a submodule first."""
+    if isinstance(parent, ModuleType) and not hasattr(parent, part):
+        try:
+            import_module(f"{path}.{part}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{path}.{part}":  # the module exists, but an import inside it fails
+                raise
+    if not hasattr(parent, part):
+        close = get_close_matches(part, dir(parent), n=1)
+        hint = f"; did you mean {path}.{close[0]}?" if close else ""
+        raise AttributeError(f"{path} has no {part}{hint}")
+    return getattr(parent, part)
 
 
 def conf_dir() -> Path:
-    """Return the folder of Hydra configs: in the package in a wheel, beside `src` in a checkout."""
+    """Return the folder of Hydra configs: in the package in a wheel, next to `src` in a clone."""
     package = Path(__file__).resolve().parents[1]
     shipped = package / "conf"
     return shipped if shipped.is_dir() else package.parents[1] / "conf"
 
 
-def names(group: str, own: Sequence[Path] = ()) -> list[str]:
+def names(group: str, user_folders: Sequence[Path] = ()) -> list[str]:
     """Return the choices of a group, such as `optim` or `model/activation`, sorted."""
-    return sorted(_files(group, own))
+    return sorted(_files(group, user_folders))
 
 
-def load(group: str, name: str, own: Sequence[Path] = ()) -> dict[str, Any]:
-    """Return the content of the choice's file, `_target_` and `name` included.
+def load(group: str, name: str, user_folders: Sequence[Path] = ()) -> dict[str, Any]:
+    """Return the content of a choice's file, with `_target_` and `name`.
+
+    Args:
+        group: the group, such as `optim` or `model/activation`.
+        name: the choice, which is the file's name without `.yaml`.
+        user_folders: folders of the user's choices.
 
     Raises:
-        SettingsError: the group has no such choice, and the nearest is named; or its file is wrong.
+        SettingsError: the group has no such choice (the message names the nearest), or its file
+            lacks a key.
     """
-    files = _files(group, own)
+    files = _files(group, user_folders)
     if name not in files:
         key = group.replace("/", ".")
         raise SettingsError(f"{key}={name} is not a choice; {nearest(name, files)}")
-    with blamed(f"{files[name]} cannot be read"):
+    with wrap_errors(f"{files[name]} cannot be read"):
         content = _read(files[name])
     for key in ("name", "_target_", *NEEDED.get(group, ())):
         if key not in content:
-            raise SettingsError(f"{files[name]}: expected {key}, as in a file that ships")
+            raise SettingsError(f"{files[name]}: expected {key}, as in the files of conf/")
     return dict(content)
 
 
@@ -49,20 +114,57 @@ NEEDED = {
     "loss": ("tasks", "scale"),
     "model": ("depth", "width", "activation", "init", "init_gain", "norm", "norm_position"),
 }
-"""What the files of a group must have beside what its target takes."""
+"""Keys that each file of a group must have, besides the keywords of its target."""
 
 
 def base(name: str = "config") -> dict[str, Any]:
-    """Return what `name`.yaml and `config.yaml` set themselves: no defaults list, no `hydra`."""
+    """Return the keys of `config.yaml` and `name`.yaml, without `defaults` and `hydra`."""
     content = {**_read(conf_dir() / "config.yaml"), **_read(conf_dir() / f"{name}.yaml")}
     return {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
 
 
-def _files(group: str, own: Sequence[Path]) -> dict[str, Path]:
-    folders = [conf_dir(), *own]
+def _files(group: str, user_folders: Sequence[Path]) -> dict[str, Path]:
+    folders = [conf_dir(), *user_folders]
     return {file.stem: file for each in reversed(folders) for file in (each / group).glob("*.yaml")}
 
 
 @cache
 def _read(file: Path) -> Mapping[str, Any]:
     return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+
+
+@dataclass(frozen=True)
+class Component:
+    """A choice: its name, the dotted path of its target, and the keywords for the target."""
+
+    name: str
+    target: str | None
+    params: dict[str, Any]
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the target with the component's keywords; `kwargs` win over them."""
+        return locate(self.target or "")(*args, **{**self.params, **kwargs})
+
+
+def pick(group: str, name: str, user_folders: Sequence[Path] = ()) -> Component:
+    """Return a choice; a name with a dot is the dotted path of a class or function.
+
+    Args:
+        group: the group, such as `model/activation`.
+        name: the choice or the dotted path.
+        user_folders: folders of the user's choices.
+
+    Raises:
+        SettingsError: there is no such choice, or the path leads to nothing callable.
+    """
+    if "." in name:
+        locate(name)
+        return Component(name, name, {})
+    return component(load(group, name, user_folders))
+
+
+def component(section: Mapping[str, Any], without: tuple[str, ...] = ()) -> Component:
+    """Return a choice's section as a component; its target does not get the keys in `without`."""
+    reserved = ("name", "_target_", *without)
+    params = {key: value for key, value in section.items() if key not in reserved}
+    return Component(section["name"], section["_target_"], params)

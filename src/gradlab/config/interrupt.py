@@ -1,13 +1,19 @@
-"""Ctrl-C, and a scheduler's SIGTERM: at once, or as a question asked at the end of each step.
+"""Ctrl-C and SIGTERM, and errors that gradlab does not expect.
 
-While a network is trained an exception could strike as a file is being handed its rows, so there
-the first signal is a question; the second is an exception.
+While a network trains, an exception could interrupt a write to a file. So the first signal only
+sets a flag, which the training loop reads after each step. The second signal raises.
 """
 
+import os
 import signal
 import threading
+import traceback
+from contextlib import suppress
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
+
+from gradlab.errors import JobError
 
 
 class Interrupted(KeyboardInterrupt):
@@ -55,3 +61,17 @@ class Interrupt:
         again, self.number = self.asked, number
         if again or self.at_once:
             raise Interrupted(number)
+
+
+def broken(error: BaseException, folder: Path) -> JobError:
+    """Leave `traceback.txt` in `folder`, and return the line that names it."""
+    file = folder / "traceback.txt"
+    lines = "".join(traceback.format_exception(error))
+    with suppress(OSError):  # of a full disk; what was flushed before still reads
+        file.write_text(lines, encoding="utf-8")
+    return JobError(f"{described(error)} (traceback in {os.path.relpath(file)})")
+
+
+def described(error: BaseException) -> str:
+    """Return an error's type and the first line of what it says."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]

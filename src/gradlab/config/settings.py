@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gradlab.config import choices
-from gradlab.config.imports import locate
-from gradlab.config.validation import flatten, held
+from gradlab.config.choices import Component, component, pick
+from gradlab.config.ranges import flatten, held
 from gradlab.errors import SettingsError, nearest
 
 INITIAL = ("spectral_radius",)
@@ -21,20 +21,7 @@ GROUPS = ("model", "data", "loss", "optim", "clip", "tracking", "diagnose")
 
 
 @dataclass(frozen=True)
-class Component:
-    """A choice: its name, the dotted path of what it calls, and the keywords it passes."""
-
-    name: str
-    target: str | None
-    params: dict[str, Any]
-
-    def call(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the target with the component's keywords; `kwargs` win over them."""
-        return locate(self.target or "")(*args, **{**self.params, **kwargs})
-
-
-@dataclass(frozen=True)
-class Model:
+class ModelSettings:
     """The network: `depth` hidden layers of `width` units, and a linear map to the output.
 
     `reads` says what it is told of a sample: "flat" nothing, "image" and "sequence" its shape.
@@ -52,7 +39,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Loss:
+class LossSettings:
     """A mean over the batch, times `scale`; `tasks` are the kinds of data it is defined for."""
 
     component: Component
@@ -61,7 +48,7 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Train:
+class TrainSettings:
     """`steps` updates on batches of `batch_size` samples."""
 
     steps: int
@@ -78,13 +65,13 @@ class Settings:
     `resume` says that an unfinished run in the folder may be replaced; it is no part of the run.
     """
 
-    model: Model
+    model: ModelSettings
     data: Component
-    loss: Loss
+    loss: LossSettings
     optim: Component
     clip: Component
     tracking: Component
-    train: Train
+    train: TrainSettings
     every: int
     seed: int
     flat: dict[str, Any]
@@ -144,7 +131,7 @@ def from_config(
     config = held(config, defaults)
     model, train, loss = config["model"], config["train"], config["loss"]
     settings = Settings(
-        model=Model(
+        model=ModelSettings(
             component=component(model, without=(*choices.NEEDED["model"], "reads")),
             depth=model["depth"],
             width=model["width"],
@@ -156,13 +143,13 @@ def from_config(
             reads=model.get("reads", "flat"),
         ),
         data=component(config["data"]),
-        loss=Loss(
+        loss=LossSettings(
             component(loss, without=choices.NEEDED["loss"]), loss["scale"], tuple(loss["tasks"])
         ),
         optim=component(config["optim"]),
         clip=component(config["clip"]),
         tracking=component(config["tracking"]),
-        train=Train(**train),
+        train=TrainSettings(**train),
         every=config["record"]["every"],
         seed=config["seed"],
         flat=flatten({key: value for key, value in config.items() if key != "sweep"}),
@@ -190,21 +177,6 @@ def check_data(settings: Settings, samples: int, task: str) -> None:
             f"loss={settings.loss.component.name} is for {' and '.join(settings.loss.tasks)}, but "
             f"data={settings.data.name} is a {task} set"
         )
-
-
-def pick(group: str, name: str, own: Sequence[Path] = ()) -> Component:
-    """Return a choice, or, if the name has a dot, the class or function it leads to."""
-    if "." in name:
-        locate(name)
-        return Component(name, name, {})
-    return component(choices.load(group, name, own))
-
-
-def component(section: Mapping[str, Any], without: tuple[str, ...] = ()) -> Component:
-    """Return a choice's section as a component; keys in `without` are not passed to its target."""
-    reserved = ("name", "_target_", *without)
-    params = {key: value for key, value in section.items() if key not in reserved}
-    return Component(section["name"], section["_target_"], params)
 
 
 def _check_combinations(settings: Settings) -> None:

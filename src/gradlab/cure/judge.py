@@ -7,7 +7,7 @@ import pandas as pd
 
 from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.verdict import diagnose
-from gradlab.theory.configured import decades_per_layer, expected_of_run
+from gradlab.theory.mean_field import decades_per_layer, expected_of_run
 
 GRADES = {"mild": 1, "gross": 2}
 """How much a severity weighs; any other is a remark, and no sickness."""

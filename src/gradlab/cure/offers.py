@@ -5,7 +5,7 @@ from math import sqrt
 from typing import Any
 
 from gradlab.config import choices
-from gradlab.config.validation import DTYPES
+from gradlab.config.ranges import DTYPES
 
 Config = Mapping[str, Any]
 Proposed = Iterator[tuple[str, str]]

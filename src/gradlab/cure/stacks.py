@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
+from gradlab.config.interrupt import described
 from gradlab.config.settings import Settings, check_data
-from gradlab.config.tracebacks import described
 from gradlab.cure import judge
 from gradlab.cure.kept import Kept
 from gradlab.cure.trial import Member, Trial, failed

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradlab.config.imports import blamed
+from gradlab.config.choices import wrap_errors
 from gradlab.config.settings import Settings
 from gradlab.errors import SettingsError
 
@@ -68,7 +68,7 @@ def load(settings: Settings) -> Dataset:
     Raises:
         SettingsError: there is none of these settings, or it does not fit in memory.
     """
-    with blamed(f"data={settings.data.name} cannot be had"):
+    with wrap_errors(f"data={settings.data.name} cannot be had"):
         return settings.data.call()
 
 

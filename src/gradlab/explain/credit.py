@@ -5,8 +5,8 @@ import numpy as np
 from gradlab.explain.subject import Subject
 from gradlab.pages.numbers import norm, percent
 from gradlab.pages.story import Section, Table
-from gradlab.reference.activations import Array
-from gradlab.reference.chain import Step, blame, step
+from gradlab.reference.activation_functions import Array
+from gradlab.reference.chain_rule import Step, blame, step
 
 MOST_WEIGHTS = 10
 SHRINK = (1.0, 0.1, 0.01)  # times the learning rate

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from gradlab.config import choices
-from gradlab.config.settings import component, pick
+from gradlab.config.choices import component, pick
 from gradlab.recording.slopes import derivative
-from gradlab.reference.activations import ACTIVATIONS, Array
-from gradlab.reference.losses import LOSSES, Loss
+from gradlab.reference.activation_functions import ACTIVATIONS, Array
+from gradlab.reference.loss_functions import LOSSES, Loss
 
 SATURATED_BELOW = 0.05  # of the steepest slope, as in the column `saturated`
 SHOWN, GRID = 5.0, np.linspace(-120, 120, 240_001)

@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from gradlab.explain.subject import Subject
 from gradlab.pages.numbers import percent, steepest
 from gradlab.pages.style import COLOURS, LINES, grid, head, legend
-from gradlab.reference.activations import Array
-from gradlab.reference.chain import Sample, blame, decades, strongest_path
+from gradlab.reference.activation_functions import Array
+from gradlab.reference.chain_rule import Sample, blame, decades, strongest_path
 
 Places = dict[tuple[int, int], tuple[float, float]]
 """Where each drawn unit stands, by layer (0 = the input) and unit."""

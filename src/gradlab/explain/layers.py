@@ -5,7 +5,7 @@ import numpy as np
 from gradlab.explain.subject import Subject
 from gradlab.pages.numbers import decade, norm, power, steepest
 from gradlab.pages.story import Section, Table
-from gradlab.reference.chain import Sample, decades
+from gradlab.reference.chain_rule import Sample, decades
 
 
 def section(subject: Subject) -> Section:

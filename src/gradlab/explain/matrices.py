@@ -3,7 +3,7 @@
 from gradlab.explain.subject import Subject
 from gradlab.pages.numbers import norm, number, shape
 from gradlab.pages.story import Section, Table
-from gradlab.reference.activations import Array
+from gradlab.reference.activation_functions import Array
 
 
 def section(subject: Subject) -> Section:

@@ -5,7 +5,7 @@ import numpy as np
 from gradlab.explain.subject import Subject
 from gradlab.pages.numbers import number
 from gradlab.pages.story import Section, Table
-from gradlab.reference.chain import Factor, paths, strongest_path
+from gradlab.reference.chain_rule import ChainFactor, paths, strongest_path
 
 
 def section(subject: Subject) -> Section:
@@ -46,7 +46,7 @@ def section(subject: Subject) -> Section:
     )
 
 
-def _factor(subject: Subject, factor: Factor, first: bool) -> list[str]:
+def _factor(subject: Subject, factor: ChainFactor, first: bool) -> list[str]:
     unit, layer = factor.units[-1], factor.layer
     sample = subject.sample
     times = "" if first else "× "

@@ -11,11 +11,11 @@ import torch
 from gradlab.config.settings import Settings, check_data
 from gradlab.data.dataset import Dataset
 from gradlab.errors import SettingsError
-from gradlab.models.by_hand import check_twin, twin
-from gradlab.models.layer import Layer
-from gradlab.reference.activations import Array
-from gradlab.reference.chain import Sample, Weight, most_blamed, run
-from gradlab.reference.network import train
+from gradlab.models.feedforward import Layer
+from gradlab.models.network import check_twin, twin
+from gradlab.reference.activation_functions import Array
+from gradlab.reference.chain_rule import Sample, Weight, most_blamed, run
+from gradlab.reference.dense import train
 from gradlab.training.stack import initialised
 
 

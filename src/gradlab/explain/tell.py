@@ -6,7 +6,7 @@ from gradlab.explain import credit, layers, matrices, path
 from gradlab.explain.subject import Subject
 from gradlab.pages.numbers import number, percent
 from gradlab.pages.story import Section, Story, Table
-from gradlab.reference.chain import blame
+from gradlab.reference.chain_rule import blame
 
 MOST_FEATURES = 8
 

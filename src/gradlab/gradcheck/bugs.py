@@ -9,10 +9,10 @@ import numpy as np
 
 from gradlab.gradcheck.by_hand import check_network
 from gradlab.gradcheck.row import Options
-from gradlab.reference.activations import ACTIVATIONS
-from gradlab.reference.losses import LOSSES
+from gradlab.reference.activation_functions import ACTIVATIONS
+from gradlab.reference.dense import Dense
+from gradlab.reference.loss_functions import LOSSES
 from gradlab.reference.mutations import MUTATIONS, Mutation
-from gradlab.reference.network import Dense
 
 WIDTH, LAYERS, SAMPLES = 6, 5, 8  # square maps, in which a transposed matrix raises no error
 

@@ -14,9 +14,9 @@ from gradlab.errors import CheckError
 from gradlab.gradcheck.comparison import compare
 from gradlab.gradcheck.report import GradientReport
 from gradlab.gradcheck.row import Options, Row
-from gradlab.reference.activations import Array
-from gradlab.reference.losses import Loss
-from gradlab.reference.network import Dense, Gradients, backward, forward
+from gradlab.reference.activation_functions import Array
+from gradlab.reference.dense import Dense, Gradients, backward, forward
+from gradlab.reference.loss_functions import Loss
 
 Backward = Callable[[Sequence[Dense], Array, Array, Loss], Sequence[Gradients]]
 

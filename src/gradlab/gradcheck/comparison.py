@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from gradlab.gradcheck.row import Options, Row
-from gradlab.reference.activations import Array
+from gradlab.reference.activation_functions import Array
 from gradlab.reference.differences import (
     Difference,
     Evaluate,

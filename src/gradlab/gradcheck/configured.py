@@ -16,9 +16,9 @@ from gradlab.gradcheck.module import check_module
 from gradlab.gradcheck.problem import Problem
 from gradlab.gradcheck.report import GradientReport, table
 from gradlab.gradcheck.row import Options
-from gradlab.models.by_hand import twin
-from gradlab.reference.activations import Array
-from gradlab.reference.network import loss_and_gradients
+from gradlab.models.network import twin
+from gradlab.reference.activation_functions import Array
+from gradlab.reference.dense import loss_and_gradients
 from gradlab.training.batches import Batches
 from gradlab.training.stack import initialised
 

@@ -10,10 +10,10 @@ from gradlab.gradcheck.by_hand import check_network
 from gradlab.gradcheck.comparison import compare
 from gradlab.gradcheck.report import GradientReport
 from gradlab.gradcheck.row import Options
-from gradlab.reference.activations import Array
+from gradlab.reference.activation_functions import Array
+from gradlab.reference.dense import Dense
 from gradlab.reference.differences import POWERS
-from gradlab.reference.losses import LOSSES
-from gradlab.reference.network import Dense
+from gradlab.reference.loss_functions import LOSSES
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,7 +39,7 @@ def check_gradients(
     Three kinds of subject:
 
         check_gradients(model, x, y, loss=mse_loss)   a torch module, by autograd
-        check_gradients(layers, x, y, loss=MSE())     layers of `gradlab.reference.network`
+        check_gradients(layers, x, y, loss=MSE())     layers of `gradlab.reference.dense`
         check_gradients(f, x, gradient=g)             f(x), a number, whose gradient is g(x)
 
     >>> import numpy as np
@@ -148,7 +148,9 @@ def _by_hand(loss: Any) -> Any:
             raise CheckError(f"loss={loss} is not a choice; {nearest(loss, LOSSES)}")
         return LOSSES[loss]()
     if not hasattr(loss, "derivative"):
-        raise CheckError(f"expected a loss of gradlab.reference.losses, given a {_kind(loss)}")
+        raise CheckError(
+            f"expected a loss of gradlab.reference.loss_functions, given a {_kind(loss)}"
+        )
     return loss
 
 
@@ -157,7 +159,7 @@ def _in_torch(loss: Any) -> Any:
         from functools import partial
 
         from gradlab.config import choices
-        from gradlab.config.settings import component
+        from gradlab.config.choices import component
         from gradlab.errors import SettingsError
 
         try:

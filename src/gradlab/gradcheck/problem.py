@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map
 
 from gradlab.errors import CheckError
 from gradlab.gradcheck.observe import Observer, tensors
-from gradlab.reference.activations import Array
+from gradlab.reference.activation_functions import Array
 
 REFUSALS = (
     ArithmeticError,

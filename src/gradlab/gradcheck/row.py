@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gradlab.reference.activations import Array
+from gradlab.reference.activation_functions import Array
 from gradlab.reference.differences import EPS, Index
 
 ROUNDINGS = 1e4  # of the largest gradient: a thousandth of what a difference can tell

@@ -10,8 +10,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
 from gradlab.data.dataset import Dataset
-from gradlab.data.delivery import delivery
-from gradlab.data.digits import digits
+from gradlab.data.tabular import delivery, digits
 from gradlab.mistakes.mistake import Practice, Step
 
 Batch = tuple[Tensor, Tensor]

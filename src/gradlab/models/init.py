@@ -1,12 +1,12 @@
-"""Initialisations, with exact variances, over all linear maps of a network.
+"""Initialisations: functions that fill a network's weights, with exact variances.
 
-The fan-in of a convolution is n_in k², its fan-out n_out k²; a recurrent layer's two maps are drawn
-each by itself, all gates of one as one matrix.
+Each takes the network, a batch of inputs x [B, n_0] (for initialisations that depend on data) and a
+generator. Random numbers are drawn on the CPU in float64 and then cast, so a seed gives the same
+network in every dtype and on every device. Biases are 0, except with `default` and `critical`;
+normalisation layers get weight 1 and bias 0.
 
-Random numbers are drawn on the CPU in float64 from the generator given, then cast: a seed means
-the same network in every dtype and on every device. Biases are 0 except in `default`, norm layers 1
-and 0. Each is called with the network, a batch of inputs x [B, n_0] (which the data-dependent ones
-need) and a generator.
+The fan-in of a convolution is n_in k², its fan-out n_out k². A recurrent layer has two maps, W and
+V. Each is one matrix for all gates.
 """
 
 import math
@@ -15,7 +15,12 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Generator, Tensor, nn
 
-from gradlab.models.layer import Layer, Norm
+from gradlab.errors import PredictionError, SettingsError
+from gradlab.models.feedforward import Layer, Norm
+from gradlab.models.rnn import RNN, Recurrent
+from gradlab.models.transformer import Block
+from gradlab.reference.activation_functions import Activation, Array
+from gradlab.theory.phase import CriticalPoint, at_criticality
 
 FAN: dict[str, Callable[[int, int], float]] = {
     "in": lambda fan_in, fan_out: fan_in,
@@ -150,3 +155,87 @@ def fill(parameter: Tensor, values: Tensor) -> None:
     """Copy values into a parameter, cast to its dtype."""
     with torch.no_grad():
         parameter.copy_(values)
+
+
+def critical(
+    model: nn.Module, x: Tensor, generator: Generator, *, sigma_b: float | None = None
+) -> None:
+    """Draw Var W = sigma_w² / fan_in and Var b = sigma_b² on the activation's critical line.
+
+    There wide networks keep both the variance q of their signals and the size of their gradients
+    (Schoenholz et al. 2017, eq. 5). If q is one number, W_1 is scaled by the mean square of x, so
+    that z_1 has this variance from the start. The output layer, which has no activation, has
+    Var W = 1 / fan_in and no bias.
+
+    Raises:
+        SettingsError: the activation has no critical point, or the network is no chain of layers.
+    """
+    if any(isinstance(module, Recurrent | Block) for module in model.modules()):
+        raise SettingsError(
+            "model.init=critical is for chains of layers (mlp, resmlp, cnn); "
+            "choose model.init=orthogonal"
+        )
+    layers = [module for module in model.modules() if isinstance(module, Layer)]
+    first, point = True, None
+    for linear, layer in zip(linears(model), layers, strict=True):
+        gain, bias = 1.0, 0.0
+        if layer.activation is not None:
+            point = point or _point(layer.activation, sigma_b)
+            gain, bias = point.sigma_w, point.sigma_b
+            if first:
+                gain = math.sqrt(point.first(_mean_square(x)))
+        first = False
+        fill(linear.weight, gain / math.sqrt(linear.in_features) * normal(linear.weight, generator))
+        fill(linear.bias, bias * normal(linear.bias, generator))
+
+
+def _point(module: nn.Module, sigma_b: float | None) -> CriticalPoint:
+    try:
+        return at_criticality(by_autograd(module), sigma_b)
+    except PredictionError as error:
+        raise SettingsError(
+            f"model.init=critical: {error}; choose model.init=kaiming_normal"
+        ) from error
+
+
+def _mean_square(x: Tensor) -> float:
+    found = float(x.double().square().mean())
+    return found if math.isfinite(found) and found > 0 else 1.0
+
+
+def by_autograd(module: nn.Module) -> Activation:
+    """Return an elementwise module as theory wants it: phi and phi' of float64 arrays."""
+
+    def f(z: Array) -> Array:
+        with torch.no_grad():
+            return module(torch.from_numpy(z.copy())).numpy()
+
+    def derivative(z: Array) -> Array:
+        with torch.enable_grad():
+            leaf = torch.from_numpy(z.copy()).requires_grad_()
+            (slope,) = torch.autograd.grad(module(leaf.clone()).sum(), leaf)
+        return slope.numpy()
+
+    return Activation(type(module).__name__, f, derivative, use="", pitfall="")
+
+
+def to_spectral_radius(model: nn.Module) -> None:
+    """Scale every V of a recurrent network, as it was drawn, to the spectral radius asked for.
+
+    An orthogonal V becomes exactly that many times an orthogonal matrix.
+
+    Raises:
+        SettingsError: a V has no eigenvalue but 0.
+    """
+    if not isinstance(model, RNN) or model.spectral_radius is None:
+        return
+    for layer in model.modules():
+        if isinstance(layer, Recurrent):
+            weight = layer.recurrent.weight.detach().double()
+            radius = float(torch.linalg.eigvals(weight).abs().max())
+            if not radius > 0:
+                raise SettingsError(
+                    f"model.spectral_radius={model.spectral_radius} cannot be reached: as it is "
+                    "initialised, a recurrent matrix has spectral radius 0"
+                )
+            fill(layer.recurrent.weight, weight * (model.spectral_radius / radius))

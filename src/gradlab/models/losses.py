@@ -2,9 +2,9 @@
 
 Targets are class indices [B] (int64) in classification, numbers [B, n_out] in regression. Where a
 sequence is asked for, outputs are [B, T, n_out] and targets [B, T], and a mean over samples is one
-over their steps too. A loss that compares numbers turns class indices into one-hot rows. Each has a
-twin with its derivative by hand in `gradlab.reference.losses`, which also says why the naive forms
-fail.
+over their steps too. A loss that compares numbers turns class indices into one-hot rows.
+`gradlab.reference.loss_functions` has the same losses with their derivatives in NumPy, and explains
+why the naive forms fail.
 """
 
 import torch

@@ -1,16 +1,53 @@
-"""Recurrent networks, step by step in plain modules, so that every h_t can be seen."""
+"""Recurrent networks: plain, LSTM and GRU.
+
+They are loops over time of plain modules and elementwise operations, so that the recorder sees the
+state h_t of every time step.
+"""
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gradlab.errors import SettingsError
-from gradlab.models.init import fill
-from gradlab.models.layer import Layer
-from gradlab.models.mlp import MakeNorm
-from gradlab.models.sequence import read, steps_of
+from gradlab.models.feedforward import Layer, MakeNorm, over_units
+
+
+def steps_of(shape: tuple[int, int], per_step: int) -> tuple[int, int]:
+    """Return (steps, features of a step) of a sample that is (steps, features) as the data has it.
+
+    Args:
+        shape: the data's own.
+        per_step: features that make a step; 0 for the data's own.
+
+    Raises:
+        SettingsError: a sample's features cannot be divided so.
+    """
+    features = shape[0] * shape[1]
+    each = per_step or shape[1]
+    if features % each:
+        raise SettingsError(
+            f"model.per_step={each}: expected a divisor of the {features} features of a sample; "
+            f"the nearest is {nearest_divisor(features, each)}"
+        )
+    return features // each, each
+
+
+def nearest_divisor(whole: int, given: int) -> int:
+    """Return the divisor of `whole` that is nearest to `given`, the smaller of two.
+
+    >>> nearest_divisor(64, 7)
+    8
+    """
+    return min((n for n in range(1, whole + 1) if whole % n == 0), key=lambda n: abs(n - given))
+
+
+def read(h_BTU: Tensor, asked: int | None) -> Tensor:
+    """Return the last step [B, U], or, if several are asked for, as many [B, asked, U]."""
+    return h_BTU[:, -1] if asked is None else h_BTU[:, -asked:]
 
 
 class Cell(nn.Module):
@@ -118,23 +155,105 @@ class RNN(nn.Module):
         return output(read(h, self.asked))
 
 
-def to_spectral_radius(model: nn.Module) -> None:
-    """Scale every V of a recurrent network, as it was drawn, to the spectral radius asked for.
+class LSTMGates(Gates):
+    """c_t = σ(f) c_{t-1} + σ(i) phi(g), h_t = σ(o) phi(c_t), of z = [i, f, g, o].
 
-    An orthogonal V becomes exactly that many times an orthogonal matrix.
-
-    Raises:
-        SettingsError: a V has no eigenvalue but 0.
+    Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
     """
-    if not isinstance(model, RNN) or model.spectral_radius is None:
-        return
-    for layer in model.modules():
-        if isinstance(layer, Recurrent):
-            weight = layer.recurrent.weight.detach().double()
-            radius = float(torch.linalg.eigvals(weight).abs().max())
-            if not radius > 0:
-                raise SettingsError(
-                    f"model.spectral_radius={model.spectral_radius} cannot be reached: as it is "
-                    "initialised, a recurrent matrix has spectral radius 0"
-                )
-            fill(layer.recurrent.weight, weight * (model.spectral_radius / radius))
+
+    def __init__(self, phi: nn.Module, forget_bias: float) -> None:
+        super().__init__()
+        self.phi, self.forget_bias = phi, forget_bias
+
+    def forward(self, z: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Return h_t and c_t, each [B, n], from z [B, 4n] and c_{t-1}."""
+        i, f, g, o = z.chunk(4, -1)
+        c = self.cell(c, (f + self.forget_bias).sigmoid(), i.sigmoid() * self.phi(g))
+        return o.sigmoid() * self.phi(c), c
+
+
+class LSTM(Recurrent):
+    """Long short-term memory; its z = W x_t + b + V h_{t-1} has four parts of n units."""
+
+    gates = 4
+
+    def __init__(
+        self,
+        n_in: int,
+        n: int,
+        activation: nn.Module,
+        norm: MakeNorm | None = None,
+        norm_position: str = "before",
+        forget_bias: float = 0.0,
+    ) -> None:
+        super().__init__(n_in, n, LSTMGates(activation, forget_bias), norm, norm_position)
+
+    def step(self, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Return h_t and c_t from W x_t + b, h_{t-1} and c_{t-1}."""
+        z = z + self.recurrent(h)
+        if self.norm is not None and self.norm_position == "before":
+            z = over_units(self.norm, z)
+        assert self.activation is not None
+        h, c = self.activation(z, c)
+        if self.norm is not None and self.norm_position == "after":
+            h = over_units(self.norm, h)
+        return h, c
+
+
+class GRUGates(Gates):
+    """h_t = σ(u) h_{t-1} + (1 - σ(u)) phi(g), of z = [r, u, g] (Cho et al. 2014)."""
+
+    def __init__(self, phi: nn.Module) -> None:
+        super().__init__()
+        self.phi = phi
+
+    def forward(self, z: Tensor, h: Tensor) -> Tensor:
+        """Return h_t [B, n] from z [B, 3n] and h_{t-1}."""
+        _, u, g = z.chunk(3, -1)
+        kept = u.sigmoid()
+        return self.cell(h, kept, (1 - kept) * self.phi(g))
+
+
+class GRU(Recurrent):
+    """Gated recurrent unit; the gate r scales what V h_{t-1} adds to g, as in torch's own."""
+
+    gates = 3
+
+    def __init__(
+        self,
+        n_in: int,
+        n: int,
+        activation: nn.Module,
+        norm: MakeNorm | None = None,
+        norm_position: str = "after",
+    ) -> None:
+        if norm is not None and norm_position == "before":
+            raise SettingsError(
+                "model.norm_position=before is not for model=gru, whose gate r is within z: "
+                "expected model.norm_position=after"
+            )
+        super().__init__(n_in, n, GRUGates(activation), norm, norm_position)
+
+    def step(self, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Return h_t from W x_t + b and h_{t-1}; there is no c."""
+        r, u, g = z.chunk(3, -1)
+        r_back, u_back, g_back = self.recurrent(h).chunk(3, -1)
+        r = r + r_back
+        z = torch.cat([r, u + u_back, g + r.sigmoid() * g_back], -1)
+        assert self.activation is not None
+        h = self.activation(z, h)
+        return (h if self.norm is None else over_units(self.norm, h)), c
+
+
+def lstm(widths: Sequence[int], *args: Any, forget_bias: float, **kwargs: Any) -> RNN:
+    """Return a recurrent network of LSTM layers: the arguments of `RNN`, and the forget bias.
+
+    `forget_bias` is added to f: the gate is open at the start (Jozefowicz et al. 2015).
+    """
+    layer: Callable[..., Recurrent] = partial(LSTM, forget_bias=forget_bias)
+    return RNN(widths, *args, layer=layer, **kwargs)
+
+
+def gru(widths: Sequence[int], *args: Any, **kwargs: Any) -> RNN:
+    """Return a recurrent network of GRU layers: the arguments of `RNN`."""
+    return RNN(widths, *args, layer=GRU, **kwargs)

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.errors import SettingsError
-from gradlab.models.layer import Layer, Norm, Stream
-from gradlab.models.mlp import MakeNorm
-from gradlab.models.sequence import nearest_divisor, read, steps_of
+from gradlab.models.feedforward import Layer, MakeNorm, Norm, Stream
+from gradlab.models.rnn import nearest_divisor, read, steps_of
 
 
 class Attention(nn.Module):

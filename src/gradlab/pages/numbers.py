@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gradlab.reference.activations import Activation, Array
+from gradlab.reference.activation_functions import Activation, Array
 
 GRID = np.linspace(-20, 20, 40_001)  # holds the maximum of every |phi'|
 

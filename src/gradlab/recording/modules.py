@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from torch import nn
 
+from gradlab.models.feedforward import Layer, Stream
 from gradlab.models.init import has_bias
-from gradlab.models.layer import Layer, Stream
 from gradlab.models.rnn import RNN, Gates, Recurrent
 from gradlab.recording.slopes import steepest_slope
 

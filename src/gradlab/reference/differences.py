@@ -17,7 +17,7 @@ from math import factorial
 
 import numpy as np
 
-from gradlab.reference.activations import Array
+from gradlab.reference.activation_functions import Array
 
 Evaluate = Callable[[], float]
 Index = tuple[int, ...]

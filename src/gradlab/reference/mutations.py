@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gradlab.reference.activations import Array
-from gradlab.reference.losses import Loss, rows
-from gradlab.reference.network import (
+from gradlab.reference.activation_functions import Array
+from gradlab.reference.dense import (
     Cache,
     Dense,
     Gradients,
@@ -21,6 +20,7 @@ from gradlab.reference.network import (
     forward,
     layer_backward,
 )
+from gradlab.reference.loss_functions import Loss, rows
 
 Slope = Callable[[Loss, Array, Array], Array]
 

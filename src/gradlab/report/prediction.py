@@ -14,7 +14,7 @@ from gradlab.report.reduce import Reduced
 from gradlab.report.roles import assign, left_out
 from gradlab.report.sentences import count
 from gradlab.results.load import Run
-from gradlab.theory.configured import expected_of_run
+from gradlab.theory.mean_field import expected_of_run
 
 SHARED = ("preact_std", "act_factor", "weight_factor", "norm_factor", "delta_norm")
 """Columns that a record and a prediction share; the error signal in both relative to the last.

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from gradlab.config.imports import blamed
+from gradlab.config.choices import wrap_errors
+from gradlab.config.interrupt import broken, described
 from gradlab.config.settings import Settings
-from gradlab.config.tracebacks import broken, described
 from gradlab.data.dataset import Dataset
 from gradlab.errors import GradlabError
 from gradlab.recording.rows import Outcome, Rows, Sink
@@ -148,7 +148,7 @@ def _built(
     members = [member for member in members if member.error is None]
     sinks: list[list[Sink]] = [[] for _ in members]
     try:
-        with blamed("the network cannot be built"):
+        with wrap_errors("the network cannot be built"):
             if not members:
                 return [], None, []
             loop = Loop([member.settings for member in members], dataset, sinks, networks)

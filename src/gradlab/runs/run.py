@@ -19,7 +19,7 @@ from gradlab.results.resume import clear
 from gradlab.runs.members import Member, Scope, train
 from gradlab.sinks.run_folder import Folder
 from gradlab.sinks.wandb import Tracking
-from gradlab.theory.configured import decades_per_layer, expected_of_run
+from gradlab.theory.mean_field import decades_per_layer, expected_of_run
 
 log = logging.getLogger(__name__)
 

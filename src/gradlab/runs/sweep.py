@@ -20,11 +20,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gradlab.config import choices, flags
-from gradlab.config.hydra_errors import as_settings_error, own_folders
-from gradlab.config.interrupt import Interrupt
+from gradlab.config import choices
+from gradlab.config.compose import as_settings_error, parse_overrides, search_path_folders
+from gradlab.config.interrupt import Interrupt, broken
 from gradlab.config.settings import Settings, from_config
-from gradlab.config.tracebacks import broken
 from gradlab.errors import GradlabError, is_of_stream
 from gradlab.runs.outcomes import Job, Tally
 
@@ -83,7 +82,7 @@ def _compose_and_run(arguments: Sequence[str]) -> GradlabError | None:
     asked = os.environ.get("HYDRA_FULL_ERROR")
     overrides: list[str] = []
     try:
-        overrides = flags.overrides(arguments)
+        overrides = parse_overrides(arguments)
         sys.argv = [sys.argv[0], *arguments]
         os.environ["HYDRA_FULL_ERROR"] = "1"  # have Hydra raise its errors, not print and exit
         main = hydra.main(
@@ -139,7 +138,7 @@ def asked(config: DictConfig, context: Any) -> "tuple[Settings, Label]":
     """
     from gradlab.runs.run import Label
 
-    settings = from_config(_plain(config), own=own_folders(context.runtime.config_sources))
+    settings = from_config(_plain(config), own=search_path_folders(context.runtime.config_sources))
     swept = context.mode == RunMode.MULTIRUN
     group = "/".join(Path(context.sweep.dir).parts[-2:]) if swept else None
     name = context.job.override_dirname or Path(context.runtime.output_dir).name

@@ -20,11 +20,9 @@ exact.
 import numpy as np
 
 from gradlab.errors import PredictionError
-from gradlab.reference.activations import Activation, Array
-from gradlab.theory.activation import find
-from gradlab.theory.critical import LEAST
-from gradlab.theory.gauss import average
-from gradlab.theory.phase import HUGE, fixed_point
+from gradlab.reference.activation_functions import Activation, Array
+from gradlab.theory.moments import average, find
+from gradlab.theory.phase import HUGE, LEAST, fixed_point
 
 GRID, LEVELS = 96, 64  # variances, and levels of the drive, that stand for all
 LARGE = 1e100  # a radius whose square is a number, and that of its inverse

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from gradlab.config import choices
 from gradlab.errors import PredictionError, nearest
-from gradlab.theory.activation import find
-from gradlab.theory.critical import at_criticality
+from gradlab.theory.moments import find
+from gradlab.theory.phase import at_criticality
 
 FAN = {
     "in": lambda n_in, n_out: n_in,

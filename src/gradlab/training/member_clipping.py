@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gradlab.config.settings import Component
+from gradlab.config.choices import Component
 from gradlab.recording.norms import joint_norm
 from gradlab.training.stack import Stack
 

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradlab.config.imports import locate
-from gradlab.config.settings import Component
+from gradlab.config.choices import Component, locate
 
 EXACT = (torch.float32, torch.float64)
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from gradlab.config.imports import blamed
+from gradlab.config.choices import wrap_errors
 from gradlab.config.settings import Settings
 from gradlab.data.dataset import Dataset
 from gradlab.errors import SettingsError
-from gradlab.models.build import build
-from gradlab.models.rnn import to_spectral_radius
+from gradlab.models.init import to_spectral_radius
+from gradlab.models.network import build
 from gradlab.training.batches import Batches
 from gradlab.training.linear import LinearAsLaid
 
@@ -190,7 +190,7 @@ def initialised(settings: Settings, dataset: Dataset, dtype: torch.dtype) -> nn.
     Raises:
         SettingsError: it cannot be built, or its initialisation fails.
     """
-    with blamed("the network cannot be built"):
+    with wrap_errors("the network cannot be built"):
         n_in, n_out = dataset.x_train.shape[1], dataset.n_out
         model = build(settings.model, n_in, n_out, dataset.shape, dataset.asked).to(dtype)
     samples, batch_size = len(dataset.x_train), settings.train.batch_size
@@ -199,7 +199,7 @@ def initialised(settings: Settings, dataset: Dataset, dtype: torch.dtype) -> nn.
     gain = {} if settings.model.init_gain is None else {"gain": settings.model.init_gain}
     init = settings.model.init
     called = f"model.init={init.name}, called with (network, inputs, generator), failed"
-    with blamed(called):
+    with wrap_errors(called):
         init.call(model, dataset.x_train[batch].to(dtype), generator, **gain)
     to_spectral_radius(model)
     return model

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from gradlab.config.imports import blamed
+from gradlab.config.choices import wrap_errors
 from gradlab.debugger.doctor import examine
 from gradlab.debugger.finding import Finding
 from gradlab.debugger.observe.trace import Trace
@@ -80,7 +80,7 @@ def _function(target: str) -> Callable[[], Any]:
 
 def _named(place: str, name: str) -> Callable[[], Any]:
     path = _file(place) if place.endswith(".py") else None
-    with blamed(f"{place} cannot be imported"):
+    with wrap_errors(f"{place} cannot be imported"):
         try:
             module = _from_file(path) if path else _by_name(place)
         except ModuleNotFoundError as error:

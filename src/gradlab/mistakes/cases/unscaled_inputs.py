@@ -8,7 +8,7 @@ from torch.nn.functional import mse_loss
 from torch.optim import Optimizer
 
 from gradlab.data.dataset import Dataset
-from gradlab.data.diabetes import diabetes
+from gradlab.data.tabular import diabetes
 from gradlab.mistakes.material import Batch, in_batches, seeded
 from gradlab.mistakes.measures import last_loss
 from gradlab.mistakes.mistake import Bound, Mistake, Practice

@@ -10,8 +10,9 @@ from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_g
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
+from gradlab.config.choices import Component
 from gradlab.config.interrupt import Interrupt
-from gradlab.config.settings import Component, Settings
+from gradlab.config.settings import Settings
 from gradlab.data.dataset import Dataset
 from gradlab.runs import sweep
 from gradlab.runs.fused.hydra_job import Place

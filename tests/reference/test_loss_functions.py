@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mpmath import mp, mpf
 
 from gradlab.config import choices
-from gradlab.reference.losses import (
+from gradlab.reference.loss_functions import (
     BCE,
     LOSSES,
     BinaryFocal,

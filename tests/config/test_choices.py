@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from gradlab.config.imports import blamed, locate
+from gradlab.config.choices import locate, wrap_errors
 from gradlab.errors import JobError, SettingsError
 
 
@@ -46,13 +46,13 @@ def test_a_module_that_fails_is_told_by_its_own_cause(line, tmp_path, monkeypatc
 def test_whatever_fails_is_a_line(error):
     with (
         pytest.raises(SettingsError, match=r"^it: (a|MemoryError|it ends the program)$"),
-        blamed("it"),
+        wrap_errors("it"),
     ):
         raise error
 
 
 def test_errors_of_ours_and_ctrl_c_pass():
     for error in JobError("as it is"), KeyboardInterrupt():
-        with pytest.raises(type(error)) as caught, blamed("it"):
+        with pytest.raises(type(error)) as caught, wrap_errors("it"):
             raise error
         assert caught.value is error

@@ -6,9 +6,9 @@ import torch
 from mpmath import mp, mpf
 
 from gradlab.config import choices
-from gradlab.config.settings import pick
+from gradlab.config.choices import pick
 from gradlab.recording.slopes import derivative
-from gradlab.reference.activations import ACTIVATIONS
+from gradlab.reference.activation_functions import ACTIVATIONS
 
 EXACT = {
     "sigmoid": lambda z: 1 / (1 + mp.exp(-z)),

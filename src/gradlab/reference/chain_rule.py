@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradlab.reference.activations import Array
-from gradlab.reference.losses import Loss
-from gradlab.reference.network import Cache, Dense, Gradients, backward, descend, forward
+from gradlab.reference.activation_functions import Array
+from gradlab.reference.dense import Cache, Dense, Gradients, backward, descend, forward
+from gradlab.reference.loss_functions import Loss
 
 Weight = tuple[int, int]
 
@@ -40,7 +40,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Factor:
+class ChainFactor:
     """One factor of a path.
 
     `kind` is "loss" (dLoss/da_L), "slope" (phi'), "weight" (W_m) or "input" (a_{l-1}); `layer` and
@@ -57,7 +57,7 @@ class Factor:
 class Path:
     """A path from the loss to a weight; the product of its factors is its share of the gradient."""
 
-    factors: Sequence[Factor]
+    factors: Sequence[ChainFactor]
 
     @property
     def product(self) -> float:
@@ -158,16 +158,16 @@ def _along(
     sample: Sample, layer: int, weight: Weight, units: Sequence[int], slopes: Sequence[Array]
 ) -> Path:
     last = len(sample.layers)
-    factors = [Factor("loss", last, (units[-1],), float(sample.grads[-1].dA[0, units[-1]]))]
+    factors = [ChainFactor("loss", last, (units[-1],), float(sample.grads[-1].dA[0, units[-1]]))]
     for m in range(last, layer - 1, -1):
         unit = units[m - layer]
-        factors.append(Factor("slope", m, (unit,), float(slopes[m - 1][unit])))
+        factors.append(ChainFactor("slope", m, (unit,), float(slopes[m - 1][unit])))
         if m > layer:
             before = units[m - layer - 1]
             W = sample.layers[m - 1].W
-            factors.append(Factor("weight", m, (before, unit), float(W[before, unit])))
+            factors.append(ChainFactor("weight", m, (before, unit), float(W[before, unit])))
     into = float(sample.caches[layer - 1].A_prev[0, weight[0]])
-    return Path([*factors, Factor("input", layer - 1, (weight[0],), into)])
+    return Path([*factors, ChainFactor("input", layer - 1, (weight[0],), into)])
 
 
 def _slope(sample: Sample, layer: int) -> Array:

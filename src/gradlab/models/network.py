@@ -1,4 +1,4 @@
-"""From settings to a network that is not yet initialised."""
+"""Build the network that the settings describe, in torch and in NumPy."""
 
 import os
 import warnings
@@ -10,16 +10,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from gradlab.config.imports import blamed
-from gradlab.config.settings import Component, Model
+from gradlab.config.choices import Component, wrap_errors
+from gradlab.config.settings import ModelSettings, Settings
 from gradlab.errors import SettingsError
+from gradlab.models.feedforward import Layer
+from gradlab.reference.activation_functions import ACTIVATIONS, Array
+from gradlab.reference.dense import Dense
+from gradlab.reference.loss_functions import LOSSES, Loss, Scaled
 
 ENTRY = 8  # bytes: each is drawn in float64
 LAYER = 8_000  # bytes that a layer's modules take before they have any parameter
 
 
 def build(
-    model: Model,
+    model: ModelSettings,
     n_in: int,
     n_out: int,
     shape: tuple[int, int] | None = None,
@@ -55,7 +59,7 @@ def build(
 
 
 def _what_it_reads(
-    model: Model, n_in: int, shape: tuple[int, int] | None, asked: int | None
+    model: ModelSettings, n_in: int, shape: tuple[int, int] | None, asked: int | None
 ) -> dict[str, Any]:
     """Return what a network is told of its samples, which a network of flat ones is not."""
     name = model.component.name
@@ -76,14 +80,14 @@ def _what_it_reads(
     return {}
 
 
-def check_size(model: Model, n_in: int, n_out: int) -> None:
+def check_size(model: ModelSettings, n_in: int, n_out: int) -> None:
     """Raise SettingsError if an MLP of the size would not fit in the machine's memory."""
     depth, width = model.depth, model.width
     entries = width * (n_in + max(depth - 1, 0) * (width + 1) + n_out)
     _fits(model, entries * ENTRY + depth * LAYER)
 
 
-def check_parameters(model: Model, make: Callable[[], nn.Module]) -> None:
+def check_parameters(model: ModelSettings, make: Callable[[], nn.Module]) -> None:
     """Raise SettingsError if the parameters alone would not: they are counted, and not made."""
     entries = 0
     # A module of a user's may calculate as it is made: without numbers it cannot be counted.
@@ -92,7 +96,7 @@ def check_parameters(model: Model, make: Callable[[], nn.Module]) -> None:
     _fits(model, entries * ENTRY)
 
 
-def _fits(model: Model, needed: float) -> None:
+def _fits(model: ModelSettings, needed: float) -> None:
     there = memory()
     if needed > there:
         raise SettingsError(
@@ -113,7 +117,7 @@ def memory() -> float:
 def check_activation(activation: Component) -> None:
     """Raise SettingsError unless it makes elementwise modules, with no parameters to initialise."""
     wanted = f"model.activation={activation.name}: expected an elementwise torch module"
-    with blamed(wanted), warnings.catch_warnings():
+    with wrap_errors(wanted), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a trial: what is refused need not be told twice
         phi = activation.call()
         if not isinstance(phi, nn.Module):
@@ -132,7 +136,7 @@ def check_norm(norm: Component, width: int) -> None:
     if norm.target is None:
         return
     wanted = f"model.norm={norm.name}: expected a torch module that is made from the width"
-    with blamed(wanted), warnings.catch_warnings(), torch.no_grad():
+    with wrap_errors(wanted), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         module = norm.call(width)
         if not isinstance(module, nn.Module):
@@ -140,3 +144,43 @@ def check_norm(norm: Component, width: int) -> None:
         shape = tuple(module(torch.zeros(2, width)).shape)
     if shape != (2, width):
         raise SettingsError(f"{wanted} and keeps the shape, but (2, {width}) became {shape}")
+
+
+def check_twin(settings: Settings) -> None:
+    """Raise SettingsError unless the network is written by hand.
+
+    Others than MLPs are not, nor is normalisation, nor an activation or loss that is not gradlab's.
+    """
+    for key, given, known in (
+        ("model", settings.model.component.name, ["mlp"]),
+        ("model.norm", settings.model.norm.name, ["none"]),
+        ("model.activation", settings.model.activation.name, ACTIVATIONS),
+        ("loss", settings.loss.component.name, LOSSES),
+    ):
+        if given not in known:
+            said = f"{key}={given} is not written by hand: expected one of {', '.join(known)}"
+            raise SettingsError(said)
+
+
+def twin(settings: Settings, model: nn.Module) -> tuple[list[Dense], Loss]:
+    """Return the layers (copies, float64) and the loss of a plain MLP, written by hand.
+
+    Raises:
+        SettingsError: there is no twin.
+    """
+    check_twin(settings)
+    phi, loss = settings.model.activation.name, settings.loss
+    layers = [
+        Dense(
+            _double(layer.linear.weight).T.copy(),
+            _double(layer.linear.bias),
+            ACTIVATIONS["identity" if layer.activation is None else phi],
+        )
+        for layer in model.modules()
+        if isinstance(layer, Layer)
+    ]
+    return layers, Scaled(LOSSES[loss.component.name](**loss.component.params), loss.scale)
+
+
+def _double(parameter: torch.Tensor) -> Array:
+    return parameter.detach().double().cpu().numpy().copy()

@@ -6,9 +6,9 @@ import torch
 
 from gradlab.gradcheck.by_hand import check_network
 from gradlab.gradcheck.row import Options
-from gradlab.reference.activations import ACTIVATIONS
-from gradlab.reference.losses import LOSSES, MSE
-from gradlab.reference.network import loss_and_gradients, train
+from gradlab.reference.activation_functions import ACTIVATIONS
+from gradlab.reference.dense import loss_and_gradients, train
+from gradlab.reference.loss_functions import LOSSES, MSE
 from tests.configs import settings
 from tests.reference.networks import SHAPES, batch, in_torch, layers, numpy_loss, torch_loss
 

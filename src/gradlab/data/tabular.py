@@ -1,8 +1,42 @@
-"""Deliveries: a regression made to order, whose true law is known."""
+"""Data sets whose sample is one row of features: digits, diabetes, deliveries.
+
+Digits and diabetes come with scikit-learn. Deliveries are simulated, so their true law is known.
+"""
 
 import numpy as np
+import torch
+from sklearn.datasets import load_diabetes, load_digits
 
-from gradlab.data.dataset import Dataset, regression
+from gradlab.data.dataset import Dataset, regression, split, standardise
+
+
+def digits(test_fraction: float) -> Dataset:
+    """Return 1,797 handwritten digits of 8 x 8 pixels, 10 classes (Alpaydin & Kaynak 1998)."""
+    pixels, labels = map(np.asarray, load_digits(return_X_y=True))
+    x_train, x_test, y_train, y_test = split(pixels, labels, test_fraction, stratify=True)
+    x = standardise(x_train, x_test)
+    return Dataset(
+        name="digits",
+        task="classification",
+        x_train=x.train,
+        y_train=torch.from_numpy(y_train).long(),
+        x_test=x.test,
+        y_test=torch.from_numpy(y_test).long(),
+        n_out=10,
+        x_mean=x.mean,
+        x_std=x.std,
+        features=tuple(f"pixel {row},{column}" for row in range(8) for column in range(8)),
+        target="digit",
+        shape=(8, 8),
+    )
+
+
+def diabetes(test_fraction: float) -> Dataset:
+    """Return 442 patients, 10 features, disease progression after a year (Efron et al. 2004)."""
+    x, y = map(np.asarray, load_diabetes(return_X_y=True, scaled=False))
+    names = ["age", "sex", "bmi", "blood pressure", *[f"serum {i}" for i in range(1, 7)]]
+    return regression("diabetes", x, y, test_fraction, names, "progression")
+
 
 FEATURES = (
     "distance (km)",

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from gradlab.reference.activations import Array, sigmoid
+from gradlab.reference.activation_functions import Array, sigmoid
 
 
 class Loss(Protocol):

@@ -1,15 +1,59 @@
-"""Averages over Gaussian pre-activations, by quadrature.
+"""Averages over Gaussian pre-activations, and the noise of a layer of finite width.
 
-E f(z) for z ~ N(0, q). The panels are graded towards 0, where activations bend and kink: a function
-whose features are 1e-8 of sqrt(q) wide is integrated as well as a smooth one.
+`average` and `Moments` compute E f(z) for z ~ N(0, q) by quadrature. The panels get narrower
+towards 0, where activations bend and kink: a function whose features are 1e-8 of sqrt(q) wide is
+integrated as accurately as a smooth one.
+
+`Noise` is what the n units of a layer add to the logarithm of a signal, to first order in 1/n. The
+pre-activations z of a layer are isotropic: for a given length, z is uniform on a sphere, for
+independent weights and for a random rotation. The length is followed from layer to layer
+(`Variance.radius`). `Noise` is the rest: the averages over units without their regression on Σ z²,
+whose variance is 2 n q²:
+
+    Var mean(phi²) = [Var phi² - 2 q² h'²] / n,       h = E phi²,   m = E phi'²
+    Cov(mean(phi²), mean(phi'²)) = [Cov(phi², phi'²) - 2 q² h' m'] / n
+    Var of Σ (phi' g)² / (m ‖g‖²) = [3 (E phi'⁴ / m² - 1) - 2 (q m' / m)²] / n
+
+for a gradient g of any direction. The means are lower by q² h'' / n and q² m'' / n.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
 
-from gradlab.reference.activations import Activation, Array
+from gradlab.errors import PredictionError, nearest
+from gradlab.reference.activation_functions import ACTIVATIONS, Activation, Array
+
+
+def find(name: str) -> Activation:
+    """Return an activation by name.
+
+    Raises:
+        PredictionError: it is not one of gradlab's own.
+    """
+    if name not in ACTIVATIONS:
+        raise PredictionError(f"activation={name} is not known; {nearest(str(name), ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+@contextmanager
+def in_range() -> Generator[None]:
+    """Say so where numbers overflow, or where the logarithm of an exact 0 is asked for.
+
+    Raises:
+        PredictionError: they do.
+    """
+    try:
+        with np.errstate(over="raise", divide="raise", invalid="raise"):
+            yield
+    except ArithmeticError as error:
+        raise PredictionError(
+            "the signals of this network, or their squares, leave what float64 can hold: there is "
+            "no prediction; choose fewer layers, or another initialisation"
+        ) from error
+
 
 REACH, NEAR, PANELS, NODES = 12.0, 1e-8, 48, 10
 
@@ -85,3 +129,24 @@ class Moments:
     def alike(self) -> float:
         """Return E (z phi')² / (q m): 1 if slopes know nothing of z², as ReLU's."""
         return 1 + 2 * self.q * self.log_slope_1
+
+
+class Noise:
+    """Of a layer's n units, relative to the averages: variances of logarithms, and shifts.
+
+    Attributes:
+        square: variance of ln of the mean of phi².
+        slope: variance of ln of ‖phi' ∘ W^T delta‖² / ‖delta‖².
+        both: their covariance.
+        square_shift: of the mean of phi², relative.
+        slope_shift: of the mean of phi'², relative.
+    """
+
+    def __init__(self, m: Moments, n: int, back: float) -> None:
+        """Take the moments, the width, and the variance of ln ‖W^T delta‖²."""
+        h_1, m_1 = m.q * m.square_1 / m.square, m.q * m.log_slope_1
+        self.square = (m.square_var / m.square**2 - 2 * h_1**2) / n
+        self.slope = (3 * (m.fourth - 1) - 2 * m_1**2) / n + back
+        self.both = (m.both / m.square - 2 * h_1 * m_1) / n
+        self.square_shift = -(m.q**2) * m.square_2 / m.square / n
+        self.slope_shift = -(m.q**2) * (m.log_slope_2 + m.log_slope_1**2) / n

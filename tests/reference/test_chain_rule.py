@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from gradlab.reference import chain
-from gradlab.reference.activations import ACTIVATIONS
-from gradlab.reference.losses import LOSSES, MSE
+from gradlab.reference import chain_rule
+from gradlab.reference.activation_functions import ACTIVATIONS
+from gradlab.reference.loss_functions import LOSSES, MSE
 from tests.reference.networks import batch, in_torch, layers, numpy_loss, torch_loss
 
 WIDTHS = [4, 3, 5, 2, 3]
@@ -18,7 +18,7 @@ def passed(phi="tanh", loss="mse", widths=WIDTHS, seed=0):
     rng = np.random.default_rng(seed)
     network = layers(widths, phi, rng)
     X, Y = batch(widths, 1, loss, rng)
-    return chain.run(network, X, Y, numpy_loss(loss))
+    return chain_rule.run(network, X, Y, numpy_loss(loss))
 
 
 def every_path(sample, layer, weight):
@@ -41,12 +41,12 @@ def every_path(sample, layer, weight):
 @pytest.mark.parametrize("phi", ["sigmoid", "relu", "gelu"])
 def test_all_paths_sum_to_the_gradient_and_the_strongest_is_the_largest(phi, layer):
     sample = passed(phi)
-    for weight in ((0, 0), chain.most_blamed(sample, layer)):
+    for weight in ((0, 0), chain_rule.most_blamed(sample, layer)):
         shares = list(every_path(sample, layer, weight))
-        assert len(shares) == chain.paths(sample, layer)
+        assert len(shares) == chain_rule.paths(sample, layer)
         gradient = sample.grads[layer - 1].dW[weight]
         assert np.sum(shares) == pytest.approx(gradient, rel=1e-12, abs=1e-16)
-        strongest = chain.strongest_path(sample, layer, weight).product
+        strongest = chain_rule.strongest_path(sample, layer, weight).product
         assert abs(strongest) == pytest.approx(np.abs(shares).max(), rel=1e-12)
 
 
@@ -58,8 +58,8 @@ def test_in_a_chain_of_single_units_the_one_path_is_autograds_gradient(phi, loss
     output = model(torch.from_numpy(sample.X))
     torch_loss(loss)(output, torch.from_numpy(sample.Y)).backward()
     for layer in (1, 2, 3):
-        weight = chain.most_blamed(sample, layer)
-        paths = chain.paths(sample, layer)
+        weight = chain_rule.most_blamed(sample, layer)
+        paths = chain_rule.paths(sample, layer)
         assert paths == 2  # to the two outputs
         by_hand = sum(every_path(sample, layer, weight))
         autograd = model[2 * layer - 2].weight.grad.numpy().T[weight]
@@ -68,7 +68,7 @@ def test_in_a_chain_of_single_units_the_one_path_is_autograds_gradient(phi, loss
 
 def test_the_factors_have_the_kinds_and_places_of_the_equation():
     sample = passed()
-    factors = chain.strongest_path(sample, 2, (1, 4)).factors
+    factors = chain_rule.strongest_path(sample, 2, (1, 4)).factors
     kinds = [factor.kind for factor in factors]
     assert kinds == ["loss", "slope", "weight", "slope", "weight", "slope", "input"]
     assert [factor.layer for factor in factors] == [4, 4, 4, 3, 3, 2, 1]
@@ -78,7 +78,7 @@ def test_the_factors_have_the_kinds_and_places_of_the_equation():
 
 def test_the_decades_sum_to_the_gradient_of_the_input():
     sample = passed("sigmoid", widths=[4] * 11)
-    act, weights = chain.decades(sample)
+    act, weights = chain_rule.decades(sample)
     total = np.log10(np.linalg.norm(sample.grads[0].dA_prev) / np.linalg.norm(sample.grads[-1].dA))
     assert act.sum() + weights.sum() == pytest.approx(total, abs=1e-12)
     assert (act[:-1] <= np.log10(0.25)).all()
@@ -88,27 +88,27 @@ def test_the_decades_sum_to_the_gradient_of_the_input():
 def test_decades_of_what_is_below_the_squares_range_and_of_zeros():
     network = layers([2, 2, 2], "identity", np.random.default_rng(0))
     tiny = [type(network[0])(1e-120 * each.W, each.b, each.phi) for each in network]
-    act, weights = chain.decades(chain.run(tiny, np.ones((1, 2)), np.ones((1, 2)), MSE()))
+    act, weights = chain_rule.decades(chain_rule.run(tiny, np.ones((1, 2)), np.ones((1, 2)), MSE()))
     assert (np.abs(weights + 120) < 2).all()
     zero = [type(network[0])(0 * each.W, each.b, each.phi) for each in network]
-    act, weights = chain.decades(chain.run(zero, np.ones((1, 2)), np.ones((1, 2)), MSE()))
+    act, weights = chain_rule.decades(chain_rule.run(zero, np.ones((1, 2)), np.ones((1, 2)), MSE()))
     assert weights[1] == -np.inf
     assert np.isnan(act[0])
 
 
 def test_blame_is_a_share():
     sample = passed()
-    shares = chain.blame(sample)
+    shares = chain_rule.blame(sample)
     assert sum(share.sum() for share in shares) == pytest.approx(1)
     at = np.unravel_index(shares[0].argmax(), shares[0].shape)
-    assert tuple(int(k) for k in at) == chain.most_blamed(sample, 1)
+    assert tuple(int(k) for k in at) == chain_rule.most_blamed(sample, 1)
 
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy", "focal"])
 def test_a_small_step_does_what_first_order_predicts(loss):
     sample = passed("tanh", loss)
     for lr, tolerance in ((1e-3, 0.05), (1e-6, 1e-4)):
-        step = chain.step(sample, lr, output=1)
+        step = chain_rule.step(sample, lr, output=1)
         assert step.loss_measured == pytest.approx(step.loss_predicted, rel=tolerance)
         assert step.output_measured == pytest.approx(step.output_predicted, rel=tolerance)
         assert step.loss_predicted < 0

@@ -6,7 +6,7 @@ from torch import nn
 
 from gradlab.data.dataset import load
 from gradlab.errors import SettingsError
-from gradlab.models import build
+from gradlab.models import network as network_module
 from gradlab.training.stack import initialised
 from tests.configs import settings
 
@@ -25,7 +25,7 @@ def end_the_program(*args, **kwargs):
     raise SystemExit(0)
 
 
-HERE = "tests.models.test_build"
+HERE = "tests.models.test_network"
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_what_cannot_be_built(overrides, words):
 def test_the_parameters_of_every_network_are_counted(monkeypatch, name, entries):
     run = settings(model=name, model__depth=5, model__width=100)
     data = load(run)
-    monkeypatch.setattr(build, "memory", lambda: entries * 8.0)
+    monkeypatch.setattr(network_module, "memory", lambda: entries * 8.0)
     initialised(run, data, torch.float32)
-    monkeypatch.setattr(build, "memory", lambda: entries * 8.0 - 1)
+    monkeypatch.setattr(network_module, "memory", lambda: entries * 8.0 - 1)
     with pytest.raises(SettingsError, match=rf"cannot be built: model={name} of .* needs 0\.0"):
         initialised(run, data, torch.float32)
 
@@ -91,7 +91,7 @@ def test_a_module_that_calculates_as_it_is_made():
 
 
 def test_memory_that_runs_out_is_told(monkeypatch):
-    monkeypatch.setattr(build, "memory", lambda: float("inf"))
+    monkeypatch.setattr(network_module, "memory", lambda: float("inf"))
     run = settings(model__width=1_000_000_000)
     with pytest.raises(SettingsError, match=r"the network cannot be built: .*memory"):
         initialised(run, load(run), torch.float32)
@@ -107,7 +107,7 @@ def test_data_that_does_not_fit_in_memory(monkeypatch):
     def full(**kwargs):
         raise MemoryError("Unable to allocate 16 GiB")
 
-    monkeypatch.setattr("gradlab.data.digits.digits", full)
+    monkeypatch.setattr("gradlab.data.tabular.digits", full)
     with pytest.raises(
         SettingsError, match=r"data=digits cannot be had: Unable to allocate 16 GiB"
     ):

@@ -17,8 +17,8 @@ and from dLoss/dA_L backwards, where d stands for dLoss/d and the loss is a mean
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from gradlab.reference.activations import Activation, Array
-from gradlab.reference.losses import Loss
+from gradlab.reference.activation_functions import Activation, Array
+from gradlab.reference.loss_functions import Loss
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import pytest
 import gradlab
 from gradlab.config import choices
 from gradlab.errors import PredictionError
-from gradlab.theory import configured
-from gradlab.theory.configured import decades_per_layer, expected, prediction
-from gradlab.theory.table import told
+from gradlab.theory import mean_field
+from gradlab.theory.frame import told
+from gradlab.theory.mean_field import decades_per_layer, expected, prediction
 from tests.configs import settings
 
 COLUMNS = [
@@ -132,10 +132,10 @@ def test_asking_again_costs_nothing_and_answers_cannot_be_spoilt():
     flat = settings(model__depth=40, model__activation="gelu").flat
     first = expected(flat, 64, 10, 1.0, 32)
     first["delta_norm"] = 0.0
-    worked = configured._frame.cache_info().misses
+    worked = mean_field._frame.cache_info().misses
     for _ in range(100):
         again = expected(flat, 64, 10, 1.0, 32)
-    assert configured._frame.cache_info().misses == worked
+    assert mean_field._frame.cache_info().misses == worked
     assert (again["delta_norm"] > 0).all()
 
 

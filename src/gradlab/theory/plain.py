@@ -1,18 +1,31 @@
-"""Plain networks: each layer's variance follows from the one before it.
+"""Plain networks: the variance of each layer follows from the variance of the layer before.
 
 For one sample, with s_l = n_{l-1} Var W_l (Schoenholz et al. 2017, section 4):
 
     q_1 = s_1 input_rms² + Var b_1,             q_{l+1} = s_{l+1} h(q_l) + Var b_{l+1}
     act_factor² = m(q_l),                       weight_factor² = s_l
 
-with h = E phi², m = E phi'². In a network of finite width q_l itself varies: its logarithm has to
-first order a variance v_l and a shift d_l. With w = s h / q_{l+1} and the elasticity e = q h' / h,
+with h = E phi², m = E phi'². At finite width q_l varies from network to network: to first order its
+logarithm has a variance v_l and a shift d_l. With w = s h / q_{l+1} and the elasticity
+e = q h' / h,
 
     v_{l+1} = w² (e² v_l + Var_l) + radius_{l+1}
     d_{l+1} = w (e d_l + q² h'' / h (v_l / 2 - 1/n))
 
-(Roberts, Yaida & Hanin 2022, section 4.3, for one input), where Var_l is a layer's noise and radius
-that of a map (`noise`, `variance`). That W carries both z and delta is in `aligned`.
+(Roberts, Yaida & Hanin 2022, section 4.3, for one input). Var_l is the noise of a layer (`Noise`)
+and radius the noise of a linear map (`Variance.radius`).
+
+The weights of z = W a also carry delta back: W^T delta · a = z · delta, exactly. So the part of the
+error signal that is parallel to the signal grows by another factor per layer: by V'(q) and not by
+chi_1 (Roberts, Yaida & Hanin 2022, section 5.1: chi_parallel and chi_perpendicular). At the output
+this part is 1/n of the square, a correction of order 1/n. Where V' > chi_1, as with GELU or in a
+residual network whose units have a mean, it grows with depth and finally dominates. Two numbers are
+followed from the last layer to the first, relative to the square that the averages predict:
+
+    d = ‖delta_l‖²,     t = (z_l · delta_l)² / q_l
+
+Both are linear in the d and t of the layer behind. For delta_L, t is x² with x ~ N(0, 1) over
+networks.
 """
 
 from collections.abc import Sequence
@@ -20,16 +33,49 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradlab.reference.activations import Activation
-from gradlab.theory.aligned import plain
+from gradlab.reference.activation_functions import Activation, Array
 from gradlab.theory.frame import Prediction
-from gradlab.theory.gauss import Moments
-from gradlab.theory.noise import Noise
+from gradlab.theory.moments import Moments, Noise, nodes
 from gradlab.theory.variance import Variance
 
 
+def log_of(pair: Array) -> tuple[float, float]:
+    """Return mean and variance over networks of ln (a + b x²), x ~ N(0, 1), from [a, b]."""
+    x, w = nodes()
+    values = np.log(np.maximum(pair[0] + pair[1] * x**2, 1e-300))
+    mean = float(w @ values)
+    return mean, float(w @ (values - mean) ** 2)
+
+
+def plain(
+    moments: Sequence[Moments], maps: Sequence[Variance], shares: Sequence[float]
+) -> list[tuple[float, float]]:
+    """Return `log_of` d, l = 1..L, of a plain network.
+
+    Where V' = chi_1, as of ReLU, t keeps its size, and what it makes d vary by is part of the
+    layers' own noise: only what it makes beyond that is counted.
+
+    Args:
+        moments: of the hidden layers.
+        maps: W_1..W_L.
+        shares: the part of q_l that comes from the weights and not from biases, l = 1..L.
+    """
+    d, t, counted = np.array([1.0, 0.0]), np.array([0.0, 1.0]), 0.0
+    found = [(0.0, 0.0)]
+    for m, after, share in zip(moments[::-1], maps[:0:-1], shares[:0:-1], strict=True):
+        n, e = after.n_in, m.q * m.square_1 / m.square
+        along = share * t / n  # ‖W^T delta‖², of it the part along a
+        rest = d - (along if after.orthogonal else d / n)
+        c, r = m.both / m.square, m.square / (m.q * m.slope) * e**2
+        d, t = rest * (1 - c / n) + along * (1 + c), r * n * along + rest * (m.alike - r)
+        counted += (1 + c) / n
+        beyond = max(float(d[1]) - counted, 0.0)
+        found.append(log_of(np.array([d.sum() - beyond, beyond])))
+    return found[::-1]
+
+
 @dataclass(frozen=True)
-class Layer:
+class PlainLayer:
     """A hidden layer: its moments and noise, v_l and d_l, and the map behind it.
 
     Attributes:
@@ -95,13 +141,13 @@ def chain(phi: Activation, maps: Sequence[Variance], input_rms: float) -> Predic
     q, share = s * input_rms**2 + first.bias, s * input_rms**2 / (s * input_rms**2 + first.bias)
     radius = first.radius(share)
     spread, shift = radius, 0.0
-    layers: list[Layer] = []
+    layers: list[PlainLayer] = []
     for after in maps[1:]:
         m = Moments(phi, q)
         s = after.scale(m.square)
         n, q = after.n_in, s * m.square + after.bias
         share = s * m.square / q
-        layer = Layer(m, Noise(m, n, after.back), spread, shift, radius, s, share, n)
+        layer = PlainLayer(m, Noise(m, n, after.back), spread, shift, radius, s, share, n)
         layers.append(layer)
         radius = after.radius(share)
         spread, shift = share**2 * layer.own + radius, share * layer.drift
@@ -120,7 +166,7 @@ def chain(phi: Activation, maps: Sequence[Variance], input_rms: float) -> Predic
 
 
 def _between(
-    layers: Sequence[Layer], l: int, aligned: tuple[float, float], start: float | None
+    layers: Sequence[PlainLayer], l: int, aligned: tuple[float, float], start: float | None
 ) -> tuple[float, float]:
     """Return mean and variance of ln (‖delta_l‖ / ‖delta_L‖)², or of the weight gradients'.
 
