@@ -1,45 +1,34 @@
-"""Examines `gradlab doctor` on programs with one mistake each, on those mended, and on others.
+"""Runs `gradlab doctor` on broken programs, on their fixed twins, and on correct programs.
 
-    python benchmarks/doctor/run.py                    all
-    python benchmarks/doctor/run.py windows dcgan      those
-    python benchmarks/doctor/run.py --unseen           those of unseen/, written apart from it
+    python benchmarks/doctor/run.py                    all programs, one report for each set
+    python benchmarks/doctor/run.py windows dcgan      the named programs
+    python benchmarks/doctor/run.py --set unseen       one set
 
-A program with `main()` goes to the command, as a user would give it; one with `practice()` to
-`gradlab.doctor`. Each has a process of its own, so that none sees what another has left. *Named*:
-the doctor said the mistake by its name, or by its own word for it (`Answer.own`); *found*: it said
-something; *false*: what it said besides, unless the answer allows it. Nothing should be said of a
-program that is mended or correct.
+A program with `main()` goes to the command line, one with `practice()` to `gradlab.doctor`, each in
+a new process. *Named*: the doctor names the mistake. *Found*: it reports anything. *False*: it
+reports something that the labels of the program (`corpus.py`) do not list. On fixed and correct
+programs, every finding is false.
 """
 
+import argparse
 import os
 import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from doctor.answers import ANSWERS
-from doctor.programs import BROKEN, CORRECT, load
-from doctor.unseen.answers import ANSWERS as UNSEEN_ANSWERS
-from doctor.unseen.answers import UNSEEN
+from doctor.corpus import SETS, Program, load, programs
 
-EXPECTED = {answer.path: answer for answer in ANSWERS + UNSEEN_ANSWERS}
 SECONDS = 120
 
 
 def names(printed: str) -> set[str]:
     """Return the mistakes that a page names, each at the beginning of a line."""
     return set(re.findall(r"^([a-z_]+): ", printed, flags=re.MULTILINE))
-
-
-def mended(paths: list[Path]) -> list[Path]:
-    """Write these broken programs without their mistakes, and return where they are."""
-    folder = Path(tempfile.mkdtemp(prefix="mended-"))
-    for path in paths:
-        (folder / path.name).write_text(EXPECTED[path].fixed())
-    return [folder / path.name for path in paths]
 
 
 def practise(path: Path) -> None:
@@ -51,8 +40,8 @@ def practise(path: Path) -> None:
         print(f"{finding.kind}: {finding.what}")
 
 
-def ask(path: Path) -> tuple[set[str], str]:
-    """Return the mistakes that the doctor names in a program, and its last words if it failed."""
+def examine(path: Path) -> tuple[set[str], str]:
+    """Return the mistakes that the doctor names in a program, and its last line if it failed."""
     if "def main(" in path.read_text():
         command = [sys.executable, "-m", "gradlab", "doctor", f"{path}:main"]
     else:
@@ -67,64 +56,79 @@ def ask(path: Path) -> tuple[set[str], str]:
     return names(done.stdout), (done.stderr.strip().splitlines() or ["?"])[-1] if failed else ""
 
 
-def row(*cells: str) -> str:
-    """Return a row of a Markdown table."""
-    return f"| {' | '.join(cells)} |"
+def print_row(*cells: str) -> None:
+    """Print a row of a Markdown table."""
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def broken(paths: list[Path]) -> None:
-    """Print what is said of the programs with a mistake, and the totals."""
-    print(row("program", "line", "mistake", "named", "allowed besides", "false"))
-    print(row(*["---"] * 6))
+def report_broken(chosen: Sequence[Program]) -> None:
+    """Print the findings on broken programs, and the totals."""
+    print_row("program", "line", "mistake", "named", "consequences", "false")
+    print_row(*["---"] * 6)
     found = named = wrong = failures = 0
-    for path in paths:
-        answer = EXPECTED[path]
-        said, failure = ask(path)
-        false = said - answer.also - answer.names
-        right = bool(said & answer.names)
-        found, named, wrong = found + bool(said), named + right, wrong + len(false)
+    for program in chosen:
+        findings, failure = examine(program.path)
+        false = findings - program.also - program.names
+        right = bool(findings & program.names)
+        found, named, wrong = found + bool(findings), named + right, wrong + len(false)
         failures += bool(failure)
-        besides = ", ".join(sorted(said & answer.also))
-        last = ", ".join(sorted(false)) + (f" failed: {failure}" if failure else "")
-        verdict = "yes" if right else "no"
-        print(row(path.stem, str(answer.line), answer.mistake, verdict, besides, last), flush=True)
-    print(f"\nof {len(paths)}: found {found}, named {named}; false {wrong}; failed {failures}\n")
+        print_row(
+            program.path.stem,
+            str(program.line),
+            program.mistake,
+            "yes" if right else "no",
+            ", ".join(sorted(findings & program.also)),
+            ", ".join(sorted(false)) + (f" failed: {failure}" if failure else ""),
+        )
+    print(f"\nof {len(chosen)}: found {found}, named {named}; false {wrong}; failed {failures}\n")
 
 
-def correct(title: str, paths: list[Path]) -> None:
-    """Print what is said of programs without a mistake, which should be nothing."""
-    print(row(title, "false"))
-    print(row(*["---"] * 2))
+def report_silence(title: str, paths: Sequence[Path]) -> None:
+    """Print the findings on programs without a mistake, and the totals."""
+    print_row(title, "false")
+    print_row(*["---"] * 2)
     wrong = alarmed = failures = 0
     for path in paths:
-        said, failure = ask(path)
-        wrong, alarmed = wrong + len(said), alarmed + bool(said)
+        findings, failure = examine(path)
+        wrong, alarmed = wrong + len(findings), alarmed + bool(findings)
         failures += bool(failure)
-        last = ", ".join(sorted(said)) + (f" failed: {failure}" if failure else "")
-        print(row(path.stem, last), flush=True)
+        false = ", ".join(sorted(findings))
+        print_row(path.stem, false + (f" failed: {failure}" if failure else ""))
     print(f"\nof {len(paths)}: with a finding {alarmed}; findings {wrong}; failed {failures}\n")
 
 
-def main(asked: list[str]) -> None:
-    """Examine the programs asked for, or all, and print the tables."""
-    faulty, sound = BROKEN, CORRECT
-    if "--unseen" in asked:
-        asked = [name for name in asked if name != "--unseen"]
-        faulty, sound = (sorted((UNSEEN / kind).glob("*.py")) for kind in ("broken", "correct"))
-    unknown = set(asked) - {path.stem for path in faulty + sound}
+def report(chosen: Sequence[Program]) -> None:
+    """Print the three tables of one set of programs."""
+    broken = [program for program in chosen if not program.is_correct]
+    with tempfile.TemporaryDirectory() as folder:
+        fixed = [Path(folder) / program.path.name for program in broken]
+        for program, path in zip(broken, fixed, strict=True):
+            path.write_text(program.fixed())
+        report_broken(broken)
+        report_silence("fixed", fixed)
+    report_silence("correct", [program.path for program in chosen if program.is_correct])
+
+
+def main() -> None:
+    """Report on the programs of the command line, by default on all."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("programs", nargs="*", help="names of programs, all by default")
+    parser.add_argument("--set", choices=SETS, help="only the programs of this set")
+    given = parser.parse_args()
+    unknown = {*given.programs} - {program.path.stem for program in programs()}
     if unknown:
-        raise SystemExit(f"no such program: {', '.join(sorted(unknown))}")
-
-    def chosen(paths: list[Path]) -> list[Path]:
-        return [path for path in paths if not asked or path.stem in asked]
-
-    broken(chosen(faulty))
-    correct("mended", mended(chosen(faulty)))
-    correct("correct", chosen(sound))
+        parser.error(f"no such program: {', '.join(sorted(unknown))}")
+    for name in SETS if given.set is None else (given.set,):
+        chosen = [program for program in programs() if program.set == name]
+        if given.programs:
+            chosen = [program for program in chosen if program.path.stem in given.programs]
+        if chosen:
+            print(f"## {name}\n")
+            report(chosen)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--practise"]:
         practise(Path(sys.argv[2]))
     else:
-        main(sys.argv[1:])
+        main()

@@ -1,4 +1,4 @@
-"""The programs that examine the doctor: that they run, and that the correct ones are correct."""
+"""The programs that measure the doctor: they run, and the correct ones are correct."""
 
 import sys
 from pathlib import Path
@@ -9,55 +9,86 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
-from doctor.answers import ANSWERS  # noqa: E402
-from doctor.programs import BROKEN, CORRECT, run  # noqa: E402
+from doctor.corpus import programs, run  # noqa: E402
 from doctor.run import names  # noqa: E402
 
-
-def with_main(paths):
-    return [path for path in paths if "def main(" in path.read_text()]
-
-
-def test_every_broken_program_has_one_answer_whose_line_is_in_it():
-    assert [answer.path for answer in ANSWERS] == BROKEN
-    for answer in ANSWERS:
-        assert answer.path.read_text().count(answer.where) == 1, answer.script
-        assert answer.fixed() != answer.path.read_text()
-        assert answer.mistake not in answer.also
-        assert answer.mistake not in answer.path.read_text(), "a program does not tell"
+BROKEN = [program for program in programs() if not program.is_correct]
+CORRECT = [program for program in programs() if program.is_correct]
+TUNED = "tuned"  # the tests train one of the two sets, the benchmark examines both
 
 
-def test_there_are_enough_programs_of_both_kinds():
-    assert len(ANSWERS) >= 24
-    assert len({answer.mistake for answer in ANSWERS}) == 31
-    assert len(CORRECT) >= 20
-    assert len(with_main(BROKEN)) >= 10
-    assert len(with_main(CORRECT)) >= 8
-    assert not {path.stem for path in BROKEN} & {path.stem for path in CORRECT}
+def has_main(program):
+    return "def main(" in program.path.read_text()
+
+
+def name_of(program):
+    return program.path.stem
+
+
+@pytest.mark.parametrize("program", BROKEN, ids=name_of)
+def test_a_broken_program_has_a_fixed_twin_and_does_not_name_its_mistake(program):
+    text = program.path.read_text()
+    code = "\n".join(line for line in text.splitlines() if not line.startswith("# corpus: "))
+    assert compile(text, name_of(program), "exec") != compile(
+        program.fixed(), name_of(program), "exec"
+    )
+    assert "# broken" not in program.fixed()
+    assert "# fixed" not in program.fixed()
+    assert program.mistake not in program.also
+    assert program.mistake not in code
+
+
+@pytest.mark.parametrize("program", CORRECT, ids=name_of)
+def test_a_correct_program_is_its_own_fixed_twin(program):
+    assert program.fixed() == program.path.read_text()
+
+
+@pytest.mark.parametrize(("group", "broken", "correct"), [("tuned", 37, 32), ("unseen", 34, 33)])
+def test_each_set_has_all_kinds_of_mistakes_and_enough_correct_programs(group, broken, correct):
+    mine = [program for program in BROKEN if program.set == group]
+    assert len(mine) == broken
+    assert len({program.mistake for program in mine}) == 31
+    assert sum(program.set == group for program in CORRECT) == correct
+    assert sum(map(has_main, mine)) >= 10
+
+
+@pytest.mark.parametrize(
+    ("name", "line"), [("gru_sine", "optimizer.step()"), ("low_rank", "zeros(n_out")]
+)
+def test_the_line_of_a_mistake_is_its_first_wrong_line(name, line):
+    (program,) = [program for program in BROKEN if name_of(program) == name]
+    assert line in program.path.read_text().splitlines()[program.line - 1]
+
+
+def test_the_line_of_a_missing_statement_is_where_it_is_missing():
+    (program,) = [program for program in BROKEN if name_of(program) == "lbfgs_fit"]
+    lines = program.path.read_text().splitlines()
+    assert "optimizer.zero_grad()" in lines[program.line - 2]
+    assert "loss =" in lines[program.line - 1]
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")  # one of the mistakes
-@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.script)
-def test_a_broken_program_runs_or_crashes_as_its_answer_says(answer):
-    if answer.crashes:
-        with pytest.raises(RuntimeError, match=answer.crashes):
-            run(answer.path, steps=5)
+@pytest.mark.parametrize("program", [p for p in BROKEN if p.set == TUNED], ids=name_of)
+def test_a_broken_program_runs_or_crashes_as_its_labels_state(program):
+    if program.crashes:
+        with pytest.raises(RuntimeError, match=program.crashes):
+            run(program.path, steps=5)
     else:
-        run(answer.path, steps=5)
+        run(program.path, steps=5)
 
 
-@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.script)
-def test_without_its_mistake_it_runs_without_a_warning_and_learns(answer, tmp_path):
-    mended = tmp_path / answer.path.name
-    mended.write_text(answer.fixed())
-    history = run(mended, steps=60)
+@pytest.mark.parametrize("program", [p for p in BROKEN if p.set == TUNED], ids=name_of)
+def test_a_fixed_twin_runs_without_a_warning_and_learns(program, tmp_path):
+    fixed = tmp_path / program.path.name
+    fixed.write_text(program.fixed())
+    history = run(fixed, steps=60)
     if history:  # a main that only prints returns nothing
         assert mean(history[-10:]) < mean(history[:10])
 
 
-@pytest.mark.parametrize("path", CORRECT, ids=lambda path: path.stem)
-def test_a_correct_program_learns_without_a_warning(path):
-    history = run(path, steps=60)
+@pytest.mark.parametrize("program", [p for p in CORRECT if p.set == TUNED], ids=name_of)
+def test_a_correct_program_learns_without_a_warning(program):
+    history = run(program.path, steps=60)
     few = max(2, len(history) // 6)
     assert len(history) >= 10
     first, last = mean(history[:few]), mean(history[-few:])
