@@ -16,21 +16,23 @@ import numpy as np
 import pandas as pd
 
 from gradlab.cli.main import main as gradlab
-from gradlab.report.reduce import gather
-from gradlab.report.settings import label
-from gradlab.report.table import table
+from gradlab.report.reduce import reduce_folder
+from gradlab.report.run_table import run_table
+from gradlab.report.swept_keys import setting_label
 
 ASIDE = ("clip", "seed")
 
 
 def sickest(folder, runs):
     """Return the sickest runs under a folder, a row each, with what their settings are."""
-    frame, keys = table(*gather(folder))
+    frame, keys = run_table(*reduce_folder(folder))
     keys = [key for key in keys if key not in ASIDE]
     sick = frame[~frame["verdict"].isin(["healthy"]) & frame["verdict"].notna()].copy()
     sick["size"] = sick["decades"].abs().fillna(np.inf)
     sick = sick.sort_values("size", ascending=False, kind="stable").drop_duplicates(keys)
-    return sick.head(runs).assign(setting=lambda t: [label(row, keys) for _, row in t.iterrows()])
+    return sick.head(runs).assign(
+        setting=lambda t: [setting_label(row, keys) for _, row in t.iterrows()]
+    )
 
 
 def cured(path, overrides):

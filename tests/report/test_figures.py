@@ -10,8 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from gradlab.pages.style import balanced, printed
-from gradlab.report import cells, factors, factors_by_layer, heatmap, losses, profile, timeline
-from gradlab.report.edges import Edges
+from gradlab.report.by_setting import pivot_decades
+from gradlab.report.factor_figures import (
+    draw_factor_plane,
+    draw_factors_by_layer,
+    factors_by_setting,
+)
+from gradlab.report.heatmap import draw_heatmap
+from gradlab.report.layer_profile import Edges, draw_profile
+from gradlab.report.training_curves import draw_losses, draw_timeline, step_borders
 from tests.report.runs import write_run
 from tests.report.test_report import reduced
 
@@ -45,8 +52,8 @@ def cut(figure):
 def test_no_label_of_a_figure_of_one_row_is_cut(inits, column):
     frame, layers = inits
     with printed():
-        assert not cut(profile.draw(layers, ["model.init"], column, "2 seeds", "title"))
-        assert not cut(heatmap.draw(cells.pivot(frame, ["model.init"]), "2 seeds", "title"))
+        assert not cut(draw_profile(layers, ["model.init"], column, "2 seeds", "title"))
+        assert not cut(draw_heatmap(pivot_decades(frame, ["model.init"]), "2 seeds", "title"))
 
 
 def looks(figure):
@@ -62,13 +69,13 @@ def looks(figure):
 def test_levels_differ_without_colour(inits):
     _, layers = inits
     with printed():
-        drawn = profile.draw(
+        drawn = draw_profile(
             layers, ["clip", "model.activation", "model.init"], "delta_norm", "2 seeds", "t"
         )
         assert len(set(looks(drawn).values())) == 3
         both = layers.assign(**{"model.activation": layers["model.init"].map(str.upper)})
         keys = ["model.activation", "model.init"]
-        plane = factors.plane(factors.per_layer(both, keys), keys, "2 seeds", "t")
+        plane = draw_factor_plane(factors_by_setting(both, keys), keys, "2 seeds", "t")
     assert len(set(looks(plane).values())) == 6
     points = [line for line in plane.axes[0].lines if line.get_linestyle() == "None"]
     assert len({(p.get_marker(), p.get_fillstyle()) for p in points}) == 9
@@ -77,8 +84,8 @@ def test_levels_differ_without_colour(inits):
 def test_one_key_of_the_plane_has_the_colours_of_its_legend(inits):
     _, layers = inits
     with printed():
-        plane = factors.plane(
-            factors.per_layer(layers, ["model.init"]), ["model.init"], "2 seeds", "t"
+        plane = draw_factor_plane(
+            factors_by_setting(layers, ["model.init"]), ["model.init"], "2 seeds", "t"
         )
     points = [line for line in plane.axes[0].lines if line.get_linestyle() == "None"]
     (legend,) = plane.legends
@@ -91,7 +98,7 @@ def test_marks_of_what_is_not_finite_say_of_which_setting(inits):
     _, layers = inits
     keys = ["model.depth", "model.activation", "model.init", "clip"]
     with printed():
-        figure = profile.draw(layers, keys, "delta_norm", "2 seeds", "title")
+        figure = draw_profile(layers, keys, "delta_norm", "2 seeds", "title")
     marks = [line for line in figure.axes[0].lines if line.get_gid() == "inf"]
     assert [(m.get_marker(), m.get_fillstyle()) for m in marks] == [("s", "full"), ("^", "full")]
     assert len({tuple(m.get_ydata()) for m in marks}) == 2  # none hides another
@@ -104,7 +111,7 @@ def test_a_panel_without_a_run_says_so(inits):
     _, layers = inits
     some = layers[(layers["model.init"] != "a") | (layers["clip"] != "norm")]
     with printed():
-        figure = profile.draw(some, ["model.init", "clip"], "delta_norm", "2 seeds", "title")
+        figure = draw_profile(some, ["model.init", "clip"], "delta_norm", "2 seeds", "title")
     told = {ax.get_title(): [text.get_text() for text in ax.texts] for ax in figure.axes}
     assert [name for name, texts in told.items() if texts] == ["clip norm, init a"]
 
@@ -121,11 +128,11 @@ def test_no_tick_is_at_a_layer_that_does_not_exist(tmp_path):
     )
     with printed():
         for axis in (
-            profile.draw(whole.layers, [], "delta_norm", "2 seeds", "t").axes[0].xaxis,
-            factors_by_layer.draw([("a", whole.layers[whole.layers["run"] == "a"])], "t")
+            draw_profile(whole.layers, [], "delta_norm", "2 seeds", "t").axes[0].xaxis,
+            draw_factors_by_layer([("a", whole.layers[whole.layers["run"] == "a"])], "t")
             .axes[0]
             .xaxis,
-            timeline.draw([("a", record, 12)], "t").axes[0].yaxis,
+            draw_timeline([("a", record, 12)], "t").axes[0].yaxis,
         ):
             assert axis.get_ticklocs().tolist() == [1, 5, 10, 15, 20]
 
@@ -134,20 +141,20 @@ def test_panels_of_factors_share_their_scale(inits):
     _, layers = inits
     records = [(run, layers[layers["run"] == run]) for run in ("0", "1")]
     with printed():
-        one, two = factors_by_layer.draw(records, "t").axes
+        one, two = draw_factors_by_layer(records, "t").axes
     assert one.get_ylim() == two.get_ylim()
     assert "decades" in one.get_ylabel()
 
 
 def test_the_last_record_ends_where_training_ends():
-    assert timeline.edges(np.array([0, 10, 20]), 25).tolist() == [0, 10, 20, 25]
-    assert timeline.edges(np.array([0]), 0).tolist() == [0, 1]
+    assert step_borders(np.array([0, 10, 20]), 25).tolist() == [0, 10, 20, 25]
+    assert step_borders(np.array([0]), 0).tolist() == [0, 1]
 
 
 def test_a_colour_bar_is_named_and_only_where_there_is_colour():
     record = pd.DataFrame({"step": 0, "axis": "depth", "position": [1, 2], "delta_norm": [0.0, 1]})
     with printed():
-        figure = timeline.draw([("a", record, 1), ("b", record.assign(delta_norm=0.0), 1)], "t")
+        figure = draw_timeline([("a", record, 1), ("b", record.assign(delta_norm=0.0), 1)], "t")
     assert [ax.get_ylabel() for ax in figure.axes[2:]] == ["log10 ‖delta‖"]
 
 
@@ -157,7 +164,7 @@ def test_labels_of_many_columns_do_not_overlap(tmp_path):
     frame, _, whole = reduced(tmp_path)
     layers = whole.layers.merge(frame[["run", "model.depth", "clip"]], on="run")
     with printed():
-        figure = profile.draw(layers, ["model.depth", "clip"], "delta_norm", "2 seeds", "title")
+        figure = draw_profile(layers, ["model.depth", "clip"], "delta_norm", "2 seeds", "title")
         assert not cut(figure)
     texts = [text for text in figure.findobj(Text) if text.get_text()]
     boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_visible()]
@@ -173,7 +180,7 @@ def test_losses_of_runs_that_ended_at_once(tmp_path):
     write_run(tmp_path / "2", verdict="exploding", losses=[np.nan])
     frame, keys, whole = reduced(tmp_path)
     with printed():
-        exploding, diverged = losses.draw(whole.losses, frame, keys, "t").axes
+        exploding, diverged = draw_losses(whole.losses, frame, keys, "t").axes
     head = diverged.get_title().replace("\n", " ")
     assert head == "diverged: 2 runs of 1 setting, 1 without a finite loss"
     assert exploding.get_title() == "exploding: 1 run, 1 without a finite loss"

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 import gradlab
-from gradlab.report import modules, profile
-from gradlab.report.reduce import gather
+from gradlab.report.layer_profile import profile_over_seeds
+from gradlab.report.module_table import average_blocks, block_name, broken_chains, module_table
+from gradlab.report.reduce import reduce_folder
 from gradlab.sinks.protocol import Parquet
 
 
@@ -31,8 +32,8 @@ def recorded(folder, blocks):
 
 
 def told(folder):
-    runs, reduced = gather(folder)
-    return modules.table(runs, reduced.layers)
+    runs, reduced = reduce_folder(folder)
+    return module_table(runs, reduced.layers)
 
 
 def test_few_modules_are_told_of_one_by_one(tmp_path):
@@ -58,18 +59,18 @@ def test_many_modules_are_told_of_by_block(tmp_path):
 
 def test_many_modules_are_drawn_by_block(tmp_path):
     frame = recorded(tmp_path, 100)
-    runs, reduced = gather(tmp_path)
-    blocks = modules.by_block(runs, reduced.layers)
+    runs, reduced = reduce_folder(tmp_path)
+    blocks = average_blocks(runs, reduced.layers)
     assert blocks["position"].tolist() == [*np.repeat(np.arange(2.0, 300.0, 3.0), 3), 301.0]
-    drawn = profile.over_seeds(blocks, [], "delta_norm")
+    drawn = profile_over_seeds(blocks, [], "delta_norm")
     logs = np.log10(frame.pivot(index="step", columns="position", values="delta_norm")).mean()
     assert len(drawn) == 101
     first = drawn.iloc[0]
     assert first["mean"] == pytest.approx(logs[[1, 2, 3]].mean())
     assert [first["low"], first["high"]] == pytest.approx([logs[[1, 2, 3]].min(), logs[:3].max()])
     recorded(tmp_path / "few", 2)
-    few, reduced = gather(tmp_path / "few")
-    assert modules.by_block(few, reduced.layers)["position"].tolist() == list(range(1, 8))
+    few, reduced = reduce_folder(tmp_path / "few")
+    assert average_blocks(few, reduced.layers)["position"].tolist() == list(range(1, 8))
 
 
 def test_networks_of_gradlab_need_no_names(tmp_path):
@@ -84,7 +85,7 @@ def test_networks_of_gradlab_need_no_names(tmp_path):
     [("h.3.mlp.c_fc", "h.3"), ("a.b", "a.b"), ("layer2.11.conv1", "layer2.11"), ("0", "0")],
 )
 def test_a_block_ends_at_the_first_number(site, block):
-    assert modules.block(site) == block
+    assert block_name(site) == block
 
 
 def test_factors_that_make_no_chain_are_not_added_up(tmp_path):
@@ -95,8 +96,8 @@ def test_factors_that_make_no_chain_are_not_added_up(tmp_path):
     with gradlab.watch(plain, optimizer, sinks=Parquet(tmp_path / "plain")):
         plain(torch.randn(8, 4)).square().mean().backward()
         optimizer.step()
-    runs, reduced = gather(tmp_path)
-    assert modules.broken(runs, reduced.layers) == {"residual"}
+    runs, reduced = reduce_folder(tmp_path)
+    assert broken_chains(runs, reduced.layers) == {"residual"}
 
 
 def test_a_module_without_a_signal_is_left_out_and_not_called_infinite(tmp_path):
@@ -122,7 +123,7 @@ def test_a_module_without_a_signal_is_left_out_and_not_called_infinite(tmp_path)
         lab.report(tmp_path)
     silent = lab.frame().groupby("module")["delta_norm"].count()
     assert silent["1.inner"] == 0
-    _, reduced = gather(tmp_path)
+    _, reduced = reduce_folder(tmp_path)
     assert (reduced.layers["delta_norm_inf"] == 0).all()
     assert reduced.runs["decades"].notna().all()
     assert reduced.layers["delta_norm"].isna().sum() == 1

@@ -8,8 +8,15 @@ import pytest
 from rich.console import Console
 
 from gradlab.cli.main import main
-from gradlab.report.over_seeds import behind, counts, leading, note, over_seeds, told
-from gradlab.report.write import write
+from gradlab.report.by_setting import (
+    describe_seeds,
+    leading_verdict,
+    seed_note,
+    seed_table,
+    summarise_seeds,
+    verdict_counts,
+)
+from gradlab.report.report_page import write_report
 from gradlab.results.resume import DONE
 from tests.report.runs import write_run
 from tests.report.test_report import reduced
@@ -32,7 +39,7 @@ def sweep(tmp_path):
 
 def test_a_setting_is_its_median_and_its_range(sweep):
     frame, keys, _ = reduced(sweep)
-    deep, shallow = over_seeds(frame, keys).to_dict("records")
+    deep, shallow = summarise_seeds(frame, keys).to_dict("records")
     assert (deep[DEPTH], deep["seeds"], deep["runs"], deep["done"]) == (2, 3, 3, 3)
     assert deep["decades"] == pytest.approx(-5)
     assert (deep["decades_low"], deep["decades_high"]) == pytest.approx((-6, -4))
@@ -47,44 +54,44 @@ def test_the_median_over_seeds_is_of_ratios_and_no_outlier_rules_it(tmp_path):
     for seed, first in enumerate((1e-8, 1e-8, 1.0)):
         write_run(tmp_path / str(seed), [first, 1.0], seed=seed)
     frame, keys, _ = reduced(tmp_path)
-    (row,) = over_seeds(frame, keys).to_dict("records")
+    (row,) = summarise_seeds(frame, keys).to_dict("records")
     assert row["decades"] == pytest.approx(-8)  # the arithmetic mean of the ratios is 10^-0.5
 
 
 def test_cells_say_over_how_many_runs_they_are(sweep):
     frame, keys, _ = reduced(sweep)
-    deep, shallow = told(over_seeds(frame, keys), keys).to_dict("records")
+    deep, shallow = seed_table(summarise_seeds(frame, keys), keys).to_dict("records")
     assert deep["decades"] == "-5 [-6, -4]"
     assert shallow["decades"] == "-inf (1/2)"
     assert set(shallow["statuses"].split(", ")) == {"running 1/2", "completed 1/2"}
     done = frame[frame["status"].isin(DONE)]
-    assert "statuses" not in told(over_seeds(done, keys), keys)
+    assert "statuses" not in seed_table(summarise_seeds(done, keys), keys)
 
 
 def test_one_seed_a_setting_is_said_to_be_one(tmp_path):
     for depth in (1, 2):
         write_run(tmp_path / str(depth), [1e-3] * depth + [1.0], **{DEPTH: depth})
     frame, keys, _ = reduced(tmp_path)
-    table = over_seeds(frame, keys)
-    assert told(table, keys)["decades"].tolist() == ["-3", "-3"]
-    assert note(table).startswith("One run a setting")
-    assert behind(frame, keys) == "1 seed"
+    table = summarise_seeds(frame, keys)
+    assert seed_table(table, keys)["decades"].tolist() == ["-3", "-3"]
+    assert seed_note(table).startswith("One run a setting")
+    assert describe_seeds(frame, keys) == "1 seed"
 
 
 def test_how_many_seeds_stand_behind_a_setting():
     runs = pd.DataFrame({"x": [1, 1, 2], "seed": [0, 1, 0]})
-    assert behind(runs, ["x"]) == "1 to 2 seeds"
-    assert behind(runs, []) == "3 runs"  # two of them have the same seed
-    assert behind(runs.iloc[:2], []) == "2 seeds"
-    assert behind(runs.iloc[:0], ["x"]) == "no run"
+    assert describe_seeds(runs, ["x"]) == "1 to 2 seeds"
+    assert describe_seeds(runs, []) == "3 runs"  # two of them have the same seed
+    assert describe_seeds(runs.iloc[:2], []) == "2 seeds"
+    assert describe_seeds(runs.iloc[:0], ["x"]) == "no run"
 
 
 def test_of_verdicts_that_are_as_frequent_a_sick_one_leads():
     words = pd.Series(["healthy", "vanishing", "healthy", "vanishing"])
-    assert leading(words) == "vanishing"
-    assert leading(pd.Series(["healthy", "healthy", "dead"])) == "healthy"
-    assert counts(pd.Series(["dead"])) == "dead"
-    assert counts(pd.Series(["dead", "dead"])) == "dead 2/2"
+    assert leading_verdict(words) == "vanishing"
+    assert leading_verdict(pd.Series(["healthy", "healthy", "dead"])) == "healthy"
+    assert verdict_counts(pd.Series(["dead"])) == "dead"
+    assert verdict_counts(pd.Series(["dead", "dead"])) == "dead 2/2"
 
 
 def test_show_over_seeds_prints_a_row_a_setting_and_what_was_left_out(sweep, capsys):
@@ -108,17 +115,17 @@ def test_a_wrong_flag_and_an_empty_folder_are_one_line(tmp_path, capsys):
 
 
 def test_brackets_are_text_and_no_markup(tmp_path):
-    from gradlab.report.show import show
+    from gradlab.report.run_table import show_runs
 
     for seed in (0, 1):
         write_run(tmp_path / str(seed), [np.inf, 1.0], seed=seed)
     console = Console(file=StringIO(), force_terminal=True, width=200)
-    show(tmp_path, console, seeds=True)
+    show_runs(tmp_path, console, seeds=True)
     assert "inf [inf, inf]" in console.file.getvalue()
 
 
 def test_page_and_figures_say_how_many_seeds_there_are(sweep):
-    page = write(sweep).path.read_text()
+    page = write_report(sweep).path.read_text()
     figures = sweep / "report" / "figures"
     assert "2 to 3 seeds a setting" in page
     assert "-5 [-6, -4]" in page

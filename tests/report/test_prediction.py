@@ -6,9 +6,9 @@ import pytest
 
 import gradlab
 from gradlab.pages.style import printed
-from gradlab.report import prediction
-from gradlab.report.reduce import gather
-from gradlab.report.write import write
+from gradlab.report.prediction import draw_theory, join_theory, theory_residuals, theory_title
+from gradlab.report.reduce import reduce_folder
+from gradlab.report.report_page import write_report
 from gradlab.results.load import find
 from gradlab.runs.run import Label, run
 from tests.configs import settings
@@ -35,7 +35,7 @@ def made(folder, off=0.0, **changes):
 
 def test_a_run_that_does_as_theory_says_leaves_nothing(tmp_path):
     made(tmp_path / "a")
-    table = prediction.join(*gather(tmp_path))
+    table = join_theory(*reduce_folder(tmp_path))
     assert table["delta_norm_left"].abs().max() < 1e-12
     assert len(table) == 5
 
@@ -43,10 +43,10 @@ def test_a_run_that_does_as_theory_says_leaves_nothing(tmp_path):
 def test_what_is_left_is_in_decades_and_judged_by_the_predicted_deviation(tmp_path):
     made(tmp_path / "0")
     made(tmp_path / "1", off=0.5)
-    left = prediction.residuals(prediction.join(*gather(tmp_path)), [])
+    left = theory_residuals(join_theory(*reduce_folder(tmp_path)), [])
     assert left["left"].tolist() == [pytest.approx(0.25)]
     assert left[["runs", "inside"]].to_numpy().tolist() == [[2, 0.5]]
-    assert prediction.title(left) == (
+    assert theory_title(left) == (
         "At initialisation theory is 0.25 decades from the measured signal; "
         "50% of 2 networks within one predicted deviation"
     )
@@ -55,13 +55,13 @@ def test_what_is_left_is_in_decades_and_judged_by_the_predicted_deviation(tmp_pa
 def test_of_several_settings_the_median_and_the_worst_are_told(tmp_path):
     for index, off in enumerate((0.0, 0.1, 0.5)):
         made(tmp_path / str(index), off=off)
-    told = prediction.title(prediction.residuals(prediction.join(*gather(tmp_path)), ["run"]))
+    told = theory_title(theory_residuals(join_theory(*reduce_folder(tmp_path)), ["run"]))
     assert "within 0.10 decades in half of 3 settings, 0.50 at worst; 67% of 3 networks" in told
 
 
 def test_a_single_layer_proves_nothing(tmp_path):
     write_run(tmp_path / "a", [3.0], data=DATA, **{**MODEL, "model.depth": 0})
-    assert prediction.join(*gather(tmp_path)).empty
+    assert join_theory(*reduce_folder(tmp_path)).empty
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,8 @@ def test_a_single_layer_proves_nothing(tmp_path):
 )
 def test_where_there_is_no_theory_nothing_is_said(tmp_path, changes):
     made(tmp_path / "a", **changes)
-    assert prediction.join(*gather(tmp_path)).empty
-    write(tmp_path)
+    assert join_theory(*reduce_folder(tmp_path)).empty
+    write_report(tmp_path)
     assert not (tmp_path / "report" / "figures" / "theory.png").exists()
 
 
@@ -91,7 +91,7 @@ def trained(tmp_path_factory):
 
 
 def test_each_cause_can_be_checked_by_hand_from_its_own_rows(trained):
-    write(trained)
+    write_report(trained)
     causes = pd.read_csv(trained / "report" / "tables" / "causes.csv", dtype={"run": str})
     causes = causes[causes["kind"].isin(["vanishing", "exploding"])].dropna(subset=["layer"])
     assert len(causes) >= 4
@@ -117,7 +117,7 @@ def test_each_cause_can_be_checked_by_hand_from_its_own_rows(trained):
 
 
 def test_trained_runs_start_where_theory_says(trained):
-    table = prediction.join(*gather(trained))
+    table = join_theory(*reduce_folder(trained))
     plain = table[table["run"].isin(["0", "1"]) & (table["position"] == 1)]
     assert (plain["delta_norm_left"].abs() < 3 * plain["delta_sd"]).all()
     (one, *_) = find(trained).runs
@@ -133,10 +133,10 @@ def test_a_run_that_theory_cannot_follow_is_trained_all_the_same(tmp_path):
 
 
 def test_the_figure_shows_theory_as_line_and_band_and_runs_as_marks(trained):
-    table = prediction.join(*gather(trained))
+    table = join_theory(*reduce_folder(trained))
     table = table[table["run"].isin(["0", "1"])].assign(**{"model.activation": "sigmoid"})
     with printed():
-        figure = prediction.draw(table, ["model.activation"], "2 seeds", "a title")
+        figure = draw_theory(table, ["model.activation"], "2 seeds", "a title")
     (ax,) = figure.axes
     line, marks = ax.lines
     first = table[table["run"] == "0"].sort_values("position")
@@ -150,7 +150,7 @@ def test_runs_that_begin_as_one_network_count_once(tmp_path):
         for seed in (0, 1):
             made(tmp_path / f"{clip}{seed}", off=seed, clip=clip, seed=seed)
     made(tmp_path / "wide", seed=0, clip="none", **{"data.noise": 1.0})
-    write(tmp_path)
+    write_report(tmp_path)
     left = pd.read_csv(tmp_path / "report" / "tables" / "theory.csv")
     assert left["runs"].sum() == 3
     figure = (tmp_path / "report" / "figures" / "theory.svg").read_text()

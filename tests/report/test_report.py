@@ -13,11 +13,20 @@ from rich.console import Console
 from gradlab.diagnosis.profile import Grid, gained
 from gradlab.errors import StoreError
 from gradlab.pages.style import printed
-from gradlab.report import cells, factors, heatmap, losses, profile, sentences, timeline, titles
-from gradlab.report.reduce import layer_means, reduce
-from gradlab.report.show import show
-from gradlab.report.table import table
-from gradlab.report.write import write
+from gradlab.report.by_setting import (
+    count_typical,
+    decades_by_setting,
+    pivot_decades,
+    typical_decades,
+)
+from gradlab.report.factor_figures import factors_by_setting
+from gradlab.report.heatmap import draw_heatmap
+from gradlab.report.layer_profile import draw_profile, profile_over_seeds
+from gradlab.report.reduce import layer_means, reduce_runs
+from gradlab.report.report_page import write_report
+from gradlab.report.run_table import run_table, show_runs
+from gradlab.report.titles import extremes_title, headline, key_influence, onset_title, reach_title
+from gradlab.report.training_curves import draw_losses, draw_timeline
 from gradlab.results.load import Run, find
 from tests.report.runs import write_run
 
@@ -58,8 +67,8 @@ def sweep(tmp_path) -> Path:
 
 def reduced(folder):
     found = find(folder)
-    whole = reduce(found.runs)
-    frame, keys = table(found.runs, whole)
+    whole = reduce_runs(found.runs)
+    frame, keys = run_table(found.runs, whole)
     return frame, keys, whole
 
 
@@ -68,7 +77,7 @@ def test_tables_equal_those_worked_out_by_hand(sweep):
     assert keys == ["model.depth", "model.activation"]
     assert frame["decades"].tolist() == pytest.approx([0, 0, -4, -4, 0, 0, -6, -np.inf])
     assert frame["final_loss"].tolist() == [1.0] * 8
-    pivot = cells.pivot(frame, keys).decades
+    pivot = pivot_decades(frame, keys).decades
     assert pivot.loc["relu", 2] == 0
     assert pivot.loc["sigmoid", 2] == pytest.approx(-4)
     assert pivot.loc["sigmoid", 3] == -np.inf  # half of its seeds are exact zeros
@@ -76,7 +85,7 @@ def test_tables_equal_those_worked_out_by_hand(sweep):
     assert layers.loc[("6", 1), "delta_norm"] == pytest.approx(-6)
     assert layers.loc[("7", 1), "delta_norm_zero"] == 1
     assert np.isnan(layers.loc[("7", 1), "delta_norm"])
-    by_setting = factors.per_layer(whole.layers.merge(frame[["run", *keys]], on="run"), keys)
+    by_setting = factors_by_setting(whole.layers.merge(frame[["run", *keys]], on="run"), keys)
     taken = by_setting.set_index(keys)["act_factor"]
     assert taken[(3, "sigmoid")] == pytest.approx(-2)
     assert taken[(3, "relu")] == pytest.approx(0)
@@ -105,7 +114,7 @@ def test_zeros_and_infinities_are_drawn(sweep):
     frame, keys, whole = reduced(sweep)
     layers = whole.layers.merge(frame[["run", *keys]], on="run")
     with printed():
-        figure = profile.draw(layers, keys, "delta_norm", "2 seeds", "title")
+        figure = draw_profile(layers, keys, "delta_norm", "2 seeds", "title")
         drawn = [line for ax in figure.axes for line in ax.lines]
         zeros = [line for line in drawn if line.get_gid() == "zero" and len(line.get_xdata())]
         infinite = [line for line in drawn if line.get_gid() == "inf" and len(line.get_xdata())]
@@ -116,18 +125,18 @@ def test_zeros_and_infinities_are_drawn(sweep):
             assert all(low < y < high for y in line.get_ydata())
         told = {text.get_text() for ax in figure.axes for text in ax.get_yticklabels()}
         assert {"exactly 0", "not finite"} <= told
-        grid = heatmap.draw(cells.pivot(frame, keys), "2 seeds", "title").axes[0]
+        grid = draw_heatmap(pivot_decades(frame, keys), "2 seeds", "title").axes[0]
         assert "0" in {patch.get_gid() for patch in grid.patches}
         assert "0 (1/2)" in {text.get_text() for text in grid.texts}
         record = find(sweep).runs[7].layers()
-        (panel, *_) = timeline.draw([("one", record, 3)], "title").axes
+        (panel, *_) = draw_timeline([("one", record, 3)], "title").axes
         assert "exactly 0" in {c.get_gid() for c in panel.collections}
 
 
 def test_a_band_over_seeds_is_their_range(sweep):
     frame, keys, whole = reduced(sweep)
     layers = whole.layers.merge(frame[["run", *keys]], on="run")
-    bands = profile.over_seeds(layers, keys, "delta_norm").set_index([*keys, "position"])
+    bands = profile_over_seeds(layers, keys, "delta_norm").set_index([*keys, "position"])
     row = bands.loc[(2, "relu", 1)]
     assert (row["low"], row["high"], row["runs"]) == (0, pytest.approx(np.log10(2)), 2)
     assert row["mean"] == pytest.approx(np.log10(2) / 2)
@@ -135,21 +144,21 @@ def test_a_band_over_seeds_is_their_range(sweep):
 
 def test_titles_state_what_the_tables_say(sweep):
     frame, keys, _ = reduced(sweep)
-    assert sentences.headline(frame) == "2 of 8 networks are sick: 2 vanishing"
-    assert titles.extremes(cells.by_setting(frame, keys), keys) == (
+    assert headline(frame) == "2 of 8 networks are sick: 2 vanishing"
+    assert extremes_title(decades_by_setting(frame, keys), keys) == (
         "The error signal loses everything (depth 3, sigmoid)"
     )
-    assert titles.reach(frame, keys) == (
+    assert reach_title(frame, keys) == (
         "The error signal stays within 3 decades over depth in 2 of 4 at depth 2, 2 of 4 at depth 3"
     )
-    assert sentences.onset(frame) == "2 of 8 networks are sick: 2 were so at initialisation"
+    assert onset_title(frame) == "2 of 8 networks are sick: 2 were so at initialisation"
     assert "activation: the verdict depends on it in 2 of 4 settings" in "; ".join(
-        sentences.influence(frame, keys)
+        key_influence(frame, keys)
     )
 
 
 def test_the_report_has_every_figure_and_names_no_network(sweep):
-    report = write(sweep)
+    report = write_report(sweep)
     folder = sweep / "report"
     assert report.runs == 8
     assert report.damaged == []
@@ -169,14 +178,14 @@ def test_the_report_has_every_figure_and_names_no_network(sweep):
 def test_names_of_settings_are_escaped(tmp_path):
     for index, name in enumerate(("<script>alert(1)</script>", "b")):
         write_run(tmp_path / str(index), **{"model.activation": name})
-    page = write(tmp_path).path.read_text()
+    page = write_report(tmp_path).path.read_text()
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert" in page
 
 
 def test_a_second_report_replaces_the_first(sweep):
-    first = write(sweep).runs
-    assert write(sweep).runs == first
+    first = write_report(sweep).runs
+    assert write_report(sweep).runs == first
 
 
 @pytest.mark.parametrize(
@@ -192,7 +201,7 @@ def test_a_second_report_replaces_the_first(sweep):
 )
 def test_one_run_of_any_condition_is_reported(tmp_path, run):
     write_run(tmp_path / "run", **run)
-    assert write(tmp_path).runs == 1
+    assert write_report(tmp_path).runs == 1
     drawn = {file.stem for file in (tmp_path / "report" / "figures").glob("*.png")}
     assert ("losses" in drawn) == (run.get("steps") != 0)
 
@@ -208,7 +217,7 @@ def test_many_keys_and_missing_ones(tmp_path):
     _, keys, _ = reduced(tmp_path)
     assert "clip.max_norm" not in keys
     assert {"model.depth", "clip", "model.init", "optim.lr"} <= set(keys)
-    assert write(tmp_path).runs == 13
+    assert write_report(tmp_path).runs == 13
 
 
 def unlike(folder):
@@ -223,7 +232,7 @@ def unlike(folder):
 def test_what_was_not_run_is_blank_and_not_called_without_a_gradient(tmp_path):
     frame, keys = unlike(tmp_path)
     with printed():
-        figure = heatmap.draw(cells.pivot(frame, keys), "2 seeds", "title")
+        figure = draw_heatmap(pivot_decades(frame, keys), "2 seeds", "title")
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts == ["-2.0", "", "+0.0", "", "-3.0 (1/2)", "", "", "", "n/a"]
     assert [patch.get_gid() for patch in figure.axes[0].patches] == ["n/a"]
@@ -233,7 +242,7 @@ def test_rows_and_columns_without_a_run_are_not_there(tmp_path):
     frame, keys = unlike(tmp_path)
     keys = [*keys, "model.width", "clip"]
     frame = frame.assign(**{"model.width": range(5), "clip": ["x", "y", "y", "y", "y"]})
-    decades, _, of = cells.pivot(frame, keys)
+    decades, _, of = pivot_decades(frame, keys)
     assert decades.shape == (5, 3)
     assert list(decades.columns) == [(2, "x"), (3, "y"), (4, "y")]
     assert of.to_numpy().sum() == 5
@@ -241,12 +250,12 @@ def test_rows_and_columns_without_a_run_are_not_there(tmp_path):
 
 def test_a_mean_says_over_how_many_runs_it_is(tmp_path):
     frame, keys = unlike(tmp_path)
-    table = cells.by_setting(frame, keys)
+    table = decades_by_setting(frame, keys)
     assert table["runs"].tolist() == [1, 1, 1, 0]
     assert table["of"].tolist() == [1, 2, 1, 1]
     edges = pd.Series([-np.inf, -np.inf, -1.0, np.nan])
-    assert (cells.typical(edges), cells.counted(edges)) == (-np.inf, 2)
-    assert cells.counted(edges[1:].reset_index(drop=True)) == 1
+    assert (typical_decades(edges), count_typical(edges)) == (-np.inf, 2)
+    assert count_typical(edges[1:].reset_index(drop=True)) == 1
 
 
 def test_a_damaged_run_is_named_and_the_others_reported(sweep):
@@ -255,7 +264,7 @@ def test_a_damaged_run_is_named_and_the_others_reported(sweep):
         file.write_bytes(file.read_bytes()[:50])
     (sweep / "4" / "run.json").write_text("{")
     (sweep / "5" / "steps.parquet").unlink()
-    report = write(sweep)
+    report = write_report(sweep)
     assert report.runs == 4
     assert len(report.damaged) == 4
     page = report.path.read_text()
@@ -269,7 +278,7 @@ def test_a_damaged_run_is_named_and_the_others_reported(sweep):
 
 def test_a_run_that_failed_before_its_first_record_is_listed_and_not_drawn(sweep):
     write_run(sweep / "8", steps=0, verdict=None, status="failed", losses=[])
-    report = write(sweep)
+    report = write_report(sweep)
     assert report.runs == 9
     assert "Not finished" in report.path.read_text()
 
@@ -283,7 +292,7 @@ def test_it_reads_columns_and_one_run_at_a_time(sweep, monkeypatch):
         return read(self, columns)
 
     monkeypatch.setattr(Run, "layers", watched)
-    write(sweep)
+    write_report(sweep)
     assert all(columns is not None for columns in asked)
     assert all(set(columns) <= {"step", "axis", "position", *layer_columns()} for columns in asked)
 
@@ -296,12 +305,12 @@ def layer_columns():
 def test_a_page_that_cannot_be_written_is_one_line(sweep):
     (sweep / "report").write_text("in the way")
     with pytest.raises(StoreError, match="report cannot be written"):
-        write(sweep)
+        write_report(sweep)
 
 
 def test_show_lists_every_run_and_cuts_no_line(sweep, capsys):
     (sweep / "0" / "run.json").write_text("{")
-    (damaged,) = show(sweep, Console(width=40))
+    (damaged,) = show_runs(sweep, Console(width=40))
     assert "run.json is damaged" in damaged
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + 7 + 1
@@ -311,7 +320,7 @@ def test_show_lists_every_run_and_cuts_no_line(sweep, capsys):
 
 def test_runs_without_a_verdict_are_shown(tmp_path, capsys):
     write_run(tmp_path / "0", verdict=None, status="running")
-    show(tmp_path)
+    show_runs(tmp_path)
     assert capsys.readouterr().out.splitlines()[-1] == "The run has no verdict yet"
 
 
@@ -320,7 +329,7 @@ def test_a_folder_whose_pages_are_all_damaged_is_one_line(tmp_path):
     file = tmp_path / "0" / "layers.parquet"
     content = file.read_bytes()
     file.write_bytes(content[:4] + b"\xff" * 200 + content[204:])
-    for command in (show, write):
+    for command in (show_runs, write_report):
         with pytest.raises(StoreError, match=r"no run under .* can be read: .*layers.parquet"):
             command(tmp_path)
 
@@ -335,7 +344,7 @@ def test_nothing_false_is_said_of_runs_that_diverge_at_once(tmp_path):
             losses=[np.inf],
             seed=number,
         )
-    page = write(tmp_path).path.read_text()
+    page = write_report(tmp_path).path.read_text()
     for claim in ("keeps its size", "out of proportion", "Median of the last loss", "can be flat."):
         assert claim not in page
     assert "No run ends with a finite loss" in page
@@ -343,18 +352,18 @@ def test_nothing_false_is_said_of_runs_that_diverge_at_once(tmp_path):
 
 def test_the_users_matplotlib_is_left_alone(sweep):
     before = dict(mpl.rcParams)
-    write(sweep)
+    write_report(sweep)
     assert dict(mpl.rcParams) == before
 
 
 def test_it_does_without_torch():
-    check = "import gradlab.report.write, sys; assert 'torch' not in sys.modules"
+    check = "import gradlab.report.report_page, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", check], check=True)
 
 
 def test_losses_of_every_verdict_have_a_panel(sweep):
     frame, keys, whole = reduced(sweep)
     with printed():
-        figure = losses.draw(whole.losses, frame, keys, "title")
+        figure = draw_losses(whole.losses, frame, keys, "title")
     heads = [ax.get_title() for ax in figure.axes if ax.get_visible()]
     assert heads == ["healthy: 6 runs of 3 settings", "vanishing: 2 runs of 1 setting"]

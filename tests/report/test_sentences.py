@@ -4,7 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gradlab.report import sentences, titles
+from gradlab.pages.numbers import count
+from gradlab.report.titles import (
+    FACTOR_NAMES,
+    activation_title,
+    extremes_title,
+    factors_title,
+    headline,
+    learning_title,
+    onset_title,
+    reach_title,
+    weights_title,
+)
 
 
 def runs(**columns):
@@ -32,29 +43,27 @@ NOTHING = runs(
 
 
 def test_of_runs_without_a_finite_number_nothing_is_claimed():
-    assert titles.extremes(NOTHING, []) == titles.reach(NOTHING, [])
-    assert titles.reach(NOTHING, []) == (
+    assert extremes_title(NOTHING, []) == reach_title(NOTHING, [])
+    assert reach_title(NOTHING, []) == (
         "In no run can the error signal of the first layer be compared with that of the last"
     )
-    assert titles.weights(NOTHING) == (
+    assert weights_title(NOTHING) == (
         "In no run can the weight gradient of the first layer be compared with that of the last"
     )
-    assert sentences.learning(NOTHING) == "No run ends with a finite loss"
-    assert sentences.onset(NOTHING) == "4 of 4 networks are sick: 4 were so at initialisation"
+    assert learning_title(NOTHING) == "No run ends with a finite loss"
+    assert onset_title(NOTHING) == "4 of 4 networks are sick: 4 were so at initialisation"
     none = pd.DataFrame({"k": ["a"], "act_factor": [np.nan]})
     for key in ("k", None):
-        assert titles.per_layer(none, key).startswith("What activations add cannot be told")
-    assert "cannot be told" in titles.by_factor(
-        [("diverged", dict.fromkeys(titles.FACTORS, np.nan))]
-    )
+        assert activation_title(none, key).startswith("What activations add cannot be told")
+    assert "cannot be told" in factors_title([("diverged", dict.fromkeys(FACTOR_NAMES, np.nan))])
 
 
 def test_runs_without_a_verdict_or_a_step():
     waiting = runs(verdict=[None, None], steps=0, final_loss=np.nan)
-    assert sentences.headline(waiting) == "None of 2 runs has a verdict yet"
-    assert sentences.headline(waiting[:1]) == "The run has no verdict yet"
-    assert sentences.onset(waiting) == "No run has a verdict yet"
-    assert sentences.learning(waiting) == "No run with a verdict has a loss"
+    assert headline(waiting) == "None of 2 runs has a verdict yet"
+    assert headline(waiting[:1]) == "The run has no verdict yet"
+    assert onset_title(waiting) == "No run has a verdict yet"
+    assert learning_title(waiting) == "No run with a verdict has a loss"
 
 
 @pytest.mark.parametrize(
@@ -69,19 +78,19 @@ def test_runs_without_a_verdict_or_a_step():
 )
 def test_how_much_is_lost_and_gained(decades, said):
     table = pd.DataFrame({"clip": ["a", "b"], "decades": decades})
-    told = titles.extremes(table, ["clip"]).replace("clip", "k")
+    told = extremes_title(table, ["clip"]).replace("clip", "k")
     assert told.startswith(f"The error signal {said}")
 
 
 def test_every_sick_run_is_counted_by_when_it_became_so():
     verdicts = ["healthy", "vanishing", "exploding", "diverged", "diverged"]
     table = runs(verdict=verdicts, since=[np.nan, 0, 20, 3, np.nan])
-    assert sentences.onset(table) == (
+    assert onset_title(table) == (
         "4 of 5 networks are sick: 1 was so at initialisation, 2 became so in training, "
         "1 became so at a step that is not known"
     )
-    assert sentences.onset(table[:1]) == "No network is sick"
-    assert sentences.onset(table[1:2]) == "1 of 1 network is sick: 1 was so at initialisation"
+    assert onset_title(table[:1]) == "No network is sick"
+    assert onset_title(table[1:2]) == "1 of 1 network is sick: 1 was so at initialisation"
 
 
 def test_losses_name_the_diverged_and_the_healthy_that_did_not_learn():
@@ -90,7 +99,7 @@ def test_losses_name_the_diverged_and_the_healthy_that_did_not_learn():
         first_loss=[2.0, 2.0, -1.0, 2.0, 2.0],
         final_loss=[1.0, 1.81, -1.2, np.inf, 9.0],
     )
-    assert sentences.learning(table) == (
+    assert learning_title(table) == (
         "Median of the last loss: healthy 1 (of 3), diverged 9 (of 1), "
         "not finite in 1 of 2 diverged; in 1 of 3 healthy runs it fell by less than 10%"
     )
@@ -98,25 +107,25 @@ def test_losses_name_the_diverged_and_the_healthy_that_did_not_learn():
 
 def test_weights_are_counted_beside_the_signal():
     table = runs(decades=[0, -5, np.nan], weight_decades=[1, 2, 4])
-    assert titles.weights(table).endswith("in 2 of 3 runs, the error signal in 1")
+    assert weights_title(table).endswith("in 2 of 3 runs, the error signal in 1")
 
 
 def test_what_activations_add_is_said_of_the_key_that_rules():
     table = pd.DataFrame({"model.activation": ["relu"], "model.init_gain": [3.0]})
     table["act_factor"] = -0.15
     for key, name in (("model.activation", "relu"), ("model.init_gain", "init_gain 3")):
-        assert titles.per_layer(table, key).endswith(f"activations add: {name} -0.15")
+        assert activation_title(table, key).endswith(f"activations add: {name} -0.15")
 
 
 def test_a_key_with_many_levels_is_not_listed():
     table = runs(decades=[0.0] * 7 + [-9.0], **{"optim.lr": range(8)})
-    assert titles.reach(table, ["optim.lr"]).endswith("over depth in 7 of 8 runs")
+    assert reach_title(table, ["optim.lr"]).endswith("over depth in 7 of 8 runs")
 
 
 def test_factors_sum_to_what_a_layer_adds():
     means = {"act_factor": -0.61, "weight_factor": 0.15, "norm_factor": 0.0}
     level = {"act_factor": -0.15, "weight_factor": 0.149, "norm_factor": -0.001}
-    assert titles.by_factor([("vanishing", means), ("healthy", level)]) == (
+    assert factors_title([("vanishing", means), ("healthy", level)]) == (
         "Decades that a layer adds to the error signal: "
         "vanishing -0.46 (activations -0.61, weights +0.15); "
         "healthy +0.00 (activations -0.15, weights +0.15, normalisation +0.00)"
@@ -124,4 +133,4 @@ def test_factors_sum_to_what_a_layer_adds():
 
 
 def test_one_is_singular():
-    assert [sentences.count(n, "run") for n in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
+    assert [count(n, "run") for n in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]

@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
-from gradlab.report.reduce import gather
-from gradlab.report.settings import label, varied, word
-from gradlab.report.table import table
-from gradlab.report.write import write
+from gradlab.report.reduce import reduce_folder
+from gradlab.report.report_page import write_report
+from gradlab.report.run_table import run_table
+from gradlab.report.swept_keys import format_value, setting_label, varied_keys
 from tests.report.runs import write_run
 
 
@@ -14,37 +14,40 @@ def test_varied_ignores_seeds_and_what_one_choice_alone_has():
     none = {"clip": "none", "model.depth": 3}
     norm = {"clip": "norm", "model.depth": 3, "clip.max_norm": 1.0}
     configs = [{**none, "seed": 0}, {**norm, "seed": 1}, {**norm, "seed": 2}]
-    assert varied(configs) == ["clip"]
-    assert varied([*configs, {**norm, "clip.max_norm": 2.0}]) == ["clip", "clip.max_norm"]
-    assert label(pd.Series(norm), ["model.depth", "clip"]) == "depth 3, clip norm"
+    assert varied_keys(configs) == ["clip"]
+    assert varied_keys([*configs, {**norm, "clip.max_norm": 2.0}]) == ["clip", "clip.max_norm"]
+    assert setting_label(pd.Series(norm), ["model.depth", "clip"]) == "depth 3, clip norm"
 
 
 def test_what_comes_with_a_choice_is_not_varied_beside_it():
     lstm = {"model": "lstm", "model.norm_position": "before", "model.depth": 1}
     gru = {"model": "gru", "model.norm_position": "after", "model.depth": 2}
-    assert varied([lstm, gru]) == ["model.depth", "model"]
+    assert varied_keys([lstm, gru]) == ["model.depth", "model"]
     both = {**lstm, "model.norm_position": "after"}
-    assert varied([lstm, gru, both]) == ["model.depth", "model", "model.norm_position"]
+    assert varied_keys([lstm, gru, both]) == ["model.depth", "model", "model.norm_position"]
 
 
 def test_null_is_a_value_that_a_sweep_can_vary(tmp_path):
     for number, (gain, seed) in enumerate(((None, 0), (None, 1), (3, 0), (3, 1))):
         delta = [1e-2 if gain else 1e-4, 1.0]
         write_run(tmp_path / str(number), delta, seed=seed, **{"model.init_gain": gain})
-    frame, keys = table(*gather(tmp_path))
+    frame, keys = run_table(*reduce_folder(tmp_path))
     assert keys == ["model.init_gain"]
     means = frame.groupby("model.init_gain", sort=False)["decades"].mean()
     assert means.to_dict() == {"unset": pytest.approx(-4), 3: pytest.approx(-2)}
-    assert [label(frame.iloc[i], keys) for i in (0, 2)] == ["init_gain unset", "init_gain 3"]
-    assert write(tmp_path).runs == 4
+    assert [setting_label(frame.iloc[i], keys) for i in (0, 2)] == [
+        "init_gain unset",
+        "init_gain 3",
+    ]
+    assert write_report(tmp_path).runs == 4
 
 
 def test_lists_are_settings_like_others(tmp_path):
     for number, betas in enumerate(([0.9, 0.99], [0.8, 0.9])):
         write_run(tmp_path / str(number), **{"optim.betas": betas})
-    frame, keys = table(*gather(tmp_path))
-    assert label(frame.iloc[0], keys) == "betas [0.9, 0.99]"
-    page = write(tmp_path).path.read_text()
+    frame, keys = run_table(*reduce_folder(tmp_path))
+    assert setting_label(frame.iloc[0], keys) == "betas [0.9, 0.99]"
+    page = write_report(tmp_path).path.read_text()
     assert "betas = [0.9, 0.99], [0.8, 0.9]" in page
 
 
@@ -54,7 +57,7 @@ def test_a_damaged_run_varies_nothing(tmp_path):
     file = tmp_path / "b" / "layers.parquet"
     content = file.read_bytes()
     file.write_bytes(content[:4] + b"\xff" * 200 + content[204:])
-    frame, keys = table(*gather(tmp_path))
+    frame, keys = run_table(*reduce_folder(tmp_path))
     assert (frame["run"].tolist(), keys) == (["a"], [])
 
 
@@ -62,4 +65,4 @@ def test_a_damaged_run_varies_nothing(tmp_path):
     ("value", "said"), [(3.0, "3"), (3, "3"), (1e-5, "1e-05"), (0.1234567, "0.1234567")]
 )
 def test_numbers_are_called_what_a_user_types(value, said):
-    assert word(value) == said
+    assert format_value(value) == said

@@ -7,10 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from gradlab import schema
-from gradlab.report import over_seeds, through_time
-from gradlab.report.reduce import STATE, gather
-from gradlab.report.table import shown, table
-from gradlab.report.write import write
+from gradlab.report.by_setting import seed_note, seed_table, summarise_seeds
+from gradlab.report.layer_profile import time_decades, time_title
+from gradlab.report.reduce import STATE, reduce_folder
+from gradlab.report.report_page import write_report
+from gradlab.report.run_table import reader_columns, run_table
 from gradlab.results.parquet import arrow_schema
 from tests.report.runs import write_run
 
@@ -45,8 +46,8 @@ def test_what_is_drawn_is_the_layer_nearest_the_loss(tmp_path):
     recurrent(tmp_path / "1", 0.5)
     write_run(tmp_path / "2")  # without time
     recurrent(tmp_path / "3", -2.0, cell=-0.25)
-    _, reduced = gather(tmp_path)
-    gained = through_time.gained(reduced.time)
+    _, reduced = reduce_folder(tmp_path)
+    gained = time_decades(reduced.time)
     assert gained.to_dict() == pytest.approx({"0": -8.0, "1": 2.0, "3": -1.0})
     assert list(reduced.time["position"]) == [*range(1, T + 1)] * 3
     assert list(reduced.runs["time_decades"]) == pytest.approx(
@@ -67,21 +68,21 @@ def test_what_is_drawn_is_the_layer_nearest_the_loss(tmp_path):
 def test_the_title_says_what_becomes_of_it(tmp_path, slopes, told):
     for index, slope in enumerate(slopes):
         recurrent(tmp_path / str(index), slope, data__length=index)
-    _, reduced = gather(tmp_path)
+    _, reduced = reduce_folder(tmp_path)
     expected = f"From the last step of a sequence to the first the gradient {told}"
-    assert through_time.title(reduced.time) == expected
+    assert time_title(reduced.time) == expected
 
 
 def test_a_list_of_runs_has_the_decades_over_time(tmp_path):
     for index, slope in enumerate((-2.0, -1.0)):
         recurrent(tmp_path / str(index), slope, seed=index)
-    runs, reduced = gather(tmp_path, drawn=False)
-    frame, keys = table(runs, reduced)
-    assert list(shown(frame, keys)["time_decades"]) == pytest.approx([-8.0, -4.0])
-    summed = over_seeds.over_seeds(frame, keys)
-    assert list(over_seeds.told(summed, keys)["time_decades"]) == ["-6 [-8, -4]"]
-    assert over_seeds.note(summed).endswith("first time step over last")
-    page = write(tmp_path).path.read_text(encoding="utf-8")
+    runs, reduced = reduce_folder(tmp_path, drawn=False)
+    frame, keys = run_table(runs, reduced)
+    assert list(reader_columns(frame, keys)["time_decades"]) == pytest.approx([-8.0, -4.0])
+    summed = summarise_seeds(frame, keys)
+    assert list(seed_table(summed, keys)["time_decades"]) == ["-6 [-8, -4]"]
+    assert seed_note(summed).endswith("first time step over last")
+    page = write_report(tmp_path).path.read_text(encoding="utf-8")
     told = "From the last step of a sequence to the first the gradient loses up to 8.0 decades."
     assert told in page
 
@@ -90,7 +91,7 @@ def test_a_report_has_the_figure_if_there_is_time(tmp_path):
     recurrent(tmp_path / "some" / "0", -2.0)
     write_run(tmp_path / "none" / "0")
     for name, there in (("some", True), ("none", False)):
-        page = write(tmp_path / name).path
+        page = write_report(tmp_path / name).path
         figure = page.parent / "figures" / "through_time.png"
         assert figure.exists() is there
         assert ("dLoss/dh_t" in page.read_text(encoding="utf-8")) is there

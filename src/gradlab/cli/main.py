@@ -103,21 +103,21 @@ def _complete(arguments: list[str]) -> int:
 
 
 def _report(arguments: list[str]) -> int:
-    from gradlab.report.sentences import count
-    from gradlab.report.write import write
+    from gradlab.pages.numbers import count
+    from gradlab.report.report_page import write_report
 
     folder, _ = _folder("report", arguments)
-    report = write(folder)
+    report = write_report(folder)
     _leave_out(report.damaged)
     print(f"{count(report.runs, 'run')}: {report.path}")
     return 0
 
 
 def _show(arguments: list[str]) -> int:
-    from gradlab.report.show import show
+    from gradlab.report.run_table import show_runs
 
     folder, flags = _folder("show", arguments, OVER_SEEDS)
-    _leave_out(show(folder, seeds=OVER_SEEDS in flags))
+    _leave_out(show_runs(folder, seeds=OVER_SEEDS in flags))
     return 0
 
 

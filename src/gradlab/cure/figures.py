@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 from gradlab.cure.course import Course
 from gradlab.cure.ranking import Rank
 from gradlab.cure.words import decades, left, number
+from gradlab.pages.numbers import count
 from gradlab.pages.style import COLOURS, LINES, MARKERS, grid, head, legend, log_axis, step_ticks
-from gradlab.report import profile
-from gradlab.report.sentences import count
+from gradlab.report.layer_profile import draw_profile
 
 BEST = 3
 POINTS = 50  # of a loss curve: each is a mean over as many steps as it takes
@@ -50,7 +50,7 @@ def signal(course: Course, shown: list[Rank]) -> Figure:
     ]
     layers = pd.concat(parts)
     behind = count(int(layers.groupby("remedy")["run"].nunique().max()), "seed")
-    return profile.draw(layers, ["remedy"], "delta_norm", behind, signal_title(shown))
+    return draw_profile(layers, ["remedy"], "delta_norm", behind, signal_title(shown))
 
 
 def signal_title(shown: list[Rank]) -> str:

@@ -12,8 +12,8 @@ from gradlab.cure.course import Course
 from gradlab.cure.overrides import command
 from gradlab.cure.ranking import Rank
 from gradlab.errors import StoreError
+from gradlab.pages.numbers import count
 from gradlab.pages.style import printed, save
-from gradlab.report.sentences import count
 
 
 def make_room(folder: Path) -> None:

@@ -13,7 +13,7 @@ from gradlab.cure.remedies import Remedy
 from gradlab.cure.stacks import stacks, train
 from gradlab.cure.trial import Member, Trial, failed
 from gradlab.errors import SettingsError
-from gradlab.report.sentences import count
+from gradlab.pages.numbers import count
 
 log = logging.getLogger(__name__)
 

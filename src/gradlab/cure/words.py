@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from gradlab.cure.course import Course
 from gradlab.cure.ranking import Rank, is_higher, is_lower
+from gradlab.pages.numbers import count
 from gradlab.pages.story import Section, Story, Table
-from gradlab.report.sentences import count
 
 MOST_NAMED = 6
 

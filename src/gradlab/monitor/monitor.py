@@ -157,7 +157,7 @@ class Lab:
             StoreError: the folder holds another run, or cannot be written.
             WatchError: nothing was recorded.
         """
-        from gradlab.report.write import write
+        from gradlab.report.report_page import write_report
 
         self._check_recorded()
         if first_rank(self._ranks):
@@ -165,7 +165,7 @@ class Lab:
             for steps, layers in zip(self._steps, self._layers, strict=True):
                 files.write(Rows(steps, layers))
             files.finish(self._info())
-            write(folder)
+            write_report(folder)
         return Path(folder) / "report" / "index.html"
 
     def _check_recorded(self) -> None:

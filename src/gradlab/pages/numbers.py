@@ -12,6 +12,11 @@ def number(value: float) -> str:
     return f"{value:.4g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.3e}"
 
 
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 run`, `2 runs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def percent(share: float) -> str:
     """Return a share as a percentage, in one or two digits: 39%, 0.12%, 0.00002%."""
     if share >= 0.095 or share == 0:

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from gradlab.pages.style import WIDTH, grid, head
-from gradlab.report.cells import Cells
-from gradlab.report.settings import short, word
+from gradlab.report.by_setting import Cells
+from gradlab.report.swept_keys import format_value, short_key
 
 MOST_ROWS, MOST_COLUMNS = 40, 24
 SCALE = 12.0  # decades at which the colour is full
@@ -20,7 +20,7 @@ HATCHES = {
 }
 
 
-def draw(cells: Cells, behind: str, title: str) -> Figure:
+def draw_heatmap(cells: Cells, behind: str, title: str) -> Figure:
     """Draw the cells: blue loses, red gains; each has its number, so that grey is enough.
 
     A number that stands for one run of two says so: (1/2). What was not run is blank.
@@ -60,8 +60,8 @@ def _name_axes(ax: Any, table: pd.DataFrame) -> None:
     if max(map(len, columns)) * len(columns) > 90:
         ax.tick_params(axis="x", labelrotation=90)
     ax.tick_params(length=0)
-    ax.set_xlabel(", ".join(short(str(name)) for name in table.columns.names))
-    ax.set_ylabel(", ".join(short(str(name)) for name in table.index.names))
+    ax.set_xlabel(", ".join(short_key(str(name)) for name in table.columns.names))
+    ax.set_ylabel(", ".join(short_key(str(name)) for name in table.index.names))
 
 
 def _text(value: float, runs: int, of: int) -> str:
@@ -97,4 +97,4 @@ def _explain(figure: Figure, kinds: set[str]) -> None:
 
 
 def _name(level: Any) -> str:
-    return ", ".join(map(word, level)) if isinstance(level, tuple) else word(level)
+    return ", ".join(map(format_value, level)) if isinstance(level, tuple) else format_value(level)

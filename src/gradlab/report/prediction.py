@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from gradlab.pages.numbers import count
 from gradlab.pages.style import COLOURS, LINES, MARKERS, grid, head, layer_ticks, legend
 from gradlab.report.reduce import Reduced
-from gradlab.report.roles import assign, left_out
-from gradlab.report.sentences import count
+from gradlab.report.swept_keys import assign_roles, describe_left_out
 from gradlab.results.load import Run
 from gradlab.theory.mean_field import expected_of_run
 
@@ -22,7 +22,7 @@ SHARED = ("preact_std", "act_factor", "weight_factor", "norm_factor", "delta_nor
 The weights' gradient is not among them: theory has it for one sample, a record for a batch."""
 
 
-def join(runs: Sequence[Run], reduced: Reduced) -> pd.DataFrame:
+def join_theory(runs: Sequence[Run], reduced: Reduced) -> pd.DataFrame:
     """Return a row per run and layer at step 0: log10 as measured, as predicted, and what is left.
 
     Runs for which there is no theory are not in it, nor those of one layer, whose error signal is
@@ -58,7 +58,7 @@ def _nothing() -> pd.DataFrame:
     return empty.assign(run=pd.Series(dtype=str))
 
 
-def residuals(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def theory_residuals(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Return a row per setting: the first layer's decades measured (mean over runs) and predicted.
 
     `inside` is the share of its runs within one predicted standard deviation.
@@ -78,7 +78,7 @@ def residuals(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return out.reset_index(drop=not keys)
 
 
-def title(left: pd.DataFrame) -> str:
+def theory_title(left: pd.DataFrame) -> str:
     """Say how far theory is from the measured decades, over all settings."""
     far, inside = left["left"].abs(), np.average(left["inside"], weights=left["runs"])
     if len(left) == 1:
@@ -92,24 +92,24 @@ def title(left: pd.DataFrame) -> str:
     return f"At initialisation {told}; {deviations} within one predicted deviation"
 
 
-def distinct(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def distinct_networks(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Return the rows of one run of each network: clipping or a rate changes none before step 1."""
-    networks = table.drop_duplicates([*of_model(keys), "seed"])["run"]
+    networks = table.drop_duplicates([*model_keys(keys), "seed"])["run"]
     return table[table["run"].isin(networks)]
 
 
-def of_model(keys: list[str]) -> list[str]:
+def model_keys(keys: list[str]) -> list[str]:
     """Return the keys that can change a network at initialisation."""
     ruling = ("model", "data", "loss", "train.batch", "train.dtype")
     return [key for key in keys if key.startswith(ruling)]
 
 
-def draw(table: pd.DataFrame, keys: list[str], behind: str, title: str) -> Figure:
+def draw_theory(table: pd.DataFrame, keys: list[str], behind: str, title: str) -> Figure:
     """Draw the error signal over depth: theory as line and band, each network as marks.
 
     `behind` says in words how many networks there are of a setting.
     """
-    frame, roles = assign(table, of_model(keys))
+    frame, roles = assign_roles(table, model_keys(keys))
     rows, columns = roles["row"].values, roles["column"].values
     figure, axes = grid(
         len(rows), len(columns), 1.1 + 1.35 * max(len(rows), 1.5), sharey="row", sharex="col"
@@ -129,7 +129,7 @@ def draw(table: pd.DataFrame, keys: list[str], behind: str, title: str) -> Figur
         layer_ticks(axes[-1, j].xaxis, int(deepest) if len(frame) else 1)
         axes[-1, j].set_xlabel("layer, 1 = input side")
     figure.supylabel("log10 of ‖delta_l‖ / ‖delta_L‖ (decades)", fontsize=8)
-    head(figure, title + left_out(roles))
+    head(figure, title + describe_left_out(roles))
     legend(figure, _handles(roles), f"{behind} a setting")
     return figure
 

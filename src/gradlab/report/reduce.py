@@ -51,7 +51,7 @@ class Reduced:
     damaged: list[str]
 
 
-def gather(folder: str | Path, drawn: bool = True) -> tuple[list[Run], Reduced]:
+def reduce_folder(folder: str | Path, drawn: bool = True) -> tuple[list[Run], Reduced]:
     """Find and reduce every run under `folder`; `damaged` names all that was left out.
 
     What only figures need is read if they are to be drawn.
@@ -60,14 +60,14 @@ def gather(folder: str | Path, drawn: bool = True) -> tuple[list[Run], Reduced]:
         StoreError: the folder is missing, or holds no run that can be read.
     """
     found = find(folder)
-    reduced = reduce(found.runs, drawn)
+    reduced = reduce_runs(found.runs, drawn)
     whole = replace(reduced, damaged=[*found.damaged, *reduced.damaged])
     if whole.runs.empty:
         raise unreadable(folder, whole.damaged)
     return found.runs, whole
 
 
-def reduce(runs: Iterable[Run], drawn: bool = True) -> Reduced:
+def reduce_runs(runs: Iterable[Run], drawn: bool = True) -> Reduced:
     """Read each run once and keep what the report needs of it."""
     rows: list[dict[str, object]] = []
     parts: dict[str, dict[str, pd.DataFrame]] = {
@@ -78,16 +78,18 @@ def reduce(runs: Iterable[Run], drawn: bool = True) -> Reduced:
     for run in runs:
         try:
             record, steps = run.layers(columns), run.steps(["step", "loss"])
-            states = state(run) if (record["axis"] == "time").any() else None
+            states = read_states(run) if (record["axis"] == "time").any() else None
         except StoreError as error:
             damaged.append(str(error))
             continue
         through = {"time_decades": np.nan if states is None else gained(states.grid, STATE)}
-        rows.append({"run": run.name, **summary(Grid(heard(run, record)), steps), **through})
+        rows.append(
+            {"run": run.name, **run_summary(Grid(rows_with_signal(run, record)), steps), **through}
+        )
         if drawn:
             parts["layers"][run.name] = layer_means(record, missing=is_watched(run))
             parts["start"][run.name] = at_start(record)
-            parts["losses"][run.name] = thin(steps)
+            parts["losses"][run.name] = thin_losses(steps)
         if drawn and states is not None:
             parts["time"][run.name] = layer_means(states.rows, states.axis, [STATE], [])
     stacked = {name: _stacked(frames) for name, frames in parts.items()}
@@ -106,7 +108,7 @@ class States(NamedTuple):
         return Grid(self.rows, axis=self.axis)
 
 
-def state(run: Run) -> States:
+def read_states(run: Run) -> States:
     """Read the rows of the state of a run's last recurrent layer: its cell's, if it has one."""
     rows = run.layers(["step", "axis", "position", "module", STATE])
     last = rows[rows["module"] == rows["module"][rows["axis"] == "time"].iloc[-1]]
@@ -118,12 +120,12 @@ def is_watched(run: Run) -> bool:
     return bool(run.info.get("watched"))
 
 
-def heard(run: Run, record: pd.DataFrame) -> pd.DataFrame:
+def rows_with_signal(run: Run, record: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the modules that have a signal: all, in gradlab's own networks."""
     return record[record["delta_norm"].notna()] if is_watched(run) else record
 
 
-def summary(grid: Grid, steps: pd.DataFrame) -> dict[str, float]:
+def run_summary(grid: Grid, steps: pd.DataFrame) -> dict[str, float]:
     """Return the numbers of a run that have a column of their own in `Reduced.runs`."""
     loss = steps["loss"].to_numpy()
     return {
@@ -181,7 +183,7 @@ def at_start(record: pd.DataFrame) -> pd.DataFrame:
     return first.drop(columns=["step", "axis"])
 
 
-def thin(steps: pd.DataFrame) -> pd.DataFrame:
+def thin_losses(steps: pd.DataFrame) -> pd.DataFrame:
     """Return at most `LOSS_POINTS` rows, evenly spaced, the last one always among them."""
     stride = max(1, -(-len(steps) // LOSS_POINTS))
     return steps.iloc[::-1].iloc[::stride].iloc[::-1]

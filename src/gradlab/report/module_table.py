@@ -8,13 +8,13 @@ import pandas as pd
 
 from gradlab.results.load import Run
 
-MOST = 40  # modules of a network that are told of one by one
+MOST_MODULES = 40  # modules of a network that are told of one by one
 SKIPPING = ("resmlp", "transformer")  # networks of gradlab's own in which identities run beside
 NUMBERS = ("delta", "weakest", "weight_grad", "act_factor", "weight_factor")
 COLUMNS = ("run", "layers", "modules", *NUMBERS)
 
 
-def table(runs: Iterable[Run], layers: pd.DataFrame) -> pd.DataFrame:
+def module_table(runs: Iterable[Run], layers: pd.DataFrame) -> pd.DataFrame:
     """Return a row per module by depth; of a network with many, per block of modules in a row.
 
     Columns: run, layers, modules, delta (decades of the error signal above the last layer's, mean
@@ -30,7 +30,7 @@ def table(runs: Iterable[Run], layers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def broken(runs: Sequence[Run], layers: pd.DataFrame) -> set[str]:
+def broken_chains(runs: Sequence[Run], layers: pd.DataFrame) -> set[str]:
     """Return the runs whose factors make no chain: a module lacks one, or skips pass it by.
 
     What a chain's factors multiply to, the signal of such a network does not gain.
@@ -45,7 +45,7 @@ def broken(runs: Sequence[Run], layers: pd.DataFrame) -> set[str]:
     return found
 
 
-def by_block(runs: Iterable[Run], layers: pd.DataFrame) -> pd.DataFrame:
+def average_blocks(runs: Iterable[Run], layers: pd.DataFrame) -> pd.DataFrame:
     """Return the same rows, of watched networks with many modules with a block's at one position.
 
     A line through hundreds of modules one by one goes up and down within every block, and fills
@@ -61,10 +61,10 @@ def by_block(runs: Iterable[Run], layers: pd.DataFrame) -> pd.DataFrame:
     return layers.assign(position=places)
 
 
-def block(site: str) -> str:
+def block_name(site: str) -> str:
     """Return the part of a name up to its first number; all of it, if it has none.
 
-    >>> block("transformer.h.3.mlp.c_fc"), block("lm_head")
+    >>> block_name("transformer.h.3.mlp.c_fc"), block_name("lm_head")
     ('transformer.h.3', 'lm_head')
     """
     parts = site.split(".")
@@ -102,7 +102,7 @@ def _names(run: Run, layers: pd.DataFrame) -> list[str]:
 
 def _blocks(names: Sequence[str]) -> list[tuple[str, list[int]]]:
     """Return blocks of modules in a row, with which they are; each by itself, if they are few."""
-    labels = [block(name) for name in names] if len(names) > MOST else names
+    labels = [block_name(name) for name in names] if len(names) > MOST_MODULES else names
     return [(label, list(at)) for label, at in groupby(range(len(names)), key=lambda i: labels[i])]
 
 

@@ -1,4 +1,4 @@
-"""What the activations and what the weights do to the error signal, in decades a layer."""
+"""The decades that activations and weights add to the error signal, by setting and by layer."""
 
 from typing import Any
 
@@ -10,30 +10,34 @@ from matplotlib.lines import Line2D
 from gradlab.pages.style import (
     COLOURS,
     FILLS,
+    LINES,
     MARKERS,
     grid,
     head,
+    layer_ticks,
     legend,
+    panel_head,
+    panels,
 )
 from gradlab.report.reduce import FACTORS
-from gradlab.report.roles import Role, assign, left_out
-from gradlab.report.settings import short, word
+from gradlab.report.swept_keys import Role, assign_roles, describe_left_out, format_value, short_key
+from gradlab.report.titles import FACTOR_NAMES
 
 NO_SHAPE = -1  # a hexagon stands for no level: in a legend it shows colour and fill alone
 
 
-def per_layer(layers: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def factors_by_setting(layers: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Return decades a layer by setting: the mean over seeds of `per_run`.
 
     A run in which a factor is nowhere defined is left out of its setting's mean.
     """
-    runs = per_run(layers, keys)
+    runs = factors_by_run(layers, keys)
     if not keys:
         return runs[[*FACTORS]].mean().to_frame().T
     return runs.groupby(keys, sort=False, dropna=False)[[*FACTORS]].mean().reset_index()
 
 
-def per_run(layers: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def factors_by_run(layers: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Return decades a layer by run: the mean of log10 over hidden layers and steps.
 
     As in the product over depth: activations (and normalisation) of layers 1..L-1, weights of 2..L.
@@ -48,13 +52,13 @@ def per_run(layers: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return table.groupby(["run", *keys], sort=False, dropna=False)[[*FACTORS]].mean().reset_index()
 
 
-def plane(table: pd.DataFrame, keys: list[str], behind: str, title: str) -> Figure:
+def draw_factor_plane(table: pd.DataFrame, keys: list[str], behind: str, title: str) -> Figure:
     """Draw each setting at (activations, weights): on the diagonal the signal keeps its size.
 
     Colour and how much of a marker is filled are one key, its shape another. `behind` says in words
     of how many runs a mark is the mean.
     """
-    frame, roles = assign(table, _by_activation(keys))
+    frame, roles = assign_roles(table, _by_activation(keys))
     figure, axes = grid(1, 1, 3.9)
     ax = axes[0, 0]
     y = frame["weight_factor"] + frame["norm_factor"].fillna(0)
@@ -78,7 +82,7 @@ def plane(table: pd.DataFrame, keys: list[str], behind: str, title: str) -> Figu
     ax.set_xlabel("activations: mean log10 of ‖phi' · signal‖ / ‖signal‖ (decades a layer)")
     normed = bool((frame["norm_factor"].abs() > 1e-6).any())
     ax.set_ylabel(f"weights{' and normalisation' if normed else ''} (decades a layer)")
-    head(figure, title + left_out(roles))
+    head(figure, title + describe_left_out(roles))
     legend(figure, _handles(roles[hue], roles["row"]), f"a mark is a setting, mean of {behind}")
     return figure
 
@@ -120,14 +124,51 @@ def _handles(hue: Role, shape: Role) -> list[Line2D]:
         Line2D(
             [],
             [],
-            label=f"{short(hue.key)} {word(value)}",
+            label=f"{short_key(hue.key)} {format_value(value)}",
             **_look(i, NO_SHAPE if shape.key else 0),
         )
         for i, value in enumerate(hue.values)
         if hue.key
     ]
     return handles + [
-        Line2D([], [], label=f"{short(shape.key)} {word(value)}", **_look(0, i, "0.3"))
+        Line2D([], [], label=f"{short_key(shape.key)} {format_value(value)}", **_look(0, i, "0.3"))
         for i, value in enumerate(shape.values)
         if shape.key
     ]
+
+
+def draw_factors_by_layer(records: list[tuple[str, pd.DataFrame]], title: str) -> Figure:
+    """Draw, for single runs, the decades of each factor at each layer, on one scale."""
+    rows, columns = panels(len(records))
+    figure, axes = grid(rows, columns, 1.1 + 1.6 * rows, sharey=True)
+    shown = [c for c in FACTORS if c != "norm_factor" or any(_normed(r) for _, r in records)]
+    for ax, (name, layers) in zip(axes.flat, records, strict=False):
+        layers = layers.sort_values("position")
+        for i, column in enumerate(shown):
+            values = layers[column]
+            if column != "weight_factor":
+                values = values.where(layers["position"] < len(layers))  # no activation there
+            sparse = max(1, len(layers) // 10)
+            ax.plot(layers["position"], values, markevery=sparse, **_line(i))
+        ax.axhline(0, color="0.5", lw=0.6)
+        panel_head(ax, name, columns)
+        ax.set_xlim(0.5, len(layers) + 0.5)
+        layer_ticks(ax.xaxis, len(layers))
+    for ax in axes.flat[len(records) :]:
+        ax.set_visible(False)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("log10 of the factor\n(decades)")
+    for ax in axes.flat[max(0, len(records) - columns) : len(records)]:
+        ax.set_xlabel("layer (1 = nearest the input)")
+    head(figure, title)
+    legend(figure, [Line2D([], [], label=FACTOR_NAMES[c], **_line(i)) for i, c in enumerate(shown)])
+    return figure
+
+
+def _line(factor: int) -> dict[str, Any]:
+    look = {"color": COLOURS[factor], "linestyle": LINES[factor], "marker": MARKERS[factor]}
+    return {**look, "markersize": 2.5}
+
+
+def _normed(layers: pd.DataFrame) -> bool:
+    return bool((layers["norm_factor"].abs() > 1e-6).any())

@@ -1,7 +1,8 @@
-"""Which keys a sweep varied, and what to call a setting: all of them but the seed."""
+"""The keys that a sweep varied, the names of its settings, and the role of each key in a figure."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
@@ -14,7 +15,7 @@ FIRST = ("model.depth", "model.activation", "model.init", "clip", "model.norm", 
 UNSET = "unset"  # null, or a key that the choice does not have
 
 
-def varied(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+def varied_keys(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the configuration keys that differ between runs, without `seed`.
 
     What comes with a choice of its group (`clip.max_norm` with `clip=norm`, a GRU's
@@ -49,7 +50,7 @@ def _within_a_choice(configs: Sequence[Mapping[str, Any]], group: str, key: str)
     return any(len(found) > 1 for found in values.values())
 
 
-def filled(frame: pd.DataFrame, keys: Iterable[str]) -> pd.DataFrame:
+def fill_unset(frame: pd.DataFrame, keys: Iterable[str]) -> pd.DataFrame:
     """Return the frame with "unset" for what is missing in `keys`: a setting to group by."""
     missing = [key for key in keys if frame[key].isna().any()]
     return frame.assign(
@@ -57,12 +58,12 @@ def filled(frame: pd.DataFrame, keys: Iterable[str]) -> pd.DataFrame:
     )
 
 
-def short(key: str) -> str:
+def short_key(key: str) -> str:
     """Return what a reader needs of a key: `init` of `model.init`."""
     return key.split(".")[-1]
 
 
-def word(value: object) -> str:
+def format_value(value: object) -> str:
     """Return a value as a user would type it: 3, not the 3.0 of a column with a gap."""
     whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e6
     return f"{value:.0f}" if whole else str(value)
@@ -76,10 +77,12 @@ def levels(values: pd.Series) -> list[object]:
     return found
 
 
-def label(row: pd.Series, keys: list[str]) -> str:
+def setting_label(row: pd.Series, keys: list[str]) -> str:
     """Return the name of a setting: `depth 50, sigmoid, default, clip none`."""
     words = [
-        word(row[key]) if _speaks(key, row[key]) else f"{short(key)} {word(row[key])}"
+        format_value(row[key])
+        if _speaks(key, row[key])
+        else f"{short_key(key)} {format_value(row[key])}"
         for key in keys
     ]
     return ", ".join(words) or "this run"
@@ -90,3 +93,68 @@ def _speaks(key: str, value: object) -> bool:
     if key in ("clip", "model.norm") or value == UNSET:
         return False
     return isinstance(value, str) and value.isidentifier()
+
+
+MOST_LEVELS = {"column": 4, "row": 6, "colour": 8, "line": 4}
+
+
+@dataclass(frozen=True)
+class Role:
+    """A key, or several joined into one, and the levels of it that are drawn.
+
+    `left_out` counts the levels beyond what a figure can hold.
+    """
+
+    key: str
+    values: list[object]
+    left_out: int
+
+    def name(self, value: object) -> str:
+        """Return what a legend or a panel says of a level."""
+        # Of joined keys, of an activation and of a remedy, the value says enough.
+        if not self.key or "," in self.key or self.key in ("model.activation", "remedy"):
+            return format_value(value)
+        return f"{short_key(self.key)} {format_value(value)}"
+
+
+def assign_roles(frame: pd.DataFrame, keys: list[str]) -> tuple[pd.DataFrame, dict[str, Role]]:
+    """Give each key a role in turn; keys beyond the fourth are joined into the colour.
+
+    Returns:
+        The frame with a column per role, and the roles.
+    """
+    first = ["column", "row", "colour", "line"]
+    given: dict[str, list[str]] = {role: [] for role in first}
+    if len(keys) == 1:
+        given["colour"] = list(keys)
+    else:
+        for index, key in enumerate(keys):
+            given[first[index] if index < 4 else "colour"].append(key)
+    frame = frame.copy()
+    roles: dict[str, Role] = {}
+    for role, joined in given.items():
+        if not joined:
+            frame[role] = ""
+        else:
+            rows = frame[joined].itertuples(index=False)
+            one = len(joined) == 1
+            frame[role] = (
+                frame[joined[0]] if one else [", ".join(map(format_value, r)) for r in rows]
+            )
+        found = levels(frame[role])
+        kept = _spread(found, MOST_LEVELS[role])
+        roles[role] = Role(", ".join(joined), kept, len(found) - len(kept))
+    return frame, roles
+
+
+def describe_left_out(roles: dict[str, Role]) -> str:
+    """Say which levels a figure could not hold; empty if it holds them all."""
+    told = [f"{role.left_out} of {role.key}" for role in roles.values() if role.left_out]
+    return f" (not drawn: {', '.join(told)}; see tables/)" if told else ""
+
+
+def _spread(values: list[object], limit: int) -> list[object]:
+    """Return at most `limit` values, the first and the last among them."""
+    if len(values) <= limit:
+        return values
+    return [values[round(i * (len(values) - 1) / (limit - 1))] for i in range(limit)]

@@ -1,4 +1,4 @@
-"""The page: one file that opens from disk, without a network."""
+"""`gradlab report`: all runs of a folder as `report/index.html`, `figures/` and `tables/`."""
 
 import base64
 from collections.abc import Sequence
@@ -11,11 +11,25 @@ import numpy as np
 import pandas as pd
 
 from gradlab import schema
-from gradlab.report import over_seeds, sentences, through_time, titles
-from gradlab.report.cells import by_setting
-from gradlab.report.settings import levels, short, word
-from gradlab.report.show import text
-from gradlab.report.table import shown
+from gradlab.errors import StoreError
+from gradlab.report.by_setting import (
+    decades_by_setting,
+    describe_seeds,
+    leading_verdict,
+    seed_note,
+    seed_table,
+    summarise_seeds,
+    verdict_counts,
+)
+from gradlab.report.factor_figures import factors_by_setting
+from gradlab.report.layer_profile import describe_time_decades
+from gradlab.report.module_table import module_table
+from gradlab.report.prediction import distinct_networks, join_theory, model_keys, theory_residuals
+from gradlab.report.reduce import Reduced, reduce_folder
+from gradlab.report.report_figures import Drawn, draw_figures
+from gradlab.report.run_table import finding_table, format_cell, reader_columns, run_table
+from gradlab.report.swept_keys import format_value, levels, short_key
+from gradlab.report.titles import extremes_title, headline, key_influence
 
 CAPTIONS = {
     "decades": "log10 of ‖delta_1‖ / ‖delta_L‖: what the error signal gains (+) or loses (-) on "
@@ -50,15 +64,7 @@ CAPTIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A figure on disk: its file's name and the finding that is its title."""
-
-    name: str
-    title: str
-
-
-def render(
+def render_report(
     frame: pd.DataFrame,
     keys: list[str],
     drawn: Sequence[Drawn],
@@ -75,18 +81,18 @@ def render(
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gradlab", "report"), autoescape=True, trim_blocks=True
     )
-    runs, behind = shown(frame, keys), over_seeds.behind(frame, keys)
-    settings = over_seeds.told(summed, keys) if len(summed) < len(frame) else frame.iloc[:0, :0]
+    runs, behind = reader_columns(frame, keys), describe_seeds(frame, keys)
+    settings = seed_table(summed, keys) if len(summed) < len(frame) else frame.iloc[:0, :0]
     return environment.get_template("page.html.j2").render(
-        headline=sentences.headline(frame),
+        headline=headline(frame),
         extremes=_extremes(frame, keys),
-        influence=sentences.influence(frame, keys),
+        influence=key_influence(frame, keys),
         verdicts=verdict_map(frame, keys),
-        varied=[(short(key), [word(v) for v in levels(frame[key])]) for key in keys],
+        varied=[(short_key(key), [format_value(v) for v in levels(frame[key])]) for key in keys],
         behind=behind,
-        settings=[short(str(column)) for column in settings],
-        sums=[[text(value) for value in row] for row in settings.itertuples(index=False)],
-        note=over_seeds.note(summed),
+        settings=[short_key(str(column)) for column in settings],
+        sums=[[format_cell(value) for value in row] for row in settings.itertuples(index=False)],
+        note=seed_note(summed),
         unfinished=frame[frame["status"].isin(["running", "failed", "interrupted"])],
         figures=[
             {
@@ -99,12 +105,12 @@ def render(
             }
             for figure in drawn
         ],
-        columns=[short(str(column)) for column in runs],
-        rows=[[text(value) for value in row] for row in runs.itertuples(index=False)],
-        residuals=[short(str(column)) for column in left],
-        left=[[text(value) for value in row] for row in left.itertuples(index=False)],
+        columns=[short_key(str(column)) for column in runs],
+        rows=[[format_cell(value) for value in row] for row in runs.itertuples(index=False)],
+        residuals=[short_key(str(column)) for column in left],
+        left=[[format_cell(value) for value in row] for row in left.itertuples(index=False)],
         modules=watched.columns.tolist(),
-        depths=[[text(value) for value in row] for row in watched.itertuples(index=False)],
+        depths=[[format_cell(value) for value in row] for row in watched.itertuples(index=False)],
         damaged=damaged,
         quantities=schema.STATISTICS,
     )
@@ -112,9 +118,9 @@ def render(
 
 def _extremes(frame: pd.DataFrame, keys: list[str]) -> str:
     """Say what becomes of the error signal over depth, and over time if there is any."""
-    depth = titles.extremes(by_setting(frame, keys), keys)
+    depth = extremes_title(decades_by_setting(frame, keys), keys)
     time = frame["time_decades"].replace([-np.inf, np.inf], np.nan)
-    return f"{depth}. {through_time.told(time)}" if time.notna().any() else depth
+    return f"{depth}. {describe_time_decades(time)}" if time.notna().any() else depth
 
 
 def verdict_map(frame: pd.DataFrame, keys: list[str]) -> dict[str, Any] | None:
@@ -130,11 +136,11 @@ def verdict_map(frame: pd.DataFrame, keys: list[str]) -> dict[str, Any] | None:
     groups = frame.groupby(down, sort=False, dropna=False) if down else [((), frame)]
     for setting, group in groups:
         cells = [_cell(group[group[across] == column]) for column in columns]
-        rows.append({"setting": [word(s) for s in setting], "cells": cells})
+        rows.append({"setting": [format_value(s) for s in setting], "cells": cells})
     return {
-        "across": short(across),
-        "columns": [word(c) for c in columns],
-        "down": [short(k) for k in down],
+        "across": short_key(across),
+        "columns": [format_value(c) for c in columns],
+        "down": [short_key(k) for k in down],
         "rows": rows,
     }
 
@@ -143,5 +149,61 @@ def _cell(runs: pd.DataFrame) -> dict[str, str]:
     verdicts = runs["verdict"].fillna("no verdict")
     if verdicts.empty:
         return {"text": "", "kind": "none"}
-    kind = over_seeds.leading(verdicts)
-    return {"text": over_seeds.counts(verdicts), "kind": kind.replace(" ", "-")}
+    kind = leading_verdict(verdicts)
+    return {"text": verdict_counts(verdicts), "kind": kind.replace(" ", "-")}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written: the page, how many runs it covers, and what was left out of it."""
+
+    path: Path
+    runs: int
+    damaged: list[str]
+
+
+def write_report(folder: str | Path) -> Report:
+    """Read every run under `folder` and write `folder/report`.
+
+    Raises:
+        StoreError: no run can be read, or the report cannot be written.
+    """
+    runs, reduced = reduce_folder(folder)
+    frame, keys = run_table(runs, reduced)
+    root = Path(folder) / "report"
+    try:
+        for part in ("figures", "tables"):
+            (root / part).mkdir(parents=True, exist_ok=True)
+        theory = join_theory(runs, reduced).merge(frame[["run", *keys, "seed"]], on="run")
+        tables = _tables(frame, keys, reduced, theory) | {"causes": finding_table(runs)}
+        watched = module_table(runs, reduced.layers)
+        tables |= {} if watched.empty else {"modules": watched}
+        for name, content in tables.items():
+            content.to_csv(root / "tables" / f"{name}.csv", index=False)
+        networks = distinct_networks(theory, keys)
+        drawn = draw_figures(
+            runs, frame, keys, reduced, networks, tables["theory"], root / "figures"
+        )
+        path = root / "index.html"
+        html = render_report(
+            frame, keys, drawn, tables["settings"], tables["theory"], watched, reduced.damaged, root
+        )
+        path.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{root} cannot be written: {error.strerror or error}") from error
+    return Report(path, len(frame), reduced.damaged)
+
+
+def _tables(
+    frame: pd.DataFrame, keys: list[str], reduced: Reduced, theory: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    named = reduced.layers.merge(frame[["run", *keys, "seed"]], on="run")
+    return {
+        "runs": reader_columns(frame, keys),
+        "settings": summarise_seeds(frame, keys),
+        "profiles": named,
+        "decades": decades_by_setting(frame, keys),
+        "factors": factors_by_setting(named, keys),
+        "theory": theory_residuals(distinct_networks(theory, keys), model_keys(keys)),
+        "theory_by_layer": theory,
+    }

@@ -1,0 +1,186 @@
+"""Figures over training steps: loss curves by verdict, and layer against step."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from gradlab.diagnosis.profile import over_depth
+from gradlab.pages.numbers import count
+from gradlab.pages.style import (
+    VERDICTS,
+    grid,
+    head,
+    layer_ticks,
+    legend,
+    log_axis,
+    panel_head,
+    panels,
+    step_ticks,
+)
+
+THIN: dict[str, Any] = {"color": "0.45", "lw": 0.7, "label": "a run"}
+MEDIAN: dict[str, Any] = {"color": "0.15", "lw": 1.5}
+LAST: dict[str, Any] = {"color": "0.2", "marker": "x", "ms": 4, "linestyle": "none"}
+
+
+def draw_losses(losses: pd.DataFrame, runs: pd.DataFrame, keys: list[str], title: str) -> Figure:
+    """Draw each run's loss thin and the median over a verdict's runs thick; × = not finite next.
+
+    The runs of a verdict are of all settings that have it; each panel says how many.
+    """
+    table = losses.merge(runs[["run", "verdict"]], on="run")
+    shown = [v for v in VERDICTS if (runs["verdict"] == v).any()]
+    rows, columns = panels(max(len(shown), 1))
+    figure, axes = grid(rows, columns, 1.0 + 1.9 * rows)
+    drawn: set[str] = set()
+    for ax, verdict in zip(axes.flat, shown, strict=False):
+        curves = table[table["verdict"] == verdict]
+        drawn |= _draw_loss_panel(ax, curves, verdict)
+        panel_head(
+            ax, _panel_name(runs[runs["verdict"] == verdict], keys, curves, verdict), columns
+        )
+    for ax in axes.flat[len(shown) :]:
+        ax.set_visible(False)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("training loss (batch mean)")
+    for ax in axes.flat[max(0, len(shown) - columns) : len(shown)]:
+        ax.set_xlabel("step (updates)")
+    head(figure, title)
+    marks = {
+        "run": Line2D([], [], **THIN),
+        "median": Line2D([], [], label="median of the runs", **MEDIAN),
+        "last": Line2D([], [], label="the last finite loss", **LAST),
+    }
+    legend(figure, [handle for kind, handle in marks.items() if kind in drawn])
+    return figure
+
+
+def _panel_name(runs: pd.DataFrame, keys: list[str], curves: pd.DataFrame, verdict: str) -> str:
+    begun = curves.groupby("run")["loss"].agg(lambda loss: np.isfinite(loss).any())
+    never = int((~begun.astype(bool)).sum())
+    told = f", {never} without a finite loss" if never else ""
+    settings = len(runs[keys].drop_duplicates()) if keys else 1
+    of = f" of {count(settings, 'setting')}" if len(runs) > 1 else ""
+    return f"{verdict}: {count(len(runs), 'run')}{of}{told}"
+
+
+def _draw_loss_panel(ax: Any, table: pd.DataFrame, verdict: str) -> set[str]:
+    """Draw the curves of one verdict; return which kinds of marks there are."""
+    colour, line = VERDICTS[verdict]
+    finite = table[np.isfinite(table["loss"])]
+    kinds = {"run"} if len(finite) else set[str]()
+    alpha = float(np.clip(6 / max(table["run"].nunique(), 1), 0.2, 0.8))
+    for _, curve in finite.groupby("run", sort=False):
+        ax.plot(curve["step"], curve["loss"], color=colour, alpha=alpha, lw=0.7)
+        if verdict == "diverged":
+            ax.plot(*curve.iloc[-1][["step", "loss"]], **LAST, gid="diverged")
+            kinds.add("last")
+    if finite["run"].nunique() > 2 and verdict != "diverged":
+        median = finite.groupby("step")["loss"].median()
+        ax.plot(median.index, median, linestyle=line, **MEDIAN)
+        kinds.add("median")
+    if finite.empty:
+        ax.set(xticks=[], yticks=[])
+        ax.text(0.5, 0.5, "no finite loss to draw", ha="center", transform=ax.transAxes)
+        return kinds
+    ax.set_xlim(*_room(finite["step"]))
+    step_ticks(ax.xaxis)
+    if finite["loss"].min() > 0 and finite["loss"].max() / finite["loss"].min() > 30:
+        log_axis(ax)
+    return kinds
+
+
+def _room(steps: pd.Series) -> tuple[float, float]:
+    """Return limits that show the first and the last step whole."""
+    last = float(steps.max())
+    margin = max(0.5, 0.03 * last)
+    return -margin, last + margin
+
+
+def pick_runs(runs: pd.DataFrame, most: int = 6) -> list[str]:
+    """Return the runs worth a picture: the worst of each verdict, then a healthy one.
+
+    Worst is furthest from 0 decades; a run of exact zeros is the worst of all.
+    """
+    worst = runs.assign(size=runs["decades"].abs().fillna(-1.0)).sort_values(
+        "size", ascending=False, kind="stable"
+    )
+    sick = worst[worst["verdict"] != "healthy"].drop_duplicates("verdict")["run"].tolist()
+    healthy = worst[worst["verdict"] == "healthy"]["run"].tolist()[-1:]
+    return [*sick[: most - 1], *healthy] or runs["run"].tolist()[:1]
+
+
+def draw_timeline(records: Sequence[tuple[str, pd.DataFrame, int]], title: str) -> Figure:
+    """Draw log10 ‖delta_l‖ of each record, layer down, step across.
+
+    Exact zeros are hatched, what is not finite is crossed.
+
+    Args:
+        records: of each run its name, its layers, and how many steps it took.
+        title: of the figure.
+    """
+    rows, columns = panels(len(records))
+    figure, axes = grid(rows, columns, 1.1 + 1.9 * rows)
+    kinds: set[str] = set()
+    for ax, (name, record, steps) in zip(axes.flat, records, strict=False):
+        mesh = _draw_timeline_panel(ax, over_depth(record, "delta_norm"), steps, kinds)
+        panel_head(ax, name, columns)
+        if mesh.get_array().count():  # else there is nothing that has a colour
+            bar = figure.colorbar(mesh, ax=ax, pad=0.02)
+            bar.set_label("log10 ‖delta‖", fontsize=7)
+            bar.locator = MaxNLocator(5)
+            bar.update_ticks()
+            bar.ax.tick_params(labelsize=6)
+    for ax in axes.flat[len(records) :]:
+        ax.set_visible(False)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("layer (1 = nearest the input)")
+    for ax in axes.flat[max(0, len(records) - columns) : len(records)]:
+        ax.set_xlabel("step (updates)")
+    head(figure, title)
+    handles = [
+        Patch(facecolor="white", edgecolor="0.4", hatch=hatch, label=label)
+        for label, hatch in (("exactly 0", "////"), ("not finite", "xxxx"))
+        if label in kinds
+    ]
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def _draw_timeline_panel(ax: Any, delta: pd.DataFrame, steps: int, kinds: set[str]) -> Any:
+    values = delta.to_numpy(dtype=float).T
+    positions = delta.columns.to_numpy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log10(values)
+    x = step_borders(delta.index.to_numpy(), steps)
+    y = np.append(positions - 0.5, positions[-1] + 0.5)
+    mesh = ax.pcolormesh(x, y, np.ma.masked_invalid(logs), cmap="cividis", rasterized=True)
+    for label, where, hatch in (
+        ("exactly 0", values == 0, "////"),
+        ("not finite", ~np.isfinite(values), "xxxx"),
+    ):
+        if where.any():
+            kinds.add(label)
+            masked = np.ma.masked_where(~where, np.ones_like(values))
+            grey = ListedColormap(["0.92"])
+            ax.pcolor(x, y, masked, cmap=grey, hatch=hatch, edgecolor="0.5", lw=0, gid=label)
+    ax.invert_yaxis()
+    step_ticks(ax.xaxis, 5)
+    layer_ticks(ax.yaxis, int(positions[-1]))
+    return mesh
+
+
+def step_borders(recorded: np.ndarray, steps: int) -> np.ndarray:
+    """Return the borders between recorded steps: each record holds until the next.
+
+    The last one holds until the end of training.
+    """
+    return np.append(recorded, max(steps, recorded[-1] + 1))
