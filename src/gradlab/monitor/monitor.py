@@ -20,7 +20,6 @@ from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.profile import slope
 from gradlab.diagnosis.verdict import verdict
 from gradlab.errors import WatchError, first_line
-from gradlab.monitor import torch_hooks
 from gradlab.monitor.activations import ONE_SIDED
 from gradlab.monitor.attach import Choice, find_sites, unwrap
 from gradlab.monitor.diagnose import configuration, findings, status
@@ -32,6 +31,7 @@ from gradlab.monitor.signals import Signals
 from gradlab.monitor.statistics import measure
 from gradlab.monitor.step import Round
 from gradlab.monitor.steps import Rounds
+from gradlab.monitor.torch_hooks import notify
 from gradlab.monitor.warnings import silence, skipping, strange
 from gradlab.recording.rows import Columns, Rows
 from gradlab.sinks.memory import by_depth, frame, rows_of
@@ -96,7 +96,8 @@ class Lab:
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._signals.open()
         self._rounds.open()
-        torch_hooks.listen(self._rounds)
+        self._listening = notify(self._rounds)
+        self._listening.__enter__()
         return self
 
     def __exit__(
@@ -106,7 +107,7 @@ class Lab:
         traceback: TracebackType | None,
     ) -> None:
         self._seconds = time.perf_counter() - self._began
-        torch_hooks.leave(self._rounds)
+        self._listening.__exit__(None, None, None)
         self._signals.close()
         _watched.difference_update(list(self._network.modules()))
         self._rounds.close(failed=error is not None)

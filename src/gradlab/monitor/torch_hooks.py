@@ -1,10 +1,11 @@
-"""What PyTorch is asked to do while a network is watched: backward passes, clipping, loss scaling.
+"""Notify listeners of backward passes, clipping and loss scaling, without changing their results.
 
-The loop says these things to PyTorch, not to gradlab. Each function is wrapped once, while anything
-is watched, and put back after; the wrappers change no result.
+The training loop calls torch, not gradlab: so torch's functions are wrapped while a network is
+watched (`gradlab.recording.patches`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -13,146 +14,101 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.utils import clip_grad
 
 from gradlab.monitor.calls import tensors_of
+from gradlab.recording.patches import wrap, wrap_decorated
 
 Function = Callable[..., Any]
 
 
 class Listener(Protocol):
-    """Who wants to know."""
+    """Receives a notification before or after each call."""
 
     def backward_begins(self, roots: Sequence[Tensor], loss: Tensor | None) -> None:
-        """Take note of where a backward pass begins, and of the loss, if these are losses."""
+        """Handle the begin of a backward pass; `loss` is the sum of its roots, if scalars."""
         ...
 
     def backward_ends(self) -> None:
-        """Take note that it has ended."""
+        """Handle the end of a backward pass."""
         ...
 
     def clipping(self, parameters: Sequence[Tensor]) -> None:
-        """Look at these parameters' gradients, which are about to be clipped."""
+        """Handle parameters whose gradients are about to be clipped."""
         ...
 
     def multiplied(self, losses: Sequence[Tensor], scale: Tensor) -> None:
-        """Take note of scaled losses, and of what they were multiplied by."""
+        """Handle losses that a `GradScaler` has multiplied by its scale."""
         ...
 
     def divided(self, optimizer: Any) -> None:
-        """Take note that the gradients of an optimiser's parameters are no longer scaled."""
+        """Handle the gradients of an optimiser, which a `GradScaler` has divided by its scale."""
         ...
 
     def asked_to_step(self, optimizer: Any) -> None:
-        """Take note that a `GradScaler` is asked to let an optimiser step."""
+        """Handle the begin of `GradScaler.step`."""
         ...
 
     def has_been_asked(self, optimizer: Any) -> None:
-        """Take note that it has done so, or has skipped the step."""
+        """Handle the end of `GradScaler.step`, which may have skipped the optimiser's step."""
         ...
 
 
-_listeners: list[Listener] = []
-_originals: list[tuple[Any, str, Function]] = []
+@contextmanager
+def notify(listener: Listener) -> Generator[None]:
+    """Notify a listener until the context closes."""
 
-
-def listen(listener: Listener) -> None:
-    """Begin to tell a listener."""
-    if not _listeners:
-        _wrap_all()
-    _listeners.append(listener)
-
-
-def leave(listener: Listener) -> None:
-    """Tell it no more; with the last one the functions are PyTorch's own again."""
-    _listeners.remove(listener)
-    if not _listeners:
-        while _originals:
-            owner, name, original = _originals.pop()
-            setattr(owner, name, original)
-
-
-def _wrap_all() -> None:
-    _wrap(torch.autograd, "backward", _backward)
-    # The inner function of clip_grad_norm_ is met however that was imported.
-    inner = hasattr(clip_grad, "_clip_grads_with_norm_")
-    _wrap(clip_grad, "_clip_grads_with_norm_" if inner else "clip_grad_norm_", _clip)
-    _wrap(clip_grad, "clip_grad_value_", _clip)
-    for name in ("clip_grad_value_", "clip_grads_with_norm_" if inner else "clip_grad_norm_"):
-        _wrap(torch.nn.utils, name, _clip)
-    _wrap(GradScaler, "scale", _scale)
-    _wrap(GradScaler, "unscale_", _unscale)
-    _wrap(GradScaler, "step", _step)
-
-
-def _wrap(owner: Any, name: str, around: Callable[[Function], Function]) -> None:
-    original = getattr(owner, name)
-    _originals.append((owner, name, original))
-    wrapper = around(original)
-    wrapper.__name__, wrapper.__doc__ = original.__name__, original.__doc__
-    setattr(owner, name, wrapper)
-
-
-def sum_of(roots: Sequence[Tensor]) -> Tensor:
-    """Return what a backward pass from several scalars is the gradient of."""
-    first, *others = [root.detach().reshape(()) for root in roots]
-    return sum((other.to(first.device) for other in others), first)
-
-
-def _backward(original: Function) -> Function:
-    def backward(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def backward(
+        original: Function, tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
         roots = list(tensors_of(tensors))
         scalars = grad_tensors is None and all(root.numel() == 1 for root in roots)
-        loss = sum_of(roots) if scalars and roots else None
-        for listener in _listeners:
-            listener.backward_begins(roots, loss)
+        listener.backward_begins(roots, sum_of(roots) if scalars and roots else None)
         try:
             return original(tensors, grad_tensors, *args, **kwargs)
         finally:
-            for listener in _listeners:
-                listener.backward_ends()
+            listener.backward_ends()
 
-    return backward
-
-
-def _clip(original: Function) -> Function:
-    def clip(parameters: Any, *args: Any, **kwargs: Any) -> Any:
+    def clip(original: Function, parameters: Any, *args: Any, **kwargs: Any) -> Any:
         several = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-        for listener in _listeners:
-            listener.clipping(several)
+        listener.clipping(several)
         return original(several, *args, **kwargs)
 
-    return clip
-
-
-def _scale(original: Function) -> Function:
-    def scale(self: GradScaler, outputs: Any) -> Any:
-        scaled = original(self, outputs)
-        if self.is_enabled():
+    def scale(original: Function, scaler: GradScaler, outputs: Any) -> Any:
+        scaled = original(scaler, outputs)
+        if scaler.is_enabled():
             scaled = scaled if isinstance(scaled, Tensor | list | tuple) else list(scaled)
             losses = list(tensors_of(scaled))
             one = torch.ones((), device=losses[0].device if losses else None)
-            for listener in _listeners:
-                listener.multiplied(losses, original(self, one))
+            listener.multiplied(losses, original(scaler, one))
         return scaled
 
-    return scale
+    def unscale(original: Function, scaler: GradScaler, optimizer: Any) -> None:
+        original(scaler, optimizer)
+        if scaler.is_enabled():
+            listener.divided(optimizer)
+
+    def step(
+        original: Function, scaler: GradScaler, optimizer: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        listener.asked_to_step(optimizer)
+        result = original(scaler, optimizer, *args, **kwargs)
+        listener.has_been_asked(optimizer)
+        return result
+
+    # Since torch 2.6, `clip_grad_norm_` calls a function that users may also call alone.
+    by_norm = getattr(clip_grad, "_clip_grads_with_norm_", clip_grad.clip_grad_norm_)
+    with ExitStack() as stack:
+        for context in (
+            wrap(torch.autograd, "backward", backward),
+            wrap_decorated(by_norm, clip),
+            wrap_decorated(clip_grad.clip_grad_value_, clip),
+            wrap(GradScaler, "scale", scale),
+            wrap(GradScaler, "unscale_", unscale),
+            wrap(GradScaler, "step", step),
+        ):
+            stack.enter_context(context)
+        yield
 
 
-def _unscale(original: Function) -> Function:
-    def unscale_(self: GradScaler, optimizer: Any) -> None:
-        original(self, optimizer)
-        if self.is_enabled():
-            for listener in _listeners:
-                listener.divided(optimizer)
-
-    return unscale_
-
-
-def _step(original: Function) -> Function:
-    def step(self: GradScaler, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-        for listener in _listeners:
-            listener.asked_to_step(optimizer)
-        done = original(self, optimizer, *args, **kwargs)
-        for listener in _listeners:
-            listener.has_been_asked(optimizer)
-        return done
-
-    return step
+def sum_of(roots: Sequence[Tensor]) -> Tensor:
+    """Return the scalar whose gradient a backward pass from several scalars computes."""
+    first, *others = [root.detach().reshape(()) for root in roots]
+    return sum((other.to(first.device) for other in others), first)

@@ -15,10 +15,10 @@ from torch.optim.optimizer import (
 )
 
 from gradlab.debugger.observe.event_log import Log
-from gradlab.debugger.observe.patches import around, inside, that_define
 from gradlab.debugger.observe.source_lines import here
 from gradlab.debugger.observe.symmetry import Alike
 from gradlab.debugger.observe.trace import Attempt, Clip, Schedule, Unscale, Update
+from gradlab.recording.patches import classes_that_define, wrap, wrap_decorated
 
 CLIPPING = (clip_grad.clip_grad_norm_, clip_grad.clip_grad_value_)
 
@@ -37,13 +37,13 @@ class Steps:
         """Watch all optimisers that step inside."""
         scaler = torch.amp.GradScaler  # pyright: ignore[reportPrivateImportUsage]
         with ExitStack() as stack:
-            stack.enter_context(around(Optimizer, "__init__", self._make))
-            stack.enter_context(around(scaler, "unscale_", self._unscale))
-            stack.enter_context(around(scaler, "step", self._attempt))
-            for each in that_define("step", lr_scheduler.LRScheduler):
-                stack.enter_context(around(each, "step", self._schedule))
+            stack.enter_context(wrap(Optimizer, "__init__", self._make))
+            stack.enter_context(wrap(scaler, "unscale_", self._unscale))
+            stack.enter_context(wrap(scaler, "step", self._attempt))
+            for each in classes_that_define("step", lr_scheduler.LRScheduler):
+                stack.enter_context(wrap(each, "step", self._schedule))
             for each in CLIPPING:
-                stack.enter_context(inside(each, self._clip))
+                stack.enter_context(wrap_decorated(each, self._clip))
             for handle in (
                 register_optimizer_step_pre_hook(self._step),
                 register_optimizer_step_post_hook(self._stepped),

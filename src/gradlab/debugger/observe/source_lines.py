@@ -10,9 +10,12 @@ from types import CodeType, FrameType, TracebackType
 
 import torch
 
-_OWN = str(Path(__file__).parents[1])
+from gradlab.recording import patches
+
+_DEBUGGER = Path(__file__).parents[1]
+_OWN = (str(_DEBUGGER), str(_DEBUGGER.parent / "monitor"), patches.__file__)
 _CALLERS = tuple(
-    str(Path(_OWN, "targets", name)) for name in ("step.py", "script.py")
+    str(_DEBUGGER / "targets" / name) for name in ("step.py", "script.py")
 )  # of the user's code
 _TORCH = str(Path(torch.__file__).parent)
 _LIBRARIES = tuple({sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib")})
@@ -75,7 +78,7 @@ def _places(frames: Iterator[tuple[CodeType, int]]) -> Iterator[Place]:
     for code, line in frames:
         if code.co_filename in _CALLERS:
             return
-        if not code.co_filename.startswith((_OWN, _TORCH, "<")):
+        if not code.co_filename.startswith((*_OWN, _TORCH, "<")):
             yield Place(code.co_filename, line)
 
 

@@ -14,9 +14,9 @@ from gradlab.debugger.observe.event_log import Log
 from gradlab.debugger.observe.module_calls import Calls, Change
 from gradlab.debugger.observe.optimizer_steps import Steps
 from gradlab.debugger.observe.parameter_names import roll
-from gradlab.debugger.observe.patches import around, on_apply
 from gradlab.debugger.observe.torch_functions import Functions
 from gradlab.debugger.observe.trace import Cut, Event, HandWritten, Trace
+from gradlab.recording.patches import wrap
 
 PASSES = 16  # backward passes for each update that is waited for
 
@@ -46,10 +46,10 @@ class Watch:
         for each in (
             self.calls.watched(),
             self.steps.watched(),
-            around(nn.Module, "eval", self.calls.eval),
-            around(torch.autograd, "backward", self._backward),
-            around(torch.jit, "trace", self._untold),
-            on_apply(self._applied),
+            wrap(nn.Module, "eval", self.calls.eval),
+            wrap(torch.autograd, "backward", self._backward),
+            wrap(torch.jit, "trace", self._untold),
+            wrap(torch.autograd.Function, "apply", self._apply),
             Functions(self),
             torch.compiler.set_stance("force_eager"),  # a compiled step hides what it calls
         ):
@@ -96,11 +96,13 @@ class Watch:
         self.passes.forget()
         self.trace.alive = self.marks.alive()
 
-    def _applied(self, function: Any, args: tuple[Any, ...]) -> None:
+    def _apply(self, original: Callable[..., Any], function: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call a `torch.autograd.Function`; take note of it unless it is torch's."""
         if not self.log.quiet and not function.__module__.startswith("torch."):
             with self.log.hush():
                 kept = tuple(map(_copied, args))
                 self.log.tell(HandWritten(**self.log.now(), function=function, args=kept))
+        return original(function, *args, **kwargs)
 
     # What `Functions` asks for and tells.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from gradlab.debugger.observe.patches import around
+from gradlab.recording.patches import wrap
 
 WRITING = frozenset("wax+")  # modes of `open`
 OPENED = ((builtins, "open"), (io, "open"))
@@ -35,7 +35,7 @@ def files_kept() -> Generator[None]:
                 (TAKEN, aside.taken),
             ):
                 for owner, name in names:
-                    stack.enter_context(around(owner, name, wrapper))
+                    stack.enter_context(wrap(owner, name, wrapper))
             try:
                 yield
             finally:

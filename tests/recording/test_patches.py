@@ -1,0 +1,276 @@
+"""Functions are wrapped while a context is open, and are the same objects after all have closed."""
+
+import itertools
+import threading
+import types
+from contextlib import ExitStack
+
+import pytest
+import torch
+from torch.nn.utils import clip_grad
+
+from gradlab.recording.patches import classes_that_define, wrap, wrap_decorated
+
+
+def times_ten(x):
+    return 10 * x
+
+
+def fresh():
+    """A module with one function, as torch is one with many."""
+    module = types.ModuleType("module")
+    module.function = times_ten
+    return module
+
+
+def notes(calls, name):
+    """A wrapper that notes each call under a name."""
+
+    def wrapper(original, *args, **kwargs):
+        calls.append(name)
+        return original(*args, **kwargs)
+
+    return wrapper
+
+
+def foreign(module):
+    """Patch the function as another tool would, and return what it replaced."""
+    replaced = module.function
+    module.function = lambda x: replaced(x) + 1
+    return replaced
+
+
+def test_a_wrapper_receives_the_function_and_its_arguments_and_may_change_both():
+    module = fresh()
+    with wrap(module, "function", lambda original, x: original(x + 1) - 1):
+        assert module.function(1) == 19
+        assert module.function.__name__ == "times_ten"
+    assert module.function is times_ten
+
+
+def test_the_context_that_opened_last_is_called_first():
+    module, calls = fresh(), []
+    with wrap(module, "function", notes(calls, "a")), wrap(module, "function", notes(calls, "b")):
+        assert module.function(1) == 10
+    assert calls == ["b", "a"]
+
+
+def test_one_wrapper_in_two_contexts_is_counted():
+    module, calls = fresh(), []
+    wrapper = notes(calls, "a")
+    with wrap(module, "function", wrapper):
+        with wrap(module, "function", wrapper):
+            module.function(1)
+        assert calls == ["a", "a"]
+        module.function(1)
+    assert calls == ["a", "a", "a"]
+    assert module.function is times_ten
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations("abc")))
+def test_contexts_close_in_any_order(order):
+    module, calls = fresh(), []
+    contexts = {name: wrap(module, "function", notes(calls, name)) for name in "abc"}
+    for context in contexts.values():
+        context.__enter__()
+    opened = set("abc")
+    for name in order:
+        contexts[name].__exit__(None, None, None)
+        opened.remove(name)
+        calls.clear()
+        assert module.function(1) == 10
+        assert set(calls) == opened
+        assert len(calls) == len(opened)
+    assert module.function is times_ten
+
+
+TIMES = [(place, undone) for place in range(5) for undone in (None, *range(place, 5))]
+
+
+@pytest.mark.parametrize(("place", "undone"), TIMES)
+@pytest.mark.parametrize("first", "ab")
+def test_another_tools_patch_may_come_and_go_at_any_time(place, undone, first):
+    """Contexts a and b open and close; the other tool patches at `place`, restores at `undone`."""
+    module, calls, opened, replaced = fresh(), [], set(), None
+    contexts = {name: wrap(module, "function", notes(calls, name)) for name in "ab"}
+    second = "b" if first == "a" else "a"
+    acts = [("open", "a"), ("open", "b"), ("close", first), ("close", second), ("end", "")]
+    for time, (act, name) in enumerate(acts):
+        if time == place:
+            replaced = foreign(module)
+        if time == undone:
+            module.function, replaced = replaced, None
+        if act == "open":
+            contexts[name].__enter__()
+            opened.add(name)
+        elif act == "close":
+            contexts[name].__exit__(None, None, None)
+            opened.remove(name)
+        calls.clear()
+        assert module.function(1) == (10 if replaced is None else 11)
+        if undone is not None and place <= 1 < undone <= time:
+            assert set(calls) <= opened  # the patch took along what was opened around it
+        else:
+            assert sorted(calls) == sorted(opened)
+    with wrap(module, "function", notes(calls, "later")):
+        calls.clear()
+        module.function(1)
+    assert calls == ["later"]
+
+
+def test_a_patch_that_never_calls_the_original_does_not_hide_calls_from_later_contexts():
+    module, calls = fresh(), []
+    with wrap(module, "function", notes(calls, "a")):
+        module.function = lambda x: -x
+    with wrap(module, "function", notes(calls, "b")):
+        assert module.function(1) == -1
+    assert calls == ["b"]
+    assert module.function(1) == -1
+
+
+def test_a_patch_that_is_undone_late_brings_back_a_function_that_calls_no_wrapper():
+    module, calls = fresh(), []
+    with wrap(module, "function", notes(calls, "a")):
+        replaced = foreign(module)
+    module.function = replaced
+    assert module.function(1) == 10
+    assert calls == []
+    with wrap(module, "function", notes(calls, "b")):
+        module.function(1)
+    assert calls == ["b"]
+    assert module.function is times_ten
+
+
+def test_a_function_that_calls_itself_is_seen_each_time():
+    module, calls = fresh(), []
+    module.function = lambda x: 0 if x == 0 else module.function(x - 1)
+    with wrap(module, "function", notes(calls, "a")):
+        foreign(module)
+        with wrap(module, "function", notes(calls, "b")):
+            module.function(2)
+    assert sorted(calls) == ["a"] * 3 + ["b"] * 3
+
+
+def test_exceptions_pass_and_leave_nothing():
+    module, calls = fresh(), []
+
+    def broken(original, x):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), wrap(module, "function", broken):
+        module.function(1)
+    assert module.function is times_ten
+    with ExitStack() as stack:
+        stack.enter_context(wrap(module, "function", notes(calls, "a")))
+        foreign(module)
+        stack.enter_context(wrap(module, "function", notes(calls, "b")))
+        with pytest.raises(TypeError):
+            module.function(None)
+        calls.clear()
+        module.function(1)  # the call that failed does not silence the next
+        assert sorted(calls) == ["a", "b"]
+
+
+def test_threads_open_close_and_call_at_the_same_time():
+    module, failures = fresh(), []
+    barrier = threading.Barrier(4)
+
+    def work(name):
+        barrier.wait()
+        for _ in range(300):
+            calls = []
+            with wrap(module, "function", notes(calls, name)):
+                if module.function(1) != 10 or not calls:
+                    failures.append(name)
+
+    threads = [threading.Thread(target=work, args=(each,)) for each in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert module.function is times_ten
+
+
+def test_a_call_in_another_thread_is_not_taken_for_a_part_of_this_one():
+    module, calls = fresh(), []
+
+    def elsewhere(x):
+        thread = threading.Thread(target=module.function, args=(0,))
+        if x:
+            thread.start()
+            thread.join()
+        return x
+
+    module.function = elsewhere
+    with wrap(module, "function", notes(calls, "a")):
+        foreign(module)
+        with wrap(module, "function", notes(calls, "b")):
+            module.function(1)
+    assert sorted(calls) == ["a", "a", "b", "b"]
+
+
+class Base:
+    @classmethod
+    def made(cls, x):
+        return cls.__name__, x
+
+    @staticmethod
+    def static(x):
+        return x
+
+    def method(self, x):
+        return self, x
+
+
+class Below(Base):
+    def method(self, x):
+        return super().method(x)
+
+
+def test_methods_class_methods_and_static_methods():
+    before, calls, below = dict(vars(Base)), [], Below()
+    with ExitStack() as stack:
+        for name in ("made", "static", "method"):
+            stack.enter_context(wrap(Base, name, notes(calls, name)))
+        assert Below.made(1) == ("Below", 1)
+        assert Base.static(2) == below.static(2) == 2
+        assert below.method(3) == (below, 3)
+    assert calls == ["made", "static", "static", "method"]
+    assert dict(vars(Base)) == before
+    assert classes_that_define("method", Base) == [Base, Below]
+    assert classes_that_define("made", Below) == []
+
+
+def test_clipping_is_seen_where_it_was_imported_by_name_before():
+    imported = clip_grad.clip_grad_norm_
+    weight, calls = torch.ones(2, requires_grad=True), []
+    weight.grad = torch.ones(2)
+    with wrap_decorated(clip_grad.clip_grad_norm_, notes(calls, "a")):
+        with wrap_decorated(clip_grad.clip_grad_norm_, notes(calls, "b")):
+            imported([weight], 1.0)
+        imported([weight], 1.0)
+    imported([weight], 1.0)
+    assert calls == ["b", "a", "a"]
+    assert clip_grad.clip_grad_norm_ is imported
+    assert imported.__closure__[0].cell_contents is imported.__wrapped__
+
+
+def test_watching_and_examining_at_once_leave_torchs_functions_as_they_were():
+    from gradlab import watch
+    from gradlab.debugger.observe.watch import Watch
+
+    before = torch.autograd.backward, torch.amp.GradScaler.step
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    one, two = watch(model, optimizer), Watch()
+    for context in (one, two):
+        context.__enter__()
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+    for context in (one, two):  # not the last one first
+        context.__exit__(None, None, None)
+    assert (torch.autograd.backward, torch.amp.GradScaler.step) == before
+    assert len(one.steps()) == two.updates == 2
