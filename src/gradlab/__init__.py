@@ -1,28 +1,51 @@
 """A laboratory for gradient pathologies in PyTorch networks.
 
-gradlab.load(dir)             pandas frames of all runs under dir: .runs .steps .layers
-gradlab.diagnose(layers)      what is wrong with a run: a list of findings
-gradlab.doctor(step, ...)     common mistakes in a training step: what, where, how it knows
-gradlab.check_gradients(...)  analytic gradients against finite differences
-gradlab.predict(widths, ...)  what theory says of a plain network, layer by layer, without training
-gradlab.phase(activation, ..) whether a wide network is ordered, critical or chaotic
-gradlab.watch(model, ...)     records any network in any training loop, which stays as it is
+gradlab.watch(model, ...)     record the gradients of any network in any training loop
+gradlab.load(dir)             read all runs under a folder as pandas frames: .runs .steps .layers
+gradlab.diagnose(run)         find what is wrong with a run or a watched network
+gradlab.doctor(step, ...)     find common mistakes in a training step
+gradlab.check_gradients(...)  compare analytic gradients with finite differences
+gradlab.predict(widths, ...)  predict a network at initialisation from theory, layer by layer
+gradlab.phase(activation, ..) classify wide networks as ordered, critical or chaotic
+gradlab.sinks                 destinations of recorded rows
+gradlab.integrations          callbacks: .lightning for PyTorch Lightning, .huggingface for Trainer
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gradlab import integrations as integrations
+    from gradlab import sinks as sinks
     from gradlab.debugger.doctor import doctor as doctor
+    from gradlab.diagnosis.finding import Finding as Finding
     from gradlab.diagnosis.verdict import diagnose as diagnose
+    from gradlab.errors import GradlabError as GradlabError
     from gradlab.gradcheck.gradients import check_gradients as check_gradients
     from gradlab.monitor.watch import watch as watch
     from gradlab.results.load import load as load
     from gradlab.theory.mean_field import predict as predict
     from gradlab.theory.phase import phase as phase
 
-__all__ = ["check_gradients", "diagnose", "doctor", "load", "phase", "predict", "watch"]
+    __version__: str
 
-_HOMES = {
+__all__ = [
+    "Finding",
+    "GradlabError",
+    "__version__",
+    "check_gradients",
+    "diagnose",
+    "doctor",
+    "integrations",
+    "load",
+    "phase",
+    "predict",
+    "sinks",
+    "watch",
+]
+
+_DEFINED_IN = {
+    "Finding": "gradlab.diagnosis.finding",
+    "GradlabError": "gradlab.errors",
     "check_gradients": "gradlab.gradcheck.gradients",
     "diagnose": "gradlab.diagnosis.verdict",
     "doctor": "gradlab.debugger.doctor",
@@ -34,9 +57,18 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for, so that importing gradlab is instant."""
-    from importlib import import_module
+    """Import a public name at its first use, so that `import gradlab` is instant."""
+    from importlib import import_module, metadata
 
-    if name not in _HOMES:
+    if name == "__version__":
+        return metadata.version("gradlab")
+    if name in ("integrations", "sinks"):
+        return import_module(f"gradlab.{name}")
+    if name not in _DEFINED_IN:
         raise AttributeError(f"module 'gradlab' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_DEFINED_IN[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, for tab completion."""
+    return __all__

@@ -103,7 +103,7 @@ def test_help(command, capsys):
         (["data=delivery"], "cross_entropy is for classification"),
         (["loss=hubr"], "did you mean huber?"),
         (["--tradeoff"], "did you mean --trade-off?"),
-        (["--mutations", "model.depth=2"], "expected nothing beside --mutations"),
+        (["--mutations", "model.depth=2"], "--mutations takes no other arguments"),
         (["model.init=normal", "model.init_gain=1e200"], "is not finite"),
     ],
 )

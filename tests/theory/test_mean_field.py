@@ -7,7 +7,7 @@ import gradlab
 from gradlab.config import choices
 from gradlab.errors import PredictionError
 from gradlab.theory import mean_field
-from gradlab.theory.frame import told
+from gradlab.theory.frame import summary
 from gradlab.theory.mean_field import decades_per_layer, expected, prediction
 from tests.configs import settings
 
@@ -162,4 +162,4 @@ def test_where_first_order_in_width_is_not_small_nothing_is_predicted(
     run = settings(model__depth=50, **model)
     assert (expected(run.flat, 64, 10, 1.0, 64) is None) is narrow
     frame, phase = prediction(run, 64, 10, 1.0)
-    assert ("too narrow" in " ".join(told(frame, phase))) is narrow
+    assert ("too narrow" in " ".join(summary(frame, phase))) is narrow

@@ -4,34 +4,34 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gradlab.cli.arguments import split
-from gradlab.config.compose import compose
 from gradlab.errors import SettingsError
 
 HELP = """\
-gradlab check [overrides]     gradients of the configured network at initialisation, three ways:
+gradlab check [overrides]     compare the gradients of the configured network at initialisation:
                               by hand, by autograd, by finite differences
-  --trade-off                 error against step, one- and two-sided: a table; a figure in check/
-  --mutations                 16 mistakes in a backward pass: which are caught, and where
+  --trade-off                 print the error of finite differences against the step size, one- and
+                              two-sided, and draw it in check/
+  --mutations                 insert 16 mistakes in a backward pass; print which the check finds
 
-Overrides: those of gradlab run, and check.scheme, check.elements, check.tolerance.
-Exit codes: 0 all gradients are right, 1 one is wrong, 2 the command or the configuration is wrong.
+Overrides: as for gradlab run, and check.scheme, check.elements, check.tolerance.
+Exit codes: 0 all gradients are right, 1 a gradient is wrong, 2 the command or the configuration is
+wrong.
 """
 
 
 def check(arguments: Sequence[str]) -> int:
     """Print a gradient check; return 1 if a gradient is wrong."""
-    flags, overrides = split(arguments, ("--trade-off", "--mutations", "--help", "-h"))
-    if {"--help", "-h"} & {*flags}:
-        print(HELP, end="")
-        return 0
+    flags, overrides = split(arguments, ("--trade-off", "--mutations"))
     if "--mutations" in flags:
         from gradlab.gradcheck.bugs import table
 
         if overrides or len(flags) > 1:
-            raise SettingsError("expected nothing beside --mutations: its networks are its own")
+            raise SettingsError("--mutations takes no other arguments: it checks fixed networks")
         lines, right = table()
         print("\n".join(lines))
         return 0 if right else 1
+    from gradlab.config.compose import compose
+
     settings, how = compose("check", overrides)
     from gradlab.data.dataset import load
     from gradlab.gradcheck.configured import check_settings, problem_of

@@ -7,27 +7,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gradlab.cli.arguments import split
-from gradlab.config.compose import compose
 from gradlab.errors import SettingsError
 
 HELP = """\
-gradlab cure RUN [overrides]  train a sick run again with each remedy that its findings propose, and
-                              unchanged; rank what came of it, by findings and by loss
+gradlab cure RUN [overrides]  repeat a run that has findings, unchanged and with each remedy that
+                              the findings propose; rank the remedies by findings and by loss
 
-Overrides: cure.seeds (of each remedy), cure.steps, cure.dir (for the page; else RUN/cure),
-"cure.remedies=['optim=adam','clip=norm optim.lr=0.01']" (else what the findings propose), and those
-of gradlab run, which then hold for every trial, unchanged ones too.
+RUN is the folder of a run. Overrides:
+  cure.seeds                  how many seeds each remedy gets
+  cure.steps                  how many steps to train; default: as many as RUN
+  cure.dir                    the folder of the page; default: RUN/cure
+  cure.remedies               a list of overrides; default: what the findings propose. In quotes:
+                              "cure.remedies=['optim=adam','clip=norm optim.lr=0.01']"
+and the overrides of gradlab run, which then apply to every training, unchanged ones too.
 """
 
 
 def cure(arguments: Sequence[str]) -> int:
     """Try remedies on the run in a folder; print and write what came of each."""
-    flags, given = split(arguments, ("--help", "-h"))
-    if flags:
-        print(HELP, end="")
-        return 0
+    _, given = split(arguments)
     if not given:
         raise SettingsError("expected the folder of a run: gradlab cure RUN")
+    from gradlab.config.compose import compose
     from gradlab.config.interrupt import Interrupt
     from gradlab.cure import course, page, words
     from gradlab.cure.patient import admit
@@ -46,7 +47,7 @@ def cure(arguments: Sequence[str]) -> int:
     remedies = course.chosen(trials, findings)
     place = Path(how["dir"] or patient.run.path / "cure")
     page.make_room(place)
-    with Interrupt() as interrupt, _aloud():
+    with Interrupt() as interrupt, _log_to_stderr():
         found = course.course(trials, findings, remedies, lambda: interrupt.asked)
         if found is not None:
             path = page.write(found, place)
@@ -59,8 +60,8 @@ def cure(arguments: Sequence[str]) -> int:
 
 
 @contextmanager
-def _aloud() -> Generator[None]:
-    """Say on stderr how far a long command is."""
+def _log_to_stderr() -> Generator[None]:
+    """Print gradlab's progress messages on stderr."""
     logger, handler = logging.getLogger("gradlab"), logging.StreamHandler(sys.stderr)
     level = logger.level
     logger.addHandler(handler)

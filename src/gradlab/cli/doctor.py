@@ -6,29 +6,26 @@ from gradlab.cli.arguments import split
 from gradlab.errors import SettingsError
 
 HELP = """\
-gradlab doctor MODULE:FUNCTION   runs a few updates of your own training and says which common
-                                 mistakes it shows, where, how it knows, and what to write instead
-gradlab doctor FILE.py:FUNCTION  the same of a function in a file
-gradlab doctor FILE.py           the same of a script
-gradlab doctor --catalogue       all mistakes of the catalogue: measured, and whether it finds them
-                                 when broken and is silent when fixed; --markdown: as a page
+gradlab doctor FILE.py           run a few steps of the training in a script, and print the mistakes
+                                 it finds: the line, the evidence, the fix
+gradlab doctor FILE.py:FUNCTION  do the same with a function in a file
+gradlab doctor MODULE:FUNCTION   do the same with a function in a module
+gradlab doctor --catalogue       test the doctor with every mistake of gradlab mistakes, broken and
+                                 fixed; --markdown prints the result as a page
 
-FUNCTION needs no arguments. It trains by itself, and is stopped after a few updates; or it returns
-(step, model, optimizer, batch), where step(model, optimizer, batch) makes an update, and batch is
-one batch or an iterable of batches. It may be run several times.
-Exit codes: 0 nothing found, 1 something found, 2 the command is wrong or nothing trains.
-Of --catalogue: 0 all are found and all fixes left in peace, 1 one is not.
+FUNCTION takes no arguments. Either it trains, and gradlab stops it after a few steps. Or it returns
+(step, model, optimizer, batch): step(model, optimizer, batch) makes one optimizer step, and batch
+is one batch or an iterable of batches. gradlab may run it several times.
+Exit codes: 0 no mistake found, 1 a mistake found, 2 the command is wrong or nothing trains.
+With --catalogue: 0 the doctor finds every mistake and no fixed form, 1 otherwise.
 """
 
 
 def doctor(arguments: Sequence[str]) -> int:
     """Examine a training; return 1 if a mistake is found."""
-    flags, targets = split(arguments, ("--catalogue", "--markdown", "--help", "-h"))
-    if {"--help", "-h"} & {*flags}:
-        print(HELP, end="")
-        return 0
+    flags, targets = split(arguments, ("--catalogue", "--markdown"))
     if "--catalogue" in flags and not targets:
-        return _consultations("--markdown" in flags)
+        return _self_test("--markdown" in flags)
     if flags:
         raise SettingsError(
             "expected --catalogue, with --markdown or without, or a training to examine; "
@@ -44,14 +41,14 @@ def doctor(arguments: Sequence[str]) -> int:
     return 1 if found else 0
 
 
-def _consultations(as_page: bool) -> int:
-    """Examine the catalogue; return 1 if a mistake is not found, or a fixed form not left alone."""
+def _self_test(as_page: bool) -> int:
+    """Examine the catalogue; return 1 if a mistake is missed, or a fixed form has a finding."""
     from gradlab.debugger.self_test import consult, markdown, table
     from gradlab.mistakes.catalogue import CATALOGUE
 
-    all_of_them = [consult(mistake) for mistake in CATALOGUE]
+    results = [consult(mistake) for mistake in CATALOGUE]
     if as_page:
-        print(markdown(all_of_them))
+        print(markdown(results))
     else:
-        table(all_of_them)
-    return 0 if all(one.holds for one in all_of_them) else 1
+        table(results)
+    return 0 if all(result.holds for result in results) else 1

@@ -4,28 +4,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gradlab.cli.arguments import split
-from gradlab.config.compose import compose
 from gradlab.errors import SettingsError, nearest
 
 HELP = """\
-gradlab explain [overrides]   the chain rule through one weight of one prediction, factor by factor;
-                              then who carries the blame, and what one gradient step does
-gradlab explain activations   each activation and its derivative: an atlas
-gradlab explain losses        the same of the losses
+gradlab explain [overrides]   explain the chain rule through one weight for one sample, factor by
+                              factor: then which weights have the largest gradients, and the effect
+                              of one gradient step
+gradlab explain activations   draw each activation and its derivative
+gradlab explain losses        draw each loss and its derivative
 
-Overrides: those of gradlab run, and explain.sample, explain.layer, explain.weight=[from,to],
-explain.after (steps of training before the story), explain.dir (where the page goes).
+Overrides: as for gradlab run, and
+  explain.sample              the sample, one that is held out
+  explain.layer               the layer of the weight, 1 = nearest the input
+  explain.weight=[from,to]    the weight; default: the one with the largest gradient
+  explain.after               steps of training before the explanation
+  explain.dir                 the folder of the page
 Try: gradlab explain model.activation=sigmoid model.depth=10
 """
 
 
 def explain(arguments: Sequence[str]) -> int:
-    """Tell the chain rule through one weight, in the terminal and as a page; or write an atlas."""
-    flags, overrides = split(arguments, ("--help", "-h"))
-    if flags:
-        print(HELP, end="")
-        return 0
+    """Explain the chain rule through one weight, or draw all functions of a kind; write a page."""
+    _, overrides = split(arguments)
     topics = [each for each in overrides if "=" not in each and each[:1] not in ("+", "~")]
+    from gradlab.config.compose import compose
+
     settings, how = compose("explain", [each for each in overrides if each not in topics])
     from gradlab.pages.html import write
     from gradlab.pages.story import as_text

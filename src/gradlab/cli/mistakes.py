@@ -6,21 +6,19 @@ from gradlab.cli.arguments import split
 from gradlab.errors import SettingsError, nearest
 
 HELP = """\
-gradlab mistakes              common mistakes in backpropagation: each is run broken and fixed, and
-                              measured
-gradlab mistakes NAME         one of them: what people write, what happens, why, the fix, the proof
-  --markdown                  the whole catalogue as a page
+gradlab mistakes              run each common mistake in training code, broken and fixed, and print
+                              the measurements
+gradlab mistakes NAME         explain one mistake: the code, the effect, the reason, the fix and the
+                              proof
+  --markdown                  print the whole catalogue as a page
 
-Exit codes: 0 all proofs hold, 1 one does not, 2 the command is wrong.
+Exit codes: 0 all proofs hold, 1 a proof fails, 2 the command is wrong.
 """
 
 
 def mistakes(arguments: Sequence[str]) -> int:
     """Run the catalogue, or one mistake of it; return 1 if a proof does not hold."""
-    flags, names = split(arguments, ("--markdown", "--help", "-h"))
-    if {"--help", "-h"} & {*flags}:
-        print(HELP, end="")
-        return 0
+    flags, names = split(arguments, ("--markdown",))
     if len(names) + len(flags) > 1:
         raise SettingsError(
             f"expected at most one of NAME and --markdown, given {' '.join(arguments)}"

@@ -86,8 +86,8 @@ def table(frame: pd.DataFrame) -> list[str]:
     return lines
 
 
-def told(frame: pd.DataFrame, phase: Phase | None) -> Sequence[str]:
-    """Return what the prediction comes to, in sentences."""
+def summary(frame: pd.DataFrame, phase: Phase | None) -> Sequence[str]:
+    """Return the result of a prediction in sentences."""
     first = frame.iloc[0]
     delta = float(np.log10(first["delta_norm"]))
     lines = [

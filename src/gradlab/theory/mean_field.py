@@ -38,33 +38,35 @@ def predict(
     batch: int | None = None,
     branch_scale: float | None = None,
 ) -> pd.DataFrame:
-    """Predict a network at initialisation: a row per linear map, from theory alone.
-
-    >>> frame = predict([64, *[64] * 10, 10], "sigmoid")
-    >>> round(float(np.log10(frame["delta_norm"][0])), 1)
-    -8.5
+    """Predict the signal and the gradient of each layer at initialisation, from mean-field theory.
 
     Args:
-        widths: [n_0, n_1, ..., n_L], inputs and outputs included.
-        activation: of the hidden layers, by name.
-        init: by name.
-        sigma_w: overrides the initialisation: Var W = sigma_w² / fan_in.
-        sigma_b: overrides it: Var b = sigma_b².
-        input_rms: root mean square of the sample's features.
-        gain: replaces that of the initialisation.
-        norm: before the activation of the hidden layers: none, layer, rms or batch.
-        batch: samples in a batch, which only `batch` asks for; None for many.
-        branch_scale: s of a residual network, h + s phi(W h + b); None for a plain one.
+        widths: [n_0, n_1, ..., n_L], with the input's and the output's.
+        activation: the name of the hidden layers' activation, such as "relu".
+        init: the name of the initialisation, as in `model.init`.
+        sigma_w: Var W = sigma_w² / fan_in, instead of the initialisation's.
+        sigma_b: Var b = sigma_b², instead of the initialisation's.
+        input_rms: the root mean square of a sample's features.
+        gain: the gain of the initialisation; None for its default.
+        norm: the normalisation before the activation: "none", "layer", "rms" or "batch".
+        batch: the samples in a batch, only for norm="batch"; None for the limit of many.
+        branch_scale: s of a residual network h + s phi(W h + b); None for a plain network.
 
     Returns:
-        position; preact_std (the root of E u²); act_factor, weight_factor, norm_factor; delta_norm
-        and weight_grad_norm relative to the last layer's, as geometric means over networks, for one
-        sample (for a batch with `batch`); delta_sd and weight_grad_sd, their spread over networks
-        in decades.
+        A frame with a row per linear map. `preact_std` is the root of E u², with u the input of the
+        activation. `act_factor`, `weight_factor` and `norm_factor` are the gains of one layer.
+        `delta_norm` and `weight_grad_norm` are geometric means over networks, divided by the last
+        layer's: for one sample, or for a batch with norm="batch". `delta_sd` and `weight_grad_sd`
+        are their standard deviations over networks, in decades.
 
     Raises:
-        PredictionError: an argument is unknown or out of range, or there is no theory for what it
-            asks for.
+        PredictionError: an argument is unknown or out of range, or there is no theory for it.
+
+    Example:
+        >>> import gradlab
+        >>> frame = gradlab.predict([64, *[64] * 10, 10], "sigmoid")
+        >>> f"{frame['delta_norm'][0]:.1e}"  # the error signal of layer 1, relative to layer 11
+        '2.8e-09'
     """
     phi = find(activation)
     _check(widths, input_rms, norm, branch_scale)

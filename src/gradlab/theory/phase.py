@@ -153,11 +153,11 @@ TERMS = 400  # of the Hermite expansion of a two-point function
 
 @dataclass(frozen=True)
 class Phase:
-    """The fixed point of wide networks, and the scales, in layers, on which they forget.
+    """The fixed point of wide networks, and the depth scales of gradients and correlations.
 
     Attributes:
-        q_star: the fixed point of the variance; inf if it grows without end, 0 if it dies out.
-        chi_1: by what a layer multiplies ‖error signal‖² there.
+        q_star: the fixed point of the variance; inf if the variance grows forever, 0 if it decays.
+        chi_1: the factor by which a layer multiplies ‖error signal‖² at the fixed point.
         xi_grad: depth over which the gradient's square changes e-fold, 1 / |ln chi_1|.
         xi_c: depth over which two inputs' correlation nears its fixed point.
         c_star: that fixed point, stable against small changes.
@@ -173,15 +173,27 @@ class Phase:
 
 
 def phase(activation: str, sigma_w: float, sigma_b: float = 0.0) -> Phase:
-    """Return the fixed point and the phase of wide networks of an activation.
+    """Return the fixed point and the phase of wide networks with an activation.
 
-    >>> phase("relu", 2**0.5).phase
-    'critical'
+    Source: Schoenholz et al. 2017, eqs. 5, 9 and 11.
 
-    Schoenholz et al. 2017, eqs. 5, 9 and 11.
+    Args:
+        activation: the name of the activation, such as "tanh".
+        sigma_w: Var W = sigma_w² / fan_in.
+        sigma_b: Var b = sigma_b².
+
+    Returns:
+        The fixed point q* of the variance, chi_1, the depth scales in layers, and the phase.
 
     Raises:
-        PredictionError: the activation is unknown, or a sigma is not a number in range.
+        PredictionError: the activation is unknown, sigma_w is not above 0, or sigma_b is negative.
+
+    Example:
+        >>> import gradlab
+        >>> gradlab.phase("relu", sigma_w=2**0.5).phase
+        'critical'
+        >>> gradlab.phase("tanh", sigma_w=2.0).phase
+        'chaotic'
     """
     phi = find(activation)
     if not (0 < sigma_w < np.inf and 0 <= sigma_b < np.inf):

@@ -1,0 +1,81 @@
+"""The public names of `gradlab`: which there are, what they import, and their docstrings."""
+
+import doctest
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import gradlab
+
+ROOT = Path(__file__).parents[1]
+SOURCE = Path(gradlab.__file__).parent
+PUBLIC = [
+    "Finding",
+    "GradlabError",
+    "__version__",
+    "check_gradients",
+    "diagnose",
+    "doctor",
+    "integrations",
+    "load",
+    "phase",
+    "predict",
+    "sinks",
+    "watch",
+]
+
+WITH_EXAMPLES = sorted(
+    ".".join(["gradlab", *file.relative_to(SOURCE).with_suffix("").parts])
+    for file in SOURCE.rglob("*.py")
+    if ">>> " in file.read_text() and file.name != "__main__.py"
+)
+
+
+def run_python(line: str) -> str:
+    done = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_dir_shows_exactly_the_public_names_before_and_after_their_use():
+    listed = "import gradlab; before = dir(gradlab); "
+    listed += f"[getattr(gradlab, n) for n in {PUBLIC}]; print(before == dir(gradlab) == {PUBLIC})"
+    assert gradlab.__all__ == PUBLIC == sorted(PUBLIC)
+    assert run_python(listed) == "True"
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'wach'"):
+        _ = gradlab.wach
+
+
+def test_the_version_is_the_one_in_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert gradlab.__version__ == project["version"]
+
+
+@pytest.mark.parametrize(
+    ("path", "module"),
+    [("sinks", "gradlab.sinks"), ("integrations", "gradlab.integrations")],
+)
+def test_packages_are_attributes_after_import_gradlab(path, module):
+    assert run_python(f"import gradlab; print(gradlab.{path}.__name__)") == module
+
+
+@pytest.mark.parametrize(
+    ("name", "library"), [("lightning", "pytorch_lightning"), ("huggingface", "transformers")]
+)
+def test_integrations_are_attributes_after_import_gradlab(name, library):
+    pytest.importorskip(library)
+    line = f"import gradlab; print(gradlab.integrations.{name}.__name__)"
+    assert run_python(line) == f"gradlab.integrations.{name}"
+
+
+@pytest.mark.parametrize("module", WITH_EXAMPLES)
+def test_the_examples_in_docstrings_run(module):
+    result = doctest.testmod(import_module(module), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert result.attempted
+    assert not result.failed
