@@ -65,6 +65,8 @@ class Settings:
     `resume` says that an unfinished run in the folder may be replaced; it is no part of the run.
     """
 
+    # attributes: one for each section of the configuration.
+
     model: ModelSettings
     data: Component
     loss: LossSettings

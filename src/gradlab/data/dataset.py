@@ -36,6 +36,8 @@ class Dataset:
             target a sample.
     """
 
+    # attributes: a record without behaviour; all describe the same samples.
+
     name: str
     task: str
     x_train: Tensor

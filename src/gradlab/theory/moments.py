@@ -92,6 +92,8 @@ class Moments:
         mean_slope: Cov(phi, phi'²) / m.
     """
 
+    # attributes: averages of the same values of phi, computed once for all of them.
+
     def __init__(self, phi: Activation, q: float) -> None:
         x, w = nodes()
         a = phi.f(np.sqrt(q) * x)

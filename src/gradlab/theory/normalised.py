@@ -54,6 +54,8 @@ from gradlab.theory.variance import Variance
 class _Held:
     """The terms of ln (‖delta_l‖ / ‖delta_L‖)² for a network held at q."""
 
+    # attributes: the terms of one sum; each is used for every layer.
+
     def __init__(
         self, phi: Activation, maps: Sequence[Variance], input_rms: float, norm: str
     ) -> None:

@@ -41,6 +41,8 @@ class ResidualBlock:
         back: variance of ln ‖dLoss/dh_{l-1}‖² / ‖dLoss/dh_l‖².
     """
 
+    # attributes: the quantities of one block, in the paper's notation.
+
     def __init__(
         self, phi: Activation, linear: Variance, before: tuple[float, float], skip: bool, s: float
     ) -> None:
