@@ -15,7 +15,7 @@ from gradlab.cure.trial import FAILED, Trial
 from gradlab.pages.style import printed
 from gradlab.results.load import Run
 from tests.configs import settings
-from tests.report.test_figures import cut
+from tests.report.test_report_figures import cut
 
 LONG = "model.init=kaiming_normal model.init_gain=null"
 

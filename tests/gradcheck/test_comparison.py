@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradlab.gradcheck.comparison import compare, sample
-from gradlab.gradcheck.row import Options
+from gradlab.gradcheck.gradient_report import Options
 
 EVERY = Options(samples=None)
 

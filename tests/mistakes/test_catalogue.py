@@ -10,9 +10,7 @@ import torch
 
 from gradlab.mistakes import cases
 from gradlab.mistakes.catalogue import CATALOGUE
-from gradlab.mistakes.code import code
-from gradlab.mistakes.mistake import Bound, Symptom
-from gradlab.mistakes.proof import prove
+from gradlab.mistakes.mistake import Bound, Symptom, differing_lines, prove
 
 NAMES = [mistake.name for mistake in CATALOGUE]
 FILES = {file.stem for file in Path(cases.__file__).parent.glob("[!_]*.py")}
@@ -79,7 +77,7 @@ def test_what_is_shown_is_what_runs(mistake):
 
 @each
 def test_the_forms_differ_in_a_few_lines(mistake):
-    broken, fixed = code(mistake)
+    broken, fixed = differing_lines(mistake)
     assert 1 <= sum(only for _, only in broken) + sum(only for _, only in fixed) <= 6
     assert [line for line, only in broken[1:] if not only] == [
         line for line, only in fixed[1:] if not only

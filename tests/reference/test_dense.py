@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gradlab.gradcheck.by_hand import check_network
-from gradlab.gradcheck.row import Options
+from gradlab.gradcheck.gradient_report import Options
+from gradlab.gradcheck.hand_written import check_network
 from gradlab.reference.activation_functions import ACTIVATIONS
 from gradlab.reference.dense import loss_and_gradients, train
 from gradlab.reference.loss_functions import LOSSES, MSE

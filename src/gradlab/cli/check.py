@@ -23,30 +23,29 @@ def check(arguments: Sequence[str]) -> int:
     """Print a gradient check; return 1 if a gradient is wrong."""
     flags, overrides = split(arguments, ("--trade-off", "--mutations"))
     if "--mutations" in flags:
-        from gradlab.gradcheck.bugs import table
+        from gradlab.gradcheck.hand_written import mutation_table
 
         if overrides or len(flags) > 1:
             raise SettingsError("--mutations takes no other arguments: it checks fixed networks")
-        lines, right = table()
+        lines, right = mutation_table()
         print("\n".join(lines))
         return 0 if right else 1
     from gradlab.config.compose import compose
 
     settings, how = compose("check", overrides)
     from gradlab.data.dataset import load
-    from gradlab.gradcheck.configured import check_settings, problem_of
-    from gradlab.gradcheck.row import Options
+    from gradlab.gradcheck.gradient_report import Options
+    from gradlab.gradcheck.three_ways import check_settings, problem_of
 
     options = Options(how["scheme"], how["elements"], how["tolerance"], seed=settings.seed)
     dataset = load(settings)
     if "--trade-off" in flags:
         from gradlab.gradcheck.problem import Problem
-        from gradlab.gradcheck.trade_off import told, trade_off
-        from gradlab.report.trade_off import draw_to
+        from gradlab.gradcheck.trade_off import save_trade_off, trade_off, trade_off_lines
 
         model, x, y, loss = problem_of(settings, dataset)
         found = trade_off(Problem(model, (x,), y, loss, settings.seed), options)
-        print("\n".join([*told(found), str(draw_to(found, Path("check")))]))
+        print("\n".join([*trade_off_lines(found), str(save_trade_off(found, Path("check")))]))
         return 0
     result = check_settings(settings, dataset, options)
     print(result)

@@ -33,7 +33,7 @@ def cure(arguments: Sequence[str]) -> int:
     from gradlab.cure import course, page, words
     from gradlab.cure.patient import admit
     from gradlab.cure.trials import Trials
-    from gradlab.pages.story import as_text
+    from gradlab.pages.page import as_text
 
     folder, *overrides = given
     ours = [each for each in overrides if each.lstrip("+~").startswith("cure.")]

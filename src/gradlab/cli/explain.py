@@ -31,7 +31,7 @@ def explain(arguments: Sequence[str]) -> int:
 
     settings, how = compose("explain", [each for each in overrides if each not in topics])
     from gradlab.pages.html import write
-    from gradlab.pages.story import as_text
+    from gradlab.pages.page import as_text
     from gradlab.pages.style import printed
 
     folder = Path(how["dir"])
@@ -47,16 +47,16 @@ def explain(arguments: Sequence[str]) -> int:
             path = write(story, {"atlas": atlas}, folder / topics[0], markdown=True)
     else:
         from gradlab.data.dataset import load
-        from gradlab.explain import figures
-        from gradlab.explain.subject import subject
-        from gradlab.explain.tell import tell
+        from gradlab.explain import network_figures
+        from gradlab.explain.chain_rule_page import chain_rule_page
+        from gradlab.explain.sample_pass import pass_sample
 
-        found = subject(settings, load(settings), how)
-        story = tell(found)
+        found = pass_sample(settings, load(settings), how)
+        story = chain_rule_page(found)
         with printed():
-            drawn = {"network": figures.network(found)}
+            drawn = {"network": network_figures.network(found)}
             if len(found.sample.layers) > 1:
-                drawn["decades"] = figures.signal(found)
+                drawn["decades"] = network_figures.signal(found)
             path = write(story, drawn, folder)
     print(as_text(story))
     print(f"\nThe same with its figure: {path}")

@@ -24,10 +24,8 @@ def mistakes(arguments: Sequence[str]) -> int:
             f"expected at most one of NAME and --markdown, given {' '.join(arguments)}"
         )
     from gradlab.mistakes.catalogue import CATALOGUE
-    from gradlab.mistakes.markdown import markdown
-    from gradlab.mistakes.page import page
-    from gradlab.mistakes.proof import prove
-    from gradlab.mistakes.table import table
+    from gradlab.mistakes.mistake import prove
+    from gradlab.mistakes.mistake_pages import catalogue_markdown, print_catalogue, print_mistake
 
     known = {mistake.name: mistake for mistake in CATALOGUE}
     for name in names:
@@ -35,9 +33,9 @@ def mistakes(arguments: Sequence[str]) -> int:
             raise SettingsError(f"{name} is not a mistake of the catalogue; {nearest(name, known)}")
     proofs = [prove(known[name]) for name in names or known]
     if names:
-        page(proofs[0])
+        print_mistake(proofs[0])
     elif flags:
-        print(markdown(proofs))
+        print(catalogue_markdown(proofs))
     else:
-        table(proofs)
+        print_catalogue(proofs)
     return 0 if all(proof.holds for proof in proofs) else 1

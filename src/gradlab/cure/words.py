@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from gradlab.cure.course import Course
 from gradlab.cure.ranking import Rank, is_higher, is_lower
 from gradlab.pages.numbers import count
-from gradlab.pages.story import Section, Story, Table
+from gradlab.pages.page import Page, PageTable, Section
 
 MOST_NAMED = 6
 
@@ -118,11 +118,11 @@ def row(found: Rank) -> list[str]:
     return [*cells, losses(found), held_out] if found.verdict != "failed" else [*cells, "", ""]
 
 
-def story(course: Course) -> Story:
+def story(course: Course) -> Page:
     """Return what a terminal shows of a course."""
     rows = [row(course.base), *map(row, course.ranks)]
-    table = Table(HEADINGS, rows, prose=False)
-    return Story(headline(course), [Section("What was tried", sentences(course), table, [HEADED])])
+    table = PageTable(HEADINGS, rows, prose=False)
+    return Page(headline(course), [Section("What was tried", sentences(course), table, [HEADED])])
 
 
 def healthy(name: str, status: str) -> str:

@@ -8,9 +8,7 @@ from rich.text import Text
 
 from gradlab.debugger.doctor import doctor
 from gradlab.gradcheck.problem import one_thread
-from gradlab.mistakes.material import seeded
-from gradlab.mistakes.mistake import Builder, Mistake
-from gradlab.mistakes.proof import Proof, prove
+from gradlab.mistakes.mistake import Builder, Mistake, Proof, prove, seeded
 from gradlab.pages.terminal import plain_table, terminal, write
 
 HEADINGS = (

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gradlab.gradcheck.row import Options, Row
+from gradlab.gradcheck.gradient_report import Options, Row
 from gradlab.reference.activation_functions import Array
 from gradlab.reference.differences import (
     Difference,

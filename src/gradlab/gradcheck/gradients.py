@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradlab.errors import CheckError, nearest
-from gradlab.gradcheck.by_hand import check_network
 from gradlab.gradcheck.comparison import compare
-from gradlab.gradcheck.report import GradientReport
-from gradlab.gradcheck.row import Options
+from gradlab.gradcheck.gradient_report import GradientReport, Options
+from gradlab.gradcheck.hand_written import check_network
 from gradlab.reference.activation_functions import Array
 from gradlab.reference.dense import Dense
 from gradlab.reference.differences import POWERS
@@ -82,7 +81,7 @@ def check_gradients(
     ):
         return check_network(subject, np.asarray(x), np.asarray(y), _by_hand(loss), options)
     if hasattr(subject, "named_parameters"):
-        from gradlab.gradcheck.module import check_module
+        from gradlab.gradcheck.module_check import check_module
 
         inputs = x if isinstance(x, tuple) else (x,)
         return check_module(subject, inputs, y, _in_torch(loss), options)  # pyright: ignore

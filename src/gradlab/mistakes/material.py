@@ -1,27 +1,19 @@
-"""What the mistakes are made on: real data in batches, seeds, and one step as it should be."""
+"""Data, networks and steps that the mistakes are made of."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from functools import cache
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.optim import Optimizer
 
 from gradlab.data.dataset import Dataset
 from gradlab.data.tabular import delivery, digits
-from gradlab.mistakes.mistake import Practice, Step
+from gradlab.mistakes.mistake import Practice, Step, seeded
 
 Batch = tuple[Tensor, Tensor]
-
-
-@contextmanager
-def seeded(seed: int) -> Generator[None]:
-    """Draw from torch's generator as if it had this seed, and leave it as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
+LR, MAX_NORM = 0.3, 1.0
+PLACE, FACTOR = 2, 1000.0  # which batch is in the wrong unit, and by how much
 
 
 @cache
@@ -74,3 +66,41 @@ def step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
     loss.backward()
     optimizer.step()
     return loss
+
+
+def with_an_outlier(step: Step, seed: int = 0) -> Practice:
+    """Return a small network for digits of which one batch is FACTOR times too bright."""
+    batches = [(x.clone(), y) for x, y in digits_batches()]
+    batches[PLACE][0].mul_(FACTOR)
+    model = small_net(seed)
+    return Practice(step, model, torch.optim.SGD(model.parameters(), lr=LR), batches)
+
+
+def at_least_five() -> list[Batch]:
+    """Return digits and whether each is 5 or more, [64, 1]: the next question to learn."""
+    return [(x, (y >= 5).float().unsqueeze(1)) for x, y in digits_batches()]
+
+
+def confident_net(seed: int) -> nn.Sequential:
+    """Return a network with one output, the logit of `odd`, whose logits are far from 0."""
+    model = _odd_net(seed)
+    model.load_state_dict(_confident_weights(seed))
+    return model
+
+
+def _odd_net(seed: int) -> nn.Sequential:
+    with seeded(seed):
+        return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1))
+
+
+@cache
+def _confident_weights(seed: int) -> dict[str, Tensor]:
+    model = _odd_net(seed)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(12):
+        for x, y in digits_batches():
+            optimizer.zero_grad()
+            odd = (y % 2).float().unsqueeze(1)
+            binary_cross_entropy_with_logits(model(x), odd).backward()
+            optimizer.step()
+    return model.state_dict()

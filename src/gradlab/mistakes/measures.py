@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradlab.mistakes.material import the_digits
+from gradlab.mistakes.material import LR, MAX_NORM, the_digits
 from gradlab.mistakes.mistake import Practice, Symptom
 
 THREE_EPOCHS = 66  # steps: the digits are 22 batches of 64
@@ -113,3 +113,9 @@ def finite(practice: Practice, steps: int = 5) -> Symptom:
     weights = nn.utils.parameters_to_vector(practice.model.parameters()).detach()
     value = 100 * float(weights.isfinite().double().mean())
     return Symptom(f"weights that are finite after {steps} steps", value, "%")
+
+
+def longest_of_clipped(practice: Practice) -> Symptom:
+    """Return the longest of ten updates; plain descent along a clipped gradient makes at most 1."""
+    value = longest_update(practice, 10, unit=LR * MAX_NORM)
+    return Symptom("longest update, in units of learning rate × max_norm", value)

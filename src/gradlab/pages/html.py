@@ -8,13 +8,11 @@ import jinja2
 from matplotlib.figure import Figure
 
 from gradlab.errors import StoreError
-from gradlab.pages.story import Story
+from gradlab.pages.page import Page
 from gradlab.pages.style import save
 
 
-def write(
-    story: Story, figures: Mapping[str, Figure], folder: Path, markdown: bool = False
-) -> Path:
+def write(story: Page, figures: Mapping[str, Figure], folder: Path, markdown: bool = False) -> Path:
     """Write the page and its figures (png and svg) to `folder`; return the page's path.
 
     With `markdown`, `index.md` too.
@@ -44,7 +42,7 @@ def write(
     return path
 
 
-def as_markdown(story: Story, pictures: Mapping[str, str]) -> str:
+def as_markdown(story: Page, pictures: Mapping[str, str]) -> str:
     """Return the story in Markdown; `pictures` are the figures' files by name."""
     parts = [f"# {story.title}"]
     for section in story.sections:

@@ -2,10 +2,6 @@
 
 import numpy as np
 
-from gradlab.reference.activation_functions import Activation, Array
-
-GRID = np.linspace(-20, 20, 40_001)  # holds the maximum of every |phi'|
-
 
 def number(value: float) -> str:
     """Return four digits, as a power of ten where the number is small."""
@@ -35,18 +31,3 @@ def power(decades: float) -> str:
     if np.isnan(decades):
         return "not defined (0/0)"
     return f"{10.0**decades:.3g} ({decades:+.2f} decades)" if np.isfinite(decades) else "exactly 0"
-
-
-def shape(array: Array) -> str:
-    """Return [rows, columns]."""
-    return f"[{', '.join(map(str, array.shape))}]"
-
-
-def steepest(phi: Activation) -> float:
-    """Return max |phi'|."""
-    return float(np.abs(phi.derivative(GRID)).max())
-
-
-def norm(array: Array) -> float:
-    """Return the Euclidean norm."""
-    return float(np.linalg.norm(array))

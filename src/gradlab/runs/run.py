@@ -124,8 +124,8 @@ def check(settings: Settings, dataset: Dataset) -> None:
     Raises:
         JobError: one is wrong.
     """
-    from gradlab.gradcheck.configured import check_settings
-    from gradlab.gradcheck.row import Options
+    from gradlab.gradcheck.gradient_report import Options
+    from gradlab.gradcheck.three_ways import check_settings
 
     found = check_settings(settings, dataset, Options())
     if not found.passed:

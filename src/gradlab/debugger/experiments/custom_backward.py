@@ -10,9 +10,9 @@ from gradlab.debugger.observe.trace import HandWritten, Trace
 from gradlab.debugger.sandbox.isolation import apart
 from gradlab.debugger.sandbox.snapshot import kept
 from gradlab.errors import CheckError
+from gradlab.gradcheck.gradient_report import Row
 from gradlab.gradcheck.gradients import check_gradients
-from gradlab.gradcheck.observe import tensors
-from gradlab.gradcheck.row import Row
+from gradlab.gradcheck.problem import tensors
 
 SAMPLES, CALLS = 10, 2  # elements of each argument, and calls of each function, that are checked
 NUDGE = 1e-9  # of an argument: a function that is piecewise constant does not feel it

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import Batch, deliveries, deliveries_batches, seeded
+from gradlab.mistakes.material import Batch, deliveries, deliveries_batches
 from gradlab.mistakes.measures import train
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, Step, Symptom
+from gradlab.mistakes.mistake import Bound, Mistake, Practice, Step, Symptom, seeded
 
 
 def broken_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import Batch
+from gradlab.mistakes.material import MAX_NORM, Batch, with_an_outlier
+from gradlab.mistakes.measures import longest_of_clipped
 from gradlab.mistakes.mistake import Bound, Mistake
-from gradlab.mistakes.outlier import MAX_NORM, longest_of_clipped, with_an_outlier
 
 
 def broken_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:

@@ -6,9 +6,9 @@ from functools import partial
 import torch
 from torch import nn
 
-from gradlab.mistakes.material import digits_batches, seeded, small_net, step
+from gradlab.mistakes.material import digits_batches, small_net, step
 from gradlab.mistakes.measures import train
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, Symptom
+from gradlab.mistakes.mistake import Bound, Mistake, Practice, Symptom, seeded
 
 
 def broken_init(layer: nn.Module) -> None:

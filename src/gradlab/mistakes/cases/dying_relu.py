@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from gradlab.mistakes.material import digits_batches, seeded, step, the_digits
+from gradlab.mistakes.material import digits_batches, step, the_digits
 from gradlab.mistakes.measures import train
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, Symptom
+from gradlab.mistakes.mistake import Bound, Mistake, Practice, Symptom, seeded
 
 
 def broken(seed: int = 0) -> Practice:

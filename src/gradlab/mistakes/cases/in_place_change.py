@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import Batch, digits_batches, seeded
+from gradlab.mistakes.material import Batch, digits_batches
 from gradlab.mistakes.measures import train
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, Step, Symptom
+from gradlab.mistakes.mistake import Bound, Mistake, Practice, Step, Symptom, seeded
 
 STEPS = 10
 

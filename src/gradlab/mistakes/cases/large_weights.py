@@ -7,9 +7,9 @@ from math import log
 import torch
 from torch import nn
 
-from gradlab.mistakes.material import digits_batches, seeded, step
+from gradlab.mistakes.material import digits_batches, step
 from gradlab.mistakes.measures import train
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, Symptom
+from gradlab.mistakes.mistake import Bound, Mistake, Practice, Symptom, seeded
 
 
 def broken_init(layer: nn.Module) -> None:

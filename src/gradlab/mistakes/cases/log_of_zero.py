@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import Batch, deliveries_batches, seeded
+from gradlab.mistakes.material import Batch, deliveries_batches
 from gradlab.mistakes.measures import finite
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, Step
+from gradlab.mistakes.mistake import Bound, Mistake, Practice, Step, seeded
 
 
 def broken_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:

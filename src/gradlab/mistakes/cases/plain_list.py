@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from gradlab.mistakes.material import digits_batches, seeded, step
+from gradlab.mistakes.material import digits_batches, step
 from gradlab.mistakes.measures import moved
-from gradlab.mistakes.mistake import Bound, Mistake, Practice
+from gradlab.mistakes.mistake import Bound, Mistake, Practice, seeded
 
 
 class BrokenNet(nn.Module):

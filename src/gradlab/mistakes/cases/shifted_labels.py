@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from gradlab.mistakes.material import digits_batches, seeded, step
+from gradlab.mistakes.material import digits_batches, step
 from gradlab.mistakes.measures import accuracy
-from gradlab.mistakes.mistake import Bound, Mistake, Practice
+from gradlab.mistakes.mistake import Bound, Mistake, Practice, seeded
 
 
 def broken(seed: int = 0) -> Practice:

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gradlab.mistakes.confident import at_least_five, confident_net
-from gradlab.mistakes.material import Batch
+from gradlab.mistakes.material import Batch, at_least_five, confident_net
 from gradlab.mistakes.mistake import Bound, Mistake, Practice, Symptom
 
 

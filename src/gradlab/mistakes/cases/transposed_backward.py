@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.gradcheck.gradients import check_gradients
-from gradlab.mistakes.material import digits_batches, seeded, step
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, Symptom
+from gradlab.mistakes.material import digits_batches, step
+from gradlab.mistakes.mistake import Bound, Mistake, Practice, Symptom, seeded
 
 
 class BrokenLinear(torch.autograd.Function):

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 from torch.optim import Optimizer
 
-from gradlab.mistakes.confident import at_least_five, confident_net
-from gradlab.mistakes.material import Batch
+from gradlab.mistakes.material import Batch, at_least_five, confident_net
 from gradlab.mistakes.measures import finite
 from gradlab.mistakes.mistake import Bound, Mistake, Practice, Step
 

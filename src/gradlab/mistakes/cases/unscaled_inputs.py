@@ -9,9 +9,9 @@ from torch.optim import Optimizer
 
 from gradlab.data.dataset import Dataset
 from gradlab.data.tabular import diabetes
-from gradlab.mistakes.material import Batch, in_batches, seeded
+from gradlab.mistakes.material import Batch, in_batches
 from gradlab.mistakes.measures import last_loss
-from gradlab.mistakes.mistake import Bound, Mistake, Practice
+from gradlab.mistakes.mistake import Bound, Mistake, Practice, seeded
 
 
 @cache

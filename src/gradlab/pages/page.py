@@ -8,7 +8,7 @@ WIDTH = 100
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """Rows of cells under headings: names in the first column, then numbers, then perhaps prose."""
 
     headings: Sequence[str]
@@ -25,20 +25,20 @@ class Section:
 
     heading: str
     before: Sequence[str] = ()
-    table: Table | None = None
+    table: PageTable | None = None
     after: Sequence[str] = ()
     figure: str | None = None
 
 
 @dataclass(frozen=True)
-class Story:
+class Page:
     """A title, which is the finding, and sections."""
 
     title: str
     sections: Sequence[Section] = field(default_factory=tuple)
 
 
-def as_text(story: Story) -> str:
+def as_text(story: Page) -> str:
     """Return the story for a terminal, at most 100 columns wide but for tables."""
     lines = [*wrap(story.title, WIDTH), ""]
     for number, section in enumerate(story.sections):
@@ -59,7 +59,7 @@ def _paragraph(text: str) -> list[str]:
     return wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 
-def _rows(table: Table) -> list[str]:
+def _rows(table: PageTable) -> list[str]:
     cells = [list(table.headings), *[list(row) for row in table.rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     lines: list[str] = []

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradlab.gradcheck import bugs
-from gradlab.gradcheck.by_hand import check_network
-from gradlab.gradcheck.row import Options
+from gradlab.gradcheck.gradient_report import Options
+from gradlab.gradcheck.hand_written import check_network, mutation_table, try_mutation
 from gradlab.reference.activation_functions import ACTIVATIONS
 from gradlab.reference.loss_functions import LOSSES
 from gradlab.reference.mutations import MUTATIONS
@@ -22,7 +21,7 @@ def test_there_are_enough_mistakes():
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.name)
 def test_each_is_caught_where_it_is(mutation, seed):
-    caught = bugs.try_mutation(mutation, seed, Options())
+    caught = try_mutation(mutation, seed, Options())
     assert list(caught.enters) == [caught.expected]
     assert caught.wrong
 
@@ -48,7 +47,7 @@ def test_two_mistakes_are_both_named():
 
 
 def test_the_table_is_what_the_command_prints():
-    lines, right = bugs.table()
+    lines, right = mutation_table()
     assert right
     assert lines[-1] == f"{len(MUTATIONS)} of {len(MUTATIONS)} mistakes found where they are"
 

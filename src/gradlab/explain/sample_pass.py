@@ -13,14 +13,16 @@ from gradlab.data.dataset import Dataset
 from gradlab.errors import SettingsError
 from gradlab.models.feedforward import Layer
 from gradlab.models.network import check_twin, twin
-from gradlab.reference.activation_functions import Array
+from gradlab.reference.activation_functions import Activation, Array
 from gradlab.reference.chain_rule import Sample, Weight, most_blamed, run
 from gradlab.reference.dense import train
 from gradlab.training.stack import initialised
 
+SLOPE_GRID = np.linspace(-20, 20, 40_001)  # holds the maximum of every |phi'|
+
 
 @dataclass(frozen=True)
-class Subject:
+class SamplePass:
     """One sample of one network, and the weight that the story is about.
 
     Attributes:
@@ -65,7 +67,7 @@ class Subject:
         return int(y[0]) if self.dataset.task == "classification" else 0
 
 
-def subject(settings: Settings, dataset: Dataset, how: Mapping[str, Any]) -> Subject:
+def pass_sample(settings: Settings, dataset: Dataset, how: Mapping[str, Any]) -> SamplePass:
     """Build the network of `settings`, and pass one held-out sample through it.
 
     Args:
@@ -101,7 +103,7 @@ def subject(settings: Settings, dataset: Dataset, how: Mapping[str, Any]) -> Sub
     autograd = [_gradient(layer.linear.weight) for layer in _linears(model)]
     chosen = how["weight"] is not None
     weight = _weight(how["weight"], sample, layer) if chosen else most_blamed(sample, layer)
-    return Subject(settings, dataset, index, sample, layer, weight, chosen, autograd)
+    return SamplePass(settings, dataset, index, sample, layer, weight, chosen, autograd)
 
 
 def _linears(model: torch.nn.Module) -> list[Layer]:
@@ -127,3 +129,18 @@ def _below(key: str, value: int, count: int, what: str) -> int:
     if not 0 <= value < count:
         raise SettingsError(f"{key}={value}: expected 0 to {count - 1}, there are {count} {what}")
     return value
+
+
+def shape(array: Array) -> str:
+    """Return [rows, columns]."""
+    return f"[{', '.join(map(str, array.shape))}]"
+
+
+def steepest(phi: Activation) -> float:
+    """Return max |phi'|."""
+    return float(np.abs(phi.derivative(SLOPE_GRID)).max())
+
+
+def norm(array: Array) -> float:
+    """Return the Euclidean norm."""
+    return float(np.linalg.norm(array))

@@ -10,12 +10,14 @@ from rich.console import Console
 from gradlab.cli.main import main
 from gradlab.mistakes import catalogue
 from gradlab.mistakes.catalogue import CATALOGUE
-from gradlab.mistakes.code import code
-from gradlab.mistakes.markdown import INTRODUCTION, markdown
-from gradlab.mistakes.mistake import Bound
-from gradlab.mistakes.page import page
-from gradlab.mistakes.proof import prove
-from gradlab.mistakes.table import row, table
+from gradlab.mistakes.mistake import Bound, differing_lines, prove
+from gradlab.mistakes.mistake_pages import (
+    INTRODUCTION,
+    catalogue_markdown,
+    catalogue_row,
+    print_catalogue,
+    print_mistake,
+)
 
 DOCS = (Path(__file__).parents[2] / "docs" / "mistakes.md").read_text()
 NAMES = [mistake.name for mistake in CATALOGUE]
@@ -31,14 +33,14 @@ def cells(line: str) -> list[str]:
 
 
 def test_the_page_in_docs_says_what_the_code_says(proofs):
-    told = markdown(proofs)
+    told = catalogue_markdown(proofs)
     assert told.startswith(INTRODUCTION)
-    words, table = ([], []), ([], [])
+    words, rows = ([], []), ([], [])
     for i, text in enumerate((told, DOCS)):
         for line in text.rstrip().splitlines():
-            (table if line.startswith("| [") else words)[i].append(line)
+            (rows if line.startswith("| [") else words)[i].append(line)
     assert words[0] == words[1]
-    for now, then in zip(*table, strict=True):
+    for now, then in zip(*rows, strict=True):
         (*what, _, _, sound), was = cells(now), cells(then)
         assert what == was[:2]
         assert sound == was[4] != "holds"
@@ -77,7 +79,7 @@ def test_the_table(capsys):
 def test_a_page_shows_the_code_with_its_marks(name, capsys):
     assert main(["mistakes", name]) == 0
     told = capsys.readouterr().out
-    broken, fixed = code(catalogue.CATALOGUE[NAMES.index(name)])
+    broken, fixed = differing_lines(catalogue.CATALOGUE[NAMES.index(name)])
     for mark, lines in (("-", broken), ("+", fixed)):
         marked = [line[2:] for line in told.splitlines() if line.startswith(f"{mark} ")]
         assert marked == [line for line, only in lines if only]
@@ -90,10 +92,10 @@ def test_a_page_shows_the_code_with_its_marks(name, capsys):
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_narrow_terminal_folds_words_and_cuts_nothing(proofs, width):
     out = io.StringIO()
-    table(proofs, Console(file=out, force_terminal=True, width=width, color_system=None))
+    print_catalogue(proofs, Console(file=out, force_terminal=True, width=width, color_system=None))
     said = out.getvalue().split()
     for proof in proofs:
-        assert {*" ".join(row(proof)).split()} <= {*said}
+        assert {*" ".join(catalogue_row(proof)).split()} <= {*said}
     assert "…" not in out.getvalue()
     assert max(map(len, out.getvalue().splitlines())) <= width
 
@@ -140,6 +142,6 @@ def test_markdown_is_printed(capsys, monkeypatch):
 def test_colours_are_for_a_terminal(proofs):
     proof = proofs[NAMES.index("no_zero_grad")]
     out = io.StringIO()
-    page(proof, Console(file=out, force_terminal=True, width=80, color_system="standard"))
+    print_mistake(proof, Console(file=out, force_terminal=True, width=80, color_system="standard"))
     assert "\x1b[32m+     optimizer.zero_grad()" in out.getvalue()
-    assert row(proof)[0] == "no_zero_grad"
+    assert catalogue_row(proof)[0] == "no_zero_grad"

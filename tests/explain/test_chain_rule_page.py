@@ -10,10 +10,10 @@ import torch
 from gradlab.cli.main import main
 from gradlab.config.compose import compose
 from gradlab.errors import SettingsError
-from gradlab.explain.subject import subject
-from gradlab.explain.tell import tell
+from gradlab.explain.chain_rule_page import chain_rule_page
+from gradlab.explain.sample_pass import pass_sample
 from gradlab.pages.numbers import percent
-from gradlab.pages.story import as_text
+from gradlab.pages.page import as_text
 
 
 @pytest.fixture(autouse=True)
@@ -23,11 +23,11 @@ def _elsewhere(tmp_path, monkeypatch):
 
 def found(*overrides):
     settings, how = compose("explain", overrides)
-    return subject(settings, settings.data.call(), how)
+    return pass_sample(settings, settings.data.call(), how)
 
 
 def test_by_default_it_is_a_delivery_in_minutes():
-    text = " ".join(as_text(tell(found())).split())
+    text = " ".join(as_text(chain_rule_page(found())).split())
     assert "One sample of delivery" in text
     assert re.search(
         r"The network says 29\.9 minutes; the truth is 41\.5\. It is 11\.5 too low", text
@@ -63,14 +63,18 @@ def test_the_product_is_autograds_gradient(overrides):
 
 def test_the_rows_of_the_path_multiply_to_the_gradient():
     told = found("model.width=1", "model.activation=tanh")
-    (table,) = [s.table for s in tell(told).sections if s.heading == "One weight, factor by factor"]
+    (table,) = [
+        s.table
+        for s in chain_rule_page(told).sections
+        if s.heading == "One weight, factor by factor"
+    ]
     values = [float(row[1].removeprefix("× ")) for row in table.rows[:7]]
     assert np.prod(values) == pytest.approx(told.of_autograd, rel=1e-3)
 
 
 def test_ten_sigmoids_stand_beside_a_quarter_to_the_tenth():
     told = found("model.activation=sigmoid", "model.depth=10")
-    text = as_text(tell(told))
+    text = as_text(chain_rule_page(told))
     assert text.count("sigmoid at z =") == 10
     assert "0.25^10 = 9.54e-07 (-6.02 decades)" in text
     act = [np.log10(np.linalg.norm(g.dZ) / np.linalg.norm(g.dA)) for g in told.sample.grads[:-1]]
@@ -87,7 +91,7 @@ def test_a_trained_network_is_explained_as_it_is_then():
 
 def test_a_dead_network_is_told_of_without_a_crash():
     told = found("model.init=zeros", "model.activation=relu")
-    text = as_text(tell(told))
+    text = as_text(chain_rule_page(told))
     assert "exactly 0" in text or "n/a" in text
     assert told.gradient == 0
     assert torch.isfinite(torch.tensor(told.sample.value))

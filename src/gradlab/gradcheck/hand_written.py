@@ -6,17 +6,20 @@ where it enters, and what it makes of everything before it does not matter.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from gradlab.errors import CheckError
 from gradlab.gradcheck.comparison import compare
-from gradlab.gradcheck.report import GradientReport
-from gradlab.gradcheck.row import Options, Row
-from gradlab.reference.activation_functions import Array
+from gradlab.gradcheck.gradient_report import GradientReport, Options, Row
+from gradlab.reference.activation_functions import ACTIVATIONS, Array
 from gradlab.reference.dense import Dense, Gradients, backward, forward
-from gradlab.reference.loss_functions import Loss
+from gradlab.reference.loss_functions import LOSSES, Loss
+from gradlab.reference.mutations import MUTATIONS, Mutation
 
 Backward = Callable[[Sequence[Dense], Array, Array, Loss], Sequence[Gradients]]
 
@@ -126,3 +129,63 @@ def _numbers(target: Array) -> Array:
     """Return a copy, float64 unless they are class indices."""
     whole = np.issubdtype(np.asarray(target).dtype, np.integer)
     return np.array(target) if whole else _double(target)
+
+
+WIDTH, LAYERS, SAMPLES = 6, 5, 8  # square maps, in which a transposed matrix raises no error
+
+
+@dataclass(frozen=True)
+class Caught:
+    """What the check said of a mutated pass: where the error is, and where it was found."""
+
+    mutation: Mutation
+    expected: str
+    enters: Sequence[str]
+    wrong: Sequence[str]
+
+    @property
+    def found(self) -> bool:
+        """Whether the place was named, and no other."""
+        return list(self.enters) == [self.expected]
+
+
+def try_mutation(mutation: Mutation, seed: int, options: Options) -> Caught:
+    """Check a random network whose backward pass has the mistake in a random hidden layer."""
+    rng = np.random.default_rng(seed)
+    layers = random_network([WIDTH] * (LAYERS + 1), "tanh", rng)
+    mutated = int(rng.integers(1, LAYERS - 1))
+    X = rng.normal(size=(SAMPLES, WIDTH))
+    Y = rng.integers(0, WIDTH, SAMPLES)
+
+    def backward(layers: Sequence[Dense], X: Any, Y: Any, loss: Any) -> Any:
+        return mutation.backward(layers, X, Y, loss, mutated)
+
+    report = check_network(layers, X, Y, LOSSES[mutation.loss](), options, backward)
+    place = "the loss" if mutation.slope else f"layer {mutated + 1}"
+    return Caught(mutation, f"{place}: {mutation.enters}", report.enters, report.wrong)
+
+
+def random_network(widths: Sequence[int], phi: str, rng: np.random.Generator) -> list[Dense]:
+    """Return layers of these widths, Kaiming's variance, with small biases; the last one linear."""
+    names = [phi] * (len(widths) - 2) + ["identity"]
+    return [
+        Dense(rng.normal(size=(n, m)) * np.sqrt(2 / n), 0.1 * rng.normal(size=m), ACTIVATIONS[name])
+        for (n, m), name in zip(pairwise(widths), names, strict=True)
+    ]
+
+
+def mutation_table(seed: int = 0) -> tuple[list[str], bool]:
+    """Return the lines of the mutation table, and whether all were caught in the right place."""
+    found = [try_mutation(m, seed + i, Options()) for i, m in enumerate(MUTATIONS)]
+    rows = [("mistake", "written", "wrong gradients", "the error enters at", "found at")]
+    total = 2 * LAYERS + 1
+    for each in found:
+        said = ", ".join(each.enters) or "nowhere: MISSED"
+        wrong = f"{len(each.wrong)} of {total}"
+        rows.append((each.mutation.name, each.mutation.written, wrong, each.expected, said))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+    right = sum(each.found for each in found)
+    return [*lines, "", f"{right} of {len(found)} mistakes found where they are"], right == len(
+        found
+    )

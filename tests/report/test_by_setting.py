@@ -19,7 +19,7 @@ from gradlab.report.by_setting import (
 from gradlab.report.report_page import write_report
 from gradlab.results.resume import DONE
 from tests.report.runs import write_run
-from tests.report.test_report import reduced
+from tests.report.test_report_page import reduced
 
 DEPTH = "model.depth"
 

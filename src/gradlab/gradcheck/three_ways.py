@@ -12,10 +12,9 @@ from torch import Tensor
 from gradlab.config.settings import Settings, check_data
 from gradlab.data.dataset import Dataset
 from gradlab.errors import SettingsError
-from gradlab.gradcheck.module import check_module
+from gradlab.gradcheck.gradient_report import GradientReport, Options, row_lines
+from gradlab.gradcheck.module_check import check_module
 from gradlab.gradcheck.problem import Problem
-from gradlab.gradcheck.report import GradientReport, table
-from gradlab.gradcheck.row import Options
 from gradlab.models.network import twin
 from gradlab.reference.activation_functions import Array
 from gradlab.reference.dense import loss_and_gradients
@@ -53,14 +52,14 @@ class ThreeWays:
         return [name for name, error in (self.by_hand or {}).items() if not error <= BY_HAND]
 
     def __str__(self) -> str:
-        """Return the table and what it says."""
+        """Return the table and its summary."""
         extra: list[tuple[str, list[str]]] = []
         if self.by_hand is not None:
             extra = [("by hand", [f"{self.by_hand[row.name]:.1g}" for row in self.report.rows])]
-        return "\n".join([self.said, "", *table(self.report.rows, extra), "", *self.told()])
+        return "\n".join([self.said, "", *row_lines(self.report.rows, extra), "", *self.told()])
 
     def told(self) -> list[str]:
-        """Return what the table says, in lines."""
+        """Return the summary, a sentence per line."""
         if self.by_hand is None:
             last = f"not checked by hand: {self.why_not}"
         elif self.apart:
@@ -102,7 +101,7 @@ def check_settings(settings: Settings, dataset: Dataset, options: Options) -> Th
         for index, each in enumerate(grads):
             hand[f"layers.{index}.linear.weight"] = each.dW.T
             hand[f"layers.{index}.linear.bias"] = each.db
-        by_hand = {name: _apart(hand[name], found[name]) for name in found}
+        by_hand = {name: _relative_difference(hand[name], found[name]) for name in found}
     except SettingsError as error:
         why_not = str(error)
     chosen = settings.model
@@ -115,7 +114,7 @@ def check_settings(settings: Settings, dataset: Dataset, options: Options) -> Th
     return ThreeWays(said, report, by_hand, why_not)
 
 
-def _apart(a: Array, b: Array | None) -> float:
+def _relative_difference(a: Array, b: Array | None) -> float:
     b = np.zeros_like(a) if b is None else b
     largest = float(np.abs(b).max(initial=0.0))
     return float(np.abs(a - b).max(initial=0.0)) / (largest or 1.0)

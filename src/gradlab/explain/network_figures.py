@@ -8,8 +8,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gradlab.explain.subject import Subject
-from gradlab.pages.numbers import percent, steepest
+from gradlab.explain.sample_pass import SamplePass, steepest
+from gradlab.pages.numbers import percent
 from gradlab.pages.style import COLOURS, LINES, grid, head, legend
 from gradlab.reference.activation_functions import Array
 from gradlab.reference.chain_rule import Sample, blame, decades, strongest_path
@@ -22,10 +22,10 @@ MOST_EDGES = 40  # drawn between two layers
 MOST_UNITS = 12  # drawn of a layer: those with most blame
 
 
-def network(subject: Subject) -> Figure:
+def network(passed: SamplePass) -> Figure:
     """Draw the units, and each weight as a line as wide as its blame."""
-    shares, sample = blame(subject.sample), subject.sample
-    path = strongest_path(sample, subject.layer, subject.weight)
+    shares, sample = blame(passed.sample), passed.sample
+    path = strongest_path(sample, passed.layer, passed.weight)
     on_path = [f for f in path.factors if f.kind != "weight"]
     places = _places(shares, [(f.layer, f.units[-1]) for f in on_path])
     figure, axes = grid(1, 1, 3.8)
@@ -36,7 +36,7 @@ def network(subject: Subject) -> Figure:
     )
     dotted = sorted({places[f.layer, f.units[-1]] for f in on_path})
     ax.plot(*zip(*dotted, strict=True), color="0.1", lw=0.9, ls=":", marker="o", ms=3, zorder=4)
-    _names(ax, subject, places)
+    _names(ax, passed, places)
     _ticks(ax, shares)
     ax.margins(0.06, 0.1)
     ax.spines[:].set_visible(False)
@@ -44,7 +44,7 @@ def network(subject: Subject) -> Figure:
     head(
         figure,
         f"Layer {heavy + 1} carries {percent(shares[heavy].sum())} of the blame for this sample's "
-        f"loss; dotted, the strongest path to {subject.name}",
+        f"loss; dotted, the strongest path to {passed.name}",
     )
     legend(
         figure,
@@ -61,15 +61,15 @@ def network(subject: Subject) -> Figure:
     return figure
 
 
-def signal(subject: Subject) -> Figure:
+def signal(passed: SamplePass) -> Figure:
     """Draw log10 of ‖dZ_l‖ / ‖dZ_L‖, its two parts, and what phi' alone could do at most."""
-    act, weights = decades(subject.sample)
+    act, weights = decades(passed.sample)
     last = len(act)
     position = np.arange(1, last + 1)
     # From layer l up to the last: activations of l..L-1, weights of l+1..L.
     by_phi = np.append(np.cumsum(act[:-1][::-1])[::-1], 0.0)
     by_weights = np.append(np.cumsum(weights[1:][::-1])[::-1], 0.0)
-    bound = float(np.log10(steepest(subject.sample.layers[0].phi)))
+    bound = float(np.log10(steepest(passed.sample.layers[0].phi)))
     figure, axes = grid(1, 1, 3.2)
     ax = axes[0, 0]
     series = (
@@ -143,12 +143,12 @@ def _edges(ax: Axes, sample: Sample, shares: Sequence[Array], places: Places) ->
         ax.add_collection(lines)
 
 
-def _names(ax: Axes, subject: Subject, places: Places) -> None:
+def _names(ax: Axes, passed: SamplePass, places: Places) -> None:
     """Name the features, and say of how many units a part is drawn."""
     for (m, unit), place in places.items():
         if m == 0:
             ax.annotate(
-                subject.dataset.features[unit],
+                passed.dataset.features[unit],
                 place,
                 (-8.0, 0.0),
                 textcoords="offset points",
@@ -156,7 +156,7 @@ def _names(ax: Axes, subject: Subject, places: Places) -> None:
                 va="center",
                 fontsize=7,
             )
-    sample = subject.sample
+    sample = passed.sample
     for m, count in enumerate([sample.X.shape[1], *(layer.W.shape[1] for layer in sample.layers)]):
         shown = [y for (layer, _), (_, y) in places.items() if layer == m]
         for (layer, unit), place in places.items():

@@ -7,11 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradlab.config import choices
-from gradlab.gradcheck.configured import check_settings, problem_of
+from gradlab.gradcheck.gradient_report import Options
 from gradlab.gradcheck.problem import Problem
-from gradlab.gradcheck.row import Options
-from gradlab.gradcheck.trade_off import slope, trade_off
-from gradlab.report.trade_off import draw_to
+from gradlab.gradcheck.three_ways import check_settings, problem_of
+from gradlab.gradcheck.trade_off import measured_order, save_trade_off, trade_off
 from tests.configs import settings
 
 DATA = {
@@ -86,8 +85,8 @@ def test_the_orders_of_both_schemes_and_the_floor():
     run = settings(model__activation="tanh", model__depth=3, model__width=16)
     model, x, y, loss = problem_of(run, run.data.call())
     table = trade_off(Problem(model, (x,), y, loss, 0), Options())
-    assert slope(table, "one_sided") == pytest.approx(1, abs=0.1)
-    assert slope(table, "two_sided") == pytest.approx(2, abs=0.1)
+    assert measured_order(table, "one_sided") == pytest.approx(1, abs=0.1)
+    assert measured_order(table, "two_sided") == pytest.approx(2, abs=0.1)
     assert table["two_sided"].min() < 1e-7 < table["one_sided"].min() * 10
     floor = table[table["h"] < 1e-9]
     rounding = np.polyfit(np.log(floor["h"])[:12], np.log(floor["two_sided"])[:12], 1)[0]
@@ -98,5 +97,5 @@ def test_the_figure_is_drawn(tmp_path):
     run = settings(**SMALL, model__activation="tanh")
     model, x, y, loss = problem_of(run, run.data.call())
     table = trade_off(Problem(model, (x,), y, loss, 0), Options(samples=4))
-    assert draw_to(table, tmp_path / "check").stat().st_size > 10_000
+    assert save_trade_off(table, tmp_path / "check").stat().st_size > 10_000
     assert (tmp_path / "check" / "trade_off.svg").exists()

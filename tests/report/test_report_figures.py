@@ -20,7 +20,7 @@ from gradlab.report.heatmap import draw_heatmap
 from gradlab.report.layer_profile import Edges, draw_profile
 from gradlab.report.training_curves import draw_losses, draw_timeline, step_borders
 from tests.report.runs import write_run
-from tests.report.test_report import reduced
+from tests.report.test_report_page import reduced
 
 
 @pytest.fixture
