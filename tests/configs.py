@@ -15,7 +15,6 @@ GROUPS = {
     "loss": "cross_entropy",
     "optim": "sgd",
     "clip": "none",
-    "tracking": "none",
     "diagnose": "default",
 }
 
@@ -25,6 +24,8 @@ def config(**overrides: Any) -> dict[str, Any]:
     content = copy.deepcopy(choices.base())
     for group, name in GROUPS.items():
         content[group] = copy.deepcopy(choices.load(group, overrides.pop(group, name)))
+    sinks = overrides.pop("tracking", [])
+    content["tracking"] = {name: copy.deepcopy(choices.load_sink(name)) for name in sinks}
     for key, value in overrides.items():
         *path, last = key.split("__")
         section = content

@@ -104,10 +104,24 @@ def load(group: str, name: str, user_folders: Sequence[Path] = ()) -> dict[str, 
         raise SettingsError(f"{key}={name} is not a choice; {nearest(name, files)}")
     with wrap_errors(f"{files[name]} cannot be read"):
         content = _read(files[name])
-    for key in ("name", "_target_", *NEEDED.get(group, ())):
+    needed = () if group == "tracking" else ("name", "_target_", *NEEDED.get(group, ()))
+    for key in needed:
         if key not in content:
             raise SettingsError(f"{files[name]}: expected {key}, as in the files of conf/")
-    return dict(content)
+    return {key: value for key, value in content.items() if key != "defaults"}
+
+
+def load_sink(name: str, user_folders: Sequence[Path] = ()) -> dict[str, Any]:
+    """Return the section `name` of the file `tracking/name.yaml`: the settings of one sink.
+
+    Raises:
+        SettingsError: there is no such file (the message names the nearest), or it has no such
+            section.
+    """
+    section = load("tracking", name, user_folders).get(name)
+    if not isinstance(section, Mapping) or "_target_" not in section:
+        raise SettingsError(f"{_files('tracking', user_folders)[name]}: expected {name} with a _target_")
+    return dict(section)
 
 
 NEEDED = {

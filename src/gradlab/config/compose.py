@@ -48,7 +48,7 @@ def not_a_choice(overrides: Sequence[str]) -> str | None:
         return None
     for each in parsed:
         group, value = each.key_or_group, each.value()
-        if group in (*GROUPS, "experiment") and not each.is_delete() and not _is_name(value):
+        if group in (*GROUPS, "tracking", "experiment") and not each.is_delete() and not _is_name(value):
             return f"{group}={each.get_value_string()}: {nearest('', choices.names(group))}"
     return None
 
@@ -60,8 +60,8 @@ def search_path_folders(sources: Iterable[Any]) -> list[Path]:
 
 def known_keys(name: str = "config") -> set[str]:
     """Return every key of `name`.yaml and of some choice, and the groups' own names."""
-    keys = {*GROUPS, *_dotted(choices.base(name))}
-    for group in GROUPS:
+    keys = {*GROUPS, "tracking", *_dotted(choices.base(name))}
+    for group in (*GROUPS, "tracking"):
         for name in choices.names(group):
             content = {group: choices.load(group, name)}
             keys |= {
@@ -75,7 +75,8 @@ def known_keys(name: str = "config") -> set[str]:
 def _missing(file: str, options: Sequence[str]) -> str:
     group, _, name = file.rpartition("/")
     if group:
-        return f"{group}={name} is not a choice; {nearest(name, options)}"
+        valid = options or choices.names(group)  # of a list of choices, Hydra names no options
+        return f"{group}={name} is not a choice; {nearest(name, valid)}"
     if name == "config":
         return "config.yaml is not in the search path: add to it by --config-dir, not --config-path"
     return f"{name}.yaml is not in the search path; {nearest(name, ['config'])}"

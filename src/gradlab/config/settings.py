@@ -17,7 +17,8 @@ from gradlab.errors import SettingsError, nearest
 
 INITIAL = ("spectral_radius",)
 """What a network is told of its initialisation alone."""
-GROUPS = ("model", "data", "loss", "optim", "clip", "tracking", "diagnose")
+GROUPS = ("model", "data", "loss", "optim", "clip", "diagnose")
+"""Groups of which a run has one choice; it has any number of the group `tracking`."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Settings:
     loss: LossSettings
     optim: Component
     clip: Component
-    tracking: Component
+    tracking: tuple[Component, ...]
     train: TrainSettings
     every: int
     seed: int
@@ -103,7 +104,7 @@ class Settings:
             optim=optim,
             loss=replace(self.loss, scale=1.0),
             clip=none,
-            tracking=none,
+            tracking=(),
             seed=0,
             flat={},
             resume=False,
@@ -130,6 +131,8 @@ def from_config(
         if not isinstance(section, Mapping) or "name" not in section:
             raise SettingsError(f"{group} is missing; {nearest('', choices.names(group, own))}")
         defaults[group] = choices.load(group, str(section["name"]), own)
+    config = {**config, "tracking": config.get("tracking", {})}  # tracking=[] leaves no section
+    defaults["tracking"] = {sink: choices.load_sink(sink, own) for sink in config["tracking"]}
     config = held(config, defaults)
     model, train, loss = config["model"], config["train"], config["loss"]
     settings = Settings(
@@ -150,11 +153,16 @@ def from_config(
         ),
         optim=component(config["optim"]),
         clip=component(config["clip"]),
-        tracking=component(config["tracking"]),
+        tracking=tuple(
+            component({"name": name, **section}) for name, section in config["tracking"].items()
+        ),
         train=TrainSettings(**train),
         every=config["record"]["every"],
         seed=config["seed"],
-        flat=flatten({key: value for key, value in config.items() if key != "sweep"}),
+        flat={
+            **flatten({key: value for key, value in config.items() if key != "sweep"}),
+            "tracking": _choice_of(list(config["tracking"])),
+        },
         resume=config["sweep"]["resume"],
     )
     _check_combinations(settings)
@@ -179,6 +187,11 @@ def check_data(settings: Settings, samples: int, task: str) -> None:
             f"loss={settings.loss.component.name} is for {' and '.join(settings.loss.tasks)}, but "
             f"data={settings.data.name} is a {task} set"
         )
+
+
+def _choice_of(names: Sequence[str]) -> str:
+    """Return the choice of a group as a user types it: none, wandb, or [wandb,tensorboard]."""
+    return f"[{','.join(names)}]" if len(names) > 1 else "".join(names) or "none"
 
 
 def _check_combinations(settings: Settings) -> None:

@@ -8,14 +8,15 @@ import torch
 from gradlab.config.interrupt import described
 from gradlab.config.settings import Settings, check_data
 from gradlab.cure import judge
-from gradlab.cure.kept import Kept
 from gradlab.cure.trial import Member, Trial, failed
 from gradlab.data.dataset import Dataset, load
 from gradlab.diagnosis.profile import Grid, gained
 from gradlab.errors import GradlabError
 from gradlab.recording.rows import Outcome
 from gradlab.report.reduce import layer_means
-from gradlab.sinks.progress import Watching
+from gradlab.sinks.memory import Memory
+from gradlab.sinks.progress import Progress
+from gradlab.sinks.protocol import RunInfo
 from gradlab.training.loop import Loop
 
 MEMORY = 2**30  # bytes that a stack may take, as far as one can tell before it is built
@@ -63,14 +64,18 @@ def _train(members: Sequence[Member], stop: Callable[[], bool]) -> Iterator[Tria
     first = members[0].settings
     dataset = load(first)
     check_data(first, len(dataset.x_train), dataset.task)
-    kept = [Kept() for _ in members]
-    with Watching(first.train.steps) as watching:
+    kept = [Memory() for _ in members]
+    progress = Progress()
+    progress.open(RunInfo(steps=first.train.steps))
+    try:
         loop = Loop(
             [each.settings for each in members],
             dataset,
-            [[sink, watching] if sink is kept[0] else [sink] for sink in kept],
+            [[sink, progress] if sink is kept[0] else [sink] for sink in kept],
         )
         outcomes = loop.run(stop)
+    finally:
+        progress.finish({})
     if any(outcome.status == "interrupted" for outcome in outcomes):
         return
     blind = _blind(first, dataset)
@@ -80,7 +85,7 @@ def _train(members: Sequence[Member], stop: Callable[[], bool]) -> Iterator[Tria
 
 
 def _judged(
-    member: Member, kept: Kept, outcome: Outcome, test: dict[str, float | None], blind: float
+    member: Member, kept: Memory, outcome: Outcome, test: dict[str, float | None], blind: float
 ) -> Trial:
     layers, steps = kept.layers(), kept.steps()
     found = judge.findings(layers, steps, member.settings.flat)

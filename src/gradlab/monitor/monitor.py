@@ -35,9 +35,8 @@ from gradlab.monitor.torch_hooks import notify
 from gradlab.monitor.warnings import silence, skipping, strange
 from gradlab.recording.rows import Columns, Rows
 from gradlab.sinks.memory import by_depth, frame, rows_of
-from gradlab.sinks.parquet import Parquet
-from gradlab.sinks.protocol import Sink
-from gradlab.sinks.several import Outlets
+from gradlab.sinks.protocol import RunInfo, Sink, Sinks
+from gradlab.sinks.run_folder import Parquet
 
 _watched: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
@@ -68,7 +67,7 @@ class Lab:
         self._ranks = ranks or ranks_of(model)
         self._optimizers = optimizers_of(optimizer, self._network)
         self._every = every
-        self._outlets = Outlets(sinks, self._note)
+        self._sinks = Sinks(sinks, self._note)
         self._sites = find_sites(self._network, modules)
         self._signals = Signals(
             self._network, self._sites, Fuse(self._ranks == 1, self._note_failure)
@@ -98,6 +97,8 @@ class Lab:
         self._rounds.open()
         self._listening = notify(self._rounds)
         self._listening.__enter__()
+        if first_rank(self._ranks):
+            self._sinks.open(RunInfo(record={"watched": True}))
         return self
 
     def __exit__(
@@ -119,7 +120,7 @@ class Lab:
         missed = [] if self._steps else strange(self._rounds.stranger)
         self.notes += missed
         if first_rank(self._ranks):
-            self._outlets.finish(self._info)
+            self._sinks.finish(self._info() if self._sinks else {})
         if error is None:
             for text in missed:
                 warnings.warn(text, stacklevel=2)
@@ -162,7 +163,8 @@ class Lab:
 
         self._check_recorded()
         if first_rank(self._ranks):
-            files = Parquet(folder, again=True)
+            files = Parquet(folder, replace="watched")
+            files.open(RunInfo(record={"watched": True}))
             for steps, layers in zip(self._steps, self._layers, strict=True):
                 files.write(Rows(steps, layers))
             files.finish(self._info())
@@ -190,7 +192,7 @@ class Lab:
         self._layers.append(rows.layers)
         self._steps.append(rows.steps)
         if first_rank(self._ranks):
-            self._outlets.write(rows)
+            self._sinks.write(rows)
 
     def _note(self, text: str) -> None:
         self.notes.append(text)

@@ -41,7 +41,7 @@ def watch(
         every: steps from one record to the next, or "log": ten records a decade of steps.
         modules: which modules are told of: types, patterns of names ("h.*.mlp.*"), or predicates
             f(name, module); None takes all that own a weight of two or more dimensions.
-        sinks: where rows go besides memory: `gradlab.sinks.protocol`.
+        sinks: destinations of the rows besides memory, such as `gradlab.sinks.Parquet(folder)`.
 
     Raises:
         WatchError: the model is watched already or cannot be, or an argument is wrong.

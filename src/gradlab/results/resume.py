@@ -32,7 +32,8 @@ def clear(path: Path) -> None:
         (path / name).unlink(missing_ok=True)
         for left in path.glob(f".{name}.*.tmp"):
             left.unlink(missing_ok=True)
-    shutil.rmtree(path / "wandb", ignore_errors=True)
+    for service in ("wandb", "tensorboard"):
+        shutil.rmtree(path / service, ignore_errors=True)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

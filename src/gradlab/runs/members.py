@@ -19,7 +19,8 @@ from gradlab.config.settings import Settings
 from gradlab.data.dataset import Dataset
 from gradlab.errors import GradlabError
 from gradlab.recording.rows import Outcome, Rows, Sink
-from gradlab.sinks.progress import Watching
+from gradlab.sinks.progress import Progress
+from gradlab.sinks.protocol import RunInfo
 from gradlab.training.loop import Loop
 from gradlab.training.stack import initialised
 
@@ -107,17 +108,20 @@ def train(
     members, loop, sinks = _built(members, dataset)
     if loop is None:
         return
+    progress = Progress()
     try:
-        with Watching(loop.train.steps) if watched else nullcontext() as watching:
-            for member, its in zip(members, sinks, strict=True):
-                member.attempt(partial(member.begin, dataset, len(members)))
-                its += [member] if watching is None else [member, watching]
-            _run(members, loop, stop)
+        if watched:
+            progress.open(RunInfo(steps=loop.train.steps))
+        for member, its in zip(members, sinks, strict=True):
+            member.attempt(partial(member.begin, dataset, len(members)))
+            its += [member, progress] if watched else [member]
+        _run(members, loop, stop)
     except KeyboardInterrupt:  # the second signal: the first is waiting for the step to end
         for member in members:
             member.stop("interrupted")
         raise
     finally:
+        progress.finish({})
         for member in members:
             with member.scope():
                 member.end()

@@ -13,12 +13,12 @@ from gradlab.config.settings import Settings, check_data
 from gradlab.data.dataset import Dataset, load
 from gradlab.diagnosis.profile import slope
 from gradlab.diagnosis.verdict import diagnose, verdict
-from gradlab.errors import JobError
+from gradlab.errors import JobError, StoreError
 from gradlab.recording.rows import Outcome, Rows
-from gradlab.results.resume import clear
+from gradlab.results.resume import clear, free
 from gradlab.runs.members import Member, Scope, train
-from gradlab.sinks.run_folder import Folder
-from gradlab.sinks.wandb import Tracking
+from gradlab.sinks.protocol import RunInfo, Sinks
+from gradlab.sinks.run_folder import Parquet
 from gradlab.theory.mean_field import decades_per_layer, expected_of_run
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,8 @@ class Run(Member):
     ) -> None:
         super().__init__(settings, path, scope)
         self.label = label
-        self.folder: Folder | None = None
-        self.tracking: Tracking | None = None
+        self.folder: Parquet | None = None
+        self.tracking = Sinks((), log.warning)
 
     @property
     def info(self) -> dict[str, Any]:
@@ -49,15 +49,19 @@ class Run(Member):
         return {} if self.folder is None else self.folder.info
 
     def begin(self, dataset: Dataset, members: int) -> None:
-        """Make the folder, and the W&B run."""
-        self.folder = Folder(self.path, self.settings, dataset, members=members)
-        self.tracking = _tracking(self.settings, self.path, self.label)
+        """Make the folder, and open the services."""
+        self.tracking = Sinks([each.call() for each in self.settings.tracking], log.warning)
+        run = _run_info(self.settings, self.path, self.label, dataset, members)
+        folder = _folder(self.path, self.settings.resume)
+        folder.open(run)
+        self.folder = folder
+        self.tracking.open(run)
 
     def take(self, rows: Rows) -> None:
         """Keep some steps."""
-        for sink in (self.folder, self.tracking):
-            if sink is not None:
-                sink.write(rows)
+        assert self.folder is not None
+        self.folder.write(rows)
+        self.tracking.write(rows)
 
     def conclude(self, outcome: Outcome, test: dict[str, float | None]) -> None:
         """Judge it and complete its files."""
@@ -70,9 +74,8 @@ class Run(Member):
             self.folder.finish({"status": status, "error": error})
 
     def end(self) -> None:
-        """Close the W&B run, and say how it ended."""
-        if self.tracking is not None:
-            self.tracking.finish(summary(self.info))
+        """Finish the services, and say how the run ended."""
+        self.tracking.finish(self.info)
         if self.error is None and self.info.get("status") != "running":
             log.info("%s", sentence(self.info))
             log.info("%s", os.path.relpath(self.path))
@@ -81,7 +84,7 @@ class Run(Member):
         """Leave as little as if it had not begun."""
         if self.folder is not None:
             clear(self.path)
-        self.folder, self.tracking, self.error = None, None, None
+        self.folder, self.tracking, self.error = None, Sinks((), log.warning), None
 
 
 def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
@@ -135,19 +138,6 @@ def check(settings: Settings, dataset: Dataset) -> None:
     log.info("%s", found.told()[-1])
 
 
-def summary(info: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what W&B keeps of a run beside its curves."""
-    test = info.get("test") or {}
-    return {
-        "status": info["status"],
-        "verdict": info["verdict"],
-        "slope": info.get("slope"),
-        "findings": [finding["kind"] for finding in info["findings"]],
-        "test_loss": test.get("loss"),
-        "test_accuracy": test.get("accuracy"),
-    }
-
-
 def sentence(info: Mapping[str, Any]) -> str:
     """Say in one line how a run ended."""
     found = [finding["cause"] for finding in info["findings"] if finding["severity"] != "note"]
@@ -159,16 +149,45 @@ def sentence(info: Mapping[str, Any]) -> str:
     return ": ".join([f"{info['verdict'] or 'no verdict'}{ended}", *found[:1]])
 
 
-def _tracking(settings: Settings, path: Path, label: Label) -> Tracking | None:
-    if settings.tracking.target is None:
-        return None
-    return settings.tracking.call(
-        folder=path, name=label.name, group=label.group, config=settings.flat
+def _run_info(
+    settings: Settings, path: Path, label: Label, dataset: Dataset, members: int
+) -> RunInfo:
+    record = {
+        "config_hash": settings.config_hash,
+        "seed": settings.seed,
+        "data": {
+            "inputs": dataset.x_train.shape[1],
+            "outputs": dataset.n_out,
+            "input_rms": float(dataset.x_train.square().mean().sqrt()),
+        },
+    }
+    return RunInfo(
+        name=label.name,
+        group=label.group,
+        folder=path,
+        steps=settings.train.steps,
+        config=settings.flat,
+        record=record,
+        writers=members,
     )
 
 
+def _folder(path: Path, resume: bool) -> Parquet:
+    """Return the folder of a run.
+
+    Raises:
+        StoreError: it holds a run that must not be replaced.
+    """
+    if not free(path, resume):
+        raise StoreError(
+            f"{path} already holds a run; choose another hydra.run.dir or sweep.dir"
+            + ("; sweep.resume=true makes it anew, for it was cut short" * free(path, True))
+        )
+    return Parquet(path, replace="unfinished" if resume else "nothing")
+
+
 def _conclude(
-    settings: Settings, folder: Folder, outcome: Outcome, test: dict[str, float | None]
+    settings: Settings, folder: Parquet, outcome: Outcome, test: dict[str, float | None]
 ) -> None:
     layers, steps = folder.frame(), folder.steps.table().to_pandas()
     findings = diagnose(

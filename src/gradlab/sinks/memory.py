@@ -1,7 +1,7 @@
 """Rows in memory: the sites in order of depth, and what was recorded of them as frames."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gradlab import schema
 from gradlab.recording.rows import Columns, Rows
+from gradlab.sinks.protocol import RunInfo
 
 
 def by_depth(sites: int, heard: Sequence[int]) -> list[int]:
@@ -71,3 +72,48 @@ def _stacked(parts: Sequence[Columns], column: schema.Column) -> Any:
 
 def _values(part: Columns, name: str) -> Any:
     return np.full(len(part["step"]), np.nan) if part[name] is None else part[name]
+
+
+class Memory:
+    """Keeps the rows in memory.
+
+    Attributes:
+        rows: The rows in the order of their arrival.
+        result: The content of `run.json`; empty until the run ends.
+
+    Example:
+        >>> import torch, gradlab
+        >>> model = torch.nn.Linear(4, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> memory = gradlab.sinks.Memory()
+        >>> with gradlab.watch(model, optimizer, sinks=memory):
+        ...     for _ in range(3):
+        ...         optimizer.zero_grad()
+        ...         model(torch.ones(8, 4)).square().mean().backward()
+        ...         optimizer.step()
+        >>> memory.steps()["step"].tolist()
+        [0, 1, 2]
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[Rows] = []
+        self.result: Mapping[str, Any] = {}
+
+    def open(self, run: RunInfo) -> None:
+        """Do nothing: memory needs no preparation."""
+
+    def write(self, rows: Rows) -> None:
+        """Keep rows."""
+        self.rows.append(rows)
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Keep the result."""
+        self.result = result
+
+    def layers(self) -> pd.DataFrame:
+        """Return the layers: the columns of `layers.parquet`."""
+        return frame([rows.layers for rows in self.rows if rows.layers is not None], schema.LAYERS)
+
+    def steps(self) -> pd.DataFrame:
+        """Return the steps: the columns of `steps.parquet`."""
+        return frame([rows.steps for rows in self.rows], schema.STEPS)

@@ -1,46 +1,44 @@
-"""How far a run or a sweep is: a bar where a person watches, else a plain line now and then."""
+"""Progress of a run or a sweep: a bar in a terminal, else a line of the log now and then."""
 
 import logging
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 from gradlab.recording.rows import Rows
+from gradlab.sinks.protocol import RunInfo
 
 log = logging.getLogger(__name__)
 
 
-class Watching:
-    """A sink that shows steps and loss; a context manager, so that the bar is gone when it ends."""
+class Progress:
+    """A sink that shows the number of steps and the loss. Runs of one stack share it.
 
-    def __init__(self, steps: int, console: Console | None = None, interval: float = 10.0) -> None:
-        self.steps = steps
-        self.interval = interval
-        self._next_line = time.monotonic() + interval
-        self._bar: Progress | None = None
+    Args:
+        console: Where the bar is drawn; None for stderr.
+        interval: Seconds between two lines of the log, where the console is not a terminal.
+    """
+
+    def __init__(self, console: Console | None = None, interval: float = 10.0) -> None:
         console = console or Console(stderr=True)
-        if console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-            self._bar = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
-            self._task = self._bar.add_task("step", total=steps)
+        self._bar = _bar(console) if console.is_terminal else None
+        self._interval = interval
+        self._next_line = 0.0
+        self._steps: int | None = None
 
-    def __enter__(self) -> "Watching":
+    def open(self, run: RunInfo) -> None:
+        """Show the bar."""
+        self._steps = run.steps
+        self._next_line = time.monotonic() + self._interval
         if self._bar is not None:
+            self._task = self._bar.add_task("step", total=run.steps)
             self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
     def write(self, rows: Rows) -> None:
         """Show the last of some steps."""
@@ -48,26 +46,29 @@ class Watching:
         if self._bar is not None:
             self._bar.update(self._task, completed=done, description=f"loss {loss:.4g}")
         elif time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + self.interval
-            log.info("step %d of %d, loss %.4g", done, self.steps, loss)
+            self._next_line = time.monotonic() + self._interval
+            planned = "" if self._steps is None else f" of {self._steps}"
+            log.info("step %d%s, loss %.4g", done, planned, loss)
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.stop()
 
 
-class Counting:
-    """Shows how many jobs of a sweep have ended, if a person watches; a context manager."""
+class SweepProgress:
+    """Shows the number of finished jobs of a sweep in a terminal, while its context is open.
+
+    Args:
+        jobs: Number of jobs of the sweep.
+        console: Where the bar is drawn; None for stderr.
+    """
 
     def __init__(self, jobs: int, console: Console | None = None) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        console = console or Console(stderr=True)
-        self._bar = Progress(
-            *columns,
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self._bar = _bar(console or Console(stderr=True))
         self._task = self._bar.add_task("jobs", total=jobs)
 
-    def __enter__(self) -> "Counting":
+    def __enter__(self) -> "SweepProgress":
         self._bar.start()
         return self
 
@@ -80,9 +81,21 @@ class Counting:
         self._bar.stop()
 
     @contextmanager
-    def aside(self, ended: int) -> Generator[None]:
-        """Count some more, and take the bar away while something else is printed."""
-        self._bar.advance(self._task, ended)
+    def advance(self, jobs: int) -> Generator[None]:
+        """Count finished jobs, and hide the bar while the caller prints."""
+        self._bar.advance(self._task, jobs)
         self._bar.stop()
         yield
         self._bar.start()
+
+
+def _bar(console: Console) -> Bar:
+    return Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

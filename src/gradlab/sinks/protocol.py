@@ -1,96 +1,142 @@
-"""Where the rows of a watched network go besides memory: Parquet, W&B, TensorBoard."""
+"""The protocol of a sink, and several sinks as one.
 
-import math
-from collections.abc import Iterator, Mapping
+A sink receives the rows of a run: `open(run)` once, `write(rows)` at each recorded step, and
+`finish(result)` at the end. Any object with these three methods is a sink. Example: a sink that
+writes the loss of each step to a CSV file.
+
+    >>> class CSV:
+    ...     def __init__(self, path):
+    ...         self.path = path
+    ...     def open(self, run):
+    ...         self.file = open(self.path, "w")
+    ...     def write(self, rows):
+    ...         for step, loss in zip(rows.steps["step"], rows.steps["loss"]):
+    ...             print(step, loss, sep=",", file=self.file)
+    ...     def finish(self, result):
+    ...         self.file.close()
+
+Use it as `gradlab.watch(model, optimizer, sinks=CSV("loss.csv"))`. For `gradlab run`, write a file
+`tracking/csv.yaml` into a folder, and run `gradlab run --config-dir FOLDER tracking=csv`:
+
+    csv:
+      _target_: my_module.CSV
+      path: loss.csv
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from gradlab.errors import WatchError, first_line
 from gradlab.recording.rows import Rows
-from gradlab.sinks.parquet import Parquet as Parquet
-from gradlab.sinks.wandb import PER_LAYER
 
-TOLD = ("loss", "grad_norm", "clip_factor", "lr")
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What is known of a run before its first step.
+
+    Attributes:
+        name: Name of the run in a service; None lets the service choose.
+        group: Name of the run's sweep; None for a single run.
+        folder: Folder of the run; None for a watched network, which has no folder.
+        steps: Number of planned updates; None if unknown.
+        config: Settings, keyed by dotted name.
+        record: Further keys of `run.json`.
+        writers: Number of runs that this process writes at the same time.
+    """
+
+    name: str | None = None
+    group: str | None = None
+    folder: Path | None = None
+    steps: int | None = None
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    record: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    writers: int = 1
 
 
 class Sink(Protocol):
-    """Takes rows as they come, and at the end what is known of the run."""
+    """A destination of rows."""
+
+    def open(self, run: RunInfo) -> None:
+        """Prepare for the rows of a run. Called once, before the first row."""
+        ...
 
     def write(self, rows: Rows) -> None:
-        """Take a recorded step and its layers."""
+        """Receive rows.
+
+        Args:
+            rows: Some steps in `rows.steps`, keyed by the columns of `gradlab.schema.STEPS`; and in
+                `rows.layers` the layers of one of these steps, keyed by the columns of
+                `gradlab.schema.LAYERS`, or None.
+        """
         ...
 
-    def finish(self, info: Mapping[str, Any]) -> None:
-        """Take status, verdict and findings, as in `run.json`."""
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Complete the output.
+
+        Args:
+            result: The content of `run.json`: `status`, `verdict`, `findings` and more.
+        """
         ...
 
 
-class WandB:
-    """Logs to a run of W&B: the user's own, which goes on, or the one that is current.
+class Sinks:
+    """Several sinks as one sink.
 
-    What is logged joins the row that the user logs next, and is a row of its own only if none comes
-    before the next record: a row of ours at each step would put W&B's count ahead of a user's own
-    `run.log(..., step=i)`, which W&B then drops. The step has its number as `gradlab/step`.
+    A sink that raises an exception is removed. It affects neither the training nor the other sinks.
+
+    Args:
+        sinks: One sink or several.
+        warn: Called with one line of text when a sink is removed.
+
+    Raises:
+        WatchError: An object lacks a method of the protocol.
     """
 
-    def __init__(self, run: Any = None) -> None:
-        self._run = run
-        self._open: int | None = None  # W&B's step, of which our row may not have been sent
+    def __init__(self, sinks: Sink | Sequence[Sink], warn: Callable[[str], None]) -> None:
+        self._sinks = list(sinks) if isinstance(sinks, Sequence) else [sinks]
+        for sink in self._sinks:
+            _check_methods(sink)
+        self._warn = warn
+        self._opened = False
+
+    def __len__(self) -> int:
+        return len(self._sinks)
+
+    def open(self, run: RunInfo) -> None:
+        """Open each sink at the first call; later calls have no effect."""
+        if not self._opened:
+            self._opened = True
+            self._each(lambda sink: sink.open(run))
 
     def write(self, rows: Rows) -> None:
-        """Log the step's scalars, and those of each module."""
-        run = self._current()
-        scalars = {f"gradlab/{name}": value for name, value in scalars_of(rows)}
-        if self._open == run.step:
-            run.log({}, commit=True)
-        self._open = run.step
-        run.log({**scalars, "gradlab/step": int(rows.steps["step"][0])}, commit=False)
+        """Write rows to each sink."""
+        self._each(lambda sink: sink.write(rows))
 
-    def finish(self, info: Mapping[str, Any]) -> None:
-        """Leave the verdict in the summary."""
-        kinds = [finding["kind"] for finding in info["findings"]]
-        self._current().summary.update(
-            {"gradlab/verdict": info["verdict"], "gradlab/findings": kinds}
-        )
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Finish each sink, if they were opened."""
+        if self._opened:
+            self._each(lambda sink: sink.finish(result))
 
-    def _current(self) -> Any:
-        import wandb
-
-        run = self._run or wandb.run
-        if run is None:
-            raise RuntimeError("no W&B run is there: call wandb.init() first")
-        return run
+    def _each(self, call: Callable[[Sink], None]) -> None:
+        for sink in list(self._sinks):
+            try:
+                call(sink)
+            except Exception as error:  # of a service, a disk, or the user's own class
+                self._sinks.remove(sink)
+                self._warn(
+                    f"{type(sink).__name__} failed, the run continues without it: "
+                    f"{type(error).__name__}: {first_line(error)}"
+                )
 
 
-class TensorBoard:
-    """Writes scalars for TensorBoard, with a writer of the user's or one for a folder."""
-
-    def __init__(self, where: Any) -> None:
-        self._own = isinstance(where, str | Path)
-        if self._own:
-            from torch.utils.tensorboard import SummaryWriter
-
-            where = SummaryWriter(str(where))
-        self._writer: Any = where
-
-    def write(self, rows: Rows) -> None:
-        """Add the step's scalars, and those of each module."""
-        step = int(rows.steps["step"][0])
-        for name, value in scalars_of(rows):
-            self._writer.add_scalar(f"gradlab/{name}", value, step)
-
-    def finish(self, info: Mapping[str, Any]) -> None:
-        """Write all that is left, and the verdict in words."""
-        self._writer.add_text("gradlab/verdict", str(info["verdict"]))
-        self._writer.close() if self._own else self._writer.flush()
-
-
-def scalars_of(rows: Rows) -> Iterator[tuple[str, float]]:
-    """Return name and value of all that is a number: of the step, and of each module by depth."""
-    layers = rows.layers or {"position": [], "module": []}
-    digits = max(2, len(str(len(layers["position"]))))
-    every = [(name, float(rows.steps[name][0])) for name in TOLD]
-    for section, column in PER_LAYER.items():
-        for row, position in enumerate(layers["position"]):
-            name = f"{section}/{position:0{digits}d} {layers['module'][row]}"
-            every.append((name, float(layers[column][row])))
-    yield from ((name, value) for name, value in every if not math.isnan(value))
+def _check_methods(sink: object) -> None:
+    if isinstance(sink, type):
+        raise WatchError(f"expected a sink, given the class {sink.__name__}: call it")
+    for method in ("open", "write", "finish"):
+        if not callable(getattr(sink, method, None)):
+            raise WatchError(
+                "expected a sink with open, write and finish, such as "
+                f"gradlab.sinks.Parquet(folder); given {sink!r}, which has no {method}"
+            )

@@ -1,105 +1,137 @@
-"""The folder of one run: `layers.parquet`, `steps.parquet`, `run.json`."""
+"""The folder of a run: `layers.parquet`, `steps.parquet`, `run.json`, readable at any moment."""
 
+import json
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from gradlab import schema
-from gradlab.config.settings import Settings
-from gradlab.data.dataset import Dataset
 from gradlab.errors import StoreError
 from gradlab.recording.rows import Rows
 from gradlab.results.parquet import Table, write_json
 from gradlab.results.resume import clear, free
+from gradlab.sinks.protocol import RunInfo
 
 PACKAGES = ("gradlab", "torch", "numpy", "hydra-core", "pandas", "pyarrow", "wandb")
 
 
-@cache
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that a run's numbers may depend on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-
-
-class Folder:
-    """A sink that leaves a run on disk, readable at any moment.
+class Parquet:
+    """Writes the files of a run into a folder.
 
     Args:
-        path: of the folder.
-        settings: of the run.
-        dataset: that it is trained on.
-        interval: seconds from one rewrite of a file to the next, at least.
-        members: how many runs one process writes at the same time; they share what writing may
-            cost.
+        path: The folder. It may exist, without a run in it.
+        interval: Seconds between two rewrites of a file, at least.
+        replace: The run in the folder that may be replaced: "nothing", an "unfinished" run, or the
+            record of a "watched" network.
+
+    Attributes:
+        info: The content of `run.json`.
+        layers: The rows of `layers.parquet`.
+        steps: The rows of `steps.parquet`.
 
     Raises:
-        StoreError: the folder already holds a run, or cannot be written.
+        StoreError: The folder holds a run, or cannot be written.
+
+    Example:
+        >>> import tempfile, torch, gradlab
+        >>> folder = tempfile.mkdtemp()
+        >>> model = torch.nn.Linear(4, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> with gradlab.watch(model, optimizer, sinks=gradlab.sinks.Parquet(folder)):
+        ...     for _ in range(3):
+        ...         optimizer.zero_grad()
+        ...         model(torch.ones(8, 4)).square().mean().backward()
+        ...         optimizer.step()
+        >>> gradlab.load(folder).runs["status"].tolist()
+        ['completed']
     """
+
+    info: dict[str, Any]
+    layers: Table
+    steps: Table
 
     def __init__(
         self,
-        path: Path,
-        settings: Settings,
-        dataset: Dataset,
+        path: str | Path,
         interval: float = 2.0,
-        members: int = 1,
+        replace: Literal["nothing", "unfinished", "watched"] = "nothing",
     ) -> None:
-        if not free(path, settings.resume):
-            raise StoreError(
-                f"{path} already holds a run; choose another hydra.run.dir or sweep.dir"
-                + ("; sweep.resume=true makes it anew, for it was cut short" * free(path, True))
-            )
-        self.path = path
-        self.layers = Table(path / "layers.parquet", schema.LAYERS, interval, members)
-        self.steps = Table(path / "steps.parquet", schema.STEPS, interval, members)
-        self.began = datetime.now(UTC)
-        self.info: dict[str, Any] = {
+        self.path, self.interval, self.replace = Path(path), interval, replace
+        self._started = datetime.now(UTC)
+        replaceable = replace == "watched" and _is_watched(self.path)
+        if not (replaceable or free(self.path, resume=replace == "unfinished")):
+            raise StoreError(f"{path} already holds a run; choose another folder")
+
+    def open(self, run: RunInfo) -> None:
+        """Remove the run that is replaced, and write the files without rows.
+
+        Raises:
+            StoreError: The folder cannot be written.
+        """
+        self._started = datetime.now(UTC)
+        self.layers, self.steps = (
+            Table(self.path / f"{name}.parquet", columns, self.interval, run.writers)
+            for name, columns in (("layers", schema.LAYERS), ("steps", schema.STEPS))
+        )
+        self.info = {
             "schema": schema.VERSION,
             "status": "running",
             "verdict": None,
             "findings": [],
-            "config_hash": settings.config_hash,
-            "seed": settings.seed,
-            "config": settings.flat,
-            "data": {
-                "inputs": dataset.x_train.shape[1],
-                "outputs": dataset.n_out,
-                "input_rms": float(dataset.x_train.square().mean().sqrt()),
-            },
+            **run.record,
+            "config": dict(run.config),
             "versions": versions(),
-            "timings": {"started": self.began.isoformat(timespec="seconds"), "seconds": None},
+            "timings": {
+                "started": self._started.isoformat(timespec="seconds"),
+                "seconds": None,
+            },
         }
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            if settings.resume:
-                clear(path)
-            self.layers.flush()
-            self.steps.flush()
-            write_json(path / "run.json", self.info)
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / "run.json").unlink(missing_ok=True)  # without it, the rest is no run
+            if self.replace == "unfinished":
+                clear(self.path)
+            self._flush()
         except OSError as error:
-            raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+            raise StoreError(f"{self.path} cannot be written: {error.strerror}") from error
 
     def write(self, rows: Rows) -> None:
-        """Take some steps, and perhaps the layers of one of them."""
+        """Append rows; the files on disk follow after at most `interval`."""
         if rows.layers is not None:
             self.layers.append(rows.layers)
         self.steps.append(rows.steps)
 
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Write all rows, and `run.json` with the result."""
+        self.info["timings"]["seconds"] = (datetime.now(UTC) - self._started).total_seconds()
+        self.info |= result
+        self._flush()
+
     def frame(self) -> pd.DataFrame:
-        """Return what `layers.parquet` holds."""
+        """Return the rows of `layers.parquet`."""
         return self.layers.table().to_pandas()
 
-    def finish(self, info: Mapping[str, Any]) -> None:
-        """Write everything, and what is now known of the run (status, verdict, …)."""
+    def _flush(self) -> None:
         self.layers.flush()
         self.steps.flush()
-        seconds = (datetime.now(UTC) - self.began).total_seconds()
-        self.info |= info
-        self.info["timings"]["seconds"] = seconds
         write_json(self.path / "run.json", self.info)
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that affect a run's numbers."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def _is_watched(path: Path) -> bool:
+    """Return whether a folder holds the record of a watched network."""
+    try:
+        return json.loads((path / "run.json").read_text(encoding="utf-8")).get("watched") is True
+    except (OSError, ValueError, AttributeError):
+        return False

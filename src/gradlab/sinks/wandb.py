@@ -1,161 +1,181 @@
-"""W&B beside the files: scalars as they come, a profile at the end, a summary to compare runs by.
-
-Training never waits for W&B and never ends because of it: its first failure is told in one warning,
-and from then on the run goes without.
-"""
+"""Weights & Biases: the series of a run, a chart of the gradient over depth, and a summary."""
 
 import logging
 import math
 import netrc
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlparse
 
 import numpy as np
 
+from gradlab.errors import first_line
 from gradlab.recording.rows import Columns, Rows, over_depth
+from gradlab.sinks.protocol import RunInfo
+from gradlab.sinks.series import check_prefix, scalars
 
 log = logging.getLogger(__name__)
 
-PER_LAYER = {
-    "grad_norm": "weight_grad_norm",
-    "delta_norm": "delta_norm",
-    "act_factor": "act_factor",
-    "weight_factor": "weight_factor",
-    "saturated": "saturated",
-    "dead": "dead",
-    "update_ratio": "update_ratio",
-}
-"""Sections of the dashboard, and the column of `layers.parquet` that each shows."""
 PROFILES = 5  # records drawn in the chart of the gradient over depth, or time
 OVER_DEPTH = "log10 of the error signal's norm over depth (1 = nearest the input)", "position"
 OVER_TIME = "log10 of the norm of the state's gradient over time (or its cell's)", "step"
-"""A chart's title, and the name of what it counts."""
+"""The title of a chart, and the name of its x axis."""
 
 
-class Tracking:
-    """A sink that writes one W&B run, in the folder of the run.
+class WandB:
+    """Logs to a run of Weights & Biases.
+
+    Without `project`, the sink logs to the current run of your script, and leaves it open. The
+    numbers of gradlab join the row that your script logs next. (A row of gradlab at each step would
+    put W&B's count of steps ahead of your `run.log(..., step=i)`, which W&B would then drop.) The
+    series `step` holds the number of the step. If your script logs series of the same name, such as
+    `loss`, use `prefix="gradlab/"`.
 
     Args:
-        folder: where W&B keeps its files, under `wandb/`.
-        name: of the run.
-        group: of its sweep, if any.
-        config: flat, as it is to be seen in W&B.
-        mode: "offline" needs no account, no network; "online" falls back to it without an account.
-        project: in W&B.
-        entity: in W&B; None for the account's own.
-        tags: in W&B.
+        run: Your run; None for the current one, `wandb.run`.
+        prefix: Put before the name of each series, such as "gradlab/".
+        project: Project in which the sink starts a run, and finishes it at the end; None logs to
+            your run.
+        entity: User or team of the new run; None for the default of the account.
+        tags: Tags of the new run.
+        mode: "offline" writes files only, which `wandb sync` sends later. "online" sends the new
+            run, or falls back to "offline" without an account.
+
+    Raises:
+        SettingsError: The prefix has a character that a service refuses.
+
+    Example:
+        >>> import tempfile, torch, gradlab, wandb
+        >>> model = torch.nn.Linear(4, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> quiet = wandb.Settings(silent=True, console="off")
+        >>> with wandb.init(mode="offline", dir=tempfile.mkdtemp(), settings=quiet) as run:
+        ...     with gradlab.watch(model, optimizer, sinks=gradlab.sinks.WandB()):
+        ...         for _ in range(3):
+        ...             optimizer.zero_grad()
+        ...             model(torch.ones(8, 4)).square().mean().backward()
+        ...             optimizer.step()
+        ...     print(run.summary["verdict"])
+        healthy
     """
 
     def __init__(
         self,
-        folder: Path,
-        name: str,
-        group: str | None,
-        config: Mapping[str, Any],
-        mode: str,
-        project: str,
-        entity: str | None,
-        tags: Sequence[str],
+        run: Any = None,
+        *,
+        prefix: str = "",
+        project: str | None = None,
+        entity: str | None = None,
+        tags: Sequence[str] = (),
+        mode: Literal["offline", "online"] = "offline",
     ) -> None:
-        self._run: Any = None
-        self._dead = False
-        self._profiles: list[Columns] = []
-        self._times: list[Columns] = []
-        if mode == "online" and not has_account():
+        self.prefix = check_prefix(prefix)
+        self._run = run
+        self._new = None if project is None else {"project": project, "entity": entity}
+        self._tags, self._mode = list(tags), mode
+        self._pending: int | None = None  # W&B's step whose row may not have been sent yet
+        self._layers: list[Columns] = []
+
+    def open(self, run: RunInfo) -> None:
+        """Start the new run, if there is to be one."""
+        if self._new is None:
+            return
+        if self._mode == "online" and not has_account():
             log.warning("W&B has no account here: this run is tracked offline (see wandb login)")
-            mode = "offline"
-
-        def start(mode: Literal["online", "offline"]) -> None:
-            settle(folder)
-            import wandb
-
-            self._run = wandb.init(
-                dir=str(folder),
-                mode=mode,
-                project=project,
-                entity=entity,
-                name=name[:128],
-                group=group,
-                tags=list(tags),
-                config=dict(config),
-                settings=wandb.Settings(
-                    silent=True,
-                    reinit="create_new",  # beside those of the other members of a stack
-                    console="off",
-                    disable_git=True,
-                    disable_code=True,
-                    disable_job_creation=True,
-                    x_disable_stats=True,
-                    x_disable_machine_info=True,
-                    x_save_requirements=False,
-                    init_timeout=20,
-                    finish_timeout=60,
-                ),
-            )
-
-        if mode == "online":
+            self._mode = "offline"
+        if self._mode == "online":
             try:
-                start("online")
+                self._run = self._start(run)
                 return
             except Exception as error:
-                log.warning("W&B cannot be reached, this run is tracked offline: %s", _told(error))
-        self._attempt(lambda: start("offline"))
+                log.warning(
+                    "W&B cannot be reached, this run is tracked offline: %s", first_line(error)
+                )
+                self._mode = "offline"
+        self._run = self._start(run)
 
     def write(self, rows: Rows) -> None:
-        """Log each step, and with it the layers, if they were recorded at it."""
-        layers = None if rows.layers is None else over_depth(rows.layers)
-        if layers is not None:
-            self._profiles.append(layers)
-        if rows.layers is not None and "time" in rows.layers["axis"]:
-            self._times.append(over_time(rows.layers))
+        """Log the series of each step."""
+        if rows.layers is not None:
+            self._layers.append(rows.layers)
+        run = self._current()
+        for step, values in scalars(rows, self.prefix):
+            if self._new is not None:
+                run.log(values, step=step)
+                continue
+            if self._pending == run.step:
+                run.log({}, commit=True)
+            self._pending = run.step
+            run.log({**values, f"{self.prefix}step": step}, commit=False)
 
-        def send() -> None:
-            for index, step in enumerate(rows.steps["step"]):
-                scalars = _step_scalars(rows.steps, index)
-                if layers is not None and step == layers["step"][0]:
-                    scalars |= _layer_scalars(layers)
-                self._run.log(scalars, step=int(step))
-
-        self._attempt(send)
-
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        """Draw the profiles, leave the summary, and close the run."""
-
-        def end() -> None:
-            try:
-                if self._profiles:
-                    chart = profile_chart(self._profiles, "delta_norm", *OVER_DEPTH)
-                    self._run.log({"gradient_profile": chart})
-                if self._times:
-                    chart = profile_chart(self._times, "act_grad_norm", *OVER_TIME)
-                    self._run.log({"gradient_through_time": chart})
-                self._run.summary.update(dict(summary))
-            finally:
-                self._run.finish()
-
-        self._attempt(end)
-
-    def _attempt(self, action: Callable[[], None]) -> None:
-        if self._dead:
-            return
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Log the charts and the summary; finish the run, if the sink started it."""
+        run = self._current()
         try:
-            action()
-        except Exception as error:  # whatever it is, the training is worth more
-            self._dead = True
-            log.warning("W&B failed, the run goes on without it: %s", _told(error))
+            charts = profile_charts(self._layers)
+            if charts:
+                named = {f"{self.prefix}{name}": chart for name, chart in charts.items()}
+                run.log(named, commit=self._new is not None)
+            run.summary.update({f"{self.prefix}{key}": v for key, v in summary(result).items()})
+        finally:
+            if self._new is not None:
+                run.finish()
+
+    def _current(self) -> Any:
+        import wandb
+
+        run = self._run or wandb.run
+        if run is None:
+            raise RuntimeError("there is no W&B run: call wandb.init() first, or pass project=")
+        return run
+
+    def _start(self, run: RunInfo) -> Any:
+        folder = run.folder or Path.cwd()
+        set_directories(folder)
+        import wandb
+
+        return wandb.init(
+            **(self._new or {}),
+            dir=str(folder),
+            mode=self._mode,
+            name=run.name[:128] if run.name else None,
+            group=run.group,
+            tags=self._tags,
+            config=dict(run.config),
+            settings=wandb.Settings(
+                silent=True,
+                reinit="create_new",  # beside the runs of the other members of a stack
+                console="off",
+                disable_git=True,
+                disable_code=True,
+                disable_job_creation=True,
+                x_disable_stats=True,
+                x_disable_machine_info=True,
+                x_save_requirements=False,
+                init_timeout=20,
+                finish_timeout=60,
+            ),
+        )
 
 
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+def summary(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the result of a run in a few values, by which services compare runs."""
+    found = {
+        "status": result.get("status"),
+        "verdict": result.get("verdict"),
+        "slope": result.get("slope"),
+        "findings": [finding["kind"] for finding in result.get("findings", ())],
+    }
+    test = result.get("test")
+    return found | ({} if test is None else {f"test_{key}": value for key, value in test.items()})
 
 
-def settle(folder: Path) -> None:
-    """Give W&B a place under `folder` for what it keeps at home, if there is no home to write to.
+def set_directories(folder: Path) -> None:
+    """Set W&B's directories to a place under `folder`, if there is no home directory to write to.
 
-    Without one it fails, and its service writes its log to the terminal.
+    Otherwise W&B fails, and its service writes its log to the terminal.
     """
     if not os.access(os.environ.get("HOME", os.environ.get("USERPROFILE", "")), os.W_OK):
         for kind in ("DATA", "CACHE", "CONFIG"):
@@ -163,7 +183,7 @@ def settle(folder: Path) -> None:
 
 
 def has_account() -> bool:
-    """Say whether W&B could log in without asking: by environment variable or by netrc."""
+    """Return whether W&B can log in without a question: by environment variable or by netrc."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
@@ -177,50 +197,44 @@ def has_account() -> bool:
     return False
 
 
+def profile_charts(records: Sequence[Columns]) -> dict[str, Any]:
+    """Return W&B's charts of the gradient over depth and, of a recurrent network, over time.
+
+    Args:
+        records: The layers of each recorded step.
+    """
+    if not records:
+        return {}
+    picked = sorted({round(i * (len(records) - 1) / (PROFILES - 1)) for i in range(PROFILES)})
+    shown = [records[i] for i in picked]
+    depth = [over_depth(record) for record in shown]
+    charts = {"gradient_profile": _chart(depth, "delta_norm", *OVER_DEPTH)}
+    if "time" in shown[0]["axis"]:
+        time = [over_time(record) for record in shown]
+        charts["gradient_through_time"] = _chart(time, "act_grad_norm", *OVER_TIME)
+    return charts
+
+
 def over_time(layers: Columns) -> Columns:
-    """Return the rows of the state of the recurrent layer nearest the loss, by column."""
+    """Return the rows of the state of the recurrent layer nearest the loss, keyed by column."""
     axis = "cell" if "cell" in layers["axis"] else "time"
     state = [row for row, each in enumerate(layers["axis"]) if each == axis]
     state = [row for row in state if layers["module"][row] == layers["module"][state[-1]]]
     return {name: np.asarray(values)[state] for name, values in layers.items()}
 
 
-def profile_chart(records: Sequence[Columns], column: str, title: str, counted: str) -> Any:
-    """Return W&B's chart of log10 of a column by position, at a few steps from first to last.
-
-    An exact zero or a non-finite norm leaves a gap.
-    """
+def _chart(records: Sequence[Columns], column: str, title: str, x_axis: str) -> Any:
+    """Return a chart of log10 of a column by position; a zero or non-finite norm leaves a gap."""
     import wandb
 
-    picked = sorted({round(i * (len(records) - 1) / (PROFILES - 1)) for i in range(PROFILES)})
-    shown = [records[i] for i in picked]
     return wandb.plot.line_series(
-        xs=[int(p) for p in shown[0]["position"]],
-        ys=[[_log10(float(v)) for v in record[column]] for record in shown],
-        keys=[f"step {record['step'][0]}" for record in shown],
+        xs=[int(p) for p in records[0]["position"]],
+        ys=[[_log10(value) for value in record[column].tolist()] for record in records],
+        keys=[f"step {record['step'][0]}" for record in records],
         title=title,
-        xname=counted,
+        xname=x_axis,
     )
 
 
-def _log10(value: float) -> float | None:
-    return math.log10(value) if 0 < value < math.inf else None
-
-
-def _step_scalars(steps: Columns, index: int) -> dict[str, float]:
-    names = {"grad_norm": "grad_norm/global"}
-    return {
-        names.get(column, column): float(values[index])
-        for column, values in steps.items()
-        if column not in ("step", "seconds") and values is not None
-        if not (column == "descent" and math.isnan(values[index]))  # it was not measured
-    }
-
-
-def _layer_scalars(layers: Columns) -> dict[str, float]:
-    digits = max(2, len(str(layers["position"][-1])))
-    return {
-        f"{section}/depth_{position:0{digits}d}": float(layers[column][row])
-        for section, column in PER_LAYER.items()
-        for row, position in enumerate(layers["position"])
-    }
+def _log10(value: float | None) -> float | None:
+    return math.log10(value) if value is not None and 0 < value < math.inf else None

@@ -22,7 +22,7 @@ from gradlab.runs.fused.plan import stacks
 from gradlab.runs.fused.workers import Lost, number, share, working
 from gradlab.runs.members import Apart, train
 from gradlab.runs.run import Run, prepare
-from gradlab.sinks.progress import Counting
+from gradlab.sinks.progress import SweepProgress
 
 log = logging.getLogger("hydra_plugins.gradlab_fused.launcher")
 
@@ -88,12 +88,12 @@ def _shared(parts: Sequence[Sequence[Seat]], said: Said, count: int) -> Generato
         _work_and_close(parts[index], said)
         return [seat.told() for seat in parts[index]]
 
-    with Counting(sum(map(len, parts))) as bar:
+    with SweepProgress(sum(map(len, parts))) as progress:
         for index, found in share(range(len(parts)), work, count):
             part = parts[index]
             for seat, its in zip(part, _each(found, len(part)), strict=True):
                 seat.hear(its)
-            with bar.aside(len(part)):
+            with progress.advance(len(part)):
                 yield
 
 
