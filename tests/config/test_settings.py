@@ -56,9 +56,18 @@ from tests.configs import config, settings
         ({"model__init_gain": 10**400}, "or null, of at most 1.797693135"),
         ({"train__steps": 2**31}, "train.steps=2147483648: .* of at most 2147483647"),
         ({"model__depth": 10**20}, "of at most 2147483647"),
-        ({"tracking": "offline", "tracking__mode": "onlin"}, "one of .*; did you mean online"),
-        ({"tracking": "offline", "tracking__tags": [1]}, r"tags=\[1\]: expected a list of names"),
-        ({"tracking": "offline", "tracking__entity": 3}, "entity=3: expected a name, or null"),
+        (
+            {"tracking": ["wandb"], "tracking__wandb__mode": "onlin"},
+            "one of .*; did you mean online",
+        ),
+        (
+            {"tracking": ["wandb"], "tracking__wandb__tags": [1]},
+            r"tags=\[1\]: expected a list of names",
+        ),
+        (
+            {"tracking": ["wandb"], "tracking__wandb__entity": 3},
+            "entity=3: expected a name, or null",
+        ),
     ],
 )
 def test_a_wrong_configuration_is_one_line_that_names_the_key(overrides, words):
@@ -109,7 +118,7 @@ def test_flat_has_a_groups_choice_under_its_own_name():
 def test_the_hash_names_what_is_computed():
     base = settings().config_hash
     assert settings().config_hash == base
-    assert settings(tracking="offline").config_hash == base
+    assert settings(tracking=["wandb"]).config_hash == base
     for change in ({"seed": 1}, {"model__depth": 6}, {"clip": "norm"}, {"optim__lr": 0.2}):
         assert settings(**change).config_hash != base
 

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 import gradlab
 from gradlab.errors import WatchError
-from gradlab.sinks.protocol import Parquet
+from gradlab.sinks import Parquet
 from tests.monitor.loops import Batch, batches, loss_of, mlp, train
 
 RANKS = 2

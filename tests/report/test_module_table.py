@@ -11,7 +11,7 @@ import gradlab
 from gradlab.report.layer_profile import profile_over_seeds
 from gradlab.report.module_table import average_blocks, block_name, broken_chains, module_table
 from gradlab.report.reduce import reduce_folder
-from gradlab.sinks.protocol import Parquet
+from gradlab.sinks import Parquet
 
 
 def recorded(folder, blocks):

@@ -14,7 +14,8 @@ from gradlab.errors import StoreError
 from gradlab.results import validation
 from gradlab.results.load import find, load
 from gradlab.results.parquet import Table, write_json
-from gradlab.sinks.run_folder import Folder
+from gradlab.runs.run import Label, run_info
+from gradlab.sinks import Parquet
 from tests.configs import settings, train
 from tests.report.runs import write_run
 
@@ -23,7 +24,8 @@ from tests.report.runs import write_run
 def run(tmp_path):
     configured = settings(data="diabetes", loss="mse", model__depth=2, train__steps=5)
     loop, (sink,) = train(configured)
-    folder = Folder(tmp_path / "run", configured, loop.dataset)
+    folder = Parquet(tmp_path / "run")
+    folder.open(run_info(configured, tmp_path / "run", Label("run"), loop.dataset, members=1))
     for rows in sink.rows:
         folder.write(rows)
     folder.finish({"status": "completed", "slope": float("nan")})
@@ -66,7 +68,7 @@ def test_run_json_has_no_nan_and_the_whole_configuration(run):
 
 def test_a_folder_that_holds_a_run_is_refused(run):
     with pytest.raises(StoreError, match="already holds a run"):
-        Folder(run, settings(), settings().data.call())
+        Parquet(run)
 
 
 def test_a_table_reads_between_flushes_and_keeps_infinities(tmp_path):

@@ -11,17 +11,25 @@ from rich.console import Console
 
 from gradlab.config.interrupt import Interrupt, Interrupted
 from gradlab.recording.rows import Rows
-from gradlab.sinks.progress import Watching
+from gradlab.sinks.progress import Progress
+from gradlab.sinks.protocol import RunInfo
 
 
 def rows(step: int, loss: float) -> Rows:
     return Rows({"step": np.array([step]), "loss": np.array([loss])})
 
 
-def test_a_person_sees_a_bar():
+def show(screen: io.StringIO, *reports: Rows, interval: float = 10.0, terminal: bool = False):
+    progress = Progress(Console(file=screen, force_terminal=terminal, width=80), interval)
+    progress.open(RunInfo(steps=100))
+    for each in reports:
+        progress.write(each)
+    progress.finish({})
+
+
+def test_a_terminal_shows_a_bar():
     screen = io.StringIO()
-    with Watching(100, Console(file=screen, force_terminal=True, width=80)) as watching:
-        watching.write(rows(49, 1.25))
+    show(screen, rows(49, 1.25), terminal=True)
     assert "loss 1.25" in screen.getvalue()
     assert "50/100" in screen.getvalue()
 
@@ -29,10 +37,8 @@ def test_a_person_sees_a_bar():
 def test_a_log_gets_a_line_now_and_then(caplog):
     screen = io.StringIO()
     with caplog.at_level(logging.INFO):
-        with Watching(100, Console(file=screen), interval=0.0) as watching:
-            watching.write(rows(49, 1.25))
-        with Watching(100, Console(file=screen), interval=1e6) as watching:
-            watching.write(rows(50, 1.0))
+        show(screen, rows(49, 1.25), interval=0.0)
+        show(screen, rows(50, 1.0), interval=1e6)
     assert [r.getMessage() for r in caplog.records] == ["step 50 of 100, loss 1.25"]
     assert not screen.getvalue()
 

@@ -1,4 +1,4 @@
-"""What W&B is really given, read back from its own file; and that its failures cost nothing."""
+"""The W&B run that the sink starts, read back from W&B's own file; and failures of W&B."""
 
 import json
 import logging
@@ -15,22 +15,18 @@ import pytest
 
 from gradlab import schema
 from gradlab.recording.rows import Rows
-from gradlab.sinks.wandb import Tracking, has_account, settle
+from gradlab.sinks.protocol import RunInfo, Sinks
+from gradlab.sinks.wandb import WandB, has_account, set_directories
 
 CONFIG = {"model": "mlp", "model.depth": 3, "clip": "none", "seed": 7}
 
 
-def tracking(folder: Path, mode: str = "offline") -> Tracking:
-    return Tracking(
-        folder=folder,
-        name="a run",
-        group="sweep/1",
-        config=CONFIG,
-        mode=mode,
-        project="gradlab",
-        entity=None,
-        tags=["tried"],
-    )
+def tracking(folder: Path, mode: str = "offline", **kwargs) -> Sinks:
+    """Return the sink as a run has it: opened, and isolated from the training."""
+    sink = WandB(project="gradlab", tags=["tried"], mode=mode, **kwargs)
+    sinks = Sinks([sink], logging.getLogger("gradlab").warning)
+    sinks.open(RunInfo(name="a run", group="sweep/1", folder=folder, config=CONFIG))
+    return sinks
 
 
 def rows(first: int, count: int, layers: int = 3) -> Rows:
@@ -43,6 +39,7 @@ def rows(first: int, count: int, layers: int = 3) -> Rows:
         "grad_norm": 10.0 + steps,
         "clip_factor": np.ones(count),
         "lr": np.full(count, 0.1),
+        "descent": None,
         "seconds": steps * 0.01,
     }
     positions = np.arange(1, layers + 1, dtype=np.int32)
@@ -110,20 +107,25 @@ def test_what_wandb_is_given(tmp_path, capfd):
     track.write(rows(0, 1))
     track.write(rows(1, 10))
     track.finish(
-        {"verdict": "vanishing", "slope": -0.6, "findings": ["vanishing"], "test_loss": 2.0}
+        {
+            "verdict": "vanishing",
+            "slope": -0.6,
+            "findings": [{"kind": "vanishing"}],
+            "test": {"loss": 2.0, "accuracy": None},
+        }
     )
     found = read_back(tmp_path)
     assert capfd.readouterr() == ("", "")
     scalars = [row for row in found["history"] if "loss" in row]
     assert [row["_step"] for row in scalars] == list(range(11))
     assert [row["loss"] for row in scalars] == pytest.approx([1 / (1 + s) for s in range(11)])
-    assert [row["grad_norm/global"] for row in scalars] == [10.0 + s for s in range(11)]
+    assert [row["grad_norm"] for row in scalars] == [10.0 + s for s in range(11)]
     assert "accuracy" not in scalars[0]  # null in regression
-    recorded = [row["_step"] for row in scalars if "grad_norm/depth_03" in row]
+    recorded = [row["_step"] for row in scalars if "weight_grad_norm/03_layers.2" in row]
     assert recorded == [0, 10]
-    assert scalars[10]["grad_norm/depth_03"] == 3.0 + 10
-    assert scalars[10]["delta_norm/depth_02"] == 1e-5
-    assert scalars[10]["update_ratio/depth_01"] == 10.0**14 + 10
+    assert scalars[10]["weight_grad_norm/03_layers.2"] == 3.0 + 10
+    assert scalars[10]["delta_norm/02_layers.1"] == 1e-5
+    assert scalars[10]["update_ratio/01_layers.0"] == 10.0**14 + 10
     run = found["run"][0]
     assert (run.display_name, run.run_group, list(run.tags)) == ("a run", "sweep/1", ["tried"])
     assert run.project == "gradlab"
@@ -132,6 +134,8 @@ def test_what_wandb_is_given(tmp_path, capfd):
     summary = dict(found["summary"])
     assert summary["verdict"] == "vanishing"
     assert summary["slope"] == -0.6
+    assert summary["findings"] == ["vanishing"]
+    assert summary["test_loss"] == 2.0
     (chart,) = [row for row in found["history"] if any("gradient_profile" in k for k in row)]
     assert chart["_step"] >= 10
     (table,) = tmp_path.glob("wandb/offline-run-*/files/media/table/*.table.json")
@@ -164,14 +168,15 @@ def test_the_state_of_the_last_recurrent_layer_is_drawn_over_time(tmp_path):
     assert [[cell for cell in row if isinstance(cell, float)] for row in tables[0]] == [[-8], [-9]]
 
 
-def test_names_sort_in_a_deep_network(tmp_path):
-    track = tracking(tmp_path)
-    deep = rows(0, 1, layers=3)
-    deep.layers["position"] = np.array([1, 99, 100])
-    track.write(deep)
-    track.finish({})
-    keys = {key for row in read_back(tmp_path)["history"] for key in row}
-    assert {"dead/depth_001", "dead/depth_099", "dead/depth_100"} <= keys
+def test_the_prefix_stands_before_every_name(tmp_path):
+    track = tracking(tmp_path, prefix="gradlab/")
+    track.write(rows(0, 1))
+    track.finish({"verdict": "healthy"})
+    found = read_back(tmp_path)
+    keys = {key for row in found["history"] for key in row if not key.startswith("_")}
+    assert {"gradlab/loss", "gradlab/delta_norm/02_layers.1"} <= keys
+    assert {key.split("/")[0] for key in keys} == {"gradlab"}
+    assert dict(found["summary"])["gradlab/verdict"] == "healthy"
 
 
 class BrokenRun:
@@ -209,7 +214,7 @@ def test_a_failure_of_wandb_is_one_warning_and_no_more(tmp_path, caplog, monkeyp
             track.write(rows(first, 1))
         track.finish({"verdict": "healthy"})
     (warning,) = ours(caplog)
-    assert warning.startswith("W&B failed, the run goes on without it: ")
+    assert warning.startswith("WandB failed, the run continues without it: ")
 
 
 def test_no_folder_to_write_to(tmp_path, caplog):
@@ -263,6 +268,6 @@ def test_the_users_own_places_for_wandb_are_kept(tmp_path, monkeypatch):
     for kind in ("DATA", "CONFIG"):  # set, so that they are unset again afterwards
         monkeypatch.setenv(f"WANDB_{kind}_DIR", "")
         monkeypatch.delenv(f"WANDB_{kind}_DIR")
-    settle(tmp_path)
+    set_directories(tmp_path)
     assert os.environ["WANDB_CACHE_DIR"] == "mine"
     assert os.environ["WANDB_DATA_DIR"] == str(tmp_path / "wandb" / "home")

@@ -120,7 +120,8 @@ def load_sink(name: str, user_folders: Sequence[Path] = ()) -> dict[str, Any]:
     """
     section = load("tracking", name, user_folders).get(name)
     if not isinstance(section, Mapping) or "_target_" not in section:
-        raise SettingsError(f"{_files('tracking', user_folders)[name]}: expected {name} with a _target_")
+        file = _files("tracking", user_folders)[name]
+        raise SettingsError(f"{file}: expected the section {name}, with a _target_")
     return dict(section)
 
 

@@ -48,7 +48,9 @@ def not_a_choice(overrides: Sequence[str]) -> str | None:
         return None
     for each in parsed:
         group, value = each.key_or_group, each.value()
-        if group in (*GROUPS, "tracking", "experiment") and not each.is_delete() and not _is_name(value):
+        if group in (*GROUPS, "tracking", "experiment") and not (
+            each.is_delete() or _is_name(value)
+        ):
             return f"{group}={each.get_value_string()}: {nearest('', choices.names(group))}"
     return None
 

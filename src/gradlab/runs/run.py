@@ -51,7 +51,7 @@ class Run(Member):
     def begin(self, dataset: Dataset, members: int) -> None:
         """Make the folder, and open the services."""
         self.tracking = Sinks([each.call() for each in self.settings.tracking], log.warning)
-        run = _run_info(self.settings, self.path, self.label, dataset, members)
+        run = run_info(self.settings, self.path, self.label, dataset, members)
         folder = _folder(self.path, self.settings.resume)
         folder.open(run)
         self.folder = folder
@@ -149,9 +149,18 @@ def sentence(info: Mapping[str, Any]) -> str:
     return ": ".join([f"{info['verdict'] or 'no verdict'}{ended}", *found[:1]])
 
 
-def _run_info(
+def run_info(
     settings: Settings, path: Path, label: Label, dataset: Dataset, members: int
 ) -> RunInfo:
+    """Return what the sinks of a run receive before its first step.
+
+    Args:
+        settings: of the run.
+        path: its folder.
+        label: its name in services, and that of its sweep.
+        dataset: its data.
+        members: number of runs that this process writes at the same time.
+    """
     record = {
         "config_hash": settings.config_hash,
         "seed": settings.seed,

@@ -95,7 +95,8 @@ class Sinks:
     """
 
     def __init__(self, sinks: Sink | Sequence[Sink], warn: Callable[[str], None]) -> None:
-        self._sinks = list(sinks) if isinstance(sinks, Sequence) else [sinks]
+        several = isinstance(sinks, Sequence) and not isinstance(sinks, str)
+        self._sinks = list(sinks) if several else [sinks]
         for sink in self._sinks:
             _check_methods(sink)
         self._warn = warn
