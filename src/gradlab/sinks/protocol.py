@@ -95,8 +95,8 @@ class Sinks:
     """
 
     def __init__(self, sinks: Sink | Sequence[Sink], warn: Callable[[str], None]) -> None:
-        several = isinstance(sinks, Sequence) and not isinstance(sinks, str)
-        self._sinks = list(sinks) if several else [sinks]
+        single = isinstance(sinks, str) or not isinstance(sinks, Sequence)
+        self._sinks: list[Any] = [sinks] if single else list(sinks)
         for sink in self._sinks:
             _check_methods(sink)
         self._warn = warn

@@ -73,14 +73,14 @@ class WandB:
     ) -> None:
         self.prefix = check_prefix(prefix)
         self._run = run
-        self._new = None if project is None else {"project": project, "entity": entity}
-        self._tags, self._mode = list(tags), mode
+        self._project, self._entity, self._tags = project, entity, list(tags)
+        self._mode: Literal["offline", "online"] = mode
         self._pending: int | None = None  # W&B's step whose row may not have been sent yet
         self._layers: list[Columns] = []
 
     def open(self, run: RunInfo) -> None:
         """Start the new run, if there is to be one."""
-        if self._new is None:
+        if self._project is None:
             return
         if self._mode == "online" and not has_account():
             log.warning("W&B has no account here: this run is tracked offline (see wandb login)")
@@ -102,7 +102,7 @@ class WandB:
             self._layers.append(rows.layers)
         run = self._current()
         for step, values in scalars(rows, self.prefix):
-            if self._new is not None:
+            if self._project is not None:
                 run.log(values, step=step)
                 continue
             if self._pending == run.step:
@@ -117,10 +117,10 @@ class WandB:
             charts = profile_charts(self._layers)
             if charts:
                 named = {f"{self.prefix}{name}": chart for name, chart in charts.items()}
-                run.log(named, commit=self._new is not None)
+                run.log(named, commit=self._project is not None)
             run.summary.update({f"{self.prefix}{key}": v for key, v in summary(result).items()})
         finally:
-            if self._new is not None:
+            if self._project is not None:
                 run.finish()
 
     def _current(self) -> Any:
@@ -137,7 +137,8 @@ class WandB:
         import wandb
 
         return wandb.init(
-            **(self._new or {}),
+            project=self._project,
+            entity=self._entity,
             dir=str(folder),
             mode=self._mode,
             name=run.name[:128] if run.name else None,
