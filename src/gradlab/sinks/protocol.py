@@ -95,8 +95,9 @@ class Sinks:
     """
 
     def __init__(self, sinks: Sink | Sequence[Sink], warn: Callable[[str], None]) -> None:
-        single = isinstance(sinks, str) or not isinstance(sinks, Sequence)
-        self._sinks: list[Any] = [sinks] if single else list(sinks)
+        given: Any = sinks  # also what a user passes by mistake, such as a path
+        several = isinstance(given, Sequence) and not isinstance(given, str)
+        self._sinks: list[Sink] = list(given) if several else [given]
         for sink in self._sinks:
             _check_methods(sink)
         self._warn = warn
