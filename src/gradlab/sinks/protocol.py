@@ -97,7 +97,7 @@ class Sinks:
     def __init__(self, sinks: Sink | Sequence[Sink], warn: Callable[[str], None]) -> None:
         given: Any = sinks  # also what a user passes by mistake, such as a path
         several = isinstance(given, Sequence) and not isinstance(given, str)
-        self._sinks: list[Sink] = list(given) if several else [given]
+        self._sinks: list[Any] = list(given) if several else [given]
         for sink in self._sinks:
             _check_methods(sink)
         self._warn = warn
