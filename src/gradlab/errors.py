@@ -1,15 +1,15 @@
-"""Everything gradlab raises on purpose.
+"""The errors that gradlab raises.
 
     GradlabError
     ├── SettingsError      the command or the configuration is wrong        (exit code 2)
     ├── StoreError         a folder or file of results cannot be used       (exit code 2)
-    ├── CheckError         there is no gradient that could be checked       (exit code 2)
-    ├── PredictionError    theory says nothing of what was asked            (exit code 2)
-    ├── ExaminationError   there is no training that could be observed      (exit code 2)
-    ├── WatchError         a network cannot be watched, or not in this way  (exit code 2)
-    └── JobError           a run failed while it was running                (exit code 1)
+    ├── CheckError         the subject has no gradient to check             (exit code 2)
+    ├── PredictionError    theory has no prediction for the network         (exit code 2)
+    ├── ExaminationError   the program does not train, or cannot be run     (exit code 2)
+    ├── WatchError         the network or an argument cannot be watched     (exit code 2)
+    └── JobError           a run failed                                     (exit code 1)
 
-Each message is one line: what was expected, what was given, and the nearest valid choice.
+Each message is one line: the expected value, the given value, and the nearest valid choice.
 """
 
 from collections.abc import Iterable
@@ -35,31 +35,31 @@ class StoreError(GradlabError):
 
 
 class CheckError(GradlabError):
-    """There is no gradient that could be checked."""
+    """The subject has no gradient to check."""
 
     exit_code = 2
 
 
 class PredictionError(GradlabError):
-    """Theory says nothing of what was asked."""
+    """Theory has no prediction for the network."""
 
     exit_code = 2
 
 
 class ExaminationError(GradlabError):
-    """There is no training that could be observed."""
+    """The program does not train, or cannot be run."""
 
     exit_code = 2
 
 
 class WatchError(GradlabError):
-    """A network cannot be watched, or not in this way."""
+    """The network or an argument of `watch` cannot be watched."""
 
     exit_code = 2
 
 
 class JobError(GradlabError):
-    """A run failed while it was running."""
+    """A run failed."""
 
 
 def nearest(given: str, valid: Iterable[str]) -> str:
@@ -74,7 +74,7 @@ def nearest(given: str, valid: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its name if it says nothing.
+    """Return the first line of an error's message, or its type if the message is empty.
 
     >>> first_line(MemoryError())
     'MemoryError'
@@ -83,5 +83,5 @@ def first_line(error: BaseException) -> str:
 
 
 def is_of_stream(error: BaseException) -> bool:
-    """Say whether an error is of writing to the terminal or a pipe: of no file that has a name."""
+    """Return whether an error comes from the terminal or a pipe, and not from a named file."""
     return isinstance(error, OSError) and error.errno is not None and error.filename is None

@@ -82,7 +82,7 @@ def one_line(capsys) -> str:
         (["run", "-m", "-sc", "install=bash"], "Only one of"),
         (["run", "--multrun"], "--multrun is not a flag; did you mean --multirun?"),
         (["run", "--cfg", "jbo"], "choose from 'job', 'hydra', 'all'"),
-        (["run", "seed=1", "-m", "clip=none"], "clip=none stands apart"),
+        (["run", "seed=1", "-m", "clip=none"], "clip=none is separated from the other overrides"),
         (["run", "-cn", "foo"], "foo.yaml is not in the search path; choose from config"),
         (["run", "-cp", "/"], "config.yaml is not in the search path"),
         (["run", "model._target_=os.system"], "expected gradlab.models.feedforward.MLP"),

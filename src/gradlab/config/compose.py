@@ -23,7 +23,13 @@ from gradlab.errors import GradlabError, SettingsError, StoreError, first_line, 
 def as_settings_error(
     error: Exception, name: str = "config", overrides: Sequence[str] = ()
 ) -> GradlabError:
-    """Return what Hydra says of a configuration that it could not compose, as an error of ours."""
+    """Return an error of Hydra's as an error of gradlab: one line, with the nearest valid choice.
+
+    Args:
+        error: what Hydra raised.
+        name: the file in `conf/` that was composed.
+        overrides: the overrides on the command line.
+    """
     text = str(error)
     key = re.search(r"Could not (?:override|append to|delete.*?) '([^']+)'", text)
     chosen = not_a_choice(overrides)
@@ -41,7 +47,7 @@ def as_settings_error(
 
 
 def not_a_choice(overrides: Sequence[str]) -> str | None:
-    """Say which group, if any, is given what cannot be the name of a choice: null, a number, …."""
+    """Return a message if an override gives a group a value that is no name, such as null or 3."""
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except HydraException:
@@ -56,12 +62,12 @@ def not_a_choice(overrides: Sequence[str]) -> str | None:
 
 
 def search_path_folders(sources: Iterable[Any]) -> list[Path]:
-    """Return the folders among the sources of Hydra's search path: also the user's own choices."""
+    """Return the folders in Hydra's search path, which hold the user's choices."""
     return [Path(source.path) for source in sources if source.schema == "file"]
 
 
 def known_keys(name: str = "config") -> set[str]:
-    """Return every key of `name`.yaml and of some choice, and the groups' own names."""
+    """Return every key of `name`.yaml and of any choice, and the names of the groups."""
     keys = {*GROUPS, "tracking", *_dotted(choices.base(name))}
     for group in (*GROUPS, "tracking"):
         for name in choices.names(group):
@@ -101,7 +107,7 @@ def _unknown(given: str, name: str, overrides: Sequence[str]) -> str:
 
 
 def _is_name(value: Any) -> bool:
-    """Whether a value, each of a list, and each that is swept over could be a choice's name."""
+    """Return whether a value could be a choice's name; of a list or a sweep, every element."""
     each = value.list if isinstance(value, ChoiceSweep) else value
     if isinstance(each, list):
         return all(map(_is_name, each))  # pyright: ignore[reportUnknownVariableType]
@@ -117,7 +123,7 @@ def _dotted(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def compose(name: str, overrides: Sequence[str]) -> tuple[Settings, dict[str, Any]]:
-    """Return the settings of `conf/name.yaml` with `overrides`, and its own section `name`, plain.
+    """Return the settings of `conf/name.yaml` with `overrides`, and its section `name` as a dict.
 
     Raises:
         SettingsError: the configuration is wrong.
@@ -125,19 +131,19 @@ def compose(name: str, overrides: Sequence[str]) -> tuple[Settings, dict[str, An
     try:
         with initialize_config_dir(str(choices.conf_dir()), version_base="1.3"):
             config = hydra_compose(name, list(overrides), return_hydra_config=True)
-        own = search_path_folders(config.hydra.runtime.config_sources)
+        user_folders = search_path_folders(config.hydra.runtime.config_sources)
         ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         content: Any = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
     except Exception as error:  # Hydra has its own, OmegaConf's, and bare ValueErrors
         raise as_settings_error(error, name, overrides) from error
-    return from_config(content, name, own), content.get(name, {})
+    return from_config(content, name, user_folders), content.get(name, {})
 
 
 def parse_overrides(arguments: Sequence[str]) -> list[str]:
     """Return the overrides among the arguments of `gradlab run`.
 
     Raises:
-        SettingsError: Hydra has no such flag, or the flag no such value.
+        SettingsError: a flag is not one of Hydra's, or its value is invalid.
     """
     parser = get_args_parser()
 
@@ -148,7 +154,7 @@ def parse_overrides(arguments: Sequence[str]) -> list[str]:
         given = unknown[1]
         if not given.startswith("-"):
             raise SettingsError(
-                f"{given} stands apart: put all overrides together, after the flags"
+                f"{given} is separated from the other overrides: write all of them after the flags"
             )
         flags = re.findall(r"--[a-z-]+", parser.format_usage())
         raise SettingsError(f"{given} is not a flag; {nearest(given, flags)}")

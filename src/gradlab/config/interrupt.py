@@ -17,7 +17,7 @@ from gradlab.errors import JobError
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM; `exit_code` is what a shell expects of a program that `number` ended."""
+    """Ctrl-C or SIGTERM; `exit_code` is the shell's convention, 128 + the signal's number."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -25,7 +25,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupt:
-    """A context manager: while it is open, a first signal only sets `asked`, unless `at_once`."""
+    """A context manager: inside it, the first signal only sets `asked`, unless `at_once`."""
 
     def __init__(self, at_once: bool = False) -> None:
         self.at_once = at_once
@@ -43,7 +43,9 @@ class Interrupt:
             raise Interrupted(self.number)
 
     def __enter__(self) -> "Interrupt":
-        if threading.current_thread() is threading.main_thread():  # only there can they be set
+        if (
+            threading.current_thread() is threading.main_thread()
+        ):  # only the main thread may set handlers
             for each in (signal.SIGINT, signal.SIGTERM):
                 self._before[each] = signal.signal(each, self._ask)
         return self
@@ -64,14 +66,14 @@ class Interrupt:
 
 
 def broken(error: BaseException, folder: Path) -> JobError:
-    """Leave `traceback.txt` in `folder`, and return the line that names it."""
+    """Write the traceback to `traceback.txt` in `folder`; return an error that names the file."""
     file = folder / "traceback.txt"
     lines = "".join(traceback.format_exception(error))
-    with suppress(OSError):  # of a full disk; what was flushed before still reads
+    with suppress(OSError):  # a full disk; files that were flushed before are readable
         file.write_text(lines, encoding="utf-8")
     return JobError(f"{described(error)} (traceback in {os.path.relpath(file)})")
 
 
 def described(error: BaseException) -> str:
-    """Return an error's type and the first line of what it says."""
+    """Return the type of an error and the first line of its message."""
     return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -1,7 +1,7 @@
-"""What a configuration may hold: every key is held against the default that ships for it.
+"""Check the keys and values of a configuration against the files in `conf/`.
 
-A key must be one that the chosen files in `conf/` have, and its value must be in the key's range
-or, where none is stated here, have the type of the default.
+A key must exist in the chosen files. Its value must be in the range that `RULES` gives for the key.
+A key without a rule must have the type of its default.
 """
 
 import re
@@ -16,16 +16,21 @@ DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
 FIXED = ("_target_", "tasks", "reads")
-"""What a choice stands for: another is another choice, with a file of its own."""
+"""Keys that define a choice: to change one, write another file."""
 
 
-def held(
+def validate(
     config: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = ""
 ) -> dict[str, Any]:
-    """Return `config`, each key held against its default, and whole numbers as floats in its place.
+    """Return `config` after checking every key; whole numbers become floats where one is expected.
+
+    Args:
+        config: the configuration, nested.
+        defaults: the same keys with their defaults.
+        prefix: the keys above these, with a final dot, for messages.
 
     Raises:
-        SettingsError: a key is missing or unknown, or a value is out of range or of a wrong type.
+        SettingsError: a key is missing or unknown, or a value has a wrong type or is out of range.
     """
     for key in defaults:
         if key not in config:
@@ -34,14 +39,14 @@ def held(
     for key, value in config.items():
         dotted = f"{prefix}{key}"
         if key not in defaults:
-            own = (*FIXED, "name")
-            valid = [f"{prefix}{name}" for name in defaults if name not in own] or [prefix[:-1]]
+            hidden = (*FIXED, "name")
+            valid = [f"{prefix}{name}" for name in defaults if name not in hidden] or [prefix[:-1]]
             raise SettingsError(f"{dotted} is not a key; {nearest(dotted, valid)}")
         default = defaults[key]
         if isinstance(default, Mapping):
             if not isinstance(value, Mapping):
                 raise SettingsError(f"{dotted} is a section, but was given {value!r}")
-            found[key] = held(value, default, f"{dotted}.")
+            found[key] = validate(value, default, f"{dotted}.")
         elif key in FIXED:
             if value != default:
                 raise SettingsError(
@@ -56,7 +61,7 @@ def held(
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the configuration flat, a group's choice under its own name."""
+    """Return the configuration with dotted keys; the key of a group gives its choice."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
@@ -69,7 +74,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def cast(value: Any, default: Any) -> Any:
-    """Return a whole number as a float unless the default is whole: 1 and 1.0 are one setting."""
+    """Return a whole number as a float unless the default is whole: 1 and 1.0 are the same."""
     if isinstance(default, list):
         kind: Any = next(iter(default), None)
         return [each if kind is None else cast(each, kind) for each in value]
@@ -80,7 +85,7 @@ def cast(value: Any, default: Any) -> Any:
 
 @dataclass(frozen=True)
 class Rule:
-    """What a value must be, in words and as a test; `most` is told to who gave more."""
+    """A condition on a value: in words, as a test, and the largest value, for messages."""
 
     expected: str
     holds: Callable[[Any], bool]
@@ -88,11 +93,11 @@ class Rule:
 
 
 LARGEST = 3.4028234663852886e38
-"""Of float32: a larger one is infinite in the arithmetic of a run."""
+"""The largest float32: larger numbers are infinite in a run."""
 DRAWN = sys.float_info.max
-"""Of float64, in which weights are drawn: to overflow afterwards is what a gain may be for."""
+"""The largest float64. Weights are drawn in float64; a gain may make them overflow on purpose."""
 MOST = 2**31 - 1
-"""Of int32, the type in which steps and positions are stored."""
+"""The largest int32, the type of the columns for steps and positions."""
 
 
 def _is_number(value: Any, most: float = LARGEST) -> bool:
@@ -201,7 +206,7 @@ RULES = {
         lambda v: isinstance(v, list | tuple) and len(v) == 2 and all(map(DECAY.holds, v)),
     ),
 }
-"""Ranges by a key or by the last part of one; any other must only have its default's type."""
+"""Rules by key, or by the last part of a key."""
 
 TYPES: tuple[tuple[type, Rule], ...] = (
     (bool, Rule("true or false", lambda v: isinstance(v, bool))),
@@ -213,7 +218,7 @@ TYPES: tuple[tuple[type, Rule], ...] = (
 
 
 def check_value(key: str, value: Any, default: Any) -> None:
-    """Raise SettingsError unless `value` is what `key`, whose shipped default is given, may be."""
+    """Raise SettingsError if `value` breaks the rule of `key`, or has not the type of `default`."""
     by_type = next((rule for kind, rule in TYPES if isinstance(default, kind)), None)
     rule = RULES.get(key, RULES.get(key.rsplit(".", 1)[-1], by_type))
     if rule is not None and not rule.holds(value):

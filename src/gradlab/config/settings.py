@@ -1,6 +1,6 @@
-"""Typed, frozen settings of one run, and every check that can be made before anything is built.
+"""The settings of one run, typed and frozen, and the checks that need no network.
 
-Keys, types and ranges are checked in `ranges`; here, choices and combinations.
+`ranges` checks keys, types and ranges. This file checks choices and combinations.
 """
 
 import hashlib
@@ -12,11 +12,11 @@ from typing import Any
 
 from gradlab.config import choices
 from gradlab.config.choices import Component, component, pick
-from gradlab.config.ranges import flatten, held
+from gradlab.config.ranges import flatten, validate
 from gradlab.errors import SettingsError, nearest
 
 INITIAL = ("spectral_radius",)
-"""What a network is told of its initialisation alone."""
+"""Parameters of a network that only its initialisation uses."""
 GROUPS = ("model", "data", "loss", "optim", "clip", "diagnose")
 """Groups of which a run has one choice; it has any number of the group `tracking`."""
 
@@ -25,7 +25,7 @@ GROUPS = ("model", "data", "loss", "optim", "clip", "diagnose")
 class ModelSettings:
     """The network: `depth` hidden layers of `width` units, and a linear map to the output.
 
-    `reads` says what it is told of a sample: "flat" nothing, "image" and "sequence" its shape.
+    `reads` is the form of a sample: "flat", "image" or "sequence". The last two need its shape.
     """
 
     component: Component
@@ -41,7 +41,7 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class LossSettings:
-    """A mean over the batch, times `scale`; `tasks` are the kinds of data it is defined for."""
+    """A mean over the batch, times `scale`; `tasks` are the kinds of data that it accepts."""
 
     component: Component
     scale: float
@@ -50,7 +50,7 @@ class LossSettings:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """`steps` updates on batches of `batch_size` samples."""
+    """`steps` optimiser steps on batches of `batch_size` samples."""
 
     steps: int
     batch_size: int
@@ -61,9 +61,9 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """One run; `flat` is what it was configured with, by dotted keys, `every` is `record.every`.
+    """One run; `flat` is its configuration with dotted keys, `every` is `record.every`.
 
-    `resume` says that an unfinished run in the folder may be replaced; it is no part of the run.
+    With `resume`, an unfinished run in the same folder is replaced.
     """
 
     # attributes: one for each section of the configuration.
@@ -82,19 +82,19 @@ class Settings:
 
     @property
     def config_hash(self) -> str:
-        """Name what the run computes: equal for equal records, whatever is said of them."""
-        aside = ("tracking", "train.check_gradients", "diagnose")
-        kept = {key: v for key, v in self.flat.items() if not key.startswith(aside)}
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+        """Return a hash of the settings that change the recorded rows."""
+        ignored = ("tracking", "train.check_gradients", "diagnose")
+        used = {key: v for key, v in self.flat.items() if not key.startswith(ignored)}
+        return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()[:16]
 
     def stackable(self) -> "Settings":
-        """Return what members of a stack must share.
+        """Return the settings that the members of a stack share.
 
-        That is all but seed, initialisation, clipping, learning rate and loss scale.
+        Members may differ in seed, initialisation, clipping, learning rate and loss scale.
         """
         none = Component("", None, {})
-        kept = {k: v for k, v in self.model.component.params.items() if k not in INITIAL}
-        network = replace(self.model.component, params=kept)
+        params = {k: v for k, v in self.model.component.params.items() if k not in INITIAL}
+        network = replace(self.model.component, params=params)
         model = replace(self.model, component=network, init=none, init_gain=None)
         shared = {key: value for key, value in self.optim.params.items() if key != "lr"}
         optim = replace(self.optim, params=shared)
@@ -112,14 +112,14 @@ class Settings:
 
 
 def from_config(
-    config: Mapping[str, Any], name: str = "config", own: Sequence[Path] = ()
+    config: Mapping[str, Any], name: str = "config", user_folders: Sequence[Path] = ()
 ) -> Settings:
     """Check a composed configuration and return it typed.
 
     Args:
         config: plain nested mappings, as composed from `conf/config.yaml`.
-        name: of the file that it was composed from, if another.
-        own: folders of choices beside those that ship.
+        name: the file that it was composed from.
+        user_folders: folders of the user's choices.
 
     Raises:
         SettingsError: an unknown key or choice, a wrong type, a value out of range, or an
@@ -129,21 +129,25 @@ def from_config(
     for group in GROUPS:
         section = config.get(group)
         if not isinstance(section, Mapping) or "name" not in section:
-            raise SettingsError(f"{group} is missing; {nearest('', choices.names(group, own))}")
-        defaults[group] = choices.load(group, str(section["name"]), own)
+            raise SettingsError(
+                f"{group} is missing; {nearest('', choices.names(group, user_folders))}"
+            )
+        defaults[group] = choices.load(group, str(section["name"]), user_folders)
     config = {**config, "tracking": config.get("tracking", {})}  # tracking=[] leaves no section
-    defaults["tracking"] = {sink: choices.load_sink(sink, own) for sink in config["tracking"]}
-    config = held(config, defaults)
+    defaults["tracking"] = {
+        sink: choices.load_sink(sink, user_folders) for sink in config["tracking"]
+    }
+    config = validate(config, defaults)
     model, train, loss = config["model"], config["train"], config["loss"]
     settings = Settings(
         model=ModelSettings(
             component=component(model, without=(*choices.NEEDED["model"], "reads")),
             depth=model["depth"],
             width=model["width"],
-            activation=pick("model/activation", model["activation"], own),
-            init=pick("model/init", model["init"], own),
+            activation=pick("model/activation", model["activation"], user_folders),
+            init=pick("model/init", model["init"], user_folders),
             init_gain=model["init_gain"],
-            norm=pick("model/norm", model["norm"], own),
+            norm=pick("model/norm", model["norm"], user_folders),
             norm_position=model["norm_position"],
             reads=model.get("reads", "flat"),
         ),
@@ -174,7 +178,7 @@ def check_data(settings: Settings, samples: int, task: str) -> None:
 
     Args:
         settings: the run.
-        samples: how many there are to train on.
+        samples: the number of training samples.
         task: "classification" or "regression".
     """
     if settings.train.batch_size > samples:

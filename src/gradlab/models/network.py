@@ -52,13 +52,13 @@ def build(
         activation=model.activation.call,
         norm=None if model.norm.target is None else partial(model.norm.call),
         norm_position=model.norm_position,
-        **_what_it_reads(model, n_in, shape, asked),
+        **_sample_arguments(model, n_in, shape, asked),
     )
     check_parameters(model, make)
     return make()
 
 
-def _what_it_reads(
+def _sample_arguments(
     model: ModelSettings, n_in: int, shape: tuple[int, int] | None, asked: int | None
 ) -> dict[str, Any]:
     """Return what a network is told of its samples, which a network of flat ones is not."""

@@ -45,7 +45,7 @@ def nearest_divisor(whole: int, given: int) -> int:
     return min((n for n in range(1, whole + 1) if whole % n == 0), key=lambda n: abs(n - given))
 
 
-def read(h_BTU: Tensor, asked: int | None) -> Tensor:
+def last_steps(h_BTU: Tensor, asked: int | None) -> Tensor:
     """Return the last step [B, U], or, if several are asked for, as many [B, asked, U]."""
     return h_BTU[:, -1] if asked is None else h_BTU[:, -asked:]
 
@@ -152,7 +152,7 @@ class RNN(nn.Module):
         h = x.unflatten(-1, self.steps)
         for layer in recurrent:
             h = layer(h)
-        return output(read(h, self.asked))
+        return output(last_steps(h, self.asked))
 
 
 class LSTMGates(Gates):

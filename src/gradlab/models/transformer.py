@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gradlab.errors import SettingsError
 from gradlab.models.feedforward import Layer, MakeNorm, Norm, Stream
-from gradlab.models.rnn import nearest_divisor, read, steps_of
+from gradlab.models.rnn import last_steps, nearest_divisor, steps_of
 
 
 class Attention(nn.Module):
@@ -126,7 +126,7 @@ class Transformer(nn.Module):
         for block, stream in zip(self.blocks, others, strict=True):
             h = stream(block(h))
         h = self.norm(h)
-        return self.output(h.mean(1) if self.asked is None else read(h, self.asked))
+        return self.output(h.mean(1) if self.asked is None else last_steps(h, self.asked))
 
 
 def sines(steps: int, width: int) -> Tensor:

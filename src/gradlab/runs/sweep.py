@@ -138,7 +138,9 @@ def asked(config: DictConfig, context: Any) -> "tuple[Settings, Label]":
     """
     from gradlab.runs.run import Label
 
-    settings = from_config(_plain(config), own=search_path_folders(context.runtime.config_sources))
+    settings = from_config(
+        _plain(config), user_folders=search_path_folders(context.runtime.config_sources)
+    )
     swept = context.mode == RunMode.MULTIRUN
     group = "/".join(Path(context.sweep.dir).parts[-2:]) if swept else None
     name = context.job.override_dirname or Path(context.runtime.output_dir).name

@@ -15,11 +15,11 @@ from gradlab.config.settings import Settings
 from gradlab.errors import PredictionError, nearest
 from gradlab.reference.activation_functions import Activation
 from gradlab.theory.frame import frame, too_narrow
-from gradlab.theory.moments import Moments, find, in_range
-from gradlab.theory.normalised import LEAST, Batch, batch_norm, held
+from gradlab.theory.moments import Moments, find_activation, in_range
+from gradlab.theory.normalised import LEAST, Batch, batch_norm_network, normalised_network
 from gradlab.theory.phase import Phase, at_criticality, phase
-from gradlab.theory.plain import chain
-from gradlab.theory.residual import residual
+from gradlab.theory.plain import plain_network
+from gradlab.theory.residual import residual_network
 from gradlab.theory.variance import Variance, variances
 
 NORMS = ("none", "layer", "rms", "batch")
@@ -68,7 +68,7 @@ def predict(
         >>> f"{frame['delta_norm'][0]:.1e}"  # the error signal of layer 1, relative to layer 11
         '2.8e-09'
     """
-    phi = find(activation)
+    phi = find_activation(activation)
     _check(widths, input_rms, norm, branch_scale)
     with in_range():
         maps = variances(widths, init, sigma_w, sigma_b, gain, activation, input_rms)
@@ -84,14 +84,14 @@ def _predict(
     branch_scale: float | None,
 ) -> pd.DataFrame:
     if branch_scale is not None:
-        found = frame(residual(phi, maps, input_rms, branch_scale))
+        found = frame(residual_network(phi, maps, input_rms, branch_scale))
         found.attrs["residual"] = True  # its factors multiply to nothing: `table` must know
         return found
     if norm == "batch":
-        return frame(batch_norm(phi, maps, input_rms, batch))
-    if norm != "none" or maps[0].held is not None:
-        return frame(held(phi, maps, input_rms, norm))
-    return frame(chain(phi, maps, input_rms))
+        return frame(batch_norm_network(phi, maps, input_rms, batch))
+    if norm != "none" or maps[0].fixed is not None:
+        return frame(normalised_network(phi, maps, input_rms, norm))
+    return frame(plain_network(phi, maps, input_rms))
 
 
 def _check(widths: Sequence[int], input_rms: float, norm: str, branch_scale: float | None) -> None:
@@ -253,7 +253,7 @@ def _phase(network: Network) -> Phase:
     """Return the phase of a plain network."""
     n = network.width
     if network.init == "critical":  # by construction; reached from elsewhere only slowly
-        point = at_criticality(find(network.activation))
+        point = at_criticality(find_activation(network.activation))
         return Phase(point.q, 1.0, np.inf, np.inf, 1.0, "critical")
     (hidden,) = variances([n, n], network.init, gain=network.gain)
     sigma_w, sigma_b = np.sqrt(n * hidden.weight), np.sqrt(hidden.bias)
@@ -262,10 +262,10 @@ def _phase(network: Network) -> Phase:
 
 def _held_growth(network: Network) -> float:
     """Return chi_1 where every layer has one variance: by LSUV, or by a normalisation."""
-    n, phi = network.width, find(network.activation)
+    n, phi = network.width, find_activation(network.activation)
     hidden = variances([n, n, n, n], network.init, gain=network.gain, activation=network.activation)
     if network.norm == "batch":
         return Batch(phi, np.inf).growth
-    m = Moments(phi, 1.0 if network.norm != "none" else hidden[1].held or 1.0)
+    m = Moments(phi, 1.0 if network.norm != "none" else hidden[1].fixed or 1.0)
     s = hidden[1].scale(m.square)
     return s * m.slope / ((s * m.square + hidden[1].bias) if network.norm != "none" else 1.0)

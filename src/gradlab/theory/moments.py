@@ -27,7 +27,7 @@ from gradlab.errors import PredictionError, nearest
 from gradlab.reference.activation_functions import ACTIVATIONS, Activation, Array
 
 
-def find(name: str) -> Activation:
+def find_activation(name: str) -> Activation:
     """Return an activation by name.
 
     Raises:
@@ -128,7 +128,7 @@ class Moments:
         return 3 * self.fourth - 1
 
     @property
-    def alike(self) -> float:
+    def slope_z_square(self) -> float:
         """Return E (z phi')² / (q m): 1 if slopes know nothing of z², as ReLU's."""
         return 1 + 2 * self.q * self.log_slope_1
 

@@ -47,11 +47,11 @@ from gradlab.errors import PredictionError
 from gradlab.reference.activation_functions import Activation
 from gradlab.theory.frame import Prediction
 from gradlab.theory.moments import Moments, Noise
-from gradlab.theory.plain import plain
+from gradlab.theory.plain import parallel_part
 from gradlab.theory.variance import Variance
 
 
-class _Held:
+class _FixedVariance:
     """The terms of ln (‖delta_l‖ / ‖delta_L‖)² for a network held at q."""
 
     # attributes: the terms of one sum; each is used for every layer.
@@ -60,7 +60,7 @@ class _Held:
         self, phi: Activation, maps: Sequence[Variance], input_rms: float, norm: str
     ) -> None:
         self.maps, self.norm, self.last = maps, norm, len(maps)
-        scaled = maps[0].held
+        scaled = maps[0].fixed
         self.lsuv = scaled is not None
         self.m = Moments(phi, 1.0 if norm != "none" or scaled is None else scaled)
         inputs = [input_rms**2, *[self.m.square] * (self.last - 1)]
@@ -70,7 +70,9 @@ class _Held:
         self.noise = [Noise(self.m, v.n_in, v.back) for v in maps[1:]]
         normed = norm != "none"
         moments = [self.m] * (self.last - 1)
-        self.aligned = [(0.0, 0.0)] * self.last if normed else plain(moments, maps, self.share)
+        self.parallel = (
+            [(0.0, 0.0)] * self.last if normed else parallel_part(moments, maps, self.share)
+        )
         self.start = np.log(maps[0].n_in * input_rms**2)
 
     def length(self, l: int) -> tuple[float, float]:
@@ -99,15 +101,15 @@ class _Held:
         # W_{l+1} brings nothing back along a_l: the norm has removed it from delta_{l+1}.
         missing = (1 - v.orthogonal + m.both / m.square) / v.n_in * self.share[l]
         tied = -missing if norm and l + 1 < self.last else 0.0
-        removed = m.alike / v.n_in + (self.norm == "layer") / v.n_in if norm else 0.0
+        removed = m.slope_z_square / v.n_in + (self.norm == "layer") / v.n_in if norm else 0.0
         kept = np.log1p(-min(removed, 0.5))
         slope = np.log(m.slope) + noise.slope_shift + self.longer(l) * m.q * m.log_slope_1
         return slope - noise.slope / 2 + tied + kept
 
     def between(self, l: int, gradients: bool) -> tuple[float, float]:
         """Return mean and variance of ln (‖delta_l‖ / ‖delta_L‖)², or of the weight gradients'."""
-        ln, variance = self.aligned[l - 1]
-        felt = np.zeros(self.last + 1)  # of ln of the mean of a_k²
+        ln, variance = self.parallel[l - 1]
+        effect = np.zeros(self.last + 1)  # of ln of the mean of a_k²
         for k in range(l, self.last):
             ln += self.step(k) + np.log(self.scale[k])
             variance += self.noise[k - 1].slope
@@ -118,24 +120,26 @@ class _Held:
                 mean, spread = self.length(at)
                 ln -= mean
                 variance += spread
-                felt[at - 1] -= self.share[at - 1]
+                effect[at - 1] -= self.share[at - 1]
             if self.norm != "none":
                 ln -= np.log(self.z[k - 1])
         if gradients and l < self.last:
-            felt[l - 1] += 1
-            felt[self.last - 1] -= 1
+            effect[l - 1] += 1
+            effect[self.last - 1] -= 1
             ln += self.start if l == 1 else np.log(self.maps[l - 1].n_in * self.m.square)
             ln -= np.log(self.maps[-1].n_in * self.m.square)
         for k in range(1, self.last):
-            ln += felt[k] * self.log_square(k)
-            variance += felt[k] ** 2 * self.noise[k - 1].square
-            variance += 2 * felt[k] * self.noise[k - 1].both * (k >= l)
+            ln += effect[k] * self.log_square(k)
+            variance += effect[k] ** 2 * self.noise[k - 1].square
+            variance += 2 * effect[k] * self.noise[k - 1].both * (k >= l)
         return float(ln), float(variance)
 
 
-def held(phi: Activation, maps: Sequence[Variance], input_rms: float, norm: str) -> Prediction:
+def normalised_network(
+    phi: Activation, maps: Sequence[Variance], input_rms: float, norm: str
+) -> Prediction:
     """Return the prediction for LSUV's networks, and for the norms "layer" and "rms"."""
-    terms = _Held(phi, maps, input_rms, norm)
+    terms = _FixedVariance(phi, maps, input_rms, norm)
     last = len(maps)
     normed = [norm != "none"] * (last - 1) + [False]
     return Prediction(
@@ -160,7 +164,7 @@ class Batch:
         variance: Var phi over the batch.
         square: E phi².
         inverse: E (1 / Var z) over 1 / E Var z.
-        linear: rho, the part of phi' that is alike for all samples.
+        linear: rho, the part of phi' that is similar for all samples.
         along: the part of a signal that lies along u, times B.
         spread: n times a layer's variance of ln ‖error signal‖².
     """
@@ -174,7 +178,7 @@ class Batch:
         self.square = m.square
         self.inverse = 1 / (1 - 3 / B)
         self.linear = slope_1**2 / m.slope
-        self.along = m.alike
+        self.along = m.slope_z_square
         self.samples = B
         self.spread = (1 + 3 * m.fourth) / B
 
@@ -185,7 +189,7 @@ class Batch:
         return self.slope / self.variance * self.inverse * (1 - removed)
 
 
-def batch_norm(
+def batch_norm_network(
     phi: Activation, maps: Sequence[Variance], input_rms: float, samples: int | None
 ) -> Prediction:
     """Return the prediction for a plain network with batch normalisation before the activation.

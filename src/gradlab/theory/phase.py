@@ -23,7 +23,7 @@ from scipy.optimize import root_scalar
 
 from gradlab.errors import PredictionError
 from gradlab.reference.activation_functions import Activation, Array
-from gradlab.theory.moments import average, find, nodes
+from gradlab.theory.moments import average, find_activation, nodes
 
 GRID = np.geomspace(1e-6, 1e6, 241)
 NEAR_0 = np.geomspace(1e-6, 1e-2, 9)
@@ -195,7 +195,7 @@ def phase(activation: str, sigma_w: float, sigma_b: float = 0.0) -> Phase:
         >>> gradlab.phase("tanh", sigma_w=2.0).phase
         'chaotic'
     """
-    phi = find(activation)
+    phi = find_activation(activation)
     if not (0 < sigma_w < np.inf and 0 <= sigma_b < np.inf):
         raise PredictionError(
             f"expected sigma_w above 0 and sigma_b of at least 0, given {sigma_w} and {sigma_b}"
@@ -246,7 +246,7 @@ def critical_sigma_w(activation: str, sigma_b: float = 0.0) -> tuple[float, floa
     Raises:
         PredictionError: no such point exists for this sigma_b.
     """
-    point = at_criticality(find(activation), float(sigma_b))
+    point = at_criticality(find_activation(activation), float(sigma_b))
     return point.sigma_w, point.q
 
 

@@ -47,7 +47,7 @@ def log_of(pair: Array) -> tuple[float, float]:
     return mean, float(w @ (values - mean) ** 2)
 
 
-def plain(
+def parallel_part(
     moments: Sequence[Moments], maps: Sequence[Variance], shares: Sequence[float]
 ) -> list[tuple[float, float]]:
     """Return `log_of` d, l = 1..L, of a plain network.
@@ -67,7 +67,7 @@ def plain(
         along = share * t / n  # ‖W^T delta‖², of it the part along a
         rest = d - (along if after.orthogonal else d / n)
         c, r = m.both / m.square, m.square / (m.q * m.slope) * e**2
-        d, t = rest * (1 - c / n) + along * (1 + c), r * n * along + rest * (m.alike - r)
+        d, t = rest * (1 - c / n) + along * (1 + c), r * n * along + rest * (m.slope_z_square - r)
         counted += (1 + c) / n
         beyond = max(float(d[1]) - counted, 0.0)
         found.append(log_of(np.array([d.sum() - beyond, beyond])))
@@ -99,7 +99,7 @@ class PlainLayer:
     width: int
 
     @property
-    def own(self) -> float:
+    def square_variance(self) -> float:
         """Return the variance of ln of the mean of phi²."""
         return self.elasticity**2 * self.spread + self.noise.square
 
@@ -116,7 +116,7 @@ class PlainLayer:
         return self.elasticity * self.shift + curve + self.noise.square_shift
 
     @property
-    def felt(self) -> float:
+    def slope_elasticity(self) -> float:
         """Return q m' / m, by which ln m follows ln q."""
         return self.moments.q * self.moments.log_slope_1
 
@@ -124,17 +124,19 @@ class PlainLayer:
     def log_slope(self) -> float:
         """Return the mean of ln of ‖delta_l‖² / ‖delta_{l+1}‖²."""
         m, q = self.moments, self.moments.q
-        mean = np.log(m.slope * self.scale) + self.felt * self.shift
+        mean = np.log(m.slope * self.scale) + self.slope_elasticity * self.shift
         mean += m.log_slope_2 * q**2 * self.spread / 2
         return float(mean + self.noise.slope_shift - self.noise.slope / 2)
 
     @property
     def log_square(self) -> float:
         """Return the mean of ln ‖a_l‖²."""
-        return float(np.log(self.width * self.moments.square) + self.drift - self.own / 2)
+        return float(
+            np.log(self.width * self.moments.square) + self.drift - self.square_variance / 2
+        )
 
 
-def chain(phi: Activation, maps: Sequence[Variance], input_rms: float) -> Prediction:
+def plain_network(phi: Activation, maps: Sequence[Variance], input_rms: float) -> Prediction:
     """Return the prediction for a plain network whose variances follow from layer to layer."""
     first = maps[0]
     s = first.scale(input_rms**2)
@@ -150,35 +152,35 @@ def chain(phi: Activation, maps: Sequence[Variance], input_rms: float) -> Predic
         layer = PlainLayer(m, Noise(m, n, after.back), spread, shift, radius, s, share, n)
         layers.append(layer)
         radius = after.radius(share)
-        spread, shift = share**2 * layer.own + radius, share * layer.drift
+        spread, shift = share**2 * layer.square_variance + radius, share * layer.drift
     qs = [layer.moments.q for layer in layers] + [q]
     start = float(np.log(first.n_in * input_rms**2))
     # Of z_1 no share is asked for.
-    aligned = plain([x.moments for x in layers], maps, [1.0, *(x.share for x in layers)])
+    parallel = parallel_part([x.moments for x in layers], maps, [1.0, *(x.share for x in layers)])
     return Prediction(
         preact=qs,
         act=[layer.moments.slope for layer in layers] + [1.0],
         weight=[first.scale(input_rms**2), *(layer.scale for layer in layers)],
         norm=[1.0] * len(maps),
-        delta=[_between(layers, l, more, None) for l, more in enumerate(aligned, 1)],
-        grad=[_between(layers, l, more, start) for l, more in enumerate(aligned, 1)],
+        delta=[_between(layers, l, more, None) for l, more in enumerate(parallel, 1)],
+        grad=[_between(layers, l, more, start) for l, more in enumerate(parallel, 1)],
     )
 
 
 def _between(
-    layers: Sequence[PlainLayer], l: int, aligned: tuple[float, float], start: float | None
+    layers: Sequence[PlainLayer], l: int, parallel: tuple[float, float], start: float | None
 ) -> tuple[float, float]:
     """Return mean and variance of ln (‖delta_l‖ / ‖delta_L‖)², or of the weight gradients'.
 
-    ‖dLoss/dW_l‖² = ‖delta_l‖² ‖a_{l-1}‖² for one sample, so that gradients, which are given
-    ln ‖a_0‖², add ln ‖a_{l-1}‖² - ln ‖a_{L-1}‖². Each layer's units make noise of their own in
-    phi² and in phi'²; the first is felt by every later q, which is summed up from the last back.
+    For one sample ‖dLoss/dW_l‖² = ‖delta_l‖² ‖a_{l-1}‖². So weight gradients, which pass
+    start = ln ‖a_0‖², add ln ‖a_{l-1}‖² - ln ‖a_{L-1}‖². The units of each layer add noise to phi²
+    and to phi'². The noise in phi² changes every later q; `effect` sums this from the last layer.
     """
-    mean, variance = aligned
-    felt = 0.0  # by the ratio, of a change of ln q_{m+1}
+    mean, variance = parallel
+    effect = 0.0  # by the ratio, of a change of ln q_{m+1}
     for m in range(len(layers), 0, -1):
         layer, below = layers[m - 1], m >= l
-        of_square = felt * layer.share  # of a change of ln of the mean of phi² at m
+        of_square = effect * layer.share  # of a change of ln of the mean of phi² at m
         if start is not None and l <= len(layers):
             sign = (m == l - 1) - (m == len(layers))
             of_square += sign
@@ -187,8 +189,8 @@ def _between(
         if below:
             mean += layer.log_slope
             variance += layer.noise.slope + 2 * of_square * layer.noise.both
-        felt = below * layer.felt + of_square * layer.elasticity
-        variance += felt**2 * layer.radius
+        effect = below * layer.slope_elasticity + of_square * layer.elasticity
+        variance += effect**2 * layer.radius
     if start is not None and l == 1 and layers:
         mean += start
     return mean, variance

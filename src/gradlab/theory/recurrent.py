@@ -21,7 +21,7 @@ import numpy as np
 
 from gradlab.errors import PredictionError
 from gradlab.reference.activation_functions import Activation, Array
-from gradlab.theory.moments import average, find
+from gradlab.theory.moments import average, find_activation
 from gradlab.theory.phase import HUGE, LEAST, fixed_point
 
 GRID, LEVELS = 96, 64  # variances, and levels of the drive, that stand for all
@@ -43,7 +43,7 @@ def decades_per_step(activation: str, radius: float, drive: float | Array = 0.0)
     Raises:
         PredictionError: the activation is unknown, or a number is out of range.
     """
-    phi, drives = find(activation), np.atleast_1d(np.asarray(drive, dtype=float))
+    phi, drives = find_activation(activation), np.atleast_1d(np.asarray(drive, dtype=float))
     known = drives.size > 0 and (drives >= 0).all() and np.isfinite(drives).all()
     if not (1 / LARGE < radius < LARGE) or not known:
         raise PredictionError(

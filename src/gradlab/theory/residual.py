@@ -50,15 +50,15 @@ class ResidualBlock:
         p, self.mu_before = before
         self.s, self.p_before, self.skip = s, p, skip
         self.scale = linear.scale(p)
-        self.held = linear.held is not None
+        self.fixed = linear.fixed is not None
         q = self.scale * p + linear.bias
         self.m = m = Moments(phi, q)
         self.n = n = linear.n_out
-        self.radius = 0.0 if self.held else q**2 * linear.radius(self.scale * p / q)
+        self.radius = 0.0 if self.fixed else q**2 * linear.radius(self.scale * p / q)
         self.p = skip * p + s**2 * m.square + 2 * s * skip * self.mu_before * m.mean
         self.mu = skip * self.mu_before + s * m.mean
         self.chi = s**2 * self.scale * m.slope if skip else 0.0
-        self.own = Noise(m, n, 0.0)
+        self.forward_noise = Noise(m, n, 0.0)
         kappa = 3 * (m.fourth - 1) + n * linear.back
         self.back = (4 * self.chi + self.chi**2 * kappa) / n / (1 + self.chi) ** 2
 
@@ -76,7 +76,7 @@ class ResidualBlock:
         m, s, mu, p = self.m, self.s, self.mu_before, self.p_before
         zp, zpp = 2 * m.q * m.mean_1, m.q * m.square_1  # E z phi', E z phi' phi
         w = self.scale * p / m.q
-        y = np.array([[p, w * mu * zp], [w * mu * zp, w**2 * m.q * m.slope * m.alike]])
+        y = np.array([[p, w * mu * zp], [w * mu * zp, w**2 * m.q * m.slope * m.slope_z_square]])
         on_h = np.array([p + s * mu * m.mean, w * (mu * zp + s * zpp)])
         along = np.outer(on_h, on_h) / self.p
         rest = g - t / self.n
@@ -104,7 +104,7 @@ class ResidualBlock:
     @cached_property
     def carried(self) -> Array:
         """Return how p and mu change with those before: [2, 2]."""
-        of_p = np.outer(self.of_q, [0.0 if self.held else self.scale, 0.0])
+        of_p = np.outer(self.of_q, [0.0 if self.fixed else self.scale, 0.0])
         return of_p + self.skip * np.array([[1.0, 2 * self.s * self.m.mean], [0.0, 1.0]])
 
     @cached_property
@@ -128,7 +128,7 @@ class ResidualBlock:
         return np.array([s**2 * square + 2 * s * mu * value, s * value]) / self.n
 
 
-def residual(
+def residual_network(
     phi: Activation, maps: Sequence[Variance], input_rms: float, branch_scale: float
 ) -> Prediction:
     """Return the prediction for a residual network."""
@@ -140,18 +140,18 @@ def residual(
         before = block.p, block.mu
     scale = maps[-1].scale(before[0])
     squares = [input_rms**2 * maps[0].n_in, *(block.n * block.p for block in blocks)]
-    aligned = [*_aligned(blocks), (0.0, 0.0)]
+    parallel = [*_parallel(blocks), (0.0, 0.0)]
     return Prediction(
         preact=[*(block.m.q for block in blocks), scale * before[0] + maps[-1].bias],
         act=[*(block.m.slope for block in blocks), 1.0],
         weight=[*(block.scale for block in blocks), scale],
         norm=[1.0] * len(maps),
-        delta=[_between(blocks, maps[-1], l, more, None) for l, more in enumerate(aligned, 1)],
-        grad=[_between(blocks, maps[-1], l, more, squares) for l, more in enumerate(aligned, 1)],
+        delta=[_between(blocks, maps[-1], l, more, None) for l, more in enumerate(parallel, 1)],
+        grad=[_between(blocks, maps[-1], l, more, squares) for l, more in enumerate(parallel, 1)],
     )
 
 
-def _aligned(blocks: Sequence[ResidualBlock]) -> list[tuple[float, float]]:
+def _parallel(blocks: Sequence[ResidualBlock]) -> list[tuple[float, float]]:
     """Return mean and variance of ln (‖phi' ∘ g‖² / (m ‖g_{L-1}‖²)), g = dLoss/dh_l, l = 1..L-1."""
     g, t = np.array([1.0, 0.0]), np.array([0.0, 1.0])
     found: list[tuple[float, float]] = []
@@ -166,23 +166,26 @@ def _between(
     blocks: Sequence[ResidualBlock],
     out: Variance,
     l: int,
-    aligned: tuple[float, float],
+    parallel: tuple[float, float],
     squares: Sequence[float] | None,
 ) -> tuple[float, float]:
     """Return mean and variance of ln (‖delta_l‖ / ‖delta_L‖)²; given ‖h‖², of the gradients'."""
     if l > len(blocks):
         return 0.0, 0.0
-    own = blocks[l - 1]
-    mean, variance = aligned
-    mean += np.log(out.scale(blocks[-1].p) * own.s**2 * own.m.slope) + own.own.slope_shift
-    mean -= (out.back + own.own.slope) / 2
-    variance += out.back + own.own.slope
+    first = blocks[l - 1]
+    mean, variance = parallel
+    mean += (
+        np.log(out.scale(blocks[-1].p) * first.s**2 * first.m.slope)
+        + first.forward_noise.slope_shift
+    )
+    mean -= (out.back + first.forward_noise.slope) / 2
+    variance += out.back + first.forward_noise.slope
     # How ln of the ratio changes with p_k and mu_k, from the last block back.
-    felt = np.array([-float(out.held is not None) / blocks[-1].p, 0.0])
+    effect = np.array([-float(out.fixed is not None) / blocks[-1].p, 0.0])
     if squares is not None:
         mean += np.log(squares[l - 1]) - np.log(squares[-1])
         mean += (_spread(blocks) - _spread(blocks[: l - 1])) / 2
-        felt[0] -= 1 / blocks[-1].p
+        effect[0] -= 1 / blocks[-1].p
     for k in range(len(blocks), 0, -1):
         block = blocks[k - 1]
         part = block.part if k > l else float(k == l)
@@ -190,13 +193,13 @@ def _between(
         if k > l:
             mean -= block.back / 2
             variance += block.back
-        variance += felt @ block.noise @ felt + 2 * part * (felt @ block.with_slope)
-        variance += (of_q + felt @ block.of_q) ** 2 * block.radius
-        felt = felt @ block.carried
-        felt[0] += of_q * (0.0 if block.held else block.scale)
-        felt[0] -= part * block.held * (k > l) / block.p_before
+        variance += effect @ block.noise @ effect + 2 * part * (effect @ block.with_slope)
+        variance += (of_q + effect @ block.of_q) ** 2 * block.radius
+        effect = effect @ block.carried
+        effect[0] += of_q * (0.0 if block.fixed else block.scale)
+        effect[0] -= part * block.fixed * (k > l) / block.p_before
         if squares is not None and k == l > 1:
-            felt[0] += 1 / block.p_before
+            effect[0] += 1 / block.p_before
     return float(mean), float(variance)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gradlab.config import choices
 from gradlab.errors import PredictionError, nearest
-from gradlab.theory.moments import find
+from gradlab.theory.moments import find_activation
 from gradlab.theory.phase import at_criticality
 
 FAN = {
@@ -26,7 +26,7 @@ class Variance:
         weight: Var W; 0 where the data decide.
         bias: Var b.
         orthogonal: the weights are a random rotation, or a part of one, times a number.
-        held: the variance of z that the weights are scaled to on the batch, if they are.
+        fixed: the variance of z to which LSUV scales the weights on the batch; else None.
     """
 
     n_in: int
@@ -34,11 +34,11 @@ class Variance:
     weight: float
     bias: float
     orthogonal: bool = False
-    held: float | None = None
+    fixed: float | None = None
 
     def scale(self, square: float) -> float:
         """Return s = n_in Var W, where the inputs' mean square is `square`."""
-        return self.n_in * self.weight if self.held is None else self.held / square
+        return self.n_in * self.weight if self.fixed is None else self.fixed / square
 
     def radius(self, share: float = 1.0) -> float:
         """Return the variance of ln ‖z‖², of which weights make the `share` and biases the rest.
@@ -83,7 +83,7 @@ def variances(
         drawn = [_of(init, n_in, n_out, gain) for n_in, n_out in pairs]
     if sigma_b is None:
         return drawn
-    return [Variance(v.n_in, v.n_out, v.weight, sigma_b**2, v.orthogonal, v.held) for v in drawn]
+    return [Variance(v.n_in, v.n_out, v.weight, sigma_b**2, v.orthogonal, v.fixed) for v in drawn]
 
 
 def _of(init: str, n_in: int, n_out: int, gain: float | None) -> Variance:
@@ -96,7 +96,7 @@ def _of(init: str, n_in: int, n_out: int, gain: float | None) -> Variance:
     if init == "orthogonal":
         return Variance(n_in, n_out, square / max(n_in, n_out), 0.0, orthogonal=True)
     if init == "lsuv":
-        return Variance(n_in, n_out, 0.0, 0.0, orthogonal=True, held=square)
+        return Variance(n_in, n_out, 0.0, 0.0, orthogonal=True, fixed=square)
     if init == "zeros":
         raise PredictionError(
             "init=zeros has no decades to predict: below the last layer every error signal is 0, "
@@ -113,7 +113,7 @@ def _critical(
     if not hidden:
         return [out]
     sigma_b = choices.load("model/init", "critical")["sigma_b"]
-    point = at_criticality(find(str(activation)), sigma_b)
+    point = at_criticality(find_activation(str(activation)), sigma_b)
     squares = [point.first(input_rms**2), *[point.sigma_w**2] * (len(hidden) - 1)]
     drawn = [
         Variance(n, m, s / n, point.sigma_b**2) for (n, m), s in zip(hidden, squares, strict=True)
