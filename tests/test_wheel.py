@@ -29,7 +29,7 @@ def test_it_holds_every_config_and_template(wheel):
     }
     assert len(configs) > 30
     assert configs <= held
-    assert {"gradlab/report/page.html.j2", "gradlab/py.typed"} <= held
+    assert {"gradlab/pages/page.html.j2", "gradlab/py.typed"} <= held
     assert "hydra_plugins/gradlab_fused/launcher.py" in held
     assert "hydra_plugins/__init__.py" not in held  # others put their plugins there too
 

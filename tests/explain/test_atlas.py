@@ -7,7 +7,7 @@ import pytest
 
 from gradlab.cli.main import main
 from gradlab.explain.atlas import ATLASES, activations, losses
-from gradlab.pages.html import as_markdown
+from gradlab.pages.page import as_markdown
 from gradlab.reference.activation_functions import ACTIVATIONS
 from gradlab.reference.loss_functions import LOSSES
 

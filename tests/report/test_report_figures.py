@@ -9,6 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from gradlab import schema
 from gradlab.pages.style import balanced, printed
 from gradlab.report.by_setting import pivot_decades
 from gradlab.report.factor_figures import (
@@ -212,3 +213,13 @@ def test_a_title_has_lines_of_one_length():
     assert [len(line) for line in lines] == [13, 13]
     assert balanced("short", 92) == "short"
     assert balanced("it stays in 2 of 4 at depth 50", 27) == "it stays in 2 of 4 at\ndepth 50"
+
+
+def test_loss_curves_have_a_panel_for_every_verdict_of_the_schema():
+    names = [str(i) for i, _ in enumerate(schema.VERDICTS)]
+    runs = pd.DataFrame({"run": names, "verdict": schema.VERDICTS})
+    losses = pd.DataFrame({"run": np.repeat(names, 2), "step": [0, 1] * len(names), "loss": 1.0})
+    with printed():
+        figure = draw_losses(losses, runs, [], "title")
+    titles = {ax.get_title().split(":")[0] for ax in figure.axes if ax.get_visible()}
+    assert titles == set(schema.VERDICTS)

@@ -30,7 +30,7 @@ def cure(arguments: Sequence[str]) -> int:
         raise SettingsError("expected the folder of a run: gradlab cure RUN")
     from gradlab.config.compose import compose
     from gradlab.config.interrupt import Interrupt
-    from gradlab.cure import course, page, words
+    from gradlab.cure import course, cure_page, words
     from gradlab.cure.patient import admit
     from gradlab.cure.trials import Trials
     from gradlab.pages.page import as_text
@@ -46,14 +46,14 @@ def cure(arguments: Sequence[str]) -> int:
         return 0
     remedies = course.chosen(trials, findings)
     place = Path(how["dir"] or patient.run.path / "cure")
-    page.make_room(place)
+    cure_page.make_folders(place)
     with Interrupt() as interrupt, _log_to_stderr():
         found = course.course(trials, findings, remedies, lambda: interrupt.asked)
         if found is not None:
-            path = page.write(found, place)
+            path = cure_page.write_page(found, place)
             print(as_text(words.story(found)))
             if found.best is not None:
-                print(f"\n{page.line(found, found.best)}")
+                print(f"\n{cure_page.remedy_command(found, found.best)}")
             print(f"\nThe same with figures: {path}")
     interrupt.check()
     return 0

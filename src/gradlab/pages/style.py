@@ -13,8 +13,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from gradlab import schema
 
 COLOURS: list[Any] = list(sns.color_palette("colorblind"))
 LINES: list[Any] = ["-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1, 1, 1)), (0, (6, 2, 1, 2, 1, 2))]
@@ -22,7 +25,7 @@ FILLS: list[Any] = ["full", "none", "left", "bottom", "right", "top"]
 """How much of a marker is filled: tells levels apart where colour cannot."""
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*", "<", ">"]
 
-VERDICTS: dict[str, tuple[Any, Any]] = {
+_LOOKS: dict[str, tuple[Any, Any]] = {
     "healthy": (COLOURS[0], LINES[0]),
     "vanishing": (COLOURS[1], LINES[1]),
     "exploding": (COLOURS[3], LINES[2]),
@@ -36,7 +39,12 @@ VERDICTS: dict[str, tuple[Any, Any]] = {
     "symmetric": ("0.2", LINES[2]),
     "below_eps": ("0.5", LINES[3]),
 }
-"""Colour and line of each verdict; the lines tell them apart in grey."""
+VERDICTS = _LOOKS | {
+    verdict: (COLOURS[i % 10], LINES[i % 5])
+    for i, verdict in enumerate(schema.VERDICTS)
+    if verdict not in _LOOKS
+}
+"""Colour and line of every verdict of the schema. In grey, the lines differ."""
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -64,6 +72,15 @@ RC: Any = {
     "svg.hashsalt": "gradlab",
     "pdf.fonttype": 42,
 }
+
+
+def verdict_tints() -> dict[str, str]:
+    """Return a light background for each verdict, as CSS: 15 % of its colour on white."""
+    return {verdict: to_hex(_tint(*to_rgb(colour))) for verdict, (colour, _) in VERDICTS.items()}
+
+
+def _tint(*parts: float) -> Any:
+    return tuple(0.85 + 0.15 * part for part in parts)
 
 
 @contextmanager

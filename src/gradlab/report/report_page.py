@@ -1,17 +1,17 @@
 """`gradlab report`: all runs of a folder as `report/index.html`, `figures/` and `tables/`."""
 
-import base64
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 
 from gradlab import schema
 from gradlab.errors import StoreError
+from gradlab.pages.html import render
+from gradlab.pages.numbers import count
+from gradlab.pages.page import Page, PageTable, Section
 from gradlab.report.by_setting import (
     decades_by_setting,
     describe_seeds,
@@ -30,7 +30,28 @@ from gradlab.report.report_figures import Drawn, draw_figures
 from gradlab.report.run_table import finding_table, format_cell, reader_columns, run_table
 from gradlab.report.swept_keys import format_value, levels, short_key
 from gradlab.report.titles import extremes_title, headline, key_influence
+from gradlab.results.resume import DONE
 
+MODULES_NOTE = (
+    "The modules in the order of their calls; 1 is nearest the input. delta: log10 of the error "
+    "signal's norm over the last module's, the mean over steps and over the modules of a block. "
+    "weakest: the least of them. weight_grad: log10 ‖dLoss/dW‖. The factors are decades (log10). "
+    "As CSV: tables/modules.csv."
+)
+THEORY_NOTE = (
+    "At step 0, log10 of ‖delta_1‖ / ‖delta_L‖: the mean over runs, the prediction of theory, its "
+    "standard deviation over networks (decades), the difference, and the share of runs within one "
+    "deviation. Layer by layer: tables/theory_by_layer.csv."
+)
+RUNS_NOTE = (
+    "Click a heading to sort. decades: log10 of ‖delta_1‖ / ‖delta_L‖; final_loss: the last "
+    "training loss; test_accuracy: on held-out samples."
+)
+NOTATION = (
+    "Linear maps l = 1..L, 1 nearest the input; z = W h + b, u = norm(z) or z, a = phi(u), "
+    "h = norm(a) or a; delta = dLoss/dz, with a loss that is the mean over the batch. A decade is "
+    "a factor of ten."
+)
 CAPTIONS = {
     "decades": "log10 of ‖delta_1‖ / ‖delta_L‖: what the error signal gains (+) or loses (-) on "
     "its way from the last layer to the first. Median over recorded steps, mean over the runs that "
@@ -64,93 +85,104 @@ CAPTIONS = {
 }
 
 
-def render_report(
+def report_page(
     frame: pd.DataFrame,
     keys: list[str],
     drawn: Sequence[Drawn],
-    summed: pd.DataFrame,
-    left: pd.DataFrame,
-    watched: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
     damaged: Sequence[str],
-    root: Path,
-) -> str:
-    """Return the page's HTML, figures included.
+) -> Page:
+    """Return the content of the report.
 
-    `summed` are the settings over their seeds, `left` is what theory leaves.
+    Args:
+        frame: a row per run, of `run_table`.
+        keys: the keys that the sweep varied.
+        drawn: the figures in order.
+        tables: the tables `settings`, `theory` and, for watched networks, `modules`.
+        damaged: a line for each run that could not be read.
+
+    Returns:
+        The page; its sections name the figures.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("gradlab", "report"), autoescape=True, trim_blocks=True
+    behind, summed = describe_seeds(frame, keys), tables["settings"]
+    sections = [
+        *_damaged_section(damaged),
+        *_unfinished_section(frame),
+        *_verdict_section(frame, keys),
+    ]
+    if len(summed) < len(frame):
+        table = _frame_table(seed_table(summed, keys))
+        sections.append(Section("Over seeds", [f"{seed_note(summed)}."], table))
+    for figure in drawn:
+        caption = f"{CAPTIONS[figure.name].format(behind=behind)} figures/{figure.name}.svg"
+        sections.append(Section("", figure=figure.name, alt=figure.title, caption=caption))
+    for name, heading, note in (
+        ("modules", "Modules by depth", MODULES_NOTE),
+        ("theory", "Theory and measurement", THEORY_NOTE),
+    ):
+        if name in tables and len(tables[name]):
+            sections.append(Section(heading, [note], _frame_table(tables[name])))
+    runs = replace(_frame_table(reader_columns(frame, keys)), sortable=True)
+    words = PageTable(
+        ["column", "formula", "meaning"],
+        [[each.name, each.formula, each.meaning] for each in schema.STATISTICS],
     )
-    runs, behind = reader_columns(frame, keys), describe_seeds(frame, keys)
-    settings = seed_table(summed, keys) if len(summed) < len(frame) else frame.iloc[:0, :0]
-    return environment.get_template("page.html.j2").render(
-        headline=headline(frame),
-        extremes=_extremes(frame, keys),
-        influence=key_influence(frame, keys),
-        verdicts=verdict_map(frame, keys),
-        varied=[(short_key(key), [format_value(v) for v in levels(frame[key])]) for key in keys],
-        behind=behind,
-        settings=[short_key(str(column)) for column in settings],
-        sums=[[format_cell(value) for value in row] for row in settings.itertuples(index=False)],
-        note=seed_note(summed),
-        unfinished=frame[frame["status"].isin(["running", "failed", "interrupted"])],
-        figures=[
-            {
-                "name": figure.name,
-                "title": figure.title,
-                "caption": CAPTIONS[figure.name].format(behind=behind),
-                "png": base64.b64encode(
-                    (root / "figures" / f"{figure.name}.png").read_bytes()
-                ).decode(),
-            }
-            for figure in drawn
-        ],
-        columns=[short_key(str(column)) for column in runs],
-        rows=[[format_cell(value) for value in row] for row in runs.itertuples(index=False)],
-        residuals=[short_key(str(column)) for column in left],
-        left=[[format_cell(value) for value in row] for row in left.itertuples(index=False)],
-        modules=watched.columns.tolist(),
-        depths=[[format_cell(value) for value in row] for row in watched.itertuples(index=False)],
-        damaged=damaged,
-        quantities=schema.STATISTICS,
-    )
+    sections += [Section("All runs", [RUNS_NOTE], runs), Section("Columns", [NOTATION], words)]
+    return Page(headline(frame), sections, _introduction(frame, keys, behind))
 
 
-def _extremes(frame: pd.DataFrame, keys: list[str]) -> str:
-    """Say what becomes of the error signal over depth, and over time if there is any."""
+def _introduction(frame: pd.DataFrame, keys: list[str], behind: str) -> list[str]:
+    """Say what happens to the error signal, over depth and time, and which runs there are."""
     depth = extremes_title(decades_by_setting(frame, keys), keys)
     time = frame["time_decades"].replace([-np.inf, np.inf], np.nan)
-    return f"{depth}. {describe_time_decades(time)}" if time.notna().any() else depth
+    signal = f"{depth}. {describe_time_decades(time)}" if time.notna().any() else depth
+    varied = "; ".join(
+        f"{short_key(key)} = {', '.join(map(format_value, levels(frame[key])))}" for key in keys
+    )
+    runs = f"{count(len(frame), 'run')}{': ' if varied else ''}{varied}"
+    return [f"{signal}.", f"{runs}; {behind} a setting." if len(frame) > 1 else f"{runs}."]
 
 
-def verdict_map(frame: pd.DataFrame, keys: list[str]) -> dict[str, Any] | None:
+def _damaged_section(damaged: Sequence[str]) -> list[Section]:
+    return [Section("Left out", items=damaged)] if damaged else []
+
+
+def _unfinished_section(frame: pd.DataFrame) -> list[Section]:
+    unfinished = frame[~frame["status"].isin(DONE)]
+    lines: list[str] = []
+    for _, run in unfinished.iterrows():
+        state = "killed, or still running" if run["status"] == "running" else run["status"]
+        cause = f": {run['cause']}" if run["status"] == "failed" and run["cause"] else ""
+        lines.append(f"{run['run']}: {state}{cause}")
+    return [Section("Not finished", items=lines)] if lines else []
+
+
+def _verdict_section(frame: pd.DataFrame, keys: list[str]) -> list[Section]:
     """Return the verdicts as a grid: the first varied key across, settings of the others down.
 
-    A cell says how many seeds have which verdict.
+    A cell counts the seeds of each verdict.
     """
     if not keys:
-        return None
+        return []
     across, *down = keys
     columns = levels(frame[across])
-    rows: list[dict[str, Any]] = []
+    headings = [*map(short_key, down), *(f"{short_key(across)} {format_value(c)}" for c in columns)]
+    rows: list[list[str]] = []
+    classes: list[list[str]] = []
     groups = frame.groupby(down, sort=False, dropna=False) if down else [((), frame)]
     for setting, group in groups:
-        cells = [_cell(group[group[across] == column]) for column in columns]
-        rows.append({"setting": [format_value(s) for s in setting], "cells": cells})
-    return {
-        "across": short_key(across),
-        "columns": [format_value(c) for c in columns],
-        "down": [short_key(k) for k in down],
-        "rows": rows,
-    }
+        cells = [group.loc[group[across] == c, "verdict"].fillna("no verdict") for c in columns]
+        rows.append([*map(format_value, setting), *(verdict_counts(c) for c in cells)])
+        classes.append([*[""] * len(down), *(leading_verdict(c) if len(c) else "" for c in cells)])
+    table = PageTable(headings, rows, cell_classes=classes)
+    return [Section("Verdicts", table=table, items=key_influence(frame, keys))]
 
 
-def _cell(runs: pd.DataFrame) -> dict[str, str]:
-    verdicts = runs["verdict"].fillna("no verdict")
-    if verdicts.empty:
-        return {"text": "", "kind": "none"}
-    kind = leading_verdict(verdicts)
-    return {"text": verdict_counts(verdicts), "kind": kind.replace(" ", "-")}
+def _frame_table(frame: pd.DataFrame) -> PageTable:
+    """Return a frame as a table; a cell that is a verdict gets the verdict's colour."""
+    rows = [[format_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    classes = [[cell if cell in schema.VERDICTS else "" for cell in row] for row in rows]
+    return PageTable([short_key(str(column)) for column in frame], rows, cell_classes=classes)
 
 
 @dataclass(frozen=True)
@@ -185,10 +217,8 @@ def write_report(folder: str | Path) -> Report:
             runs, frame, keys, reduced, networks, tables["theory"], root / "figures"
         )
         path = root / "index.html"
-        html = render_report(
-            frame, keys, drawn, tables["settings"], tables["theory"], watched, reduced.damaged, root
-        )
-        path.write_text(html, encoding="utf-8")
+        page = report_page(frame, keys, drawn, tables, reduced.damaged)
+        path.write_text(render(page, root / "figures"), encoding="utf-8")
     except OSError as error:
         raise StoreError(f"{root} cannot be written: {error.strerror or error}") from error
     return Report(path, len(frame), reduced.damaged)

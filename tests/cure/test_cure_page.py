@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gradlab.cure import figures, page, words
+from gradlab.cure import cure_figures, cure_page, words
 from gradlab.cure.course import Course
 from gradlab.cure.patient import Patient
 from gradlab.cure.ranking import rank
@@ -67,23 +67,23 @@ def test_what_is_not_worth_it_and_what_failed_is_named():
 
 def test_the_titles_state_what_the_best_does():
     found = course(GOOD, SMALL)
-    shown = figures.compared(found)
+    shown = cure_figures.compared(found)
     assert [each.remedy.name for each in shown] == ["unchanged", LONG, "model.norm=layer"]
-    assert f"-9.0 unchanged, +0.1 with {LONG}" in figures.signal_title(shown)
-    title = figures.loss_title(found, shown)
+    assert f"-9.0 unchanged, +0.1 with {LONG}" in cure_figures.signal_title(shown)
+    title = cure_figures.loss_title(found, shown)
     assert "the loss is 2.3 unchanged (vanishing 3/3), 0.569 with" in title
 
 
 def test_beside_what_helps_nothing_useless_is_drawn():
-    assert len(figures.compared(course(GOOD, LOST))) == 2
-    assert len(figures.compared(course(LOST, FAILURE))) == 2
-    assert len(figures.compared(course(FAILURE))) == 1
+    assert len(cure_figures.compared(course(GOOD, LOST))) == 2
+    assert len(cure_figures.compared(course(LOST, FAILURE))) == 2
+    assert len(cure_figures.compared(course(FAILURE))) == 1
 
 
 @pytest.mark.parametrize("groups", [(GOOD, SMALL, LOST), (LOST,), (FAILURE,)])
 def test_nothing_is_cut_and_lines_differ_without_colour(groups):
     with printed():
-        for figure in figures.draw(course(*groups)).values():
+        for figure in cure_figures.draw(course(*groups)).values():
             ticks = [
                 t for ax in figure.axes for t in (*ax.get_xticklabels(), *ax.get_yticklabels())
             ]
@@ -97,26 +97,26 @@ def test_nothing_is_cut_and_lines_differ_without_colour(groups):
 
 
 def test_a_curve_is_of_so_many_points_and_its_last_is_marked():
-    assert figures.window(40) == 1
-    assert figures.window(200) == 4
+    assert cure_figures.window(40) == 1
+    assert cure_figures.window(200) == 4
     with printed():
         sick = trials("optim.lr=9", math.nan, 1e9, ("diverged",), 3)
-        figure = figures.draw(course(sick))["loss"]
+        figure = cure_figures.draw(course(sick))["loss"]
     assert [line.get_marker() for line in figure.axes[0].lines].count("x") == 3
     assert figure.axes[0].get_yscale() == "log"
 
 
 def test_the_table_has_a_command_for_each():
-    found = page.table(course(GOOD, FAILURE))
+    found = cure_page.remedy_table(course(GOOD, FAILURE))
     assert found["remedy"].tolist() == ["unchanged", LONG, "model.norm=rms"]
     assert found["command"][0] == "gradlab run model.depth=9"
     assert found["command"][1] == f"gradlab run model.depth=9 {LONG}"
 
 
 def test_the_page_escapes_what_it_shows(tmp_path):
-    page.make_room(tmp_path)
+    cure_page.make_folders(tmp_path)
     bad = [Trial(Remedy(("model.norm=rms",), "<b>"), 0, ("failed",), FAILED, error="<script>")]
-    path = page.write(course(GOOD, bad), tmp_path)
+    path = cure_page.write_page(course(GOOD, bad), tmp_path)
     text = path.read_text()
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
