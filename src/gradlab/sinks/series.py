@@ -12,9 +12,9 @@ names here consist of letters, digits, `_`, `.` and the `/` between section and 
 of a module, other characters become `_`, and a long name loses its beginning; a hash of the name
 then keeps the series unique.
 
-A null, which means "not measured", is not logged. NaN and inf are logged: W&B stores both and draws
-a gap; TensorBoard stores both as float32, where numbers above 3.4e38 are inf, and marks NaN by a
-triangle; MLflow stores NaN, and inf as the largest float64.
+A null, which means "not measured", is not logged. NaN and inf are logged. W&B stores both, and
+every float64. TensorBoard stores both in float32, where a number above 3.4e38 is inf and a norm
+below 1e-45 is 0. MLflow stores NaN, and its database stores inf as the largest float64.
 """
 
 import hashlib

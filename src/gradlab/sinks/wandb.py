@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlparse
 
-import numpy as np
-
 from gradlab.errors import first_line
-from gradlab.recording.rows import Columns, Rows, over_depth
+from gradlab.recording.rows import Columns, Rows
 from gradlab.sinks.protocol import RunInfo
-from gradlab.sinks.series import check_prefix, scalars
+from gradlab.sinks.series import check_prefix, listed, scalars
 
 log = logging.getLogger(__name__)
 
@@ -199,39 +197,39 @@ def has_account() -> bool:
 
 
 def profile_charts(records: Sequence[Columns]) -> dict[str, Any]:
-    """Return W&B's charts of the gradient over depth and, of a recurrent network, over time.
+    """Return W&B's charts of the gradient over depth and, for a recurrent network, over time.
 
     Args:
-        records: The layers of each recorded step.
+        records: The layers of each recorded step; at most `PROFILES` of them are drawn.
     """
     if not records:
         return {}
     picked = sorted({round(i * (len(records) - 1) / (PROFILES - 1)) for i in range(PROFILES)})
     shown = [records[i] for i in picked]
-    depth = [over_depth(record) for record in shown]
-    charts = {"gradient_profile": _chart(depth, "delta_norm", *OVER_DEPTH)}
-    if "time" in shown[0]["axis"]:
-        time = [over_time(record) for record in shown]
-        charts["gradient_through_time"] = _chart(time, "act_grad_norm", *OVER_TIME)
+    charts = {"gradient_profile": _chart(shown, "depth", "delta_norm", *OVER_DEPTH)}
+    axes = listed(shown[0], "axis")
+    if "time" in axes:
+        axis = "cell" if "cell" in axes else "time"
+        charts["gradient_through_time"] = _chart(shown, axis, "act_grad_norm", *OVER_TIME)
     return charts
 
 
-def over_time(layers: Columns) -> Columns:
-    """Return the rows of the state of the recurrent layer nearest the loss, keyed by column."""
-    axis = "cell" if "cell" in layers["axis"] else "time"
-    state = [row for row, each in enumerate(layers["axis"]) if each == axis]
-    state = [row for row in state if layers["module"][row] == layers["module"][state[-1]]]
-    return {name: np.asarray(values)[state] for name, values in layers.items()}
+def _chart(records: Sequence[Columns], axis: str, column: str, title: str, x_axis: str) -> Any:
+    """Return a chart of log10 of a column over an axis; a zero or non-finite norm leaves a gap.
 
-
-def _chart(records: Sequence[Columns], column: str, title: str, x_axis: str) -> Any:
-    """Return a chart of log10 of a column by position; a zero or non-finite norm leaves a gap."""
+    On the axes time and cell, the chart shows the recurrent layer nearest the loss.
+    """
     import wandb
 
+    keys = list(zip(listed(records[0], "axis"), listed(records[0], "module"), strict=True))
+    rows = [row for row, key in enumerate(keys) if key[0] == axis]
+    if axis != "depth":
+        rows = [row for row in rows if keys[row] == keys[rows[-1]]]
+    positions = listed(records[0], "position")
     return wandb.plot.line_series(
-        xs=[int(p) for p in records[0]["position"]],
-        ys=[[_log10(value) for value in record[column].tolist()] for record in records],
-        keys=[f"step {record['step'][0]}" for record in records],
+        xs=[positions[row] for row in rows],
+        ys=[[_log10(listed(record, column)[row]) for row in rows] for record in records],
+        keys=[f"step {listed(record, 'step')[0]}" for record in records],
         title=title,
         xname=x_axis,
     )
