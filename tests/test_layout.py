@@ -125,20 +125,11 @@ CLASSES = {
     if isinstance(node, ast.ClassDef)
 }
 REPEATED_CLASSES = {
-    "Call",
-    "Finding",
-    "Listener",
-    "Log",
-    "Loss",
     "Member",
-    "Passes",
-    "Place",
     "Run",
     "Signals",
     "Sink",
     "Site",
-    "Subject",
-    "Table",
     "Watch",
 }
 """Still to be renamed."""
@@ -156,33 +147,12 @@ LARGE_CLASSES = {
     "Stack",
     "Sums",
     "Trial",
-    "Update",
 }
 """Still to be split, or to be given a reason."""
 SHARED_FILE_NAMES = {
-    "backward_passes.py",
-    "batches.py",
-    "calls.py",
-    "clipping.py",
-    "doctor.py",
-    "figures.py",
-    "finding.py",
-    "layers.py",
-    "learning_rate.py",
-    "losses.py",
     "page.py",
     "parquet.py",
-    "path.py",
-    "report.py",
     "run.py",
-    "schedule.py",
-    "step.py",
-    "summed_loss.py",
-    "terminal.py",
-    "trade_off.py",
-    "training.py",
-    "units.py",
-    "watch.py",
 }
 """Still to be renamed, until they are few."""
 

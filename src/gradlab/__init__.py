@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gradlab import integrations as integrations
     from gradlab import sinks as sinks
-    from gradlab.debugger.doctor import doctor as doctor
+    from gradlab.debugger.examine import doctor as doctor
     from gradlab.diagnosis.finding import Finding as Finding
     from gradlab.diagnosis.verdict import diagnose as diagnose
     from gradlab.errors import GradlabError as GradlabError
@@ -48,7 +48,7 @@ _DEFINED_IN = {
     "GradlabError": "gradlab.errors",
     "check_gradients": "gradlab.gradcheck.gradients",
     "diagnose": "gradlab.diagnosis.verdict",
-    "doctor": "gradlab.debugger.doctor",
+    "doctor": "gradlab.debugger.examine",
     "load": "gradlab.results.load",
     "phase": "gradlab.theory.phase",
     "predict": "gradlab.theory.mean_field",

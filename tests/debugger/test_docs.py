@@ -17,9 +17,9 @@ def listed():
 
 def test_all_findings_are_listed():
     source = "".join(file.read_text() for file in SOURCE.rglob("*.py"))
-    said = set(re.findall(r'Finding\(\s*"(\w+)"', source))
-    assert said > {"no_zero_grad", "learning_rate", "wrong_backward"}
-    assert said <= listed()
+    kinds = set(re.findall(r'CodeFinding\(\s*"(\w+)"', source))
+    assert kinds > {"no_zero_grad", "learning_rate", "wrong_backward"}
+    assert kinds <= listed()
     assert all(name in source for name in listed() if "before_" not in name)
 
 

@@ -1,4 +1,4 @@
-"""The doctor on the catalogue: all is found and all fixes are left in peace, as docs/ shows."""
+"""The doctor on the catalogue: every mistake is found, every fixed form has no finding."""
 
 import dataclasses
 import io
@@ -8,7 +8,14 @@ import pytest
 from rich.console import Console
 
 from gradlab.cli.main import main
-from gradlab.debugger.self_test import HEADINGS, consult, markdown, row, table, total
+from gradlab.debugger.self_test import (
+    HEADINGS,
+    cells,
+    print_table,
+    run_self_test,
+    summary,
+    to_markdown,
+)
 from gradlab.mistakes import catalogue
 from gradlab.mistakes.catalogue import CATALOGUE
 
@@ -17,65 +24,73 @@ NAMES = [mistake.name for mistake in CATALOGUE]
 
 
 @pytest.fixture(scope="module")
-def consultations():
-    return [consult(mistake) for mistake in CATALOGUE]
+def self_tests():
+    return [run_self_test(mistake) for mistake in CATALOGUE]
 
 
 @pytest.mark.parametrize("i", range(len(CATALOGUE)), ids=NAMES)
-def test_it_is_found_when_broken_and_not_when_fixed(consultations, i):
-    one = consultations[i]
-    assert one.proof.holds, one.proof.told
-    assert one.broken == (one.name,)
+def test_it_is_found_when_broken_and_not_when_fixed(self_tests, i):
+    one = self_tests[i]
+    assert one.proof.holds, one.proof.verdict
+    assert one.broken == (one.expected,)
     assert one.fixed == ()
 
 
-def cells(line):
+def cells_of(line):
     return [cell.strip() for cell in line.strip("| \n").split(" | ")]
 
 
-def test_the_page_shows_what_the_command_prints(consultations):
-    told = markdown(consultations).splitlines()
-    assert cells(told[0]) == [*HEADINGS]
-    begin = PAGE.splitlines().index(told[0])
-    shown = PAGE.splitlines()[begin : begin + len(told)]
-    assert shown[1] == told[1]
-    assert shown[-2:] == told[-2:]
-    for now, then in zip(map(cells, told[2:-2]), map(cells, shown[2:-2]), strict=True):
+def test_the_page_shows_what_the_command_prints(self_tests):
+    printed = to_markdown(self_tests).splitlines()
+    assert cells_of(printed[0]) == [*HEADINGS]
+    begin = PAGE.splitlines().index(printed[0])
+    shown = PAGE.splitlines()[begin : begin + len(printed)]
+    assert shown[1] == printed[1]
+    assert shown[-2:] == printed[-2:]
+    for now, then in zip(map(cells_of, printed[2:-2]), map(cells_of, shown[2:-2]), strict=True):
         assert now[:2] + now[4:] == then[:2] + then[4:]
 
 
-def test_the_numbers_in_the_page_are_those_that_are_measured(consultations):
+def test_the_numbers_in_the_page_are_those_that_are_measured(self_tests):
     """What blew up may differ between machines by its very nature; what was sound may not."""
     begin = PAGE.index("| " + " | ".join(HEADINGS))
     lines = [line for line in PAGE[begin:].splitlines() if line.startswith("| [")]
-    for one, line in zip(consultations, lines[: len(consultations)], strict=True):
+    for one, line in zip(self_tests, lines[: len(self_tests)], strict=True):
         holds, fixed = one.proof.mistake.holds, one.proof.fixed
-        _, _, was_broken, was_fixed, *_ = cells(line)
+        _, _, was_broken, was_fixed, *_ = cells_of(line)
         assert not holds(dataclasses.replace(fixed, value=float(was_broken.rstrip("%"))))
         assert holds(dataclasses.replace(fixed, value=float(was_fixed.rstrip("%"))))
         if fixed.value > 1e-3:
             assert float(was_fixed.rstrip("%")) == pytest.approx(fixed.value, rel=0.2)
 
 
-def test_what_is_missed_or_said_besides_is_told(consultations):
-    one = consultations[NAMES.index("no_zero_grad")]
+def test_missed_and_false_findings_are_printed(self_tests):
+    one = self_tests[NAMES.index("no_zero_grad")]
     missed = dataclasses.replace(one, broken=())
-    besides = dataclasses.replace(one, broken=("no_zero_grad", "learning_rate"))
-    false = dataclasses.replace(one, fixed=("dying_relu",))
-    assert [each.holds for each in (one, missed, besides, false)] == [True, False, False, False]
-    assert row(missed)[4] == "no"
-    assert row(besides)[4] == "no_zero_grad, learning_rate"
-    assert row(false)[5] == "dying_relu"
-    assert total([one, missed, false]) == "found when broken: 2 of 3; silent when fixed: 2 of 3"
+    false_finding = dataclasses.replace(one, broken=("no_zero_grad", "learning_rate"))
+    false_alarm = dataclasses.replace(one, fixed=("dying_relu",))
+    assert [each.holds for each in (one, missed, false_finding, false_alarm)] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert cells(missed)[4] == "no"
+    assert cells(false_finding)[4] == "no_zero_grad, learning_rate"
+    assert cells(false_alarm)[5] == "dying_relu"
+    assert (
+        summary([one, missed, false_alarm])
+        == "found when broken: 2 of 3; silent when fixed: 2 of 3"
+    )
 
 
 @pytest.mark.parametrize("width", [120, 160])
-def test_a_narrow_terminal_folds_words_and_cuts_nothing(consultations, width):
+def test_a_narrow_terminal_folds_words_and_cuts_nothing(self_tests, width):
     out = io.StringIO()
-    table(consultations, Console(file=out, force_terminal=True, width=width, color_system=None))
-    said = out.getvalue().split()
-    for one in consultations:
-        assert {*" ".join(row(one)).split()} <= {*said}
+    print_table(self_tests, Console(file=out, force_terminal=True, width=width, color_system=None))
+    words = out.getvalue().split()
+    for one in self_tests:
+        assert {*" ".join(cells(one)).split()} <= {*words}
     assert max(map(len, out.getvalue().splitlines())) <= width
 
 
@@ -104,6 +119,6 @@ def test_flags_that_do_not_go_together_are_one_line(given, capsys):
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
-def test_a_rate_is_found_where_one_batch_is_learnt_all_the_same(seed):
-    one = consult(CATALOGUE[NAMES.index("learning_rate")], seed)
+def test_a_rate_is_found_although_one_batch_is_learnt(seed):
+    one = run_self_test(CATALOGUE[NAMES.index("learning_rate")], seed)
     assert one.holds, one

@@ -258,12 +258,12 @@ def test_clipping_is_seen_where_it_was_imported_by_name_before():
 
 def test_watching_and_examining_at_once_leave_torchs_functions_as_they_were():
     from gradlab import watch
-    from gradlab.debugger.observe.watch import Watch
+    from gradlab.debugger.observe.observer import TrainingObserver
 
     before = torch.autograd.backward, torch.amp.GradScaler.step
     model = torch.nn.Linear(2, 1)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    one, two = watch(model, optimizer), Watch()
+    one, two = watch(model, optimizer), TrainingObserver()
     for context in (one, two):
         context.__enter__()
     for _ in range(2):
@@ -273,4 +273,4 @@ def test_watching_and_examining_at_once_leave_torchs_functions_as_they_were():
     for context in (one, two):  # not the last one first
         context.__exit__(None, None, None)
     assert (torch.autograd.backward, torch.amp.GradScaler.step) == before
-    assert len(one.steps()) == two.updates == 2
+    assert len(one.steps()) == two.log.step == 2

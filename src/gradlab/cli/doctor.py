@@ -33,22 +33,22 @@ def doctor(arguments: Sequence[str]) -> int:
         )
     if len(targets) != 1:
         raise SettingsError(f"expected one MODULE:FUNCTION or FILE.py, given {len(targets)}")
-    from gradlab.debugger.targets.entry_point import examined
-    from gradlab.debugger.terminal import tell
+    from gradlab.debugger.code_finding import print_findings
+    from gradlab.debugger.entry_point import examine_target
 
-    found = examined(targets[0])
-    tell(found)
+    found = examine_target(targets[0])
+    print_findings(found)
     return 1 if found else 0
 
 
 def _self_test(as_page: bool) -> int:
     """Examine the catalogue; return 1 if a mistake is missed, or a fixed form has a finding."""
-    from gradlab.debugger.self_test import consult, markdown, table
+    from gradlab.debugger.self_test import print_table, run_self_test, to_markdown
     from gradlab.mistakes.catalogue import CATALOGUE
 
-    results = [consult(mistake) for mistake in CATALOGUE]
+    results = [run_self_test(mistake) for mistake in CATALOGUE]
     if as_page:
-        print(markdown(results))
+        print(to_markdown(results))
     else:
-        table(results)
+        print_table(results)
     return 0 if all(result.holds for result in results) else 1

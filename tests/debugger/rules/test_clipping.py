@@ -2,9 +2,8 @@
 
 import pytest
 
-from gradlab.debugger.observe.trace import Clip, Update
-from gradlab.debugger.rules.clipping import clipping
-from gradlab.debugger.rules.schedule import schedule
+from gradlab.debugger.observe.events import GradientClip, OptimizerStep
+from gradlab.debugger.rules.update_order import clipping, schedule
 from tests.debugger.traces import AT, W, trace_of
 
 
@@ -18,7 +17,7 @@ from tests.debugger.traces import AT, W, trace_of
         ("zbcuozbcuo", "clip_before_unscale"),
     ],
 )
-def test_clipping_that_does_nothing_or_harm(word, kind):
+def test_clipping_without_an_effect_is_found(word, kind):
     (found,) = clipping(trace_of(word, scale=4096.0 if "u" in word else 1.0))
     assert found.kind == kind
     assert found.where.startswith(str(AT["c"]))
@@ -27,21 +26,21 @@ def test_clipping_that_does_nothing_or_harm(word, kind):
 @pytest.mark.parametrize(
     "word", ["zbcozbco", "zbcbcozbcbco", "zbucozbuco", "zbco", "zbozbo", "zbc"]
 )
-def test_clipping_in_its_place(word):
+def test_clipping_before_the_update_is_correct(word):
     assert clipping(trace_of(word, scale=4096.0 if "u" in word else 1.0)) == []
 
 
-def test_gradients_that_are_weighted_one_by_one_after_clipping_were_not_scaled():
+def test_gradients_with_different_weights_after_clipping_were_not_scaled():
     trace = trace_of("zbcuozbcuo", scale=4096.0)
-    for update in trace.all(Update):
-        for clip in trace.all(Clip):
+    for update in trace.all(OptimizerStep):
+        for clip in trace.all(GradientClip):
             clip.after[2] = (1.0, 1.0)
         update.before[2] = (0.25, 0.25)
         object.__setattr__(update, "held", frozenset({W, 2}))
     assert clipping(trace) == []
 
 
-def test_one_use_of_a_line_that_is_right_acquits_it():
+def test_a_line_that_clips_correctly_once_is_no_mistake():
     assert clipping(trace_of("zcbcozcbco")) == []
 
 

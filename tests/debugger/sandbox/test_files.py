@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gradlab.debugger.sandbox.files import files_kept
+from gradlab.debugger.sandbox.isolation import restored_files
 
 
 def by_open(path):
@@ -51,7 +51,7 @@ def test_a_file_is_put_back(write, tmp_path):
     write(path.with_suffix(".pt"))
     assert not path.exists() or path.read_bytes() != b"trained for a week"
     path.write_bytes(b"trained for a week")
-    with suppress(KeyError), files_kept():
+    with suppress(KeyError), restored_files():
         write(path)
         raise KeyError
     assert path.read_bytes() == b"trained for a week"
@@ -61,7 +61,7 @@ def test_a_relative_path_is_put_back_where_it_was(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other").mkdir()
     Path("log.txt").write_text("old")
-    with files_kept():
+    with restored_files():
         by_open("log.txt")
         os.chdir("other")
         by_open("log.txt")
@@ -71,7 +71,7 @@ def test_a_relative_path_is_put_back_where_it_was(tmp_path, monkeypatch):
 
 def test_what_is_read_is_as_it_was_written(tmp_path):
     before = open, Path.open, torch.save, os.replace
-    with files_kept():
+    with restored_files():
         torch.save({"w": torch.ones(2)}, tmp_path / "new.pt")
         assert torch.load(tmp_path / "new.pt")["w"].tolist() == [1, 1]
     assert (tmp_path / "new.pt").exists()

@@ -1,4 +1,4 @@
-"""What surrounds a training is as it was: words, command line, folder, environment, logging."""
+"""The surroundings of a training are restored: output, command line, folder, environment."""
 
 import logging
 import os
@@ -6,7 +6,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from gradlab.debugger.sandbox.isolation import apart
+from gradlab.debugger.sandbox.isolation import isolated
 
 
 def surroundings():
@@ -22,9 +22,9 @@ def surroundings():
     )
 
 
-def test_all_is_put_back(tmp_path):
+def test_the_surroundings_are_restored(tmp_path):
     before = surroundings()
-    with apart("train.py"):
+    with isolated("train.py"):
         assert sys.argv == ["train.py"]
         os.chdir(tmp_path)
         os.environ["GRADLAB_TEST"] = "1"
@@ -35,11 +35,11 @@ def test_all_is_put_back(tmp_path):
     assert surroundings() == before
 
 
-def test_nothing_is_said(capfd):
+def test_output_is_dropped(capfd):
     handler = logging.StreamHandler(sys.stderr)
     logger = logging.getLogger("theirs")
     logger.addHandler(handler)
-    with apart():
+    with isolated():
         print("loss", 0.1)
         sys.stdout.buffer.write(b"bytes")
         print("bad", file=sys.stderr)
@@ -51,12 +51,12 @@ def test_nothing_is_said(capfd):
 
 
 def test_no_run_is_logged_and_no_window_opened():
-    with apart():
+    with isolated():
         assert (os.environ["WANDB_MODE"], os.environ["MPLBACKEND"]) == ("disabled", "agg")
 
 
 def test_a_logger_made_inside_can_go_on(capfd):
-    with apart():
+    with isolated():
         handler = logging.StreamHandler()
     assert not handler.stream.closed
     handler.stream.write("later")

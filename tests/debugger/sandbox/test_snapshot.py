@@ -1,4 +1,4 @@
-"""What is examined is put back, bit by bit."""
+"""The state of an examined training is restored bit by bit."""
 
 import argparse
 import copy
@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from gradlab.debugger.doctor import doctor
-from gradlab.debugger.sandbox.snapshot import kept
+from gradlab.debugger.examine import doctor
+from gradlab.debugger.sandbox.snapshot import restored
 from gradlab.mistakes.catalogue import CATALOGUE
-from tests.debugger.right import Task, blobs, mlp
+from tests.debugger.correct import Task, blobs, mlp
 
 TOTALS = {"steps": 0}
 COUNT = 0
@@ -147,7 +147,7 @@ def test_the_generator_of_a_loader():
 def test_memory_and_flags_of_a_tensor():
     w = nn.Parameter(torch.arange(4.0))
     at, holder = w.data_ptr(), {"w": w, "rest": [1, 2]}
-    with kept(holder):
+    with restored(holder):
         w.data = torch.ones(7)
         w.requires_grad_(False)
         w.grad = None
@@ -181,7 +181,7 @@ def for_inference(tensor):
 def test_tensors_of_other_kinds(of):
     tensor = of(torch.eye(3) + 1)
     before = tensor.to_dense().clone()
-    with kept([tensor]):
+    with restored([tensor]):
         with torch.inference_mode(tensor.is_inference()):
             numbers_of(tensor)[0] = 7.0
         assert not torch.equal(tensor.to_dense(), before)
@@ -200,7 +200,7 @@ def test_where_people_keep_state():
     array, slotted, frozen = np.zeros(3), Slotted(), np.zeros(2)
     frozen.flags.writeable = False
     holder = {"all": (arguments, plain, array, slotted, frozen)}
-    with kept(holder):
+    with restored(holder):
         arguments.step, plain.best = 5, 0.0
         arguments.losses.append(1.0)
         array += 1
@@ -241,7 +241,7 @@ def test_what_functions_classes_and_their_methods_keep():
         Counting()(torch.ones(2))
 
     step.times, frozen, model = 0, Frozen([]), Counting()
-    with kept(step, frozen, model):
+    with restored(step, frozen, model):
         step(frozen)
         model(torch.ones(1))
     assert (step.times, frozen, COUNT, TOTALS) == (0, Frozen([]), 0, {"steps": 0})
@@ -259,7 +259,7 @@ def test_what_functions_classes_and_their_methods_keep():
     ],
 )
 def test_generators_of_ones_own(generator, draw):
-    with kept([generator]):
+    with restored([generator]):
         first = draw(generator)
     assert draw(generator) == first
 
@@ -273,7 +273,7 @@ def test_the_settings_of_torch():
         )
 
     before = settings()
-    with kept():
+    with restored():
         torch.set_grad_enabled(False)
         torch.set_default_dtype(torch.float64)
         torch.autograd.set_detect_anomaly(True)

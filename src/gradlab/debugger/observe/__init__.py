@@ -1,1 +1,1 @@
-"""What is observed while a training runs."""
+"""Observes a training while it runs, and collects its trace."""

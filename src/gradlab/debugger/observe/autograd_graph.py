@@ -1,4 +1,4 @@
-"""Autograd's graph, walked from a tensor back to what it was made of."""
+"""Autograd's graph, walked from a tensor back to its inputs."""
 
 import gc
 import weakref
@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from gradlab.debugger.observe.source_lines import Place
+from gradlab.debugger.observe.source_lines import SourceLine
 
-FEW = 2  # graphs: those of the last update, and of what was computed after it
+FEW = 2  # graphs that may live: of the last step, and of later computations
 
-# Nodes that move or copy numbers and leave each as it is.
+# Nodes that move or copy entries and do not change their values.
 SHAPING = (
     "View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "T", "Permute", "Clone",
     "Alias", "Slice", "Select", "Index", "Expand", "AsStrided", "ToCopy", "Flatten", "Contiguous",
@@ -32,21 +32,23 @@ def nodes(tensor: Tensor) -> list[Any]:
 
 
 def leaves(tensor: Tensor) -> frozenset[int]:
-    """Return the ids of the leaves that a gradient from this tensor arrives at."""
+    """Return the ids of the leaves that get a gradient from a tensor's backward pass."""
     if tensor.grad_fn is None:
         return frozenset({id(tensor)} if tensor.requires_grad else ())
     return frozenset(id(node.variable) for node in nodes(tensor) if hasattr(node, "variable"))
 
 
-def kind(node: Any) -> str:
-    """Return a node's operation: `Sigmoid` of SigmoidBackward0."""
+def operation(node: Any) -> str:
+    """Return a node's operation: `Sigmoid` for SigmoidBackward0."""
     return node.name().rpartition("::")[2].partition("Backward")[0]
 
 
-def origins(tensor: Tensor, through: Callable[[Any], bool] | None = None) -> Iterator[Any]:
-    """Yield the nodes that computed a tensor's numbers, seen through those that only move them.
+def origins(tensor: Tensor, skip: Callable[[Any], bool] | None = None) -> Iterator[Any]:
+    """Yield the nodes that computed a tensor's values, without nodes that only move entries.
 
-    `through` names further nodes to look through.
+    Args:
+        tensor: a tensor with a graph.
+        skip: returns whether to skip a further node and to yield its origins.
     """
     waiting: list[Any] = [tensor.grad_fn]
     seen: set[Any] = set()
@@ -55,82 +57,92 @@ def origins(tensor: Tensor, through: Callable[[Any], bool] | None = None) -> Ite
         if node is None or node in seen:
             continue
         seen.add(node)
-        if kind(node) in SHAPING or (through is not None and through(node)):
+        if operation(node) in SHAPING or (skip is not None and skip(node)):
             waiting += [other for other, _ in node.next_functions]
         else:
             yield node
 
 
 def is_sigmoid(node: Any) -> bool:
-    """Say whether a node is a sigmoid: torch's, or 1 / (1 + exp(-z)), or exp(z) / (1 + exp(z))."""
-    if kind(node) == "Sigmoid":
+    """Return whether a node is torch's sigmoid, 1 / (1 + exp(-z)) or exp(z) / (1 + exp(z))."""
+    if operation(node) == "Sigmoid":
         return True
     inputs = [other for other, _ in node.next_functions]
-    above, below = (None, *inputs) if kind(node) == "Reciprocal" else (*inputs, None, None)[:2]
-    if kind(node) not in ("Reciprocal", "Div") or below is None or kind(below) != "Add":
+    above, below = (None, *inputs) if operation(node) == "Reciprocal" else (*inputs, None, None)[:2]
+    if operation(node) not in ("Reciprocal", "Div") or below is None or operation(below) != "Add":
         return False
     terms = [other for other, _ in below.next_functions if other is not None]
-    return len(terms) == 1 and kind(terms[0]) == "Exp" and (above is None or kind(above) == "Exp")
+    is_exp = len(terms) == 1 and operation(terms[0]) == "Exp"
+    return is_exp and (above is None or operation(above) == "Exp")
 
 
-def own_leaves(node: Any) -> list[Tensor]:
-    """Return the leaves that an operation takes directly: a linear map's weight and bias."""
+def direct_leaves(node: Any) -> list[Tensor]:
+    """Return the leaves that are inputs of an operation: a linear map's weight and bias."""
     found: list[Tensor] = []
     for other in [each for each, _ in node.next_functions if each is not None]:
-        if kind(other) in ("T", "Transpose", "Permute"):
-            found += own_leaves(other)
+        if operation(other) in ("T", "Transpose", "Permute"):
+            found += direct_leaves(other)
         elif hasattr(other, "variable"):
             found.append(other.variable)
     return found
 
 
-def remember(tensor: Tensor, place: Place, scalar: tuple[bool, int] | None = None) -> None:
-    """Have the graph remember where a tensor was made, and of a scalar: if a mean, of how many."""
+def remember(tensor: Tensor, line: SourceLine, scalar: tuple[bool, int] | None = None) -> None:
+    """Store in the graph where a tensor was computed.
+
+    Args:
+        tensor: a tensor with a graph; any other is ignored.
+        line: where it was computed.
+        scalar: for a mean or a sum: whether it is a mean, and the number of samples.
+    """
     if tensor.grad_fn is not None:
         node: Any = tensor.grad_fn
-        node.metadata["gradlab.place"] = place
+        node.metadata["gradlab.line"] = line
         if scalar is not None:
             node.metadata["gradlab.scalar"] = scalar
 
 
-def made(node: Any) -> Place | None:
-    """Return where an operation was called, if the graph remembers it."""
-    return node.metadata.get("gradlab.place")
+def line_of(node: Any) -> SourceLine | None:
+    """Return where an operation was called, if `remember` stored it."""
+    return node.metadata.get("gradlab.line")
 
 
 def scalars(tensor: Tensor) -> list[tuple[Any, bool, int]]:
-    """Return the nodes of a graph that made a remembered scalar, and what is known of it."""
+    """Return (node, whether a mean, samples) of the scalars that `remember` stored in a graph."""
     found = [(node, node.metadata.get("gradlab.scalar")) for node in nodes(tensor)]
     return [(node, *scalar) for node, scalar in found if scalar is not None]
 
 
 class _Mark:
-    """Lives as long as the node of a graph that it is put on."""
+    """Lives as long as the graph's node that holds it."""
 
 
-class Marks:
-    """Marks on graphs, by the update that they were made for, which tell whether they are held."""
+class GraphMarks:
+    """Marks on the graphs of each step, which show whether the graphs are still in memory."""
 
     def __init__(self) -> None:
-        self._marks: list[tuple[int, Place, weakref.ref[_Mark]]] = []
+        self._marks: list[tuple[int, SourceLine, weakref.ref[_Mark]]] = []
 
-    def put(self, update: int, place: Place, *tensors: Any) -> None:
-        """Mark the graphs of those that are tensors and have one; `place` is where they were made.
+    def put(self, step: int, line: SourceLine, *values: Any) -> None:
+        """Mark the graphs of the tensors among some values.
 
-        Where a loss was made, its graph knows better.
+        Args:
+            step: the number of optimiser steps so far.
+            line: where the values were computed, unless the graph itself stores it.
+            values: tensors with a graph; others are ignored.
         """
-        for each in tensors:
+        for each in values:
             if isinstance(each, Tensor) and each.grad_fn is not None:
                 mark = _Mark()
                 node: Any = each.grad_fn
                 node.metadata["gradlab.mark"] = mark
-                self._marks.append((update, made(node) or place, weakref.ref(mark)))
+                self._marks.append((step, line_of(node) or line, weakref.ref(mark)))
 
-    def alive(self) -> dict[int, Place]:
-        """Return the updates of which a graph is still held, and where the last such was made."""
-        if len(self._alive()) > FEW:
+    def live(self) -> dict[int, SourceLine]:
+        """Return the steps with a graph in memory, and where the last of its values was made."""
+        if len(self._live()) > FEW:
             gc.collect()  # it takes longer than a step of a small network
-        return self._alive()
+        return self._live()
 
-    def _alive(self) -> dict[int, Place]:
-        return {update: place for update, place, mark in self._marks if mark() is not None}
+    def _live(self) -> dict[int, SourceLine]:
+        return {step: line for step, line, mark in self._marks if mark() is not None}

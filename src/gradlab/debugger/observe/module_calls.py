@@ -1,4 +1,4 @@
-"""Modules as they are called: which, in which mode, and with what."""
+"""Calls of modules: which modules, in which mode, and with which inputs."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -10,22 +10,22 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 from torch.utils._pytree import tree_leaves
 
-from gradlab.debugger.observe.autograd_graph import Marks
-from gradlab.debugger.observe.event_log import Log
-from gradlab.debugger.observe.source_lines import Place, here
-from gradlab.debugger.observe.trace import Called, Fed
+from gradlab.debugger.observe.autograd_graph import GraphMarks
+from gradlab.debugger.observe.events import ModelInput
+from gradlab.debugger.observe.source_lines import SourceLine, current_line
+from gradlab.debugger.observe.trace import CalledModule, EventLog
 
 MODAL = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)  # pyright: ignore[reportPrivateUsage]
 
 
 @dataclass(frozen=True)
-class Change:
-    """What is done differently in an experiment.
+class Intervention:
+    """The change that an experiment makes to a training.
 
     Attributes:
         lr: the factor of all learning rates.
-        standardised: whether inputs get zero mean and unit variance on the way into the model.
-        gain: the most that rms(W) sqrt(fan_in) may be at the first step; larger weights shrink.
+        standardised: whether the model's inputs get zero mean and unit variance.
+        gain: the upper bound of rms(W)·√fan_in at the first step; larger weights are shrunk.
     """
 
     lr: float = 1.0
@@ -33,20 +33,20 @@ class Change:
     gain: float | None = None
 
 
-class Calls:
-    """Watches the calls of all modules."""
+class ModuleCalls:
+    """Records the calls of all modules."""
 
-    def __init__(self, log: Log, marks: Marks, change: Change) -> None:
-        self.log, self.marks, self.change = log, marks, change
+    def __init__(self, log: EventLog, marks: GraphMarks, intervention: Intervention) -> None:
+        self.log, self.marks, self.intervention = log, marks, intervention
         self.stack: list[nn.Module] = []
         self.outermost: dict[int, nn.Module] = {}
-        self.called: dict[int, tuple[nn.Module, Called]] = {}
-        self.slept: Place | None = None
-        self.awake: dict[int, bool] = {}  # called with gradients since the last backward pass
+        self.called: dict[int, tuple[nn.Module, CalledModule]] = {}
+        self.eval_line: SourceLine | None = None
+        self.modes: dict[int, bool] = {}  # `training` of calls since the last backward pass
 
     @contextmanager
-    def watched(self) -> Generator[None]:
-        """Watch all modules that are called inside."""
+    def observed(self) -> Generator[None]:
+        """Record all modules that are called inside."""
         handles = (
             hooks.register_module_forward_pre_hook(self._enter),
             hooks.register_module_forward_hook(self._leave, always_call=True),
@@ -57,8 +57,8 @@ class Calls:
             for handle in handles:
                 handle.remove()
 
-    def inside(self) -> tuple[int, str]:
-        """Return the innermost module that is running, by id and class."""
+    def innermost(self) -> tuple[int, str]:
+        """Return the `id` and the class of the innermost module that is running."""
         module = self.stack[-1] if self.stack else None
         return id(module), type(module).__name__ if module is not None else ""
 
@@ -67,80 +67,85 @@ class Calls:
         """Whether a module with parameters is running."""
         return bool(self.stack) and any(True for _ in self.stack[0].parameters())
 
-    def asleep(self, reaches: frozenset[int]) -> tuple[str, ...]:
-        """Return the modules that behave otherwise in evaluation, if all that learn are in it.
+    def in_eval(self, learning: frozenset[int]) -> tuple[str, ...]:
+        """Return the called modules whose mode matters, if all that learns is in evaluation mode.
 
-        `reaches` are the weights that learn.
+        Args:
+            learning: the weights that get a gradient and are in an optimiser.
         """
-        awake, self.awake = self.awake, {}
-        called = [(self.called[key][1], up) for key, up in awake.items()]
-        concerned = [(c, up) for c, up in called if c.mode_matters or c.weights & reaches]
-        if any(up for _, up in concerned) or not any(c.weights & reaches for c, _ in concerned):
+        modes, self.modes = self.modes, {}
+        called = [(self.called[key][1], training) for key, training in modes.items()]
+        relevant = [
+            (c, training) for c, training in called if c.mode_matters or c.weights & learning
+        ]
+        if any(training for _, training in relevant):
             return ()
-        return tuple(c.kind for c, _ in concerned if c.mode_matters)
+        if not any(c.weights & learning for c, _ in relevant):
+            return ()
+        return tuple(c.kind for c, _ in relevant if c.mode_matters)
 
     def eval(self, original: Callable[..., Any], module: nn.Module) -> nn.Module:
-        """Put a module into evaluation mode, and note where."""
-        self.slept = here()
+        """Put a module into evaluation mode, and record the line."""
+        self.eval_line = current_line()
         return original(module)
 
-    def used(self, weight: Tensor, fan_in: int) -> None:
-        """Shrink a weight that is about to be used, if that is tried."""
-        if self.log.update == 0 and self.change.gain is not None:
-            with self.log.hush():
-                _shrink(weight, fan_in, self.change.gain)
+    def shrink(self, weight: Tensor, fan_in: int) -> None:
+        """Shrink a weight before its first use, if the intervention bounds its gain."""
+        if self.log.step == 0 and self.intervention.gain is not None:
+            with self.log.pause():
+                _shrink(weight, fan_in, self.intervention.gain)
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> Any:
-        if self.log.quiet:
+        if self.log.paused:
             return None
-        outer = not self.stack and any(True for _ in module.parameters())
+        is_outermost = not self.stack and any(True for _ in module.parameters())
         self.stack.append(module)
-        with self.log.hush():
-            place = here()
-            self._note(module, place)
-            if not outer:
+        with self.log.pause():
+            line = current_line()
+            self._record(module, line)
+            if not is_outermost:
                 return None
             self.outermost.setdefault(id(module), module)
-            if self.change.gain is not None:
+            if self.intervention.gain is not None:
                 for w in module.parameters():
                     if w.ndim >= 2:
-                        self.used(w, w[0].numel())
-            return self._feed(args, place)
+                        self.shrink(w, w[0].numel())
+            return self._inputs(args, line)
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
         if self.stack and self.stack[-1] is module:
             self.stack.pop()
-            if not self.stack and not self.log.quiet:
-                self.marks.put(self.log.update, here(), *tree_leaves(output))
+            if not self.stack and not self.log.paused:
+                self.marks.put(self.log.step, current_line(), *tree_leaves(output))
 
-    def _note(self, module: nn.Module, place: Place) -> None:
+    def _record(self, module: nn.Module, line: SourceLine) -> None:
         if id(module) not in self.called:
             kind = type(module)
-            called = Called(
+            called = CalledModule(
                 kind=kind.__name__,
-                place=place,
+                line=line,
                 weights=frozenset(id(w) for w in module.parameters(recurse=False)),
                 mode_matters=isinstance(module, MODAL) and getattr(module, "p", 1) > 0,
-                layer=kind.__module__.startswith("torch.nn.") and kind is not nn.Embedding,
+                is_layer=kind.__module__.startswith("torch.nn.") and kind is not nn.Embedding,
             )
             self.called[id(module)] = module, called
-        self.called[id(module)][1].grad.add(torch.is_grad_enabled())
+        self.called[id(module)][1].grad_modes.add(torch.is_grad_enabled())
         if torch.is_grad_enabled():
-            self.awake[id(module)] = self.awake.get(id(module), False) or module.training
+            self.modes[id(module)] = self.modes.get(id(module), False) or module.training
 
-    def _feed(self, args: tuple[Any, ...], place: Place) -> tuple[Any, ...] | None:
-        """Note the inputs of an outermost module; return them standardised, if that is tried."""
-        given = [*args]
+    def _inputs(self, args: tuple[Any, ...], line: SourceLine) -> tuple[Any, ...] | None:
+        """Record the inputs of an outermost module; return them standardised if required."""
+        inputs = [*args]
         for i, x in enumerate(args):
             if not isinstance(x, Tensor) or not x.is_floating_point() or x.requires_grad:
                 continue
             if x.ndim < 2 or len(x) < 2 or x.layout != torch.strided or x.is_nested:
                 continue
             rms = float(x.double().square().mean().sqrt())
-            self.log.tell(Fed(place=place, update=self.log.update, rms=rms))
-            if self.change.standardised:
-                given[i] = _standardised(x)
-        return tuple(given) if self.change.standardised else None
+            self.log.add(ModelInput(line=line, step=self.log.step, rms=rms))
+            if self.intervention.standardised:
+                inputs[i] = _standardised(x)
+        return tuple(inputs) if self.intervention.standardised else None
 
 
 def _standardised(x: Tensor) -> Tensor:

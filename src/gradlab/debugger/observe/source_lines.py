@@ -1,4 +1,4 @@
-"""Where in the user's own code something happened."""
+"""Lines of the user's code: where an event happened."""
 
 import linecache
 import sys
@@ -13,16 +13,15 @@ import torch
 from gradlab.recording import patches
 
 _DEBUGGER = Path(__file__).parents[1]
-_OWN = (str(_DEBUGGER), str(_DEBUGGER.parent / "monitor"), patches.__file__)
-_CALLERS = tuple(
-    str(_DEBUGGER / "targets" / name) for name in ("step.py", "script.py")
-)  # of the user's code
+_GRADLAB = (str(_DEBUGGER), str(_DEBUGGER.parent / "monitor"), patches.__file__)
+_CALLER = str(_DEBUGGER / "targets.py")  # calls the user's code: frames outside of it are gradlab's
 _TORCH = str(Path(torch.__file__).parent)
 _LIBRARIES = tuple({sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib")})
+_INSTALLED = {"site-packages", "dist-packages"}  # also of other environments on `sys.path`
 
 
 @dataclass(frozen=True)
-class Place:
+class SourceLine:
     """A line of a file."""
 
     file: str
@@ -30,35 +29,35 @@ class Place:
 
     @property
     def code(self) -> str:
-        """What is written there, or nothing if the file cannot be read."""
+        """The text of the line, empty if the file cannot be read."""
         return linecache.getline(self.file, self.line).strip()
 
     def __str__(self) -> str:
-        """Return `file:line`, the file as short as it can be given from here."""
+        """Return `file:line`, the file relative to the current folder if it is inside."""
         path = Path(self.file)
-        here = Path.cwd()
-        short = path.relative_to(here) if path.is_relative_to(here) else path
+        folder = Path.cwd()
+        short = path.relative_to(folder) if path.is_relative_to(folder) else path
         return f"{short}:{self.line}"
 
 
-def here() -> Place:
-    """Return the innermost line of the user's code that is running now."""
-    return _chosen(_places(_frames(sys._getframe(1))))  # pyright: ignore[reportPrivateUsage]
+def current_line() -> SourceLine:
+    """Return the innermost line of the user's code that is running."""
+    return _innermost(_user_lines(_frames(sys._getframe(1))))  # pyright: ignore[reportPrivateUsage]
 
 
-def trail() -> tuple[Place, ...]:
-    """Return all lines of the user's code that are running now, the innermost first."""
-    return tuple(_places(_frames(sys._getframe(1))))  # pyright: ignore[reportPrivateUsage]
+def current_lines() -> tuple[SourceLine, ...]:
+    """Return all lines of the user's code that are running, the innermost first."""
+    return tuple(_user_lines(_frames(sys._getframe(1))))  # pyright: ignore[reportPrivateUsage]
+
+
+def line_of_error(error: BaseException) -> SourceLine:
+    """Return the innermost line of the user's code in an error's traceback."""
+    return _innermost(_user_lines(reversed([*_traceback_frames(error.__traceback__)])))
 
 
 def is_library(file: str) -> bool:
-    """Say whether a file is Python's, or was installed."""
-    return file.startswith(("<", *_LIBRARIES))
-
-
-def of_error(error: BaseException) -> Place:
-    """Return the innermost line of the user's code that an error passed through."""
-    return _chosen(_places(reversed([*_raised(error.__traceback__)])))
+    """Return whether a file belongs to Python or to an installed package."""
+    return file.startswith(("<", *_LIBRARIES)) or not _INSTALLED.isdisjoint(Path(file).parts)
 
 
 def _frames(frame: FrameType | None) -> Iterator[tuple[CodeType, int]]:
@@ -67,23 +66,23 @@ def _frames(frame: FrameType | None) -> Iterator[tuple[CodeType, int]]:
         frame = frame.f_back
 
 
-def _raised(trace: TracebackType | None) -> Iterator[tuple[CodeType, int]]:
+def _traceback_frames(trace: TracebackType | None) -> Iterator[tuple[CodeType, int]]:
     while trace is not None:
         yield trace.tb_frame.f_code, trace.tb_lineno
         trace = trace.tb_next
 
 
-def _places(frames: Iterator[tuple[CodeType, int]]) -> Iterator[Place]:
-    """Yield the lines that are neither torch's nor ours, as far out as the call that we made."""
+def _user_lines(frames: Iterator[tuple[CodeType, int]]) -> Iterator[SourceLine]:
+    """Yield the lines that are neither torch's nor gradlab's, from the innermost to the caller."""
     for code, line in frames:
-        if code.co_filename in _CALLERS:
+        if code.co_filename == _CALLER:
             return
-        if not code.co_filename.startswith((*_OWN, _TORCH, "<")):
-            yield Place(code.co_filename, line)
+        if not code.co_filename.startswith((*_GRADLAB, _TORCH, "<")):
+            yield SourceLine(code.co_filename, line)
 
 
-def _chosen(places: Iterator[Place]) -> Place:
-    """Return the innermost place that is in no library, or else the innermost."""
-    found = [*places]
-    own = [place for place in found if not is_library(place.file)]
-    return next(iter(own or found), Place("?", 0))
+def _innermost(lines: Iterator[SourceLine]) -> SourceLine:
+    """Return the innermost line that is in no library, or else the innermost line."""
+    found = [*lines]
+    own = [line for line in found if not is_library(line.file)]
+    return next(iter(own or found), SourceLine("?", 0))

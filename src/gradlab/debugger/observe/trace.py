@@ -1,315 +1,252 @@
-"""What was seen of a training: events in order, and what the weights and modules are."""
+"""The trace of a training: events in order, and the weights and modules that took part."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from gradlab.debugger.observe.gradient_fingerprints import Prints, is_cleared
-from gradlab.debugger.observe.source_lines import Place
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gradlab.debugger.observe.events import BackwardPass, Event, OptimizerStep, TrainingError
+from gradlab.debugger.observe.fingerprints import Fingerprints, fingerprints, is_cleared
+from gradlab.debugger.observe.source_lines import SourceLine, current_line
+
+MAX_EVENTS = 50_000  # later events are dropped
+
+E = TypeVar("E", bound=Event)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """Something that the user's code did, where, and after how many updates."""
+class EventLog:
+    """Events in order, the number of optimiser steps, and the weights and optimisers seen.
 
-    place: Place
-    update: int
-
-
-@dataclass(frozen=True)
-class Factor:
-    """A scalar on the way to the loss: a mean or a sum, over so many samples, and dLoss by it.
-
-    `place` is where it was made.
+    While `paused` is not 0, torch or gradlab itself is running, and no event is recorded.
     """
 
-    is_mean: bool
-    samples: int
-    value: float
-    place: Place | None = None
+    def __init__(self, known: Iterable[Optimizer]) -> None:
+        self.events: list[Event] = []
+        self.step = self.paused = 0
+        self.optimizers = {id(each): each for each in known}
+        self.weights: dict[int, Tensor] = {}
+        self.optimizer_lines: dict[int, SourceLine] = {}  # where optimisers were made
 
+    def add(self, event: Event) -> None:
+        """Append an event."""
+        if len(self.events) < MAX_EVENTS:
+            self.events.append(event)
 
-@dataclass(frozen=True, kw_only=True)
-class Backward(Event):
-    """A backward pass: its root's value, the leaves it reaches, all gradients before and after.
+    def now(self) -> dict[str, Any]:
+        """Return the line and the step that every event has."""
+        return {"line": current_line(), "step": self.step}
 
-    `trail` is all lines that were running; `retained`: the graph is kept for another pass.
-    `factors` are the derivatives of the root by each scalar that a loss or a reduction made on the
-    way. `asleep` are the modules that behave otherwise in evaluation, if everything that learns
-    here is in that mode; `slept` is where `eval` was called.
-    """
+    @contextmanager
+    def pause(self) -> Generator[None]:
+        """Record no events inside."""
+        self.paused += 1
+        try:
+            yield
+        finally:
+            self.paused -= 1
 
-    value: float
-    reaches: frozenset[int]
-    before: Prints
-    after: Prints
-    trail: tuple[Place, ...] = ()
-    retained: bool = False
-    factors: tuple[Factor, ...] = ()
-    asleep: tuple[str, ...] = ()
-    slept: Place | None = None
+    @property
+    def held(self) -> set[int]:
+        """The weights that an optimiser holds, by `id`."""
+        groups = [group for each in self.optimizers.values() for group in each.param_groups]
+        return {id(w) for group in groups for w in group["params"]}
 
+    def fingerprints(self) -> Fingerprints:
+        """Return the norms and sums of all current gradients."""
+        for each in self.optimizers.values():
+            for group in each.param_groups:
+                self.weights |= {id(w): w for w in group["params"]}
+        with self.pause():
+            return fingerprints(self.weights.values())
 
-@dataclass(frozen=True, kw_only=True)
-class Clip(Event):
-    """A call of one of torch's clipping functions."""
-
-    name: str
-    before: Prints
-    after: Prints
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unscale(Event):
-    """`GradScaler.unscale_`, called by the user or by `GradScaler.step`."""
-
-    optimizer: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attempt(Event):
-    """`GradScaler.step`, whether or not it lets the optimiser step."""
-
-    optimizer: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Update(Event):
-    """`optimizer.step`: gradients before and after it, and how far the weights went.
-
-    `idle` are weights that no gradient moves here, for they have none or no optimiser has them,
-    with the sum of their numbers before it.
-    `alike` are weights all of whose rows were equal at the first update, with how far the rows of
-    their gradients agree in direction now, 1 at most; `zero` are those of them that are still 0.
-    `columns` are weights that were one number at the first update, with how far the columns of
-    their gradients differ now, 0 at least.
-    """
-
-    optimizer: int
-    rule: str
-    lr: float
-    momentum: float
-    held: frozenset[int]
-    before: Prints
-    after: Prints
-    moved: float
-    idle: Mapping[int, float]
-    alike: Mapping[int, float]
-    zero: frozenset[int] = frozenset()
-    columns: Mapping[int, float] = field(default_factory=dict[int, float])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule(Event):
-    """`scheduler.step`."""
-
-    optimizer: int
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Class indices that a loss was given.
-
-    `checksum` tells batches apart; `binary`: whole numbers where it expects 0 and 1.
-    """
-
-    classes: int
-    seen: frozenset[int]
-    count: int
-    checksum: int = 0
-    ignored: int = -100
-    binary: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loss(Event):
-    """A loss of outputs and targets.
-
-    Attributes:
-        name: of the function.
-        shapes: of output and target.
-        broadcast: whether both were expanded against each other.
-        origin, made: the operation that computed the output, and where.
-        distribution: whether the outputs are probabilities that sum to 1.
-        labels: for class indices.
-        lost: entries that are wrong and whose gradient is exactly 0 because sigmoid rounded.
-    """
-
-    name: str
-    shapes: tuple[tuple[int, ...], tuple[int, ...]]
-    broadcast: bool
-    origin: str = ""
-    made: Place | None = None
-    distribution: bool = False
-    labels: Labels | None = None
-    lost: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Log(Event):
-    """A logarithm of numbers that depend on weights."""
-
-    zeros: int
-    size: int
-    origin: str
-    dtype: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cut(Event):
-    """A value taken out of the graph: how, which leaves it depends on, if it was changed there."""
-
-    how: str
-    reaches: frozenset[int]
-    written: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class InPlace(Event):
-    """A tensor of the graph changed in place; `version`: how often its memory was, with this."""
-
-    name: str
-    shape: tuple[int, ...]
-    version: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rectified(Event):
-    """A ReLU: how many of its units are 0 for all samples, and the bias that they have.
-
-    `bias` and `spread` are the mean bias of the dead units, and the standard deviation over samples
-    of what it is added to.
-    """
-
-    key: tuple[Any, ...]
-    units: int
-    samples: int
-    dead: frozenset[int]
-    bias: float | None = None
-    spread: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mapped(Event):
-    """A linear map with its weight: rms of weights times sqrt(fan_in), rms of input and output."""
-
-    weight: int
-    gain: float
-    rms_in: float
-    rms_out: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Squashed(Event):
-    """A sigmoid or tanh inside the network: the share of entries where it is flat."""
-
-    name: str
-    saturated: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fed(Event):
-    """The float input of an outermost module: its root mean square."""
-
-    rms: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class HandWritten(Event):
-    """A `torch.autograd.Function` of the user's, and copies of what it was called with."""
-
-    function: Any
-    args: tuple[Any, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure(Event):
-    """The error that ended the training."""
-
-    message: str
-    kind: str
+    def is_grad(self, tensor: Tensor) -> bool:
+        """Return whether a tensor is the gradient of a weight."""
+        at = tensor.data_ptr()
+        grads = (w.grad for w in self.weights.values() if w.grad is not None)
+        return any(not grad.is_sparse and grad.data_ptr() == at for grad in grads)
 
 
 @dataclass
-class Weight:
-    """What is known of a weight.
+class TrackedWeight:
+    """A weight.
 
     Attributes:
         name: its name in the model.
-        registered: whether it is among the parameters of a module that was called from outside.
-        keeper: the attribute that holds it where no module looks, such as `Net.hidden (list)`.
-        held: the optimisers that hold it.
+        shape: its shape.
+        trainable: its `requires_grad`.
+        registered: whether it is a parameter of a module that the user called.
+        holder: the attribute that holds an unregistered weight, such as `Net.hidden (list)`.
+        optimizers: the optimisers that hold it.
+        in_eval: whether its module is in evaluation mode inside a model in training mode.
     """
 
     name: str
     shape: tuple[int, ...]
     trainable: bool
     registered: bool
-    keeper: str = ""
-    held: frozenset[int] = frozenset()
-    asleep: bool = False
+    holder: str = ""
+    optimizers: frozenset[int] = frozenset()
+    in_eval: bool = False
 
 
 @dataclass
-class Called:
-    """A module that was called; `layer`: one of torch's own, other than an embedding."""
+class CalledModule:
+    """A module that was called.
+
+    Attributes:
+        kind: its class.
+        line: where it was called first.
+        weights: its parameters, without those of its children.
+        mode_matters: whether it behaves differently in evaluation mode.
+        is_layer: whether it is a module of torch other than an embedding.
+        grad_modes: the values of `torch.is_grad_enabled()` at its calls.
+    """
 
     kind: str
-    place: Place
+    line: SourceLine
     weights: frozenset[int]
     mode_matters: bool
-    layer: bool = False
-    grad: set[bool] = field(default_factory=set[bool])
-
-
-E = TypeVar("E", bound=Event)
+    is_layer: bool = False
+    grad_modes: set[bool] = field(default_factory=set[bool])
 
 
 @dataclass
 class Trace:
-    """All that was seen of one run."""
+    """The observations of one training.
+
+    Attributes:
+        events: in order.
+        weights: by `id`, in the model's order.
+        modules: that were called.
+        optimizer_lines: where optimisers were made, by `id`.
+        live_graphs: the steps whose graphs are still in memory at the end, and their lines.
+        steps: the number of optimiser steps.
+    """
 
     events: list[Event] = field(default_factory=list[Event])
-    weights: dict[int, Weight] = field(default_factory=dict[int, Weight])
-    modules: list[Called] = field(default_factory=list[Called])
-    made: dict[int, Place] = field(default_factory=dict[int, Place])  # optimisers, and where
-    alive: dict[int, Place] = field(default_factory=dict[int, Place])  # updates, of graphs held
-    updates: int = 0
+    weights: dict[int, TrackedWeight] = field(default_factory=dict[int, TrackedWeight])
+    modules: list[CalledModule] = field(default_factory=list[CalledModule])
+    optimizer_lines: dict[int, SourceLine] = field(default_factory=dict[int, SourceLine])
+    live_graphs: dict[int, SourceLine] = field(default_factory=dict[int, SourceLine])
+    steps: int = 0
 
     def all(self, kind: type[E]) -> Sequence[E]:
         """Return the events of one kind, in order."""
         return [event for event in self.events if isinstance(event, kind)]
 
     @property
-    def failure(self) -> Failure | None:
-        """The error that ended the training, if one did."""
-        return next(iter(self.all(Failure)), None)
+    def error(self) -> TrainingError | None:
+        """The error that ended the training, if there was one."""
+        return next(iter(self.all(TrainingError)), None)
 
     @property
     def losses(self) -> list[float]:
-        """The sum of the backward passes' roots, update by update."""
+        """The sum of the roots of all backward passes, for each step."""
         sums: dict[int, float] = {}
-        for event in self.all(Backward):
-            sums[event.update] = sums.get(event.update, 0.0) + event.value
+        for event in self.all(BackwardPass):
+            sums[event.step] = sums.get(event.step, 0.0) + event.value
         return [*sums.values()]
 
     @property
     def reached(self) -> set[int]:
-        """Weights that get a gradient: from a backward pass, or from the user's own hand."""
-        by_hand = {w for u in self.all(Update) for w in u.held if not is_cleared(u.before, w)}
-        return by_hand.union(*(each.reaches for each in self.all(Backward)))
+        """The weights that get a gradient, from a backward pass or set by the user."""
+        steps = self.all(OptimizerStep)
+        by_hand = {w for s in steps for w in s.held if not is_cleared(s.before, w)}
+        return by_hand.union(*(each.reaches for each in self.all(BackwardPass)))
 
     @property
-    def moved_otherwise(self) -> set[int]:
-        """Weights that something else moves than an optimiser: an average, ascent by hand."""
+    def moved_by_hand(self) -> set[int]:
+        """The weights that change without an optimiser, such as averages."""
         seen: dict[int, set[float]] = {}
-        for update in self.all(Update):
-            for w, value in update.idle.items():
+        for step in self.all(OptimizerStep):
+            for w, value in step.idle.items():
                 seen.setdefault(w, set()).add(value)
         return {w for w, values in seen.items() if len(values) > 1}
 
     def names(self, ids: Sequence[int] | frozenset[int] | set[int], most: int = 4) -> str:
-        """Return weights by name, in the model's order."""
+        """Return the names of weights, in the model's order."""
         found = [w.name for key, w in self.weights.items() if key in ids]
         more = f" and {len(found) - most} more" if len(found) > most else ""
         return ", ".join(found[:most]) + more
+
+
+def tracked_weights(
+    seen: Mapping[int, Tensor], roots: Sequence[nn.Module], optimizers: Sequence[Optimizer]
+) -> dict[int, TrackedWeight]:
+    """Return all weights of modules and optimisers.
+
+    Args:
+        seen: weights that events mention, by `id`.
+        roots: the modules that the user called.
+        optimizers: all optimisers.
+
+    Returns:
+        The weights by `id`, those of modules first.
+    """
+    held: dict[int, set[int]] = {}
+    for each in optimizers:
+        for group in each.param_groups:
+            for w in group["params"]:
+                held.setdefault(id(w), set()).add(id(each))
+    found: dict[int, TrackedWeight] = {}
+    tensors = dict(seen)
+    for name, w, in_eval in _registered(roots):
+        tensors[id(w)] = w
+        if id(w) not in found:
+            shape = tuple(w.shape)
+            found[id(w)] = TrackedWeight(name, shape, w.requires_grad, True, in_eval=in_eval)
+    holders: dict[int, tuple[str, str]] = {}
+    for name, w, holder in (each for root in roots for each in _hidden(root)):
+        holders[id(w)] = name, holder
+        tensors[id(w)] = w
+    for key, w in tensors.items():
+        if key not in found:
+            name, holder = holders.get(key, (f"a weight of shape {list(w.shape)}", ""))
+            found[key] = TrackedWeight(name, tuple(w.shape), w.requires_grad, False, holder)
+    for key, weight in found.items():
+        weight.optimizers = frozenset(held.get(key, ()))
+    return found
+
+
+def _registered(roots: Sequence[nn.Module]) -> Iterator[tuple[str, Tensor, bool]]:
+    """Yield (name, parameter, whether in evaluation mode) of the outermost modules."""
+    inside = {id(part) for root in roots for part in root.modules() if part is not root}
+    tops = [root for root in roots if id(root) not in inside]
+    for root in tops:
+        label = f"{type(root).__name__}." if len(tops) > 1 else ""
+        for path, part in root.named_modules():
+            for name, w in part.named_parameters(recurse=False):
+                in_eval = not part.training and root.training
+                yield f"{label}{path}.{name}" if path else f"{label}{name}", w, in_eval
+
+
+def _hidden(root: nn.Module) -> Iterator[tuple[str, Tensor, str]]:
+    """Yield (name, weight, holder) of unregistered weights, in lists, dicts or attributes."""
+    for path, part in root.named_modules():
+        for attribute, value in vars(part).items():
+            if attribute.startswith("_") and attribute in _MODULE_ATTRIBUTES:
+                continue
+            name = f"{path}.{attribute}" if path else attribute
+            holder = f"{type(part).__name__}.{attribute} ({type(value).__name__})"
+            for label, w in _weights_in(value):
+                yield f"{name}{label}", w, holder
+
+
+def _weights_in(value: Any, depth: int = 3) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, nn.Module):
+        yield from ((f".{name}", w) for name, w in value.named_parameters())
+    elif isinstance(value, Tensor):
+        if value.is_leaf and value.requires_grad:
+            yield "", value
+    elif depth and isinstance(value, list | tuple | set):
+        for i, each in enumerate(value):
+            yield from ((f"[{i}]{label}", w) for label, w in _weights_in(each, depth - 1))
+    elif depth and isinstance(value, dict):
+        for key, each in value.items():
+            yield from ((f"[{key!r}]{label}", w) for label, w in _weights_in(each, depth - 1))
+
+
+_MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))

@@ -1,1 +1,1 @@
-"""Isolation of the examined program."""
+"""The sandbox of the examined program."""

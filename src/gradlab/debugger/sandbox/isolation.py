@@ -1,38 +1,52 @@
-"""A training kept apart from the world: its words, its command line, its surroundings."""
+"""Runs a training without side effects: its output, command line, environment and files."""
 
 import atexit
+import builtins
+import io
 import logging
 import os
+import shutil
 import sys
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
-from typing import TextIO
+from tempfile import TemporaryDirectory
+from typing import Any, TextIO
 from unittest.mock import patch
 
-from gradlab.debugger.sandbox.files import files_kept
+import torch
 
-QUIET = {"WANDB_MODE": "disabled", "MPLBACKEND": "agg"}  # no run is logged, no window is opened
+from gradlab.recording.patches import wrap
+
+QUIET = {
+    "WANDB_MODE": "disabled",
+    "MPLBACKEND": "agg",
+}  # W&B logs no run, Matplotlib opens no window
+WRITING = frozenset("wax+")  # modes of `open`
+OPENED = ((builtins, "open"), (io, "open"))
+SAVED = ((torch, "save"), (torch.serialization, "save"))
+MOVED = ((os, "replace"), (os, "rename"), (os, "remove"), (os, "unlink"))
 
 
 @contextmanager
-def apart(program: str = "") -> Generator[None]:
-    """Drop what a training prints, logs and warns of; put back files, folder and environment.
+def isolated(program: str = "") -> Generator[None]:
+    """Drop output, logs and warnings; restore files, the current folder and the environment.
 
-    With the name of a program, the command line is this name alone.
+    Args:
+        program: the first word of the command line, which has no arguments; empty: unchanged.
     """
     with ExitStack() as stack:
         for each in (
-            files_kept(),
+            restored_files(),
             chdir(Path.cwd()),
             patch.dict(os.environ, QUIET),
             patch.object(sys, "argv", [program] if program else sys.argv),
             patch.object(sys, "path", [*sys.path]),
             warnings.catch_warnings(),
-            redirect_stdout(_nowhere()),
-            redirect_stderr(_nowhere()),
+            redirect_stdout(_null_file()),
+            redirect_stderr(_null_file()),
         ):
             stack.enter_context(each)
         warnings.simplefilter("ignore")
@@ -42,8 +56,69 @@ def apart(program: str = "") -> Generator[None]:
 
 
 @cache
-def _nowhere() -> TextIO:
-    """Return a file for what nobody reads; open to the end, for a logger of theirs may hold it."""
+def _null_file() -> TextIO:
+    """Return a file that drops its content; it stays open, for a user's logger may hold it."""
     stack = ExitStack()
     atexit.register(stack.close)
     return stack.enter_context(Path(os.devnull).open("w"))
+
+
+@contextmanager
+def restored_files() -> Generator[None]:
+    """Restore every file that is overwritten, replaced or removed; new files stay.
+
+    Only Python's `open`, `torch.save` and `os` are observed.
+    """
+    with TemporaryDirectory(prefix="gradlab-") as folder:
+        backup = _Backup(Path(folder))
+        with ExitStack() as stack:
+            for names, wrapper in (
+                (OPENED, backup.open),
+                (SAVED, backup.save),
+                (MOVED, backup.move),
+            ):
+                for owner, name in names:
+                    stack.enter_context(wrap(owner, name, wrapper))
+            try:
+                yield
+            finally:
+                stack.close()
+                backup.restore()
+
+
+class _Backup:
+    """Copies of files, in a temporary folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.copies: dict[Path, Path] = {}
+
+    def open(self, original: Callable[..., Any], file: Any, mode: str = "r", *a: Any, **k: Any):
+        """Open a file; copy it first if it is opened for writing."""
+        if WRITING & {*mode}:
+            self._copy(file)
+        return original(file, mode, *a, **k)
+
+    def save(self, original: Callable[..., Any], obj: Any, f: Any, *a: Any, **k: Any) -> None:
+        """Save an object; copy the existing file first."""
+        self._copy(f)
+        original(obj, f, *a, **k)
+
+    def move(self, original: Callable[..., Any], *paths: Any, **where: Any) -> None:
+        """Move or remove a file; copy it first, and the file at its new path."""
+        for path in paths if not any(where.values()) else ():  # relative to a folder that is open
+            self._copy(path)
+        original(*paths, **where)
+
+    def restore(self) -> None:
+        """Restore all files."""
+        for path, copy in self.copies.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(copy, path)
+
+    def _copy(self, file: Any) -> None:
+        if not isinstance(file, str | os.PathLike):
+            return  # a stream or a descriptor
+        path = Path(os.fspath(file)).resolve()
+        if path not in self.copies and path.is_file():
+            self.copies[path] = Path(shutil.copy2(path, self.folder / str(len(self.copies))))

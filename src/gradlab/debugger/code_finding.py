@@ -1,0 +1,63 @@
+"""The result of the doctor: a mistake in the user's code, and its printed form."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gradlab.pages.terminal import terminal, write
+
+LOOKED_FOR = (
+    "gradients that are not cleared, cleared too soon, or added up; clipping and schedules out of "
+    "order; weights that are missing, hidden, frozen or cut off; values overwritten; losses given "
+    "probabilities, bare sigmoids, log(0), shapes that broadcast, shifted labels; sums over the "
+    "batch; evaluation mode; kept graphs; units alike or dead; large weights, raw inputs, learning "
+    "rates; backward passes by hand"
+)
+
+
+@dataclass(frozen=True)
+class CodeFinding:
+    """A mistake in a training step.
+
+    Attributes:
+        kind: the mistake's name; `gradlab mistakes NAME` explains the mistakes of the catalogue.
+        what: what is wrong, in one sentence.
+        where: file and line, or names of parameters or modules.
+        evidence: what the doctor observed or tried, in numbers.
+        instead: correct code.
+    """
+
+    kind: str
+    what: str
+    where: str
+    evidence: str
+    instead: str
+
+    def __str__(self) -> str:
+        """Return the finding in four lines."""
+        return (
+            f"{self.kind}: {self.what}\n"
+            f"  where      {self.where}\n"
+            f"  evidence   {self.evidence}\n"
+            f"  instead    {self.instead}"
+        )
+
+
+def print_findings(findings: Sequence[CodeFinding], console: Console | None = None) -> None:
+    """Print findings, or the mistakes that were looked for and not found."""
+    console = terminal(console)
+    parts: list[RenderableType] = []
+    for each in findings:
+        if not console.is_terminal:
+            parts.append(Text(str(each)))
+            continue
+        rows = Table.grid(padding=(0, 2))
+        for name in ("where", "evidence", "instead"):
+            rows.add_row(Text(f"  {name}", style="dim"), Text(getattr(each, name)))
+        parts += [Text(f"{each.kind}: {each.what}", style="bold"), rows]
+    write(
+        console, *parts or [Text(f"nothing found in the first updates; looked for: {LOOKED_FOR}")]
+    )

@@ -1,0 +1,147 @@
+"""Finds the training that a command names: MODULE:FUNCTION, FILE.py:FUNCTION or FILE.py."""
+
+import importlib
+import importlib.util
+import inspect
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from gradlab.config.choices import wrap_errors
+from gradlab.debugger.code_finding import CodeFinding
+from gradlab.debugger.examine import examine
+from gradlab.debugger.observe.trace import Trace
+from gradlab.debugger.targets import ScriptTraining, StepTraining, Training
+from gradlab.errors import SettingsError, nearest
+
+PARTS = ("step", "model", "optimizer", "batch")
+
+
+def examine_target(target: str) -> list[CodeFinding]:
+    """Call the function that a target names, and examine the training.
+
+    The function trains by itself, or returns (step, model, optimizer, batch) or an object with
+    these attributes (`batches` for many). A file without a function is run as a script.
+
+    Raises:
+        SettingsError: there is no such function, or it needs arguments.
+        ExaminationError: nothing trains.
+    """
+    training, trace = training_of(_function(target), target.partition(":")[0])
+    return examine(training, trace)
+
+
+def training_of(function: Callable[[], Any], program: str = "") -> tuple[Training, Trace | None]:
+    """Call a function and return its training.
+
+    Args:
+        function: trains, or returns the parts of a training.
+        program: the first word of its command line.
+
+    Returns:
+        The training, and the trace of this first call if the function itself trains.
+    """
+    script = ScriptTraining(function, program or function.__name__)
+    trace = script.first_run()
+    parts = _parts(script.returned)
+    return (script, trace) if parts is None else (StepTraining(*parts), None)
+
+
+def _parts(returned: Any) -> tuple[Any, Any, Any, Any] | None:
+    if isinstance(returned, tuple):
+        parts: tuple[Any, ...] = returned
+        return parts if len(parts) == len(PARTS) and _is_step(parts[0]) else None
+    batch = getattr(returned, "batches", getattr(returned, "batch", None))
+    step, model, optimizer = (getattr(returned, name, None) for name in PARTS[:3])
+    is_whole = _is_step(step) and model is not None and optimizer is not None and batch is not None
+    return (step, model, optimizer, batch) if is_whole else None
+
+
+def _is_step(value: Any) -> bool:
+    """Return whether a value may be a training step; a model is callable but never a step."""
+    return callable(value) and not isinstance(value, nn.Module)
+
+
+def _function(target: str) -> Callable[[], Any]:
+    module, _, name = target.partition(":")
+    if not module or not (name or module.endswith(".py")):
+        hint = _nearest_file(module)
+        raise SettingsError(f"expected MODULE:FUNCTION or FILE.py, given '{target}'{hint}")
+    if not name:
+        return _as_script(_file(module))
+    function = _attribute(module, name)
+    needed = [p.name for p in _parameters(function) if p.default is p.empty and p.kind < 2]
+    if needed:
+        raise SettingsError(
+            f"expected {target} to need no arguments, but it needs {', '.join(needed)}: wrap it in "
+            "a function that trains, or returns (step, model, optimizer, batch)"
+        )
+    return function
+
+
+def _attribute(name_of_module: str, name: str) -> Callable[[], Any]:
+    path = _file(name_of_module) if name_of_module.endswith(".py") else None
+    with wrap_errors(f"{name_of_module} cannot be imported"):
+        try:
+            module = _from_file(path) if path else _by_name(name_of_module)
+        except ModuleNotFoundError as error:
+            if not f"{name_of_module}.".startswith(f"{error.name}."):  # an import inside it fails
+                raise
+            hint = _nearest_file(name_of_module)
+            raise SettingsError(f"there is no module {name_of_module}{hint}") from error
+    own = [k for k, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__]
+    functions = [key for key in own if callable(getattr(module, key))]
+    if not callable(getattr(module, name, None)):
+        hint = f"; {nearest(name, functions)}" if functions else ", and no other"
+        raise SettingsError(f"{name_of_module} has no function {name}{hint}")
+    return getattr(module, name)
+
+
+def _file(name: str) -> Path:
+    if not Path(name).is_file():
+        raise SettingsError(f"{name} is not a file{_nearest_file(name)}")
+    return Path(name)
+
+
+def _nearest_file(path: str) -> str:
+    """Return a clause that names the Python file with the nearest name, empty if there is none."""
+    folder, _, name = path.rpartition("/")
+    found = [str(Path(folder) / each.name) for each in Path(folder).glob("*.py")]
+    return f"; {nearest(str(Path(folder) / name), found)}" if found else ""
+
+
+def _parameters(function: Any) -> list[inspect.Parameter]:
+    try:
+        return [*inspect.signature(function).parameters.values()]
+    except (TypeError, ValueError):  # not every callable has a signature
+        return []
+
+
+def _as_script(path: Path) -> Callable[[], Any]:
+    def run() -> None:
+        runpy.run_path(str(path), run_name="__main__")
+
+    sys.path.insert(0, str(path.parent.resolve()))
+    return run
+
+
+def _by_name(name: str) -> ModuleType:
+    sys.path.insert(0, str(Path.cwd()))
+    return importlib.import_module(name)
+
+
+def _from_file(path: Path) -> ModuleType:
+    """Import a file as a module of its name; it can import its neighbours."""
+    sys.path.insert(0, str(path.parent.resolve()))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module

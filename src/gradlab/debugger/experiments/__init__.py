@@ -1,1 +1,0 @@
-"""Experiments that confirm a suspected mistake."""

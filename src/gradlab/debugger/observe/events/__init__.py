@@ -1,1 +1,0 @@
-"""What is noted of torch's functions, when the user's training calls them."""

@@ -1,0 +1,254 @@
+"""Trainings that the doctor can run again and again: a script, or a step with its batches."""
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
+from itertools import cycle, islice
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils._pytree import tree_leaves, tree_map
+
+from gradlab.debugger.observe.events import TrainingError
+from gradlab.debugger.observe.module_calls import Intervention
+from gradlab.debugger.observe.observer import StopTraining, TrainingObserver
+from gradlab.debugger.observe.source_lines import line_of_error
+from gradlab.debugger.observe.trace import Trace
+from gradlab.debugger.sandbox.isolation import isolated
+from gradlab.debugger.sandbox.snapshot import reachable, restored
+from gradlab.errors import ExaminationError, first_line
+
+TrainingStep = Callable[[nn.Module, Optimizer, Any], Any]
+FIRST_STEPS = 8  # of a script at its first run
+MAX_CALLS = 8  # of a step function for each optimiser step, for it may accumulate
+MAX_BATCHES = 16
+
+
+class Training(Protocol):
+    """A training that can be run again and again from the same state."""
+
+    @property
+    def samples(self) -> int:
+        """The number of samples in a batch; 0 if it is not known."""
+        ...
+
+    @property
+    def is_varied(self) -> bool:
+        """Whether it can be trained on one batch, and on more than one."""
+        ...
+
+    def run(
+        self, steps: int, intervention: Intervention | None = None, *, same: bool = False
+    ) -> Trace:
+        """Train for a number of optimiser steps and return the trace.
+
+        Args:
+            steps: the number of steps.
+            intervention: the change of an experiment.
+            same: whether to train on one batch only.
+        """
+        ...
+
+    def repeated(self, times: int) -> Trace | None:
+        """Make one step on a batch in which each sample occurs several times, if possible."""
+        ...
+
+
+class ScriptTraining:
+    """A function without arguments that trains by itself, stopped after enough steps.
+
+    Args:
+        function: the function.
+        program: the first word of its command line, which has no arguments.
+    """
+
+    def __init__(self, function: Callable[[], Any], program: str = "") -> None:
+        self.program = program
+        self.function, self.samples, self.is_varied = function, 0, False
+        self.returned: Any = None
+
+    def first_run(self) -> Trace:
+        """Call the function for the first time: it trains, or returns the parts of a training."""
+        return self.run(FIRST_STEPS)
+
+    def run(
+        self, steps: int, intervention: Intervention | None = None, *, same: bool = False
+    ) -> Trace:
+        """Train for a number of optimiser steps and return the trace.
+
+        Args:
+            steps: the number of steps.
+            intervention: the change of an experiment.
+            same: ignored, for a script chooses its batches.
+        """
+        with restored(self.function), isolated(self.program):
+            observer = TrainingObserver(intervention=intervention, most=steps)
+            with recorded_errors(observer), observer, suppress(StopTraining):
+                self.returned = _finished(self.function())
+        return observer.trace
+
+    def repeated(self, times: int) -> Trace | None:
+        """Return None, for a script chooses its batches."""
+        return None
+
+
+def _finished(returned: Any) -> Any:
+    """Run a generator or a coroutine to its end; return any other value."""
+    if inspect.isgenerator(returned):
+        deque(returned, maxlen=0)
+        return None
+    return asyncio.run(returned) if inspect.iscoroutine(returned) else returned
+
+
+class StepTraining:
+    """A step function with model, optimiser and batches, called as step(model, optimizer, batch).
+
+    The doctor runs the objects themselves, not copies, so that it observes everything that the
+    step refers to. After each run it restores all of them.
+
+    Args:
+        step: makes one update, or a part of one if it accumulates.
+        model: the first argument of the step.
+        optimizer: its second argument.
+        batch: one batch, or an iterable of batches.
+
+    Raises:
+        ExaminationError: there is no batch.
+    """
+
+    def __init__(
+        self, step: TrainingStep, model: nn.Module, optimizer: Optimizer, batch: Any
+    ) -> None:
+        self.step, self.model, self.optimizer = step, model, optimizer
+        with restored(*generators_of(batch)):
+            self.batches = batches(batch)
+        self.other_batches = other_batches(batch, self.batches)
+
+    @property
+    def samples(self) -> int:
+        """The number of samples in the first batch; 0 if it is not known."""
+        tensors = [t for t in tree_leaves(self.batches[0]) if isinstance(t, Tensor) and t.ndim]
+        return len(tensors[0]) if tensors else 0
+
+    @property
+    def is_varied(self) -> bool:
+        """Whether there is more than one batch."""
+        return len(self.batches) > 1
+
+    def run(
+        self, steps: int, intervention: Intervention | None = None, *, same: bool = False
+    ) -> Trace:
+        """Train for a number of optimiser steps and return the trace.
+
+        A list may be a batch or hold batches: if the step fails on one, the other is tried.
+
+        Args:
+            steps: the number of steps.
+            intervention: the change of an experiment.
+            same: whether to train on the first batch only.
+        """
+        trace = self._run(self.batches[:1] if same else self.batches, steps, intervention)
+        if trace.error and not trace.steps and self.other_batches:
+            other = self._run(self.other_batches, steps, intervention)
+            if not other.error and other.steps:
+                self.batches, self.other_batches = self.other_batches, []
+                return other
+        return trace
+
+    def repeated(self, times: int) -> Trace | None:
+        """Make one step on a batch in which each sample occurs several times, if possible."""
+        batch = self.batches[0]
+        sizes = {len(t) for t in tree_leaves(batch) if isinstance(t, Tensor) and t.ndim}
+        if len(sizes) != 1 or any(isinstance(t, Tensor) and not t.ndim for t in tree_leaves(batch)):
+            return None
+        many = tree_map(lambda t: torch.cat([t] * times) if isinstance(t, Tensor) else t, batch)
+        return self._run([many], 1, None)
+
+    def _run(self, batches: list[Any], steps: int, intervention: Intervention | None) -> Trace:
+        with restored(self.step, self.model, self.optimizer, self.batches), isolated():
+            found = reachable(self.step, self.model, self.optimizer)
+            optimizers = [each for each in found if isinstance(each, Optimizer)]
+            observer = TrainingObserver(optimizers, intervention)
+            if isinstance(self.model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+                observer.modules.outermost[id(self.model)] = self.model
+            with recorded_errors(observer), observer:
+                for batch in islice(cycle(batches), steps * MAX_CALLS):
+                    self.step(self.model, self.optimizer, batch)
+                    if observer.log.step >= steps:
+                        break
+        return observer.trace
+
+
+@contextmanager
+def recorded_errors(observer: TrainingObserver) -> Generator[None]:
+    """Record the error that ends a training, for it may be a symptom of a mistake.
+
+    Raises:
+        ExaminationError: the program ends before its first optimiser step.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        if not observer.log.step:
+            raise ExaminationError(
+                "expected a training, but the program ends before its first update; its command "
+                "line was empty: if it needs arguments, name a function that passes them"
+            ) from error
+    except Exception as error:
+        if observer.is_over:  # raised by the user's handling of `StopTraining`
+            return
+        observer.log.add(
+            TrainingError(
+                line=line_of_error(error),
+                step=observer.log.step,
+                message=first_line(error),
+                kind=type(error).__name__,
+            )
+        )
+
+
+def batches(source: Any) -> list[Any]:
+    """Return one batch, or the first of many, as a list.
+
+    A tensor, a tuple, a mapping, and a list that holds a tensor are one batch; any other iterable
+    holds batches.
+
+    Raises:
+        ExaminationError: there is no batch.
+    """
+    if callable(source) and not hasattr(source, "__iter__"):
+        source = source()
+    is_list = isinstance(source, list)
+    if isinstance(source, Tensor | tuple | dict) or (
+        is_list and any(isinstance(each, Tensor) for each in source)
+    ):
+        return [source]
+    if not isinstance(source, Iterable) or isinstance(source, str) or hasattr(source, "keys"):
+        return [source]
+    found = [*islice(source, MAX_BATCHES)]
+    if not found:
+        raise ExaminationError("expected a batch, or an iterable of batches; given none")
+    return found
+
+
+def other_batches(source: Any, read: list[Any]) -> list[Any]:
+    """Return the batches of a list in the other reading, [] if there is no other.
+
+    Args:
+        source: the batch or batches of the user.
+        read: the result of `batches(source)`.
+    """
+    if not isinstance(source, list):
+        return []
+    parts: list[Any] = source
+    return parts[:MAX_BATCHES] if len(read) == 1 and read[0] is parts else [parts]
+
+
+def generators_of(loader: Any) -> list[Any]:
+    """Return the random generators that belong to a data loader."""
+    owners = (loader, getattr(loader, "sampler", None))
+    return [getattr(owner, "generator", None) for owner in owners]

@@ -1,1 +1,0 @@
-"""What can be examined: a script, a function, live objects."""

@@ -1,0 +1,27 @@
+"""Graphs that outlive their updates, on traces made by hand."""
+
+import pytest
+
+from gradlab.debugger.rules.broken_graph import memory
+from tests.debugger.traces import AT, trace_of
+
+
+@pytest.mark.parametrize(
+    ("live", "is_found"),
+    [
+        ([0, 1, 2, 3, 4, 5], True),
+        ([0, 1, 2, 3, 4], True),
+        ([4, 5], False),
+        ([1, 2, 3, 4, 5], False),
+    ],
+)
+def test_graphs_of_all_steps_in_memory_are_found(live, is_found):
+    trace = trace_of("zbo" * 6)
+    trace.live_graphs = dict.fromkeys(live, AT["b"])
+    assert [each.kind for each in memory(trace)] == ["kept_graph"] * is_found
+
+
+def test_three_steps_are_not_enough():
+    trace = trace_of("zbo" * 3)
+    trace.live_graphs = dict.fromkeys((0, 1, 2), AT["b"])
+    assert memory(trace) == []
