@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gradlab.diagnosis.verdict import diagnose as diagnose
     from gradlab.errors import GradlabError as GradlabError
     from gradlab.gradcheck.gradients import check_gradients as check_gradients
-    from gradlab.monitor.watch import watch as watch
+    from gradlab.monitor.monitor import watch as watch
     from gradlab.results.load import load as load
     from gradlab.theory.mean_field import predict as predict
     from gradlab.theory.phase import phase as phase
@@ -52,7 +52,7 @@ _DEFINED_IN = {
     "load": "gradlab.results.load",
     "phase": "gradlab.theory.phase",
     "predict": "gradlab.theory.mean_field",
-    "watch": "gradlab.monitor.watch",
+    "watch": "gradlab.monitor.monitor",
 }
 
 

@@ -41,21 +41,21 @@ def test_it_records_and_changes_nothing(tmp_path):
     model, plain = (train(tmp_path, [*w], dropout=0.1).model for w in ([watch], []))
     for a, b in zip(model.parameters(), plain.parameters(), strict=True):
         assert torch.equal(a, b)
-    assert watch.lab.steps()["step"].tolist() == [0, 2]
-    frame = watch.lab.frame()
+    assert watch.monitor.steps()["step"].tolist() == [0, 2]
+    frame = watch.monitor.frame()
     assert frame["module"][0] == "transformer.wte"
     assert frame["module"].iloc[-1] == "lm_head"
     assert frame[["weight_grad_norm", "delta_norm", "update_ratio"]].notna().all(axis=None)
-    assert np.isfinite(watch.lab.steps()["loss"]).all()
-    assert watch.lab.diagnose() == []
-    with watch.lab:  # it is not watched any more
+    assert np.isfinite(watch.monitor.steps()["loss"]).all()
+    assert watch.monitor.diagnose() == []
+    with watch.monitor:  # it is not watched any more
         pass
 
 
 def test_accumulation_and_clipping(tmp_path):
     watch = Watch()
     trainer = train(tmp_path, [watch], gradient_accumulation_steps=2, max_grad_norm=0.1)
-    steps = watch.lab.steps()
+    steps = watch.monitor.steps()
     assert len(steps) == 4
     np.testing.assert_allclose(steps["grad_norm"] * steps["clip_factor"], 0.1, rtol=1e-3)
     told = trainer.state.log_history[-1]["train_loss"]

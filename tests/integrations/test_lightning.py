@@ -52,15 +52,15 @@ def test_it_records_what_the_plain_loop_does(tmp_path):
     fit(module, [watch], tmp_path)
     plain = mlp()
     optimizer = torch.optim.SGD(plain.parameters(), 0.1)
-    with gradlab.watch(plain, optimizer) as lab:
+    with gradlab.watch(plain, optimizer) as monitor:
         for batch in batches(4):
             optimizer.zero_grad()
             loss_of(plain, batch).backward()
             optimizer.step()
-    numbers = watch.lab.frame().select_dtypes("float64")
-    np.testing.assert_allclose(numbers, lab.frame().select_dtypes("float64"), rtol=1e-6)
-    np.testing.assert_allclose(watch.lab.steps()["loss"], lab.steps()["loss"], rtol=1e-6)
-    assert watch.lab.sites == ["net.0", "net.3", "net.5"]
+    numbers = watch.monitor.frame().select_dtypes("float64")
+    np.testing.assert_allclose(numbers, monitor.frame().select_dtypes("float64"), rtol=1e-6)
+    np.testing.assert_allclose(watch.monitor.steps()["loss"], monitor.steps()["loss"], rtol=1e-6)
+    assert watch.monitor.modules == ["net.0", "net.3", "net.5"]
     for a, b in zip(module.net.parameters(), plain.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -69,8 +69,8 @@ def test_accumulation_and_clipping(tmp_path):
     watch, plain = Watch(), Watch()
     fit(Module(), [plain], tmp_path, accumulate_grad_batches=2)
     fit(Module(), [watch], tmp_path, accumulate_grad_batches=2, gradient_clip_val=1e-2)
-    assert len(watch.lab.steps()) == 2
-    first, unclipped = watch.lab.steps().iloc[0], plain.lab.steps().iloc[0]
+    assert len(watch.monitor.steps()) == 2
+    first, unclipped = watch.monitor.steps().iloc[0], plain.monitor.steps().iloc[0]
     assert first["clip_factor"] * first["grad_norm"] == pytest.approx(1e-2, rel=1e-3)
     assert first["grad_norm"] == pytest.approx(unclipped["grad_norm"], rel=1e-6)
 
@@ -79,6 +79,6 @@ def test_an_exception_ends_it(tmp_path):
     watch, module = Watch(), Module(fails=True)
     with pytest.raises(ZeroDivisionError):
         fit(module, [watch], tmp_path)
-    assert len(watch.lab.steps()) == 2
+    assert len(watch.monitor.steps()) == 2
     with gradlab.watch(module):
         pass

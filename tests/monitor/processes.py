@@ -31,10 +31,10 @@ def whole() -> list[Batch]:
 def of_ddp(rank: int, folder: Path):
     model = DistributedDataParallel(mlp())
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer, sinks=[Parquet(folder / "ddp")]) as lab:
+    with gradlab.watch(model, optimizer, sinks=[Parquet(folder / "ddp")]) as monitor:
         train(model, optimizer, halves(rank))
-    lab.report(folder / "report")
-    return lab.frame(), lab.steps(), [p.detach() for p in model.parameters()]
+    monitor.report(folder / "report")
+    return monitor.frame(), monitor.steps(), [p.detach() for p in model.parameters()]
 
 
 def of_ddp_without(rank: int, folder: Path):
@@ -48,14 +48,14 @@ def of_accumulation(rank: int, folder: Path):
     model = DistributedDataParallel(mlp())
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     data = halves(rank)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         for first, second in zip(data[::2], data[1::2], strict=True):
             optimizer.zero_grad()
             with model.no_sync():
                 (loss_of(model, first) / 2).backward()
             (loss_of(model, second) / 2).backward()
             optimizer.step()
-    return lab.frame(), lab.steps()
+    return monitor.frame(), monitor.steps()
 
 
 def of_shards(rank: int, folder: Path):
@@ -65,13 +65,13 @@ def of_shards(rank: int, folder: Path):
             fully_shard(module)
     fully_shard(model)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         for batch in halves(rank):
             optimizer.zero_grad()
             loss_of(model, batch).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1e3)
             optimizer.step()
-    return lab.frame(), lab.steps(), [p.full_tensor().detach() for p in model.parameters()]
+    return monitor.frame(), monitor.steps(), [p.full_tensor().detach() for p in model.parameters()]
 
 
 def of_flat_shards(rank: int, folder: Path):
@@ -108,9 +108,9 @@ class Experts(nn.Module):
 def of_experts(rank: int, folder: Path):
     model = DistributedDataParallel(Experts(), find_unused_parameters=True)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         train(model, optimizer, halves(rank))
-    return lab.frame(), lab.steps()
+    return monitor.frame(), monitor.steps()
 
 
 class Tied(nn.Module):
@@ -132,7 +132,7 @@ def of_tied(rank: int | None, folder: Path | None):
     model = Tied() if rank is None else DistributedDataParallel(Tied())
     optimizer = torch.optim.AdamW(model.parameters(), 0.01)
     scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         for step in range(4):
             optimizer.zero_grad()
             for part in range(2):
@@ -145,7 +145,7 @@ def of_tied(rank: int | None, folder: Path | None):
             torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)
             scaler.step(optimizer)
             scaler.update()
-    return lab.frame(), lab.steps()
+    return monitor.frame(), monitor.steps()
 
 
 def of_lightning(rank: int, folder: Path):
@@ -155,7 +155,7 @@ def of_lightning(rank: int, folder: Path):
         return repr(error)
     watch = Watch()
     fit(Module(), [watch], folder, halves(rank), strategy="ddp", devices=RANKS)
-    return watch.lab.frame(), watch.lab.steps()
+    return watch.monitor.frame(), watch.monitor.steps()
 
 
 def of_trainer(rank: int, folder: Path):
@@ -165,7 +165,7 @@ def of_trainer(rank: int, folder: Path):
         return repr(error)
     watch = Watch(sinks=[Parquet(folder / "trainer")])
     train(folder, [watch], ddp_backend="gloo", ddp_find_unused_parameters=False)
-    return watch.lab.frame(), watch.lab.steps()
+    return watch.monitor.frame(), watch.monitor.steps()
 
 
 TOLD = (

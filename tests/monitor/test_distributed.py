@@ -30,9 +30,9 @@ def told(folder):
 def alone():
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         train(model, optimizer, processes.whole())
-    return lab
+    return monitor
 
 
 def assert_same(frame, expected, rtol=1e-5):
@@ -66,13 +66,13 @@ def test_accumulation_without_averaging_in_between(told):
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     data = processes.whole()
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         for first, second in zip(data[::2], data[1::2], strict=True):
             optimizer.zero_grad()
             ((loss_of(model, first) + loss_of(model, second)) / 2).backward()
             optimizer.step()
     for rank in told:
-        assert_same(rank["of_accumulation"][0], lab.frame())
+        assert_same(rank["of_accumulation"][0], monitor.frame())
 
 
 def test_shards_are_told_of_as_whole_parameters(told, alone):
@@ -87,11 +87,11 @@ def test_ranks_that_call_different_modules(told):
     model = processes.Experts()
     data = [(x, torch.stack([y[0::2], y[1::2]], 1).flatten()) for x, y in processes.whole()]
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         train(model, optimizer, data)
     for rank in told:
-        assert_same(rank["of_experts"][0], lab.frame())
-    assert lab.frame()["dead"].between(0.3, 0.9).any()
+        assert_same(rank["of_experts"][0], monitor.frame())
+    assert monitor.frame()["dead"].between(0.3, 0.9).any()
 
 
 def test_tied_weights_scaled_accumulated_clipped_skipped_and_checkpointed(told):
@@ -122,8 +122,8 @@ def test_hugging_faces_trainer_keeps_one_record(told, folder, tmp_path):
         layers, steps = rank["of_trainer"]
         # Positions are embedded once for a whole batch: their signal is a sum over samples.
         apart = layers.query("module != 'transformer.wpe'")
-        assert_same(apart, whole.lab.frame().loc[apart.index], rtol=1e-4)
-        np.testing.assert_allclose(steps["loss"], whole.lab.steps()["loss"], rtol=1e-5)
+        assert_same(apart, whole.monitor.frame().loc[apart.index], rtol=1e-4)
+        np.testing.assert_allclose(steps["loss"], whole.monitor.steps()["loss"], rtol=1e-5)
     assert len(gradlab.load(folder / "trainer").layers) == len(told[0]["of_trainer"][0])
 
 

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 import gradlab
-from gradlab.monitor import monitor, signals
+from gradlab.monitor import monitor as of_monitor
+from gradlab.monitor import signals
 from tests.monitor.loops import batches, mlp, train
 
 
@@ -31,32 +32,32 @@ def trained(watched):
     if not watched:
         train(model, optimizer, data)
         return model, None
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         train(model, optimizer, data)
-    return model, lab
+    return model, monitor
 
 
 @pytest.mark.parametrize(
-    "place", [(monitor, "measure"), (signals, "mean_std"), (signals, "size_of")]
+    "place", [(of_monitor, "measure"), (signals, "mean_std"), (signals, "size_of")]
 )
 def test_the_training_goes_on(place, monkeypatch):
     expected, _ = trained(watched=False)
     monkeypatch.setattr(*place, failing_from(3, getattr(*place)))
     with pytest.warns(UserWarning, match="watching failed") as told:
-        model, lab = trained(watched=True)
-    assert len(told) == len(lab.notes) == 1
-    assert "the record ends: ArithmeticError: no such number (test_failsafe.py:" in lab.notes[0]
+        model, monitor = trained(watched=True)
+    assert len(told) == len(monitor.notes) == 1
+    assert "the record ends: ArithmeticError: no such number (test_failsafe.py:" in monitor.notes[0]
     for p, q in zip(model.parameters(), expected.parameters(), strict=True):
         assert torch.equal(p, q)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
 def test_what_was_recorded_before_stays(monkeypatch, tmp_path):
-    monkeypatch.setattr(monitor, "measure", failing_from(3, monitor.measure))
+    monkeypatch.setattr(of_monitor, "measure", failing_from(3, of_monitor.measure))
     with pytest.warns(UserWarning, match="watching failed"):
-        _, lab = trained(watched=True)
-    assert lab.steps()["step"].tolist() == [0, 1]
-    assert lab.report(tmp_path / "out").exists()
+        _, monitor = trained(watched=True)
+    assert monitor.steps()["step"].tolist() == [0, 1]
+    assert monitor.report(tmp_path / "out").exists()
 
 
 def test_the_users_own_failures_stay_theirs():
@@ -71,10 +72,10 @@ def test_parameters_without_a_gradient_may_be_clipped():
     model["used"][0].requires_grad_(False)
     learning = [p for p in model["used"].parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(learning, 0.1)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         for x, y in batches(2):
             optimizer.zero_grad()
             nn.functional.cross_entropy(model["used"](x), y).backward()
             nn.utils.clip_grad_norm_(model.parameters(), 0.1)
             optimizer.step()
-    assert lab.steps()["step"].tolist() == [0, 1]
+    assert monitor.steps()["step"].tolist() == [0, 1]

@@ -82,12 +82,12 @@ def test_it_is_recorded_whole_and_trains_as_without(network):
     torch.manual_seed(0)
     plain, of_plain = network()
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         train(model, loss, optimizer, 6)
     train(plain, of_plain, torch.optim.AdamW(plain.parameters(), 1e-3), 6)
     for (name, a), b in zip(model.named_parameters(), plain.parameters(), strict=True):
         assert torch.equal(a, b), name
-    last = lab.frame().query("step == 5").set_index("module")
+    last = monitor.frame().query("step == 5").set_index("module")
     for name, module in plain.named_modules():
         weights = [p.grad for n, p in module.named_parameters(recurse=False) if p.ndim > 1]
         if weights:
@@ -96,33 +96,33 @@ def test_it_is_recorded_whole_and_trains_as_without(network):
     held = last["delta_norm"].isna()
     assert all(isinstance(model.get_submodule(n), nn.MultiheadAttention) for n in last.index[held])
     assert np.isfinite(last.loc[~held, ["delta_norm", "preact_std"]]).all(axis=None)
-    assert np.isfinite(lab.steps()["loss"]).all()
-    assert lab.notes == []
-    assert lab.diagnose() == []
+    assert np.isfinite(monitor.steps()["loss"]).all()
+    assert monitor.notes == []
+    assert monitor.diagnose() == []
 
 
 def test_depth_is_the_order_of_calls():
     torch.manual_seed(0)
     model, loss = gpt2()
-    with gradlab.watch(model, (optimizer := torch.optim.SGD(model.parameters(), 0.1))) as lab:
+    with gradlab.watch(model, (optimizer := torch.optim.SGD(model.parameters(), 0.1))) as monitor:
         train(model, loss, optimizer, 1)
-    assert lab.sites[:4] == [
+    assert monitor.modules[:4] == [
         "transformer.wte",
         "transformer.wpe",
         "transformer.h.0.attn.c_attn",
         "transformer.h.0.attn.c_proj",
     ]
-    assert lab.sites[-1] == "lm_head"
-    assert lab.frame()["unit_spread"].between(0.9, 1.0).all()  # Conv1D has its units second
-    of_gelu = lab.frame().set_index("module")["act_factor"].notna()
+    assert monitor.modules[-1] == "lm_head"
+    assert monitor.frame()["unit_spread"].between(0.9, 1.0).all()  # Conv1D has its units second
+    of_gelu = monitor.frame().set_index("module")["act_factor"].notna()
     assert of_gelu.index[of_gelu].tolist() == [f"transformer.h.{i}.mlp.c_fc" for i in range(3)]
 
 
 def test_what_is_off_the_main_path_has_not_vanished():
     torch.manual_seed(0)
     model, loss = bert()
-    with gradlab.watch(model, (optimizer := torch.optim.SGD(model.parameters(), 0.1))) as lab:
+    with gradlab.watch(model, (optimizer := torch.optim.SGD(model.parameters(), 0.1))) as monitor:
         train(model, loss, optimizer, 3)
-    weak = lab.frame()[lab.frame()["module"].str.contains("query|key")]
-    assert (weak["delta_norm"] < 2e-3 * lab.frame()["delta_norm"].iloc[-1]).all()
-    assert [finding for finding in lab.diagnose() if finding.kind == "vanishing"] == []
+    weak = monitor.frame()[monitor.frame()["module"].str.contains("query|key")]
+    assert (weak["delta_norm"] < 2e-3 * monitor.frame()["delta_norm"].iloc[-1]).all()
+    assert [finding for finding in monitor.diagnose() if finding.kind == "vanishing"] == []

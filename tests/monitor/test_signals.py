@@ -20,16 +20,16 @@ cross_entropy = nn.functional.cross_entropy
 def watched(model, data, *, forward=None, **kwargs):
     """Two steps of a loop, under observation."""
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer, **kwargs) as lab:
+    with gradlab.watch(model, optimizer, **kwargs) as monitor:
         for x, y in data:
             optimizer.zero_grad()
             cross_entropy((forward or model)(x), y).backward()
             optimizer.step()
-    return lab
+    return monitor
 
 
-def at(lab, column, step=0):
-    rows = lab.frame()[lab.frame()["step"] == step]
+def at(monitor, column, step=0):
+    rows = monitor.frame()[monitor.frame()["step"] == step]
     return rows.set_index("module")[column]
 
 
@@ -51,29 +51,31 @@ def test_checkpointed_modules_are_counted_once(reentrant):
     torch.manual_seed(3)
     plain = watched(Checkpointed(None), batches(3))
     torch.manual_seed(3)
-    lab = watched(Checkpointed(reentrant), batches(3))
-    assert lab.sites == plain.sites
+    monitor = watched(Checkpointed(reentrant), batches(3))
+    assert monitor.modules == plain.modules
     expected = plain.frame().select_dtypes("float64")
-    np.testing.assert_allclose(lab.frame().select_dtypes("float64"), expected, rtol=1e-6)
+    np.testing.assert_allclose(monitor.frame().select_dtypes("float64"), expected, rtol=1e-6)
 
 
 def test_factors_multiply_to_what_the_signal_gains():
     rows = at(watched(mlp(dtype=torch.float64), batches(1, dtype=torch.float64)), "delta_norm")
-    lab = watched(mlp(dtype=torch.float64), batches(1, dtype=torch.float64))
-    gained = at(lab, "act_factor").iloc[:-1] * at(lab, "weight_factor").to_numpy()[1:]
+    monitor = watched(mlp(dtype=torch.float64), batches(1, dtype=torch.float64))
+    gained = at(monitor, "act_factor").iloc[:-1] * at(monitor, "weight_factor").to_numpy()[1:]
     np.testing.assert_allclose(gained, rows[:-1] / rows.to_numpy()[1:], rtol=1e-9)
-    assert (at(lab, "norm_factor").iloc[:-1] == 1).all()
+    assert (at(monitor, "norm_factor").iloc[:-1] == 1).all()
 
 
 def test_normalisation_before_the_activation_is_a_factor():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 9), nn.LayerNorm(9), nn.Sigmoid(), nn.Linear(9, 3)).double()
     data = batches(1, dtype=torch.float64)
-    lab = watched(model, data)
-    first = lab.frame().iloc[0]
-    product = first["norm_factor"] * first["act_factor"] * lab.frame()["weight_factor"][1]
+    monitor = watched(model, data)
+    first = monitor.frame().iloc[0]
+    product = first["norm_factor"] * first["act_factor"] * monitor.frame()["weight_factor"][1]
     assert first["norm_factor"] != 1
-    assert product == pytest.approx(first["delta_norm"] / lab.frame()["delta_norm"][1], rel=1e-9)
+    assert product == pytest.approx(
+        first["delta_norm"] / monitor.frame()["delta_norm"][1], rel=1e-9
+    )
     assert first["preact_mean"] == pytest.approx(0, abs=1e-9)  # of what the activation receives
 
 
@@ -94,8 +96,8 @@ def test_an_alias_tells_this_modules_share_of_its_inputs_gradient():
     cross_entropy(out, y).backward()
     delta = nn.functional.pad(out.grad, (0, 3))
     expected = (delta @ model.a.weight.detach()).norm() / delta.norm()
-    lab = watched(model, data)
-    assert at(lab, "weight_factor")["a"] == pytest.approx(float(expected), rel=1e-9)
+    monitor = watched(model, data)
+    assert at(monitor, "weight_factor")["a"] == pytest.approx(float(expected), rel=1e-9)
 
 
 @pytest.mark.parametrize("times", [2, 5])
@@ -136,13 +138,13 @@ def test_tied_weights_have_one_gradient_in_both_rows():
     tokens = torch.randint(7, (4, 6))
     expected = gradients(model, lambda m: cross_entropy(m(tokens).flatten(0, 1), tokens.flatten()))
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         cross_entropy(model(tokens).flatten(0, 1), tokens.flatten()).backward()
         optimizer.step()
-    rows = at(lab, "weight_grad_norm")
+    rows = at(monitor, "weight_grad_norm")
     assert rows["0"] == rows["2"] == pytest.approx(float(expected["0.weight"].norm()), rel=1e-6)
     whole = torch.cat([g.flatten() for g in expected.values()]).norm()
-    assert lab.steps()["grad_norm"][0] == pytest.approx(float(whole), rel=1e-6)
+    assert monitor.steps()["grad_norm"][0] == pytest.approx(float(whole), rel=1e-6)
 
 
 def test_outputs_may_be_mappings_and_tuples():
@@ -156,12 +158,14 @@ def test_outputs_may_be_mappings_and_tuples():
             return {"logits": out[:, 0], "states": [h, c]}
 
     torch.manual_seed(0)
-    lab = watched(model := Many(), batches(1), forward=lambda x: model(x)["logits"], modules="?*")
-    rows = at(lab, "delta_norm")
+    monitor = watched(
+        model := Many(), batches(1), forward=lambda x: model(x)["logits"], modules="?*"
+    )
+    rows = at(monitor, "delta_norm")
     assert rows["lstm"] > 0
-    assert lab.sites == ["linear", "lstm"]
-    lab = watched(model, batches(1), forward=lambda x: model(x)["logits"], modules=Many)
-    assert at(lab, "delta_norm").tolist() == pytest.approx([rows["lstm"]], rel=0.2)
+    assert monitor.modules == ["linear", "lstm"]
+    monitor = watched(model, batches(1), forward=lambda x: model(x)["logits"], modules=Many)
+    assert at(monitor, "delta_norm").tolist() == pytest.approx([rows["lstm"]], rel=0.2)
 
 
 def test_evaluation_leaves_nothing():
@@ -179,9 +183,9 @@ def test_evaluation_leaves_nothing():
         return model(data[counted.pop(0)][0])
 
     counted = [0, 1, 2]
-    lab = watched(model, data, forward=forward)
+    monitor = watched(model, data, forward=forward)
     expected = plain.frame().select_dtypes("float64")
-    np.testing.assert_array_equal(lab.frame().select_dtypes("float64"), expected)
+    np.testing.assert_array_equal(monitor.frame().select_dtypes("float64"), expected)
 
 
 def test_autocast_signals_are_measured_in_their_own_dtype():
@@ -192,10 +196,10 @@ def test_autocast_signals_are_measured_in_their_own_dtype():
         with torch.autocast("cpu", dtype=torch.bfloat16):
             return model(x).float()
 
-    lab = watched(model := mlp(), data, forward=forward)
+    monitor = watched(model := mlp(), data, forward=forward)
     for column in ("delta_norm", "weight_factor", "act_factor", "preact_std", "weight_grad_norm"):
-        np.testing.assert_allclose(at(lab, column), at(wide, column), rtol=0.05)
-    assert lab.frame()["delta_norm"].nunique() == len(lab.frame())
+        np.testing.assert_allclose(at(monitor, column), at(wide, column), rtol=0.05)
+    assert monitor.frame()["delta_norm"].nunique() == len(monitor.frame())
 
 
 def test_gradients_far_outside_the_range_of_squares():
@@ -204,21 +208,21 @@ def test_gradients_far_outside_the_range_of_squares():
     for scale in (1e-30, 1e25):
         twin = copy.deepcopy(model)
         optimizer = torch.optim.SGD(twin.parameters(), 0.0)
-        with gradlab.watch(twin, optimizer) as lab:
+        with gradlab.watch(twin, optimizer) as monitor:
             (loss_of(twin, data[0]) * scale).backward()
             optimizer.step()
-        np.testing.assert_allclose(at(lab, "delta_norm") / scale, signals, rtol=1e-4)
+        np.testing.assert_allclose(at(monitor, "delta_norm") / scale, signals, rtol=1e-4)
 
 
 def test_what_is_not_finite_says_so():
     model, data = mlp(), batches(1)
     optimizer = torch.optim.SGD(model.parameters(), 0.0)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         (loss_of(model, data[0]) * torch.nan).backward()
         optimizer.step()
-    assert np.isinf(lab.frame()["delta_norm"]).all()
-    assert (lab.frame()["grad_nonfinite"] == 1).all()
-    assert [finding.kind for finding in lab.diagnose()] == ["overflow"]
+    assert np.isinf(monitor.frame()["delta_norm"]).all()
+    assert (monitor.frame()["grad_nonfinite"] == 1).all()
+    assert [finding.kind for finding in monitor.diagnose()] == ["overflow"]
 
 
 @pytest.mark.parametrize("when", ["before", "within", "in place"])
@@ -228,7 +232,7 @@ def test_a_compiled_network_tells_of_its_parameters_and_says_so(when):
     expected = gradients(model, lambda m: loss_of(m, data[0]))
     called = torch.compile(model, backend="aot_eager") if when == "before" else model
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(called, optimizer) as lab:
+    with gradlab.watch(called, optimizer) as monitor:
         if when == "within":
             called = torch.compile(model, backend="aot_eager", fullgraph=True)
         if when == "in place":
@@ -236,12 +240,12 @@ def test_a_compiled_network_tells_of_its_parameters_and_says_so(when):
         with pytest.warns(UserWarning, match="no signals from 3 of 3 modules.*compile") as warned:
             train(called, optimizer, data)
     weights = [float(g.norm()) for name, g in expected.items() if name.endswith("weight")]
-    np.testing.assert_allclose(at(lab, "weight_grad_norm"), weights, rtol=1e-5)
-    assert lab.frame()["delta_norm"].isna().all()
-    assert lab.sites == ["0", "3", "5"]
-    assert np.isfinite(lab.steps()["loss"]).all()
+    np.testing.assert_allclose(at(monitor, "weight_grad_norm"), weights, rtol=1e-5)
+    assert monitor.frame()["delta_norm"].isna().all()
+    assert monitor.modules == ["0", "3", "5"]
+    assert np.isfinite(monitor.steps()["loss"]).all()
     assert len([w for w in warned if "no signals" in str(w.message)]) == 1
-    assert lab.diagnose() == []
+    assert monitor.diagnose() == []
 
 
 def test_a_compiled_block_is_silent_and_the_rest_is_heard():
@@ -249,8 +253,8 @@ def test_a_compiled_block_is_silent_and_the_rest_is_heard():
     model = nn.Sequential(mlp(), nn.Linear(3, 3))
     model[0].compile(backend="aot_eager")
     with pytest.warns(UserWarning, match="no signals from 3 of 4 modules"):
-        lab = watched(model, batches(1))
-    assert at(lab, "delta_norm").notna().to_dict() == {
+        monitor = watched(model, batches(1))
+    assert at(monitor, "delta_norm").notna().to_dict() == {
         "0.0": False,
         "0.3": False,
         "0.5": False,
@@ -259,10 +263,10 @@ def test_a_compiled_block_is_silent_and_the_rest_is_heard():
 
 
 def test_activations_of_other_modules_are_not_a_sites():
-    lab = watched(mlp(), batches(1), modules="[05]")
-    assert at(lab, "act_factor").notna().to_dict() == {"0": True, "5": False}
-    lab = watched(mlp(), batches(1), modules=lambda name, module: name == "5")
-    assert at(lab, "act_factor").isna().all()
+    monitor = watched(mlp(), batches(1), modules="[05]")
+    assert at(monitor, "act_factor").notna().to_dict() == {"0": True, "5": False}
+    monitor = watched(mlp(), batches(1), modules=lambda name, module: name == "5")
+    assert at(monitor, "act_factor").isna().all()
 
 
 def test_dead_and_saturated_units_of_activations():
@@ -270,10 +274,10 @@ def test_dead_and_saturated_units_of_activations():
     with torch.no_grad():
         model[3].bias[:4] = -100.0  # off for every sample
         model[0].weight *= 1e3
-    lab = watched(model, batches(1))
-    assert at(lab, "dead")["3"] >= 0.4
-    assert at(lab, "saturated")["0"] > 0.9
-    assert np.isnan(at(lab, "dead")["5"])
+    monitor = watched(model, batches(1))
+    assert at(monitor, "dead")["3"] >= 0.4
+    assert at(monitor, "saturated")["0"] > 0.9
+    assert np.isnan(at(monitor, "dead")["5"])
 
 
 def test_convolutions_count_channels_as_units():
@@ -284,11 +288,11 @@ def test_convolutions_count_channels_as_units():
     with torch.no_grad():
         model[0].bias[:2] = -100.0
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         cross_entropy(model(torch.randn(8, 1, 6, 6)), torch.randint(3, (8,))).backward()
         optimizer.step()
-    assert at(lab, "dead")["0"] == pytest.approx(0.4)
-    assert lab.sites == ["0", "2", "5"]
+    assert at(monitor, "dead")["0"] == pytest.approx(0.4)
+    assert monitor.modules == ["0", "2", "5"]
 
 
 def test_attention_is_heard_at_its_output():
@@ -296,41 +300,41 @@ def test_attention_is_heard_at_its_output():
     layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True).double()
     x = torch.randn(3, 5, 8, dtype=torch.float64)
     optimizer = torch.optim.SGD(layer.parameters(), 0.1)
-    with gradlab.watch(layer, optimizer) as lab:
+    with gradlab.watch(layer, optimizer) as monitor:
         layer(x).square().mean().backward()
         optimizer.step()
-    assert lab.sites == ["self_attn", "self_attn.out_proj", "linear1", "linear2"]
-    rows = lab.frame().set_index("module")
+    assert monitor.modules == ["self_attn", "self_attn.out_proj", "linear1", "linear2"]
+    rows = monitor.frame().set_index("module")
     assert rows["delta_norm"].notna().tolist() == [False, True, True, True]
     assert rows["weight_grad_norm"].notna().all()
-    assert lab.notes == []
+    assert monitor.notes == []
 
 
 def test_modules_without_matrices_can_be_chosen():
     torch.manual_seed(0)
     model = nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 3))
-    lab = watched(model, batches(1), modules=[nn.LayerNorm, nn.Linear])
-    rows = lab.frame().set_index("module")
+    monitor = watched(model, batches(1), modules=[nn.LayerNorm, nn.Linear])
+    rows = monitor.frame().set_index("module")
     assert rows["weight_grad_norm"].notna().all()
     assert rows.loc["0", "delta_norm"] > 0
     assert np.isnan(rows.loc["0", "unit_spread"])
     norms = nn.ModuleList([nn.LayerNorm(6)])
     optimizer = torch.optim.SGD(norms.parameters(), 0.1)
-    with gradlab.watch(norms, optimizer, modules=nn.LayerNorm) as lab:
+    with gradlab.watch(norms, optimizer, modules=nn.LayerNorm) as monitor:
         norms[0](torch.randn(4, 6)).square().mean().backward()
         optimizer.step()
-    assert lab.sites == ["0"]
+    assert monitor.modules == ["0"]
 
 
 def test_parametrised_weights_are_told_of():
     torch.manual_seed(0)
     model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 5)), nn.Linear(5, 3))
-    lab = watched(model, batches(1))
-    assert lab.sites == ["0", "1"]
+    monitor = watched(model, batches(1))
+    assert monitor.modules == ["0", "1"]
     grads = [p.grad for p in model[0].parametrizations.weight.parameters()]
     expected = torch.stack([grad.norm() for grad in grads]).norm()
-    assert at(lab, "weight_grad_norm")["0"] == pytest.approx(float(expected), rel=1e-6)
-    assert lab.frame()["delta_norm"].notna().all()
+    assert at(monitor, "weight_grad_norm")["0"] == pytest.approx(float(expected), rel=1e-6)
+    assert monitor.frame()["delta_norm"].notna().all()
 
 
 def test_hooks_of_the_user_hear_their_own_calls_alone():
@@ -347,9 +351,9 @@ def test_scripted_modules_take_no_hooks_and_are_silent():
     torch.manual_seed(0)
     model = nn.Sequential(torch.jit.script(nn.Linear(6, 4)), nn.Linear(4, 3))
     with pytest.warns(UserWarning, match="no signals from 1 of 2 modules"):
-        lab = watched(model, batches(1))
-    assert at(lab, "weight_grad_norm").notna().all()
-    assert at(lab, "delta_norm").isna().tolist() == [True, False]
+        monitor = watched(model, batches(1))
+    assert at(monitor, "weight_grad_norm").notna().all()
+    assert at(monitor, "delta_norm").isna().tolist() == [True, False]
 
 
 def test_sparse_gradients_and_packed_sequences():
@@ -357,16 +361,16 @@ def test_sparse_gradients_and_packed_sequences():
     model = nn.ModuleList([nn.Embedding(50, 4, sparse=True), nn.GRU(4, 3, batch_first=True)])
     tokens = torch.tensor([[1, 2, 3], [4, 5, 0]])
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         packed = nn.utils.rnn.pack_padded_sequence(model[0](tokens), [3, 2], batch_first=True)
         out, last = model[1](packed)
         (out.data.sum() + 2 * last.sum()).backward()
         optimizer.step()
     dense = model[0].weight.grad.to_dense()
-    assert at(lab, "weight_grad_norm")["0"] == pytest.approx(float(dense.norm()), rel=1e-6)
-    assert at(lab, "grad_zeros")["0"] == pytest.approx(float((dense == 0).double().mean()))
+    assert at(monitor, "weight_grad_norm")["0"] == pytest.approx(float(dense.norm()), rel=1e-6)
+    assert at(monitor, "grad_zeros")["0"] == pytest.approx(float((dense == 0).double().mean()))
     expected = np.sqrt(out.data.numel() + 4 * last.numel())  # ones, and twos at the last
-    assert at(lab, "delta_norm")["1"] == pytest.approx(expected, rel=1e-6)
+    assert at(monitor, "delta_norm")["1"] == pytest.approx(expected, rel=1e-6)
 
 
 class Gate(nn.Module):
@@ -406,11 +410,11 @@ def test_a_modules_input_is_left_as_it_is(kind):
     torch.manual_seed(0)
     model, data = Around(kind), batches(20)
     plain = copy.deepcopy(model)
-    lab = watched(model, data, modules=[nn.Linear, kind, nn.MultiheadAttention])
+    monitor = watched(model, data, modules=[nn.Linear, kind, nn.MultiheadAttention])
     train(plain, torch.optim.SGD(plain.parameters(), 0.1), data)
     for (name, a), b in zip(model.named_parameters(), plain.parameters(), strict=True):
         assert torch.equal(a, b), name
-    assert at(lab, "weight_factor")["inner"] > 0
+    assert at(monitor, "weight_factor")["inner"] > 0
 
 
 def test_a_share_of_the_inputs_gradient_is_the_sum_over_its_uses():
@@ -422,8 +426,8 @@ def test_a_share_of_the_inputs_gradient_is_the_sum_over_its_uses():
     delta = torch.autograd.grad(cross_entropy(model.last(h + inner + h.sin()), y), inner)[0]
     into = h.clone().requires_grad_()
     share = torch.autograd.grad(model.inner(into), into, delta)[0]
-    lab = watched(model, data)
-    assert at(lab, "weight_factor")["inner"] == pytest.approx(
+    monitor = watched(model, data)
+    assert at(monitor, "weight_factor")["inner"] == pytest.approx(
         float(share.norm() / delta.norm()), rel=1e-9
     )
 
@@ -446,11 +450,11 @@ def test_arguments_may_be_given_by_keyword_and_outputs_be_dataclasses():
     delta = error_signals(
         nn.Sequential(model.a, model.b), lambda z: cross_entropy(z, data[0][1]), data[0][0]
     )
-    lab = watched(model, data, forward=lambda x: model(x).logits)
-    factor = at(lab, "weight_factor")["b"]
+    monitor = watched(model, data, forward=lambda x: model(x).logits)
+    factor = at(monitor, "weight_factor")["b"]
     assert factor == pytest.approx(delta[0] / delta[1], rel=1e-9)
-    lab = watched(model, data, forward=lambda x: model(x).logits, modules=Named)
-    assert at(lab, "delta_norm").notna().all()
+    monitor = watched(model, data, forward=lambda x: model(x).logits, modules=Named)
+    assert at(monitor, "delta_norm").notna().all()
 
 
 def test_a_module_within_itself_is_heard_at_every_depth():
@@ -503,10 +507,10 @@ def test_a_single_sample_without_a_batch(shape):
         model.linear.bias.fill_(100.0)
         model.linear.bias[:3] *= -1 if shape else 1
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         model(torch.randn(6)).sum().backward()
         optimizer.step()
-    assert at(lab, "dead").tolist() == [0.5 if shape else 0.0]
+    assert at(monitor, "dead").tolist() == [0.5 if shape else 0.0]
 
 
 @pytest.mark.parametrize(
@@ -523,13 +527,13 @@ def test_transposed_convolutions_count_channels_as_units(layer, size):
         model[0].bias.fill_(1.0)
         model[0].bias[:2] = -100.0
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         model(torch.ones(3, 1, *size)).square().mean().backward()
         optimizer.step()
-    assert at(lab, "dead").tolist() == [0.4]
+    assert at(monitor, "dead").tolist() == [0.4]
     grad = model[0].weight.grad.transpose(0, 1)
     spread = (grad - grad.mean(0)).norm() / grad.norm()
-    assert at(lab, "unit_spread").iloc[0] == pytest.approx(float(spread), rel=1e-5)
+    assert at(monitor, "unit_spread").iloc[0] == pytest.approx(float(spread), rel=1e-5)
 
 
 def test_complex_numbers_have_norms():
@@ -542,15 +546,15 @@ def test_complex_numbers_have_norms():
     model[1](z).abs().square().mean().backward()
     model.zero_grad()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         model(x).abs().square().mean().backward()
         optimizer.step()
-    assert at(lab, "delta_norm")["0"] == pytest.approx(float(z.grad.norm()), rel=1e-5)
+    assert at(monitor, "delta_norm")["0"] == pytest.approx(float(z.grad.norm()), rel=1e-5)
     norm = float(model[0].weight.grad.norm())
-    assert at(lab, "weight_grad_norm")["0"] == pytest.approx(norm, rel=1e-5)
+    assert at(monitor, "weight_grad_norm")["0"] == pytest.approx(norm, rel=1e-5)
     moved = (model[0].weight - before).norm() / before.norm()
-    assert at(lab, "update_ratio")["0"] == pytest.approx(float(moved.detach()), rel=1e-5)
-    assert at(lab, "preact_std").isna().all()
+    assert at(monitor, "update_ratio")["0"] == pytest.approx(float(moved.detach()), rel=1e-5)
+    assert at(monitor, "preact_std").isna().all()
 
 
 @pytest.mark.parametrize("layout", [torch.jagged, torch.strided, torch.sparse_coo])
@@ -571,14 +575,14 @@ def test_what_is_no_dense_tensor_is_passed_over(layout):
         return sum(each.square().sum() for each in out.unbind())
 
     optimizer = torch.optim.SGD(model.parameters(), 0.0)
-    with warnings.catch_warnings(), gradlab.watch(model, optimizer) as lab:
+    with warnings.catch_warnings(), gradlab.watch(model, optimizer) as monitor:
         warnings.filterwarnings("ignore", "no signals from 1 of 1")
         loss().backward()
         optimizer.step()
     dense = layout is torch.sparse_coo  # in its input alone
-    assert at(lab, "delta_norm").notna().tolist() == [dense]
-    assert np.isnan(at(lab, "weight_factor")).all()
-    assert at(lab, "weight_grad_norm").iloc[0] == pytest.approx(float(model.weight.grad.norm()))
+    assert at(monitor, "delta_norm").notna().tolist() == [dense]
+    assert np.isnan(at(monitor, "weight_factor")).all()
+    assert at(monitor, "weight_grad_norm").iloc[0] == pytest.approx(float(model.weight.grad.norm()))
 
 
 def test_transforms_and_traces_of_the_model_are_left_alone():
@@ -601,9 +605,9 @@ def test_transforms_and_traces_of_the_model_are_left_alone():
         torch.export.export(model, (x,))
         return model(x)
 
-    lab = watched(model, data, forward=forward)
+    monitor = watched(model, data, forward=forward)
     expected = plain.frame().select_dtypes("float64")
-    np.testing.assert_array_equal(lab.frame().select_dtypes("float64"), expected)
+    np.testing.assert_array_equal(monitor.frame().select_dtypes("float64"), expected)
 
 
 def test_another_thread_may_evaluate_meanwhile():
@@ -627,9 +631,9 @@ def test_another_thread_may_evaluate_meanwhile():
 
     plain = watched(mlp(), data)
     try:
-        lab = watched(model, data, forward=forward)
+        monitor = watched(model, data, forward=forward)
     finally:
         over.set()
         thread.join()
     expected = plain.frame().select_dtypes("float64")
-    np.testing.assert_array_equal(lab.frame().select_dtypes("float64"), expected)
+    np.testing.assert_array_equal(monitor.frame().select_dtypes("float64"), expected)

@@ -13,8 +13,8 @@ from tests.monitor.loops import batches, error_signals, gradients, loss_of, mlp,
 cross_entropy = nn.functional.cross_entropy
 
 
-def norms(lab, column="weight_grad_norm", step=0):
-    frame = lab.frame()
+def norms(monitor, column="weight_grad_norm", step=0):
+    frame = monitor.frame()
     return frame[frame["step"] == step][column].to_numpy()
 
 
@@ -28,19 +28,19 @@ def test_gradients_and_signals_are_those_of_autograd():
     expected = gradients(model, lambda m: loss_of(m, data[0]))
     signals = error_signals(model, lambda z: cross_entropy(z, y), x)
     biases = [float(g.norm()) for name, g in expected.items() if name.endswith("bias")]
-    with gradlab.watch(model, (optimizer := torch.optim.SGD(model.parameters(), 0.1))) as lab:
+    with gradlab.watch(model, (optimizer := torch.optim.SGD(model.parameters(), 0.1))) as monitor:
         before = [p.detach().clone() for p in model.parameters()]
         train(model, optimizer, data)
-    np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-6)
-    np.testing.assert_allclose(norms(lab, "bias_grad_norm"), biases, rtol=1e-6)
-    np.testing.assert_allclose(norms(lab, "delta_norm"), signals, rtol=1e-6)
+    np.testing.assert_allclose(norms(monitor), of_weights(expected), rtol=1e-6)
+    np.testing.assert_allclose(norms(monitor, "bias_grad_norm"), biases, rtol=1e-6)
+    np.testing.assert_allclose(norms(monitor, "delta_norm"), signals, rtol=1e-6)
     after = [p.detach() for p in model.parameters()]
     moved = [(a - b).norm() / b.norm() for a, b in zip(after, before, strict=True)]
-    np.testing.assert_allclose(norms(lab, "update_ratio"), moved[::2], rtol=1e-5)
+    np.testing.assert_allclose(norms(monitor, "update_ratio"), moved[::2], rtol=1e-5)
     whole = torch.cat([g.flatten() for g in expected.values()]).norm()
-    assert lab.steps()["grad_norm"][0] == pytest.approx(float(whole), rel=1e-6)
+    assert monitor.steps()["grad_norm"][0] == pytest.approx(float(whole), rel=1e-6)
     twin = mlp()
-    assert lab.steps()["loss"][0] == pytest.approx(loss_of(twin, data[0]).item(), rel=1e-6)
+    assert monitor.steps()["loss"][0] == pytest.approx(loss_of(twin, data[0]).item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("parts", [1, 4])
@@ -51,16 +51,16 @@ def test_accumulated_micro_batches_are_one_batch(parts):
     signals = error_signals(model, lambda z: cross_entropy(z, y), x)
     z = model[0](x).detach()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         for batch in data:
             (loss_of(model, batch) / parts).backward()
         optimizer.step()
-    np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-5)
-    np.testing.assert_allclose(norms(lab, "delta_norm"), signals, rtol=1e-5)
-    assert norms(lab, "preact_std")[0] == pytest.approx(float(z.std(correction=0)), rel=1e-5)
-    assert norms(lab, "preact_mean")[0] == pytest.approx(float(z.mean()), rel=1e-5)
-    assert len(lab.steps()) == 1
-    assert lab.steps()["loss"][0] == pytest.approx(loss_of(mlp(), (x, y)).item(), rel=1e-5)
+    np.testing.assert_allclose(norms(monitor), of_weights(expected), rtol=1e-5)
+    np.testing.assert_allclose(norms(monitor, "delta_norm"), signals, rtol=1e-5)
+    assert norms(monitor, "preact_std")[0] == pytest.approx(float(z.std(correction=0)), rel=1e-5)
+    assert norms(monitor, "preact_mean")[0] == pytest.approx(float(z.mean()), rel=1e-5)
+    assert len(monitor.steps()) == 1
+    assert monitor.steps()["loss"][0] == pytest.approx(loss_of(mlp(), (x, y)).item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("unscale", [False, True])
@@ -72,7 +72,7 @@ def test_a_scaled_loss_gives_the_same_rows(unscale, fused):
         train(plain, ordinary, data)
     optimizer = torch.optim.Adam(model.parameters(), fused=fused)
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         for batch in data:
             optimizer.zero_grad()
             scaler.scale(loss_of(model, batch)).backward()
@@ -80,11 +80,11 @@ def test_a_scaled_loss_gives_the_same_rows(unscale, fused):
                 scaler.unscale_(optimizer)
             scaler.step(optimizer)
             scaler.update()
-    numbers = lab.frame().select_dtypes("float64")
+    numbers = monitor.frame().select_dtypes("float64")
     expected_numbers = expected.frame().select_dtypes("float64")
     np.testing.assert_allclose(numbers, expected_numbers, rtol=2e-4, equal_nan=True)
     assert not numbers["delta_norm"].isna().any()
-    np.testing.assert_allclose(lab.steps()["loss"], expected.steps()["loss"], rtol=1e-4)
+    np.testing.assert_allclose(monitor.steps()["loss"], expected.steps()["loss"], rtol=1e-4)
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -93,19 +93,19 @@ def test_a_skipped_step_leaves_nothing(fused):
     optimizer = torch.optim.Adam(model.parameters(), fused=fused)
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     expected = gradients(model, lambda m: loss_of(m, data[1]))
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         for index, batch in enumerate(data):
             optimizer.zero_grad()
             loss = loss_of(model, batch) * (torch.inf if index == 0 else 1.0)
             scaler.scale(loss).backward()
             scaler.step(optimizer)
             scaler.update()
-    assert lab.frame()["step"].unique().tolist() == [0, 1]
-    np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-4)
+    assert monitor.frame()["step"].unique().tolist() == [0, 1]
+    np.testing.assert_allclose(norms(monitor), of_weights(expected), rtol=1e-4)
     signals = error_signals(mlp(), lambda z: cross_entropy(z, data[1][1]), data[1][0])
-    np.testing.assert_allclose(norms(lab, "delta_norm"), signals, rtol=1e-4)
-    assert np.isfinite(lab.steps()["loss"]).all()
-    assert lab.notes == ["1 step was skipped by a GradScaler, and is not in the record"]
+    np.testing.assert_allclose(norms(monitor, "delta_norm"), signals, rtol=1e-4)
+    assert np.isfinite(monitor.steps()["loss"]).all()
+    assert monitor.notes == ["1 step was skipped by a GradScaler, and not recorded"]
 
 
 def test_gradients_are_read_before_they_are_clipped():
@@ -113,14 +113,14 @@ def test_gradients_are_read_before_they_are_clipped():
     expected = gradients(model, lambda m: loss_of(m, data[0]))
     size = float(torch.cat([g.flatten() for g in expected.values()]).norm())
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         for batch in data:
             optimizer.zero_grad()
             loss_of(model, batch).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), size / 10)
             optimizer.step()
-    np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-6)
-    first = lab.steps().iloc[0]
+    np.testing.assert_allclose(norms(monitor), of_weights(expected), rtol=1e-6)
+    first = monitor.steps().iloc[0]
     assert first["grad_norm"] == pytest.approx(size, rel=1e-6)
     assert first["clip_factor"] == pytest.approx(0.1, rel=1e-3)
 
@@ -131,13 +131,13 @@ def test_clipping_by_value_and_by_an_early_import():
     model, data = mlp(), batches(1)
     expected = gradients(model, lambda m: loss_of(m, data[0]))
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         loss_of(model, data[0]).backward()
         clip_grad_norm_(model.parameters(), 1e-3)
         torch.nn.utils.clip_grad_value_(model.parameters(), 1e-5)
         optimizer.step()
-    np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-6)
-    assert 0 < lab.steps()["clip_factor"][0] < 1e-2
+    np.testing.assert_allclose(norms(monitor), of_weights(expected), rtol=1e-6)
+    assert 0 < monitor.steps()["clip_factor"][0] < 1e-2
     assert clip_grad_value_ is torch.nn.utils.clip_grad_value_  # put back
 
 
@@ -146,15 +146,15 @@ def test_several_optimisers_make_one_step():
     halves = [list(model.parameters())[:2], list(model.parameters())[2:]]
     expected = gradients(model, lambda m: loss_of(m, data[0]))
     optimizers = [torch.optim.SGD(half, 0.1) for half in halves]
-    with gradlab.watch(model, optimizers) as lab:
+    with gradlab.watch(model, optimizers) as monitor:
         for batch in data:
             model.zero_grad()
             loss_of(model, batch).backward()
             for optimizer in optimizers:
                 optimizer.step()
-    np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-6)
-    assert lab.frame()["step"].unique().tolist() == [0, 1, 2]
-    assert (lab.frame()["update_ratio"] > 0).all()
+    np.testing.assert_allclose(norms(monitor), of_weights(expected), rtol=1e-6)
+    assert monitor.frame()["step"].unique().tolist() == [0, 1, 2]
+    assert (monitor.frame()["update_ratio"] > 0).all()
 
 
 def test_an_optimiser_that_steps_more_often_begins_a_new_step():
@@ -162,18 +162,18 @@ def test_an_optimiser_that_steps_more_often_begins_a_new_step():
     often, seldom = (
         torch.optim.SGD(half, 0.1) for half in (model[0].parameters(), model[5].parameters())
     )
-    with gradlab.watch(model, [often, seldom]) as lab:
+    with gradlab.watch(model, [often, seldom]) as monitor:
         for index, batch in enumerate(data):
             model.zero_grad()
             loss_of(model, batch).backward()
             often.step()
             if index == 3:
                 seldom.step()
-    assert lab.frame()["step"].unique().tolist() == [0, 1, 2, 3]
+    assert monitor.frame()["step"].unique().tolist() == [0, 1, 2, 3]
     alone = copy.deepcopy(mlp())
     for step, (x, y) in enumerate(data):
         signals = error_signals(alone, lambda z, y=y: cross_entropy(z, y), x)
-        np.testing.assert_allclose(norms(lab, "delta_norm", step), signals, rtol=1e-5)
+        np.testing.assert_allclose(norms(monitor, "delta_norm", step), signals, rtol=1e-5)
         found = gradients(alone, lambda m, b=(x, y): loss_of(m, b))
         with torch.no_grad():
             for name, p in alone[0].named_parameters():
@@ -184,7 +184,7 @@ def test_adversaries_alternate_in_one_step():
     torch.manual_seed(0)
     both = nn.ModuleDict({"g": nn.Linear(2, 6), "d": nn.Linear(6, 1)})
     of_g, of_d = (torch.optim.SGD(both[k].parameters(), 0.1) for k in "gd")
-    with gradlab.watch(both, [of_d, of_g]) as lab:
+    with gradlab.watch(both, [of_d, of_g]) as monitor:
         for _ in range(2):
             z = torch.randn(5, 2)
             of_d.zero_grad()
@@ -193,8 +193,10 @@ def test_adversaries_alternate_in_one_step():
             of_g.zero_grad()
             (-both["d"](both["g"](z)).mean()).backward()
             of_g.step()
-    assert lab.frame()["step"].tolist() == [0, 0, 1, 1]
-    assert lab.frame()[["weight_grad_norm", "delta_norm", "update_ratio"]].notna().all(axis=None)
+    assert monitor.frame()["step"].tolist() == [0, 0, 1, 1]
+    assert (
+        monitor.frame()[["weight_grad_norm", "delta_norm", "update_ratio"]].notna().all(axis=None)
+    )
 
 
 @pytest.mark.parametrize("keyword", [False, True])
@@ -216,11 +218,11 @@ def test_a_closure_is_heard(keyword):
 
             optimizer.step(closure=closure) if keyword else optimizer.step(closure)
 
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         run(model, optimizer)
     run(plain, reference)
-    np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-6)
-    assert len(lab.steps()) == 2
+    np.testing.assert_allclose(norms(monitor), of_weights(expected), rtol=1e-6)
+    assert len(monitor.steps()) == 2
     for a, b in zip(model.parameters(), plain.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -229,14 +231,14 @@ def test_every_optimiser_of_the_model_is_found():
     model, other, data = mlp(), nn.Linear(6, 3), batches(3)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     elsewhere = torch.optim.SGD(other.parameters(), 0.1)
-    with gradlab.watch(model) as lab:
+    with gradlab.watch(model) as monitor:
         for batch in data:
             train(other, elsewhere, [batch])
             train(model, optimizer, [batch])
-    assert lab.frame()["step"].unique().tolist() == [0, 1, 2]
+    assert monitor.frame()["step"].unique().tolist() == [0, 1, 2]
     expected = gradients(mlp(), lambda m: loss_of(m, data[0]))
-    np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-6)
-    assert lab.steps()["loss"][0] == pytest.approx(loss_of(mlp(), data[0]).item(), rel=1e-6)
+    np.testing.assert_allclose(norms(monitor), of_weights(expected), rtol=1e-6)
+    assert monitor.steps()["loss"][0] == pytest.approx(loss_of(mlp(), data[0]).item(), rel=1e-6)
 
 
 def test_frozen_unused_and_forgotten_parameters():
@@ -247,9 +249,9 @@ def test_frozen_unused_and_forgotten_parameters():
     model[0].requires_grad_(False)
     held = [*model[3].parameters(), *model[5].parameters(), *model.spare.parameters()]
     optimizer = torch.optim.SGD([{"params": held[:2], "lr": 0.5}, {"params": held[2:]}], 0.1)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         train(model, optimizer, data)
-    rows = lab.frame()[lab.frame()["step"] == 0].set_index("module")
+    rows = monitor.frame()[monitor.frame()["step"] == 0].set_index("module")
     assert rows.loc["0", ["weight_grad_norm", "update_ratio"]].isna().all()  # frozen
     assert rows.loc["spare", ["weight_grad_norm", "delta_norm"]].isna().all()  # unused
     assert rows.loc["6", "weight_grad_norm"] > 0  # in no optimiser:
@@ -259,17 +261,17 @@ def test_frozen_unused_and_forgotten_parameters():
     ratio = rows.loc[["3", "5"], "update_ratio"] / rows.loc[["3", "5"], "weight_grad_norm"]
     rate = ratio * rows.loc[["3", "5"], "weight_norm"]
     np.testing.assert_allclose(rate, [0.5, 0.1], rtol=1e-5)
-    assert lab.steps()["lr"].tolist() == [0.5, 0.5]
+    assert monitor.steps()["lr"].tolist() == [0.5, 0.5]
 
 
 def test_records_lie_where_they_are_asked_for():
     model, data = mlp(), batches(25)
     for every, expected in ((10, [0, 10, 20]), ("log", [0, 1, 2, 3, 4, 6, 7, 8, 10, 13, 16, 20])):
         optimizer = torch.optim.SGD(model.parameters(), 0.1)
-        with gradlab.watch(model, optimizer, every=every) as lab:
+        with gradlab.watch(model, optimizer, every=every) as monitor:
             train(model, optimizer, data)
-        assert lab.steps()["step"].tolist() == expected
-        assert lab.frame()["delta_norm"].notna().all()
+        assert monitor.steps()["step"].tolist() == expected
+        assert monitor.frame()["delta_norm"].notna().all()
 
 
 def test_another_network_in_the_loop_is_none_of_its_business():
@@ -281,7 +283,7 @@ def test_another_network_in_the_loop_is_none_of_its_business():
     scalers = [torch.amp.GradScaler("cpu", init_scale=scale) for scale in (2.0**127, 16.0)]
     with gradlab.watch(plain, of_plain) as expected:
         train(plain, of_plain, data)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         for batch in data:
             for net, its, scaler in zip(
                 (other, model), (elsewhere, optimizer), scalers, strict=True
@@ -291,12 +293,12 @@ def test_another_network_in_the_loop_is_none_of_its_business():
                 torch.nn.utils.clip_grad_norm_(other.parameters(), 1e-6)
                 scaler.step(its)
                 scaler.update()
-    assert lab.notes == []
-    numbers = lab.frame().select_dtypes("float64")
+    assert monitor.notes == []
+    numbers = monitor.frame().select_dtypes("float64")
     wanted = expected.frame().select_dtypes("float64")
     np.testing.assert_allclose(numbers, wanted, rtol=2e-4, equal_nan=True)
     for column in ("loss", "grad_norm", "clip_factor"):
-        np.testing.assert_allclose(lab.steps()[column], expected.steps()[column], rtol=1e-4)
+        np.testing.assert_allclose(monitor.steps()[column], expected.steps()[column], rtol=1e-4)
 
 
 def test_an_optimiser_that_steps_more_often_is_clipped_scheduled_and_recorded_as_alone():
@@ -304,7 +306,7 @@ def test_an_optimiser_that_steps_more_often_is_clipped_scheduled_and_recorded_as
     often, seldom = (torch.optim.SGD(model[i].parameters(), 0.1) for i in (0, 5))
     schedule = torch.optim.lr_scheduler.ExponentialLR(often, 0.5)
     sizes, rates = [], []
-    with gradlab.watch(model, [often, seldom], every=2) as lab:
+    with gradlab.watch(model, [often, seldom], every=2) as monitor:
         for index, batch in enumerate(data):
             model.zero_grad()
             loss_of(model, batch).backward()
@@ -315,12 +317,12 @@ def test_an_optimiser_that_steps_more_often_is_clipped_scheduled_and_recorded_as
             schedule.step()
             if index == 2:
                 seldom.step()
-    assert lab.steps()["step"].tolist() == [0, 2, 4]
-    first = lab.frame().query("module == '0'")["weight_grad_norm"]
+    assert monitor.steps()["step"].tolist() == [0, 2, 4]
+    first = monitor.frame().query("module == '0'")["weight_grad_norm"]
     np.testing.assert_allclose(first, sizes[::2], rtol=1e-6)
-    assert lab.steps()["lr"].tolist() == rates[::2]
-    assert lab.frame()["delta_norm"].notna().all()
-    norms = lab.steps()["grad_norm"] * lab.steps()["clip_factor"]
+    assert monitor.steps()["lr"].tolist() == rates[::2]
+    assert monitor.frame()["delta_norm"].notna().all()
+    norms = monitor.steps()["grad_norm"] * monitor.steps()["clip_factor"]
     np.testing.assert_allclose(norms[[0, 2]], 1e-3, rtol=1e-2)
 
 
@@ -328,14 +330,14 @@ def test_what_is_clipped_together_and_updated_apart():
     model, data = mlp(), batches(1)
     expected = gradients(model, lambda m: loss_of(m, data[0]))
     each = [torch.optim.SGD(model[i].parameters(), 0.1) for i in (0, 3, 5)]
-    with gradlab.watch(model) as lab:  # to which every update is a step
+    with gradlab.watch(model) as monitor:  # to which every update is a step
         loss_of(model, data[0]).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
         for optimizer in each:
             optimizer.step()
-    found = [norms(lab, step=i)[i] for i in range(3)]
+    found = [norms(monitor, step=i)[i] for i in range(3)]
     np.testing.assert_allclose(found, of_weights(expected), rtol=1e-6)
-    assert (lab.steps()["clip_factor"] < 0.1).all()
+    assert (monitor.steps()["clip_factor"] < 0.1).all()
 
 
 def test_an_adversarys_turn_does_not_change_what_was_read_in_the_others():
@@ -343,14 +345,14 @@ def test_an_adversarys_turn_does_not_change_what_was_read_in_the_others():
     of_a, of_b = (torch.optim.SGD(model[i].parameters(), 0.0) for i in (0, 5))
     loss_of(model, data[0]).backward()
     expected = float(model[0].weight.grad.norm())
-    with gradlab.watch(model, [of_a, of_b]) as lab:
+    with gradlab.watch(model, [of_a, of_b]) as monitor:
         for batch, optimizer in zip(data, (of_a, of_b), strict=True):
             model.zero_grad()
             loss_of(model, batch).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3)  # of both, at each turn
             optimizer.step()
-    assert len(lab.steps()) == 1
-    assert norms(lab)[0] == pytest.approx(expected, rel=1e-6)
+    assert len(monitor.steps()) == 1
+    assert norms(monitor)[0] == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -361,14 +363,14 @@ def test_gradients_that_no_scaler_divides_are_told_as_if_it_had(fused, named):
     first = torch.optim.Adam(model[0].parameters(), lr=0.0, fused=fused)
     last = torch.optim.Adam(model[5].parameters(), lr=0.0, fused=fused)  # and none for model[3]
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    with gradlab.watch(model, [first, last] if named else None) as lab:
+    with gradlab.watch(model, [first, last] if named else None) as monitor:
         scaler.scale(loss_of(model, data[0])).backward()
         scaler.unscale_(last)
         for optimizer in (first, last):
             scaler.step(optimizer)
         scaler.update()
     for step in (0,) if named else (0, 1):
-        np.testing.assert_allclose(norms(lab, step=step), of_weights(expected), rtol=1e-5)
+        np.testing.assert_allclose(norms(monitor, step=step), of_weights(expected), rtol=1e-5)
 
 
 def test_clipping_gradients_that_are_still_scaled_clips_what_it_clips():
@@ -377,12 +379,12 @@ def test_clipping_gradients_that_are_still_scaled_clips_what_it_clips():
     size = float(torch.cat([g.flatten() for g in expected.values()]).norm())
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         scaler.scale(loss_of(model, data[0])).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 512 * size)  # the usual mistake
         scaler.step(optimizer)
-    assert lab.steps()["grad_norm"][0] == pytest.approx(size, rel=1e-5)
-    assert lab.steps()["clip_factor"][0] == pytest.approx(0.5, rel=1e-5)
+    assert monitor.steps()["grad_norm"][0] == pytest.approx(size, rel=1e-5)
+    assert monitor.steps()["clip_factor"][0] == pytest.approx(0.5, rel=1e-5)
 
 
 @pytest.mark.parametrize("form", ["apart", "sum", "list"])
@@ -391,7 +393,7 @@ def test_each_backward_pass_has_the_scale_of_its_own_loss(form):
     expected = sum(loss_of(model, batch).item() for batch in data)
     scalers = [torch.amp.GradScaler("cpu", init_scale=scale) for scale in (8.0, 1024.0)]
     optimizer = torch.optim.SGD(model.parameters(), 0.0)
-    with gradlab.watch(copy.deepcopy(model), None), gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(copy.deepcopy(model), None), gradlab.watch(model, optimizer) as monitor:
         losses = [loss_of(model, batch) for batch in data]
         if form == "list":
             losses = scalers[0].scale(losses)
@@ -406,10 +408,10 @@ def test_each_backward_pass_has_the_scale_of_its_own_loss(form):
             for loss in losses:
                 loss.backward()
         scalers[0].step(optimizer)
-    assert lab.steps()["loss"][0] == pytest.approx(expected, rel=1e-6)
+    assert monitor.steps()["loss"][0] == pytest.approx(expected, rel=1e-6)
     twin = mlp()
     pairs = [error_signals(twin, lambda z, y=y: cross_entropy(z, y), x) for x, y in data]
-    np.testing.assert_allclose(norms(lab, "delta_norm"), np.hypot(*pairs), rtol=1e-5)
+    np.testing.assert_allclose(norms(monitor, "delta_norm"), np.hypot(*pairs), rtol=1e-5)
 
 
 def test_another_networks_scale_is_not_ours():
@@ -417,12 +419,12 @@ def test_another_networks_scale_is_not_ours():
     signals = error_signals(model, lambda z: cross_entropy(z, data[0][1]), data[0][0])
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     optimizer = torch.optim.SGD(model.parameters(), 0.0)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         scaler.scale(loss_of(other, data[0])).backward()
         loss_of(model, data[0]).backward()
         optimizer.step()
-    np.testing.assert_allclose(norms(lab, "delta_norm"), signals, rtol=1e-6)
-    assert norms(lab)[0] == pytest.approx(float(model[0].weight.grad.norm()), rel=1e-6)
+    np.testing.assert_allclose(norms(monitor, "delta_norm"), signals, rtol=1e-6)
+    assert norms(monitor)[0] == pytest.approx(float(model[0].weight.grad.norm()), rel=1e-6)
 
 
 class Sharpness(torch.optim.Optimizer):
@@ -462,40 +464,40 @@ def test_a_sharpness_aware_step_is_one_update_by_its_second_gradient():
         loss.backward()
         return loss
 
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         closure()
         optimizer.step(closure)
-    assert len(lab.steps()) == 1
+    assert len(monitor.steps()) == 1
     moved = float((model[0].weight.detach() - before).norm() / before.norm())
-    assert norms(lab, "update_ratio")[0] == pytest.approx(moved, rel=1e-9)
-    np.testing.assert_allclose(norms(lab, "delta_norm"), signals, rtol=1e-9)
-    assert lab.steps()["loss"][0] == pytest.approx(loss_of(worse, data[0]).item(), rel=1e-9)
+    assert norms(monitor, "update_ratio")[0] == pytest.approx(moved, rel=1e-9)
+    np.testing.assert_allclose(norms(monitor, "delta_norm"), signals, rtol=1e-9)
+    assert monitor.steps()["loss"][0] == pytest.approx(loss_of(worse, data[0]).item(), rel=1e-9)
 
 
 def test_gradients_that_are_thrown_away_leave_nothing():
     model, data = mlp(), batches(2)
     signals = error_signals(model, lambda z: cross_entropy(z, data[1][1]), data[1][0])
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         loss_of(model, data[0]).backward()
         optimizer.zero_grad()
         loss = loss_of(model, data[1])
         loss.backward()
         optimizer.step()
-    assert lab.steps()["loss"].tolist() == [pytest.approx(loss.item())]
-    np.testing.assert_allclose(norms(lab, "delta_norm"), signals, rtol=1e-6)
+    assert monitor.steps()["loss"].tolist() == [pytest.approx(loss.item())]
+    np.testing.assert_allclose(norms(monitor, "delta_norm"), signals, rtol=1e-6)
 
 
 def test_what_is_never_stepped_does_not_pile_up():
     model, data = mlp(), batches(20)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    lab = gradlab.watch(model, optimizer)
-    lab.__enter__()
+    monitor = gradlab.watch(model, optimizer)
+    monitor.start()
     train(model, torch.optim.SGD(model.parameters(), 0.1), data)  # made a second time
-    assert lab._signals.count <= 3
-    assert len(lab._rounds._passes._losses) <= 1
-    with pytest.warns(UserWarning, match=r"nothing was recorded: .* by an optimiser \(SGD\)"):
-        lab.__exit__(None, None, None)
+    assert monitor._signals.count <= 3
+    assert len(monitor._tracker._passes._losses) <= 1
+    with pytest.warns(UserWarning, match=r"nothing was recorded: .* steps \(SGD\) was not given"):
+        monitor.stop()
 
 
 def test_updates_made_within_the_backward_pass():
@@ -509,25 +511,27 @@ def test_updates_made_within_the_backward_pass():
     for p in own:
         p.register_post_accumulate_grad_hook(update)
     losses = []
-    with gradlab.watch(model, list(own.values())) as lab:
+    with gradlab.watch(model, list(own.values())) as monitor:
         for batch in data:
             loss = loss_of(model, batch)
             loss.backward()
             losses.append(loss.item())
-    np.testing.assert_allclose(lab.steps()["loss"], losses, rtol=1e-6)
+    np.testing.assert_allclose(monitor.steps()["loss"], losses, rtol=1e-6)
     expected = gradients(mlp(), lambda m: loss_of(m, data[0]))
-    np.testing.assert_allclose(norms(lab), of_weights(expected), rtol=1e-6)
-    assert (lab.frame()[["delta_norm", "update_ratio"]] > 0).all(axis=None)
+    np.testing.assert_allclose(norms(monitor), of_weights(expected), rtol=1e-6)
+    assert (monitor.frame()[["delta_norm", "update_ratio"]] > 0).all(axis=None)
 
 
 def test_several_losses_in_one_backward_pass_are_summed():
     model, data = mlp(), batches(2)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         losses = [loss_of(model, batch) for batch in data]
         torch.autograd.backward(losses)
         optimizer.step()
-    assert lab.steps()["loss"][0] == pytest.approx(sum(loss.item() for loss in losses), rel=1e-6)
+    assert monitor.steps()["loss"][0] == pytest.approx(
+        sum(loss.item() for loss in losses), rel=1e-6
+    )
 
 
 class Bare(torch.optim.Optimizer):
@@ -545,10 +549,10 @@ class Bare(torch.optim.Optimizer):
 def test_settings_of_an_optimiser_that_are_no_numbers(kind, tmp_path):
     model, data = mlp(), batches(2)
     optimizer = kind(model.parameters())
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         train(model, optimizer, data)
-    assert lab.steps()["lr"].isna().all() == (kind is Bare)
-    assert lab.report(tmp_path).is_file()
+    assert monitor.steps()["lr"].isna().all() == (kind is Bare)
+    assert monitor.report(tmp_path).is_file()
 
 
 def test_a_closure_that_fails_does_not_silence_what_follows():
@@ -558,7 +562,7 @@ def test_a_closure_that_fails_does_not_silence_what_follows():
     def fails():
         raise FloatingPointError
 
-    with gradlab.watch(model, [first, other]) as lab:
+    with gradlab.watch(model, [first, other]) as monitor:
         with pytest.raises(FloatingPointError):
             first.step(fails)
         for batch in data:
@@ -566,5 +570,5 @@ def test_a_closure_that_fails_does_not_silence_what_follows():
             loss_of(model, batch).backward()
             other.step()
             first.step()
-    assert lab.steps()["step"].tolist() == [0, 1, 2]
-    assert lab.frame()["delta_norm"].notna().all()
+    assert monitor.steps()["step"].tolist() == [0, 1, 2]
+    assert monitor.frame()["delta_norm"].notna().all()

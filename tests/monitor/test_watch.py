@@ -89,14 +89,14 @@ def test_training_is_the_same_to_the_last_bit(extras, every):
     expected = language(plain, adamw(plain), **given[0])
     after = torch.get_rng_state()
     optimizer = adamw(model)
-    with gradlab.watch(model, optimizer, every=every) as lab:
+    with gradlab.watch(model, optimizer, every=every) as monitor:
         assert language(model, optimizer, **given[1]) == expected
     for a, b in zip(model.state_dict().values(), plain.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     assert torch.equal(after, torch.get_rng_state())
-    assert any("skipped" in note for note in lab.notes) == ("scaler" in extras)
-    assert lab.frame()["weight_grad_norm"].notna().all()
-    assert lab.frame()["delta_norm"].notna().mean() > 0.8
+    assert any("skipped" in note for note in monitor.notes) == ("scaler" in extras)
+    assert monitor.frame()["weight_grad_norm"].notna().all()
+    assert monitor.frame()["delta_norm"].notna().mean() > 0.8
 
 
 def test_compiled_training_is_the_same_to_the_last_bit():
@@ -146,10 +146,10 @@ def test_nothing_stays_behind():
 
     model, data = mlp(), batches(3)
     before, names, torchs = state(model), list(model.state_dict()), functions()
-    with gradlab.watch(model, optimizer := adamw(model)) as lab:
+    with gradlab.watch(model, optimizer := adamw(model)) as monitor:
         assert list(model.state_dict()) == names
         train(model, optimizer, data)
-    assert lab.notes == []
+    assert monitor.notes == []
     assert state(model) == before
     assert functions() == torchs
     assert not of_optimisers._global_optimizer_pre_hooks
@@ -159,17 +159,17 @@ def test_nothing_stays_behind():
 def test_an_exception_passes_and_the_record_stays():
     model, data = mlp(), batches(3)
     before, optimizer = state(model), adamw(model)
-    lab = gradlab.watch(model, optimizer)
+    monitor = gradlab.watch(model, optimizer)
 
     def broken():
-        with lab:
+        with monitor:
             train(model, optimizer, data)
             loss_of(model, data[0]).backward()
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         broken()
-    assert lab.steps()["step"].tolist() == [0, 1, 2]
+    assert monitor.steps()["step"].tolist() == [0, 1, 2]
     assert state(model) == before
     with gradlab.watch(model, optimizer) as again:
         train(model, optimizer, data)
@@ -183,17 +183,17 @@ def test_an_exception_inside_a_step_does_not_confuse_the_next():
     def broken():
         raise FloatingPointError
 
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         with pytest.raises(FloatingPointError):
             optimizer.step(broken)
         train(model, optimizer, data)
-    assert lab.steps()["step"].tolist() == [0, 1, 2]
+    assert monitor.steps()["step"].tolist() == [0, 1, 2]
 
 
 def test_a_watched_model_can_be_copied_pickled_and_saved(tmp_path):
     model, data = everything(), [(torch.randint(11, (2, 3)),)]
     optimizer = adamw(model)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         language(model, optimizer, steps=2)
         twin, loaded = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
         torch.save(model, tmp_path / "model.pt")
@@ -204,7 +204,7 @@ def test_a_watched_model_can_be_copied_pickled_and_saved(tmp_path):
         language(model, optimizer, steps=1)
     assert torch.load(tmp_path / "state.pt", weights_only=True).keys() == model.state_dict().keys()
     assert b"gradlab" not in pickle.dumps(mlp()) + (tmp_path / "model.pt").read_bytes()
-    assert lab.steps()["step"].tolist() == [0, 1, 2]
+    assert monitor.steps()["step"].tolist() == [0, 1, 2]
 
 
 def test_two_watchers_of_one_model_are_refused():
@@ -228,13 +228,13 @@ def test_two_networks_at_once_have_a_record_each():
         train(one, of_one, data)
     assert len(first.steps()) == 8
     assert len(second.steps()) == 4
-    assert first.sites == ["0", "3", "5"]
-    assert second.sites == ["0", "1"]
+    assert first.modules == ["0", "3", "5"]
+    assert second.modules == ["0", "1"]
 
 
 def unused(model):
-    with gradlab.watch(model) as lab:
-        return lab
+    with gradlab.watch(model) as monitor:
+        return monitor
 
 
 @pytest.mark.parametrize(
@@ -278,26 +278,26 @@ def test_memory_does_not_grow_but_by_the_record():
         gc.collect()
         return sum(1 for each in gc.get_objects() if type(each) in LASTING)
 
-    with gradlab.watch(model, optimizer, every="log") as lab:
+    with gradlab.watch(model, optimizer, every="log") as monitor:
         run(200)
-        before, records = alive(), len(lab.steps())
+        before, records = alive(), len(monitor.steps())
         run(10_000)
         grown = alive() - before
-    assert grown <= 40 * (len(lab.steps()) - records)
-    assert 35 < len(lab.steps()) < 45
+    assert grown <= 40 * (len(monitor.steps()) - records)
+    assert 35 < len(monitor.steps()) < 45
 
 
 def test_a_record_is_of_numbers_alone():
     model, data = mlp(), batches(1)
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         train(model, optimizer, data * 20)
         gc.collect()
         tensors = sum(1 for each in gc.get_objects() if type(each) is torch.Tensor)
         train(model, optimizer, data * 200)
         gc.collect()
         assert sum(1 for each in gc.get_objects() if type(each) is torch.Tensor) <= tensors
-    assert len(lab.frame()) == 3 * 220
+    assert len(monitor.frame()) == 3 * 220
 
 
 def test_diagnosis_names_what_was_built_into_a_network():
@@ -305,16 +305,16 @@ def test_diagnosis_names_what_was_built_into_a_network():
     deep = [part for _ in range(12) for part in (nn.Linear(16, 16), nn.Sigmoid())]
     model = nn.Sequential(nn.Linear(6, 16), nn.Sigmoid(), *deep, nn.Linear(16, 3))
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         train(model, optimizer, batches(10))
-    first, *_ = lab.diagnose()
+    first, *_ = monitor.diagnose()
     assert first.kind == "vanishing"
     assert "the activation's derivative" in first.cause
     assert first.remedies == ()
     healthy = mlp()
-    with gradlab.watch(healthy, (o := torch.optim.SGD(healthy.parameters(), 0.1))) as lab:
+    with gradlab.watch(healthy, (o := torch.optim.SGD(healthy.parameters(), 0.1))) as monitor:
         train(healthy, o, batches(10))
-    assert lab.diagnose() == []
+    assert monitor.diagnose() == []
 
 
 def test_relu_is_not_called_saturated():
@@ -323,40 +323,40 @@ def test_relu_is_not_called_saturated():
     with torch.no_grad():
         model[0].bias -= 1.5
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         train(model, optimizer, batches(5, 64))
-    assert lab.frame()["saturated"].max() > 0.75
-    assert "saturated" not in [finding.kind for finding in lab.diagnose()]
+    assert monitor.frame()["saturated"].max() > 0.75
+    assert "saturated" not in [finding.kind for finding in monitor.diagnose()]
 
 
 def test_a_report_reads_like_that_of_a_run(tmp_path):
     model, optimizer = (m := everything()), adamw(m)
-    with gradlab.watch(model, optimizer) as lab:
+    with gradlab.watch(model, optimizer) as monitor:
         language(model, optimizer, steps=3)
-        lab.report(tmp_path)
+        monitor.report(tmp_path)
         assert gradlab.load(tmp_path).runs["status"].tolist() == ["running"]
-    page = lab.report(tmp_path).read_text(encoding="utf-8")  # again, in its own place
+    page = monitor.report(tmp_path).read_text(encoding="utf-8")  # again, in its own place
     assert "‖dLoss/dz‖" in page
-    assert all(name in page for name in lab.sites)
+    assert all(name in page for name in monitor.modules)
     frames = gradlab.load(tmp_path)
     assert frames.runs["status"].tolist() == ["completed"]
     loaded = frames.layers.drop(columns="run")
     np.testing.assert_array_equal(
-        loaded.select_dtypes("number"), lab.frame().select_dtypes("number")
+        loaded.select_dtypes("number"), monitor.frame().select_dtypes("number")
     )
-    assert loaded["module"].tolist() == lab.frame()["module"].tolist()
-    assert [f.kind for f in gradlab.diagnose(loaded)] == [f.kind for f in lab.diagnose()]
+    assert loaded["module"].tolist() == monitor.frame()["module"].tolist()
+    assert [f.kind for f in gradlab.diagnose(loaded)] == [f.kind for f in monitor.diagnose()]
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(StoreError, match="already holds a run"):
-        lab.report(tmp_path)
+        monitor.report(tmp_path)
 
 
 def test_a_network_that_was_never_trained_has_no_rows():
-    with gradlab.watch(mlp()) as lab, warnings.catch_warnings():
+    with gradlab.watch(mlp()) as monitor, warnings.catch_warnings():
         pass
     with pytest.raises(WatchError, match="no optimiser has made one"):
-        lab.diagnose()
-    assert list(lab.frame().columns)[:4] == ["step", "axis", "position", "module"]
+        monitor.diagnose()
+    assert list(monitor.frame().columns)[:4] == ["step", "axis", "position", "module"]
 
 
 def test_hooks_say_nothing_in_a_buffer():

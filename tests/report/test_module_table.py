@@ -20,7 +20,7 @@ def recorded(folder, blocks):
     h = nn.ModuleList(nn.Sequential(*(nn.Linear(4, 4) for _ in range(3))) for _ in range(blocks))
     model = nn.ModuleDict({"h": h, "head": nn.Linear(4, 2)})
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer, sinks=Parquet(folder)) as lab:
+    with gradlab.watch(model, optimizer, sinks=Parquet(folder)) as monitor:
         for _ in range(2):
             x = torch.randn(8, 4)
             for block in h:
@@ -28,7 +28,7 @@ def recorded(folder, blocks):
             optimizer.zero_grad()
             model["head"](x).square().mean().backward()
             optimizer.step()
-    return lab.frame()
+    return monitor.frame()
 
 
 def told(folder):
@@ -115,13 +115,13 @@ def test_a_module_without_a_signal_is_left_out_and_not_called_infinite(tmp_path)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with gradlab.watch(model, optimizer) as lab:
+        with gradlab.watch(model, optimizer) as monitor:
             for _ in range(3):
                 optimizer.zero_grad()
                 model(torch.randn(5, 4)).square().mean().backward()
                 optimizer.step()
-        lab.report(tmp_path)
-    silent = lab.frame().groupby("module")["delta_norm"].count()
+        monitor.report(tmp_path)
+    silent = monitor.frame().groupby("module")["delta_norm"].count()
     assert silent["1.inner"] == 0
     _, reduced = reduce_folder(tmp_path)
     assert (reduced.layers["delta_norm_inf"] == 0).all()

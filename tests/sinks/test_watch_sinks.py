@@ -17,17 +17,17 @@ from tests.sinks.test_wandb import read_back
 def run(sinks, steps=3, **kwargs):
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with gradlab.watch(model, optimizer, sinks=sinks, **kwargs) as lab:
+    with gradlab.watch(model, optimizer, sinks=sinks, **kwargs) as monitor:
         train(model, optimizer, batches(steps))
-    return lab
+    return monitor
 
 
 def test_a_sink_gets_every_row(tmp_path):
     memory = Memory()
-    lab = run([memory], every=2)
+    monitor = run([memory], every=2)
     assert [rows.steps["step"][0] for rows in memory.rows] == [0, 2]
     assert np.concatenate([rows.layers["delta_norm"] for rows in memory.rows]).tolist() == (
-        lab.frame()["delta_norm"].tolist()
+        monitor.frame()["delta_norm"].tolist()
     )
     assert memory.result["status"] == "completed"
     assert memory.result["verdict"] == "healthy"
@@ -56,12 +56,12 @@ def test_a_sink_that_fails_is_left_out_and_the_training_goes_on():
     with pytest.warns(
         UserWarning, match="Broken failed, the run continues without it: OSError: disk full"
     ):
-        lab = run([Broken(), memory])
-    assert len(lab.steps()) == len(memory.rows) == 3
+        monitor = run([Broken(), memory])
+    assert len(monitor.steps()) == len(memory.rows) == 3
 
 
-def broken(lab, model, optimizer, error):
-    with lab:
+def broken(monitor, model, optimizer, error):
+    with monitor:
         train(model, optimizer, batches(1))
         raise error
 
@@ -71,9 +71,9 @@ def test_a_failed_run_says_so(tmp_path):
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     for error, status in ((ValueError("no"), "failed"), (KeyboardInterrupt(), "interrupted")):
         memory = Memory()
-        lab = gradlab.watch(model, optimizer, sinks=memory)
+        monitor = gradlab.watch(model, optimizer, sinks=memory)
         with pytest.raises(type(error)):
-            broken(lab, model, optimizer, error)
+            broken(monitor, model, optimizer, error)
         assert memory.result["status"] == status
 
 
@@ -113,9 +113,9 @@ def test_tensorboard_can_read_them(tmp_path):
         "tensorboard.backend.event_processing.event_accumulator",
         reason="pip install gradlab[tensorboard]",
     )
-    lab = run([TensorBoard(tmp_path)])
+    monitor = run([TensorBoard(tmp_path)])
     events = reader.EventAccumulator(str(tmp_path)).Reload()
     found = [event.value for event in events.Scalars("weight_grad_norm/01_0")]
-    expected = lab.frame().query("position == 1")["weight_grad_norm"]
+    expected = monitor.frame().query("position == 1")["weight_grad_norm"]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert [event.step for event in events.Scalars("loss")] == [0, 1, 2]

@@ -1,12 +1,17 @@
-"""Callbacks for training libraries: `lightning` and `huggingface`, imported at their first use."""
+"""Callbacks for training libraries: `gradlab.integrations.lightning` and `.huggingface`."""
 
 from importlib import import_module
-from typing import Any
+from types import ModuleType
 
-_CALLBACKS = ("huggingface", "lightning")
+__all__ = ["huggingface", "lightning"]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _CALLBACKS:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __getattr__(name: str) -> ModuleType:
+    """Import an integration at its first use, for its library may not be installed."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(f"{__name__}.{name}")
+
+
+def __dir__() -> list[str]:
+    return __all__

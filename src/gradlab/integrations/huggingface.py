@@ -1,40 +1,46 @@
-"""A callback for the Trainer of Hugging Face: `Trainer(callbacks=[Watch(every=10)])`."""
+"""A callback for the Trainer of Hugging Face.
+
+from gradlab.integrations.huggingface import Watch
+
+watch = Watch(every=10)
+trainer = transformers.Trainer(model, arguments, train_dataset=data, callbacks=[watch])
+trainer.train()
+watch.monitor.findings
+"""
 
 from typing import Any
 
-from transformers import TrainerCallback
-from transformers.training_args import ParallelMode
+from gradlab.integrations.callback import WatchCallback
 
-from gradlab.monitor.monitor import Lab
+try:
+    from transformers import TrainerCallback
+    from transformers.training_args import ParallelMode
+except ImportError as error:
+    raise ImportError(
+        "transformers is not installed: pip install 'gradlab[transformers]'"
+    ) from error
 
 
-class Watch(TrainerCallback):
-    """Watches the model while it is trained; `lab` is its record.
+class TrainerWatch(WatchCallback, TrainerCallback):
+    """Watches the model that a `transformers.Trainer` trains; arguments as those of `watch`.
 
-    The Trainer does not tell a callback of an exception: after one, call `close`.
+    The Trainer does not notify callbacks of an exception. After one, call `close()`, unless the
+    same callback starts another training.
 
-    Args:
-        options: of `gradlab.watch`, without the model and the optimiser.
+    Example:
+        >>> watch = TrainerWatch(every=10)
+        >>> watch.monitor is None  # until Trainer(..., callbacks=[watch]).train()
+        True
     """
 
-    def __init__(self, **options: Any) -> None:
-        self.options = options
-        self.lab: Lab | None = None
-        self._open = False
-
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Begin; the model is given without the wrapper that would tell of other processes."""
+        """Start watching; the given model lacks the wrapper that shows how many ranks there are."""
         ranks = args.world_size if args.parallel_mode == ParallelMode.DISTRIBUTED else None
-        self.lab = Lab(kwargs["model"], **self.options, ranks=ranks)
-        self.lab.__enter__()
-        self._open = True
+        self._start(kwargs["model"], ranks)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """End it."""
+        """Stop watching."""
         self.close()
 
-    def close(self) -> None:
-        """Stop watching, if it has not been stopped."""
-        if self.lab is not None and self._open:
-            self._open = False
-            self.lab.__exit__(None, None, None)
+
+Watch = TrainerWatch

@@ -1,43 +1,47 @@
-"""A callback for Lightning: `Trainer(callbacks=[Watch(every=10)])`, then `callback.lab`."""
+"""A callback for Lightning.
+
+from gradlab.integrations.lightning import Watch
+
+watch = Watch(every=10)
+trainer = lightning.Trainer(callbacks=[watch])
+trainer.fit(module, loader)
+watch.monitor.findings
+"""
 
 from typing import Any
 
-from gradlab.monitor.monitor import Lab
-from gradlab.monitor.watch import watch
+from gradlab.integrations.callback import WatchCallback
 
 try:
     from lightning.pytorch import Callback  # pyright: ignore
 except ImportError:
-    from pytorch_lightning import Callback
+    try:
+        from pytorch_lightning import Callback
+    except ImportError as error:
+        raise ImportError("Lightning is not installed: pip install 'gradlab[lightning]'") from error
 
 
-class Watch(Callback):  # pyright: ignore
-    """Watches the module while it is fitted.
+class LightningWatch(WatchCallback, Callback):  # pyright: ignore
+    """Watches the module that a Lightning `Trainer` fits; its arguments are those of `watch`.
 
-    Args:
-        options: of `gradlab.watch`, without the model and the optimiser.
+    Example:
+        >>> watch = LightningWatch(every=10)
+        >>> watch.monitor is None  # until Trainer(callbacks=[watch]).fit(module)
+        True
     """
 
-    def __init__(self, **options: Any) -> None:
-        self.options = options
-        self.lab: Lab | None = None
-        self._open = False
-
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Begin, after the sanity check of the validation."""
-        self.lab = watch(trainer.model or pl_module, **self.options)  # wrapped, as by DDP
-        self.lab.__enter__()
-        self._open = True
+        """Start watching, after the sanity check of the validation."""
+        self._start(trainer.model or pl_module)  # the wrapped model, as by DDP
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """End it."""
-        self._close(None)
+        """Stop watching."""
+        self.close()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """End it, and keep what was recorded."""
-        self._close(exception)
+        """Stop watching, and keep the record."""
+        if self.monitor is not None:
+            self.monitor.__exit__(type(exception), exception, None)
 
-    def _close(self, error: BaseException | None) -> None:
-        if self.lab is not None and self._open:
-            self._open = False
-            self.lab.__exit__(error and type(error), error, None)
+
+Watch = LightningWatch

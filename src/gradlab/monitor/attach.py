@@ -32,14 +32,14 @@ class Site:
     Attributes:
         name: dotted, as in `model.named_modules()` of the network itself, without wrappers.
         module: the owner of the parameters.
-        heard: the module whose output is the site's; None if there is none.
+        output_of: the module whose output is the site's; None if there is none.
         weights: names of its own parameters of two or more dimensions, or else of all but biases.
         biases: names of its own parameters that are called so.
     """
 
     name: str
     module: nn.Module
-    heard: nn.Module | None
+    output_of: nn.Module | None
     weights: tuple[str, ...]
     biases: tuple[str, ...]
 
@@ -104,7 +104,9 @@ def find_sites(model: nn.Module, chosen: Choice | Sequence[Choice] | None = None
     holders = {id(m) for _, m in picked for n in m.modules() if n is not m if _among(n, picked)}
     parents = {id(child): parent for _, parent in named for child in parent.children()}
     return [
-        _site(name, module, _heard(module, parents.get(id(module)), holders, chosen is None))
+        _site(
+            name, module, _output_module(module, parents.get(id(module)), holders, chosen is None)
+        )
         for name, module in picked
     ]
 
@@ -143,7 +145,7 @@ def _matches(choice: Choice, name: str, module: nn.Module) -> bool:
     return isinstance(module, choice) if isinstance(choice, type) else choice(name, module)
 
 
-def _heard(
+def _output_module(
     module: nn.Module, parent: nn.Module | None, holders: set[int], default: bool
 ) -> nn.Module | None:
     """Return the module whose output is a site's.
@@ -156,12 +158,12 @@ def _heard(
     return None if default and id(module) in holders else module
 
 
-def _site(name: str, module: nn.Module, heard: nn.Module | None) -> Site:
+def _site(name: str, module: nn.Module, output_of: nn.Module | None) -> Site:
     own = _own(module)
     biases = tuple(each for each, _ in own if "bias" in each)
     matrices = tuple(each[0] for each in own if _is_matrix(each))
     others = tuple(each for each, _ in own if each not in biases)
-    return Site(name, module, heard, matrices or others, biases)
+    return Site(name, module, output_of, matrices or others, biases)
 
 
 def _none(names: Sequence[str], chosen: object) -> str:

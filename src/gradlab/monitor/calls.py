@@ -1,41 +1,54 @@
-"""Single calls of modules: what is kept of one, and the hooks that hear it."""
+"""Single calls of modules: their numbers, the hooks on them, and the gradient of their input."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import partial
 from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
 from torch._C._functorch import peek_interpreter_stack
+from torch.autograd import _get_sequence_nr  # pyright: ignore
+from torch.autograd.graph import Node, get_gradient_edge
 
-Act = Callable[..., Any]
+HookFunction = Callable[..., Any]
+Edge = tuple[Node, int]
 
 
 class Hook:
-    """A hook that leaves code alone which is not simply run, and that no copy takes along."""
+    """A hook that does nothing in compiled, traced or transformed code, and in copies.
 
-    def __init__(self, act: Act) -> None:
-        self.act = act
+    Args:
+        function: Called with the arguments of the hook in eager code.
+    """
+
+    def __init__(self, function: HookFunction) -> None:
+        self.function = function
 
     def __call__(self, *args: Any) -> Any:
-        """Do it, unless the module is compiled, traced or transformed: it has no numbers then."""
+        """Call the function, unless the module's tensors have no values."""
         if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore
             return None
-        if peek_interpreter_stack():  # of vmap, grad, ...: it is None outside of them
+        if peek_interpreter_stack():  # of vmap, grad, ...; None outside of them
             return None
-        return self.act(*args)
+        return self.function(*args)
 
     def __reduce__(self) -> Any:
-        """Become, in a copy or a pickle, what takes any arguments and does nothing."""
+        """Become, in a copy or a pickle, a function that accepts any arguments and does nothing."""
         return getattr, (nullcontext(), "__exit__")
 
 
 @dataclass
 class Call:
-    """One call of a site: numbers by name (`pool.KNOWN`), and which units are alive.
+    """One call of a watched module.
 
-    `scale` is what its loss was multiplied by; None if it was not.
+    Attributes:
+        site: Index of the module.
+        output: Weak reference to its first output tensor.
+        known: Numbers keyed by `pooling.KNOWN`.
+        alive_U: 1.0 for each unit that is alive, else 0.0.
+        scale: Factor of the loss scale; None if the loss was not scaled.
     """
 
     site: int
@@ -46,7 +59,7 @@ class Call:
 
 
 def tensors_of(output: Any) -> Iterator[Tensor]:
-    """Return every tensor in a module's output: itself, in tuples, lists, mappings, dataclasses."""
+    """Yield every tensor in an output: alone, or in tuples, lists, mappings and dataclasses."""
     if isinstance(output, Tensor):
         yield output
     elif isinstance(output, Mapping):
@@ -58,8 +71,71 @@ def tensors_of(output: Any) -> Iterator[Tensor]:
         yield from tensors_of([getattr(output, each.name) for each in fields(output)])
 
 
-def is_heard(x: Any) -> TypeGuard[Tensor]:
-    """Say whether something is a tensor with a gradient, dense and whole: one that has a norm."""
+def has_dense_gradient(x: Any) -> TypeGuard[Tensor]:
+    """Return whether x is a dense tensor, not sharded or nested, that requires a gradient."""
     if not isinstance(x, Tensor) or not x.requires_grad or x.layout != torch.strided:
         return False
     return not x.is_nested and not hasattr(x, "full_tensor") and x.numel() > 0
+
+
+class InputGradient:
+    """The gradient of one module's input, read from autograd's graph without changing it.
+
+    A hook on an alias of the input would be simpler. But an alias changes the order in which
+    autograd sums gradients, and so their last bit; and a module that compares its query with its
+    key (`query is key`) would take another path.
+
+    Args:
+        x: The input, before the module is called.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        self._node, self._number = get_gradient_edge(x)[:2]
+        self._since: int = _get_sequence_nr()  # numbers of nodes rise in the order of creation
+
+    def register(self, outputs: Sequence[Tensor], receive: Callable[[Tensor], None]) -> None:
+        """Call `receive` in each backward pass with this module's part of the input's gradient.
+
+        Args:
+            outputs: The module's outputs.
+            receive: Called with the sum over all edges from the module to the input.
+        """
+        edges = self._edges([get_gradient_edge(x)[0] for x in outputs])
+        total = _SumOverEdges(len(edges), receive)
+        for node, index in edges:
+            node.register_hook(partial(total.add, index))
+
+    def _edges(self, waiting: list[Node]) -> list[Edge]:
+        """Return the edges to the input from nodes that the module has created."""
+        found: list[Edge] = []
+        seen: set[Node] = set()
+        while waiting:
+            node = waiting.pop()
+            if node in seen or node._sequence_nr() < self._since:  # pyright: ignore
+                continue
+            seen.add(node)
+            for index, (other, number) in enumerate(node.next_functions):
+                if other is self._node and number == self._number:
+                    found.append((node, index))
+                elif other is not None:
+                    waiting.append(other)
+        return found
+
+
+class _SumOverEdges:
+    """Adds the gradients of all edges of one backward pass."""
+
+    def __init__(self, edges: int, receive: Callable[[Tensor], None]) -> None:
+        self._edges, self._receive = edges, receive
+        self._left, self._sum = edges, None
+
+    @torch.no_grad()
+    def add(self, index: int, grads_in: Sequence[Tensor | None], grads_out: object) -> None:
+        """Add the gradient of one edge; after the last edge, hand on the sum."""
+        if (grad := grads_in[index]) is not None:
+            self._sum = grad if self._sum is None else self._sum + grad
+        self._left -= 1
+        if not self._left:
+            total, self._left, self._sum = self._sum, self._edges, None
+            if total is not None:
+                self._receive(total)

@@ -1,4 +1,4 @@
-"""What keeps a failure of the watching from becoming one of the training."""
+"""A failure of the monitor ends its record, not the training."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -8,51 +8,57 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Fuse:
-    """Ends the record where it fails, and lets the training go on.
+class Failures:
+    """Handles exceptions of the monitor's code.
 
     Args:
-        alone: whether no other process waits for this one's part of the record; if one does, a
-            failure is raised, for it would wait forever.
-        tell: is called with the failure.
+        alone: Whether this is the only process. If other processes wait for this one's part of the
+            record, a failure is raised, for they would wait forever.
+        report: Called with the first failure.
+
+    Attributes:
+        failed: Whether there was a failure; the record has then ended.
     """
 
-    def __init__(self, alone: bool, tell: Callable[[Exception], None]) -> None:
-        self.blown = False
-        self._alone, self._tell = alone, tell
+    def __init__(self, alone: bool, report: Callable[[Exception], None]) -> None:
+        self.failed = False
+        self._alone, self._report = alone, report
 
-    def blow(self, error: Exception) -> None:
-        """Take note of a failure.
+    def handle(self, error: Exception) -> None:
+        """End the record.
 
         Raises:
-            Exception: the failure, if this process is not alone.
+            Exception: The failure, if other processes take part.
         """
         if not self._alone:
             raise error
-        self.blown = True
-        self._tell(error)
+        self.failed = True
+        self._report(error)
 
 
-class Fused(Protocol):
-    """What has a fuse."""
+class HasFailures(Protocol):
+    """An object whose methods may be decorated by `catch_failures`."""
 
-    fuse: Fuse
+    @property
+    def failures(self) -> Failures:
+        """The handler of its exceptions."""
+        ...
 
 
-F = TypeVar("F", bound=Fused)
+F = TypeVar("F", bound=HasFailures)
 
 
-def harmless(method: Callable[Concatenate[F, P], R]) -> Callable[Concatenate[F, P], R | None]:
-    """Have a method that the training calls blow its object's fuse instead of failing."""
+def catch_failures(method: Callable[Concatenate[F, P], R]) -> Callable[Concatenate[F, P], R | None]:
+    """Let a method that the training calls return None instead of raising an exception."""
 
     @wraps(method)
-    def guarded(self: F, *args: P.args, **kwargs: P.kwargs) -> R | None:
-        if self.fuse.blown:
+    def safe(self: F, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        if self.failures.failed:
             return None
         try:
             return method(self, *args, **kwargs)
         except Exception as error:
-            self.fuse.blow(error)
+            self.failures.handle(error)
             return None
 
-    return guarded
+    return safe

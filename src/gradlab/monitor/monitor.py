@@ -1,61 +1,158 @@
-"""A network under observation, from the first step to the report."""
+"""`gradlab.watch`: records the gradients of any PyTorch network in any training loop."""
 
 import time
 import traceback
 import warnings
 import weakref
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import Optimizer
 
-from gradlab import schema
 from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.profile import slope
 from gradlab.diagnosis.verdict import verdict
 from gradlab.errors import WatchError, first_line
 from gradlab.monitor.activations import ONE_SIDED
-from gradlab.monitor.attach import Choice, find_sites, unwrap
+from gradlab.monitor.attach import Choice, Site, find_sites, unwrap
 from gradlab.monitor.diagnose import configuration, findings, status
 from gradlab.monitor.distributed import first_rank, ranks_of
-from gradlab.monitor.failsafe import Fuse
-from gradlab.monitor.optimizers import optimizers_of
-from gradlab.monitor.schedule import wanted
+from gradlab.monitor.failsafe import Failures
+from gradlab.monitor.optimizers import WatchedOptimizers
 from gradlab.monitor.signals import Signals
 from gradlab.monitor.statistics import measure
 from gradlab.monitor.step import Round
-from gradlab.monitor.steps import Rounds
-from gradlab.monitor.torch_hooks import notify
-from gradlab.monitor.warnings import silence, skipping, strange
-from gradlab.recording.rows import Columns, Rows
-from gradlab.sinks.memory import by_depth, frame, rows_of
+from gradlab.monitor.steps import StepTracker, schedule
+from gradlab.sinks.memory import Memory, by_depth, rows_of
 from gradlab.sinks.protocol import RunInfo, Sink, Sinks
 from gradlab.sinks.run_folder import Parquet
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _watched: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+SHOWN = 5  # names of modules in a warning
 
 
-class Lab:
-    """A network under observation, and its record.
+def watch(
+    model: nn.Module,
+    optimizer: Optimizer | LRScheduler | Sequence[Optimizer] | None = None,
+    *,
+    every: int | str = 1,
+    modules: Choice | Sequence[Choice] | None = None,
+    sinks: Sink | Sequence[Sink] = (),
+) -> "Monitor":
+    """Record the gradients and signals of each module of a network while it trains.
+
+    The training loop stays as it is, and computes the same numbers to the last bit. A step is an
+    optimiser step. Gradients of parameters are read once a step, when they are complete:
+    accumulated, averaged over processes and unscaled, but not yet clipped. `docs/watch.md` lists
+    the meaning of each column of `gradlab.schema` for a network that gradlab did not build.
 
     Args:
-        ranks: processes that average their gradients, where the model does not show it.
+        model: Any network, also inside `DistributedDataParallel`, `fully_shard` or
+            `torch.compile`.
+        optimizer: The optimiser, or a learning rate scheduler of it; or several, each of which
+            makes one update in a step. None counts each update of the model by any optimiser as a
+            step.
+        every: Record each N-th step; "log" records ten steps a decade.
+        modules: Modules to record: types, patterns of names ("h.*.mlp.*"), or predicates
+            f(name, module). None records all modules that own a weight of two or more dimensions.
+        sinks: Destinations of the rows besides memory; see `gradlab.sinks`.
+
+    Returns:
+        A monitor: use it in a `with` statement around the loop, or call `start()` and `stop()`.
+
+    Raises:
+        WatchError: The model is already watched or cannot be watched, or an argument is invalid.
+
+    Example:
+        >>> import torch, gradlab
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1))
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> with gradlab.watch(model, optimizer) as monitor:
+        ...     for _ in range(20):
+        ...         optimizer.zero_grad()
+        ...         x = torch.randn(8, 4)
+        ...         (model(x) - x.sum(1, keepdim=True)).square().mean().backward()
+        ...         optimizer.step()
+        >>> monitor
+        Monitor(Sequential, completed, 20 recorded steps, 2 modules)
+        >>> monitor.frame()["module"].unique().tolist()
+        ['0', '2']
+    """
+    return Monitor(model, optimizer, every, modules, sinks)
+
+
+@dataclass
+class _Session:
+    """The time from `start` to `stop`, and how the training ended.
 
     Attributes:
-        sites: names of the modules by depth: the one at position 1 first.
-        notes: what could not be seen, in words.
+        status: One of `schema.STATUSES`.
+        error: The exception that ended the training, in one line.
+        started: Date and time of the first start; empty before it.
+        began: Clock at the start, less the seconds of earlier sessions.
+        seconds: Duration up to the last recorded step, or to the stop.
+        hooks: Removes the hooks when it closes; None while stopped.
+    """
+
+    status: str = "running"
+    error: str | None = None
+    started: str = ""
+    began: float = 0.0
+    seconds: float = 0.0
+    hooks: ExitStack | None = field(default=None, repr=False)
+
+    def start(self) -> ExitStack:
+        """Start or resume; return the stack for the hooks."""
+        self.status, self.error = "running", None
+        self.began = time.perf_counter() - self.seconds
+        self.started = self.started or datetime.now(UTC).isoformat(timespec="seconds")
+        self.hooks = ExitStack()
+        return self.hooks
+
+    def elapse(self) -> float:
+        """Update and return the duration."""
+        self.seconds = time.perf_counter() - self.began
+        return self.seconds
+
+    def stop(self, error: BaseException | None) -> None:
+        """Remove the hooks, and set status and error."""
+        self.elapse()
+        if self.hooks is not None:
+            self.hooks.close()
+        self.hooks = None
+        ended = "completed" if error is None else "interrupted"
+        self.status = "failed" if isinstance(error, Exception) else ended
+        self.error = None if error is None else f"{type(error).__name__}: {first_line(error)}"
+
+
+class Monitor:
+    """The record of a watched network; made by `gradlab.watch`, whose arguments it has.
+
+    Args:
+        ranks: Number of processes that average their gradients; None reads it from the model.
+
+    Attributes:
+        notes: What could not be recorded, one line each.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer | Sequence[Optimizer] | None = None,
+        optimizer: Optimizer | LRScheduler | Sequence[Optimizer] | None = None,
         every: int | str = 1,
         modules: Choice | Sequence[Choice] | None = None,
         sinks: Sink | Sequence[Sink] = (),
@@ -63,43 +160,43 @@ class Lab:
     ) -> None:
         if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise WatchError(f"expected a torch.nn.Module to watch, given {type(model).__name__}")
-        self._network = unwrap(model)
-        self._ranks = ranks or ranks_of(model)
-        self._optimizers = optimizers_of(optimizer, self._network)
-        self._every = every
-        self._sinks = Sinks(sinks, self._note)
-        self._sites = find_sites(self._network, modules)
-        self._signals = Signals(
-            self._network, self._sites, Fuse(self._ranks == 1, self._note_failure)
-        )
-        self._rounds = Rounds(
-            self._network, self._signals, self._optimizers, wanted(every), self._take
-        )
-        self._order: list[int] = []
-        self._layers: list[Columns] = []
-        self._steps: list[Columns] = []
-        self._seen = self._optimizers or []
-        self._status, self._error = "running", None
-        self._began, self._started, self._seconds = time.perf_counter(), "", 0.0
-        self.sites: list[str] = []
         self.notes: list[str] = []
+        self._network, self._every = unwrap(model), every
+        _check_not_watched(self._network)
+        self._ranks = ranks or ranks_of(model)
+        self._sinks = Sinks(sinks, self._note)
+        optimizers = WatchedOptimizers(optimizer, self._network)
+        failures = Failures(self._ranks == 1, self._note_failure)
+        self._signals = Signals(self._network, find_sites(self._network, modules), failures)
+        self._tracker = StepTracker(self._signals, optimizers, schedule(every), self._record)
+        self._memory, self._session = Memory(), _Session()
+        self._order: list[int] = []
 
-    def __enter__(self) -> "Lab":
-        if any(module in _watched for module in self._network.modules()):
-            raise WatchError(
-                "expected a model that is not watched, but this one is already, whole or in part; "
-                "leave the other gradlab.watch first"
-            )
+    def start(self) -> "Monitor":
+        """Start or resume recording, for a loop that a `with` statement cannot enclose.
+
+        In a notebook, call `monitor.start()` in one cell, train in others, and call
+        `monitor.stop()` at the end.
+
+        Raises:
+            WatchError: The model is already watched, by this monitor or another one.
+        """
+        _check_not_watched(self._network)
         _watched.update(self._network.modules())
-        self._status, self._began = "running", time.perf_counter()
-        self._started = datetime.now(UTC).isoformat(timespec="seconds")
-        self._signals.open()
-        self._rounds.open()
-        self._listening = notify(self._rounds)
-        self._listening.__enter__()
+        hooks = self._session.start()
+        hooks.callback(lambda: _watched.difference_update(list(self._network.modules())))
+        hooks.enter_context(self._signals.observe())
+        hooks.enter_context(self._tracker.observe())
         if first_rank(self._ranks):
             self._sinks.open(RunInfo(record={"watched": True}))
         return self
+
+    def stop(self) -> None:
+        """Stop recording and finish the sinks; without effect if the monitor is stopped."""
+        self._stop(None)
+
+    def __enter__(self) -> "Monitor":
+        return self.start()
 
     def __exit__(
         self,
@@ -107,57 +204,82 @@ class Lab:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._seconds = time.perf_counter() - self._began
-        self._listening.__exit__(None, None, None)
-        self._signals.close()
-        _watched.difference_update(list(self._network.modules()))
-        self._rounds.close(failed=error is not None)
-        ended = "completed" if error is None else "interrupted"
-        ended = "failed" if isinstance(error, Exception) else ended
-        self._status = status(ended, self.steps())
-        self._error = None if error is None else f"{type(error).__name__}: {first_line(error)}"
-        self.notes += skipping(self._rounds.skipped)
-        missed = [] if self._steps else strange(self._rounds.stranger)
+        self._stop(error)
+
+    def _stop(self, error: BaseException | None) -> None:
+        if self._session.hooks is None:
+            return
+        self._session.stop(error)
+        self._tracker.finish(failed=error is not None)
+        self._session.status = status(self._session.status, self.steps())
+        self.notes += _describe_skipped_steps(self._tracker.skipped)
+        self._tracker.skipped = 0
+        missed = [] if self._order else _describe_unknown_optimizer(self._tracker.optimizers)
         self.notes += missed
         if first_rank(self._ranks):
             self._sinks.finish(self._info() if self._sinks else {})
-        if error is None:
-            for text in missed:
-                warnings.warn(text, stacklevel=2)
+        for text in missed if error is None else ():
+            warnings.warn(text, stacklevel=3)
+
+    @property
+    def modules(self) -> list[str]:
+        """Names of the recorded modules, the one nearest the input first."""
+        return [self._signals.sites[index].name or "model" for index in self._order]
 
     def frame(self) -> pd.DataFrame:
-        """Return the record of the modules: the columns of `layers.parquet`."""
-        return frame(self._layers, schema.LAYERS)
+        """Return a row per recorded step and module: the columns of `layers.parquet`."""
+        return self._memory.layers()
 
     def steps(self) -> pd.DataFrame:
-        """Return the record of the steps: the columns of `steps.parquet`, at recorded steps."""
-        return frame(self._steps, schema.STEPS)
+        """Return a row per recorded step: the columns of `steps.parquet`."""
+        return self._memory.steps()
 
-    def diagnose(self) -> list[Finding]:
-        """Return what is wrong with the network, gravest first; an empty list if nothing is.
+    @property
+    def findings(self) -> list[Finding]:
+        """The findings so far, most severe first; empty for a healthy network.
 
-        Positions in a finding are places in `sites`, counted from 1.
+        Positions in a finding count `modules` from 1.
 
         Raises:
-            WatchError: nothing was recorded.
+            WatchError: Nothing was recorded.
         """
         self._check_recorded()
         return self._findings()
 
-    def _findings(self) -> list[Finding]:
-        return findings(self.frame(), self.steps(), self._config(), self._one_sided())
+    def diagnose(self) -> list[Finding]:
+        """Return `findings`."""
+        return self.findings
 
-    def report(self, folder: str | Path) -> Path:
-        """Write the record into a folder as `gradlab run` would, and the report on it.
+    def figure(self, name: str) -> "Figure":
+        """Draw a figure of the record so far; a notebook displays it.
 
-        A record of the same kind that is there is replaced, other runs are not.
-
-        Returns:
-            The page.
+        Args:
+            name: "signal" (error signal over depth), "gradients" (weight gradients over depth),
+                "timeline" (error signal over depth and steps) or "loss".
 
         Raises:
-            StoreError: the folder holds another run, or cannot be written.
-            WatchError: nothing was recorded.
+            WatchError: The name is unknown, or nothing was recorded.
+        """
+        from gradlab.report.watch_figures import draw_watched
+
+        self._check_recorded()
+        title = f"{type(self._network).__name__}: {self._verdict()}"
+        return draw_watched(name, self.frame(), self.steps(), title)
+
+    def report(self, folder: str | Path) -> Path:
+        """Write the record into a folder, with the files of a run of `gradlab run`, and its report.
+
+        An earlier record of a watched network in the folder is replaced.
+
+        Args:
+            folder: A new or empty folder, or one with such a record.
+
+        Returns:
+            Path of the page.
+
+        Raises:
+            StoreError: The folder contains another run, or cannot be written.
+            WatchError: Nothing was recorded.
         """
         from gradlab.report.report_page import write_report
 
@@ -165,32 +287,55 @@ class Lab:
         if first_rank(self._ranks):
             files = Parquet(folder, replace="watched")
             files.open(RunInfo(record={"watched": True}))
-            for steps, layers in zip(self._steps, self._layers, strict=True):
-                files.write(Rows(steps, layers))
+            for rows in self._memory.rows:
+                files.write(rows)
             files.finish(self._info())
             write_report(folder)
         return Path(folder) / "report" / "index.html"
 
+    def __repr__(self) -> str:
+        state = self._session.status if self._session.started else "not started"
+        count = len(self._memory.rows)
+        steps = f"{count} recorded step{'' if count == 1 else 's'}"
+        network = type(self._network).__name__
+        return f"Monitor({network}, {state}, {steps}, {len(self._signals.sites)} modules)"
+
+    def __str__(self) -> str:
+        if not self._order:
+            return repr(self)
+        found = [str(each) for each in self.findings]
+        return "\n".join([repr(self), *(found or ["healthy: no findings"]), *self.notes])
+
+    def _repr_html_(self) -> str:
+        """Return the state, a table of the findings and the notes, for a notebook."""
+        parts = [f"<p><b>{escape(repr(self))}</b></p>"]
+        if self._order:
+            cells = [
+                (each.kind, each.severity, str(each.since), each.cause) for each in self.findings
+            ]
+            rows = [("finding", "severity", "since step", "cause"), *cells]
+            rows = rows if cells else [("healthy: no findings",)]
+            lines = (f"<tr>{''.join(f'<td>{escape(c)}</td>' for c in row)}</tr>" for row in rows)
+            parts.append(f"<table>{''.join(lines)}</table>")
+        return "".join([*parts, *(f"<p>{escape(note)}</p>" for note in self.notes)])
+
     def _check_recorded(self) -> None:
-        if not self._started:
-            raise WatchError("expected `with gradlab.watch(...) as lab:` around the loop")
-        if not self._layers:
+        if not self._session.started:
+            raise WatchError("expected `with gradlab.watch(...) as monitor:` around the loop")
+        if not self._order:
             raise WatchError("expected a recorded step, but no optimiser has made one yet")
 
-    def _take(self, found: Round) -> None:
-        """Keep a recorded round, and hand it on."""
-        table = measure(self._sites, found, self._ranks)
+    def _record(self, step: Round) -> None:
+        """Write a recorded step to memory and to the sinks."""
+        sites = self._signals.sites
+        table = measure(sites, step, self._ranks)
         if not self._order:
-            self._order = by_depth(len(self._sites), self._signals.order)
-            self.sites = [self._sites[i].name or "model" for i in self._order]
-            for text in silence(self._sites, found):
+            self._order = by_depth(len(sites), self._signals.order)
+            for text in _describe_silent_modules(sites, step):
                 self._note(text)
-        self._seen = self._seen or list(found.stepped)
-        self._seconds = time.perf_counter() - self._began
-        rows = rows_of(found.step, self.sites, table[[*self._order, -1]], found.lr, self._seconds)
-        assert rows.layers is not None
-        self._layers.append(rows.layers)
-        self._steps.append(rows.steps)
+        seconds = self._session.elapse()
+        rows = rows_of(step.step, self.modules, table[[*self._order, -1]], step.lr, seconds)
+        self._memory.write(rows)
         if first_rank(self._ranks):
             self._sinks.write(rows)
 
@@ -205,31 +350,79 @@ class Lab:
             f"{first_line(error)} ({Path(place.filename).name}:{place.lineno})"
         )
 
-    def _config(self) -> dict[str, Any]:
-        return configuration(self._network, self._seen, self._every)
-
-    def _one_sided(self) -> list[str]:
-        """Return the sites whose activation is flat on one side."""
-        return [
-            self._sites[i].name
-            for i, phi in self._signals.phi.items()
+    def _findings(self) -> list[Finding]:
+        one_sided = [
+            self._signals.sites[index].name
+            for index, phi in self._signals.phi.items()
             if isinstance(phi, ONE_SIDED)
         ]
+        return findings(self.frame(), self.steps(), self._config(), one_sided)
+
+    def _verdict(self) -> str:
+        return verdict(self._session.status, self._findings())
+
+    def _config(self) -> dict[str, Any]:
+        first = self._tracker.optimizers.first
+        return configuration(self._network, [first] if first else [], self._every)
 
     def _info(self) -> dict[str, Any]:
-        found = self._findings()
         layers = self.frame()
         return {
             "watched": True,
-            "status": self._status,
-            "verdict": verdict(self._status, found) if len(layers) else None,
-            "findings": [each.as_dict() for each in found],
+            "status": self._session.status,
+            "verdict": self._verdict() if len(layers) else None,
+            "findings": [each.as_dict() for each in self._findings()],
             "slope": slope(layers),
             "seed": torch.initial_seed(),
             "config": self._config(),
             "config_hash": None,
-            "timings": {"started": self._started, "seconds": self._seconds},
-            "error": self._error,
+            "timings": {"started": self._session.started, "seconds": self._session.seconds},
+            "error": self._session.error,
             "notes": self.notes,
             "steps": int(layers["step"].max()) + 1 if len(layers) else 0,
         }
+
+
+def _check_not_watched(network: nn.Module) -> None:
+    if any(module in _watched for module in network.modules()):
+        raise WatchError(
+            "expected a model that is not watched, but this one is already, whole or in part; "
+            "call `monitor.stop()` of its monitor first"
+        )
+
+
+def _describe_silent_modules(sites: Sequence[Site], step: Round) -> list[str]:
+    """Return a line about modules with a gradient and without a signal; none if there are none."""
+    called = {call.site for call in step.calls}
+    silent = [
+        site.name
+        for index, site in enumerate(sites)
+        if index not in called and site.output_of is not None
+        if any(id(p) in step.readings for p in [*site.all_weights(), *site.all_biases()])
+    ]
+    if not silent:
+        return []
+    names = ", ".join(silent[:SHOWN]) + (", …" if len(silent) > SHOWN else "")
+    return [
+        f"no signals from {len(silent)} of {len(sites)} modules, which run inside torch.compile, "
+        f"without being called, without a backward(), or give no dense tensor: {names}; only "
+        "their parameters are recorded"
+    ]
+
+
+def _describe_skipped_steps(count: int) -> list[str]:
+    """Return a line about steps that a `GradScaler` has skipped; none if there are none."""
+    if not count:
+        return []
+    steps = "1 step was" if count == 1 else f"{count} steps were"
+    return [f"{steps} skipped by a GradScaler, and not recorded"]
+
+
+def _describe_unknown_optimizer(optimizers: WatchedOptimizers) -> list[str]:
+    """Return a line about an optimiser that was not given to `watch`; none if there is none."""
+    if optimizers.unknown is None:
+        return []
+    return [
+        f"nothing was recorded: the optimiser that made the steps ({optimizers.unknown}) was not "
+        "given to gradlab.watch; give that one, or none for any"
+    ]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
@@ -9,27 +10,60 @@ from torch.optim.optimizer import Optimizer
 from gradlab.errors import WatchError
 
 
-def optimizers_of(
-    given: Optimizer | Sequence[Optimizer] | None, network: nn.Module
-) -> list[Optimizer] | None:
-    """Return the optimisers themselves, out of what accelerate or Lightning wrap around them.
+class WatchedOptimizers:
+    """The optimisers whose updates make a step of a network.
+
+    Args:
+        given: One optimiser or several, perhaps wrapped by accelerate or Lightning, or learning
+            rate schedulers of them; None for every optimiser that updates the network.
+        network: The watched network, without wrappers.
+
+    Attributes:
+        network: Likewise.
+        named: The given optimisers; None for every one.
+        first: The first optimiser, once it is known.
+        unknown: Class of the first optimiser that updates the network and was not given.
 
     Raises:
-        WatchError: one is no optimiser, or none of this network's.
+        WatchError: An object is not an optimiser, or holds no parameter of the network.
     """
-    if given is None:
-        return None
-    found = [_inner(each) for each in (given if isinstance(given, Sequence) else [given])]
-    if not found:
-        raise WatchError("expected an optimiser, or none for any, given an empty list")
-    ours = {id(p) for p in network.parameters()}
-    for each in found:
-        if not ours & {id(p) for p in parameters_of(each)}:
-            raise WatchError(
-                f"expected an optimiser of the model's parameters, but {type(each).__name__} holds "
-                "none of them; it may have been made before they were moved or replaced"
-            )
-    return found
+
+    def __init__(self, given: Optimizer | Sequence[Optimizer] | None, network: nn.Module) -> None:
+        self.network = network
+        self.named = None if given is None else self._check(given)
+        self.first = self.named[0] if self.named else None
+        self.unknown: str | None = None
+
+    def includes(self, optimizer: Optimizer) -> bool:
+        """Return whether the updates of an optimiser count."""
+        if self.named is not None and any(optimizer is each for each in self.named):
+            return True
+        updates = self._updates_network(optimizer)
+        if self.named is None and updates:
+            self.first = self.first or optimizer
+        elif updates:
+            self.unknown = self.unknown or type(optimizer).__name__
+        return updates and self.named is None
+
+    def are_complete(self, stepped: Sequence[Optimizer]) -> bool:
+        """Return whether the updates of these optimisers make a whole step."""
+        return self.named is None or len(stepped) == len(self.named)
+
+    def _updates_network(self, optimizer: Optimizer) -> bool:
+        ours = {id(p) for p in self.network.parameters()}
+        return any(id(p) in ours for p in parameters_of(optimizer))
+
+    def _check(self, given: Any) -> list[Optimizer]:
+        found = [_unwrap(each) for each in (given if isinstance(given, Sequence) else [given])]
+        if not found:
+            raise WatchError("expected an optimiser, or none for any, given an empty list")
+        for each in found:
+            if not self._updates_network(each):
+                raise WatchError(
+                    f"expected an optimiser of the model's parameters, but {type(each).__name__} "
+                    "holds none of them; it may have been made before they were moved or replaced"
+                )
+        return found
 
 
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:
@@ -49,9 +83,11 @@ def holds_inf(optimizer: Optimizer) -> bool:
     return found is not None and float(found) > 0
 
 
-def _inner(optimizer: Optimizer) -> Optimizer:
-    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
-        optimizer = inner
-    if not isinstance(optimizer, Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise WatchError(f"expected a torch.optim.Optimizer, given {type(optimizer).__name__}")
-    return optimizer
+def _unwrap(given: Any) -> Optimizer:
+    """Return the optimiser inside a wrapper or a scheduler, which have it as `.optimizer`."""
+    found = given
+    while isinstance(inner := getattr(found, "optimizer", None), Optimizer):
+        found = inner
+    if not isinstance(found, Optimizer):
+        raise WatchError(f"expected a torch.optim.Optimizer, given {type(given).__name__}")
+    return found

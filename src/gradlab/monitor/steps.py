@@ -1,260 +1,285 @@
-"""From the optimisers' own hooks to recorded steps.
+"""Find the steps of a training loop through the hooks of its optimisers, and record them.
 
-A parameter's gradient is read where it is whole: after accumulation over micro-batches, averaging
-over processes and unscaling; that is just before it is clipped, or else before the optimiser steps.
-A step is a round: every optimiser that is watched has made one update.
+The gradient of a parameter is read when it is complete: after accumulation over micro-batches,
+averaging over processes and unscaling. That is just before it is clipped, or else just before its
+optimiser steps. A step is complete when every watched optimiser has made one update.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.optimizer import (
     Optimizer,
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
 
-from gradlab.monitor.backward_passes import Passes
-from gradlab.monitor.failsafe import harmless
-from gradlab.monitor.optimizers import holds_inf, parameters_of, setting
+from gradlab.errors import WatchError
+from gradlab.monitor.backward import BackwardPasses
+from gradlab.monitor.failsafe import Failures, catch_failures
+from gradlab.monitor.optimizers import WatchedOptimizers, holds_inf, parameters_of, setting
 from gradlab.monitor.signals import Signals
 from gradlab.monitor.step import Round
+from gradlab.monitor.torch_hooks import notify
+
+PER_DECADE = 10
 
 
-class Rounds:
-    """Listens to optimisers and to PyTorch, and hands on each round that is to be recorded.
+def schedule(every: int | str) -> Callable[[int], bool]:
+    """Return a function of the step that returns whether to record it.
 
     Args:
-        network: without wrappers.
-        signals: of its sites.
-        optimizers: that make up a round; None takes every update of a parameter of the network,
-            by whichever optimiser, for a round.
-        wanted: says of a step whether it is recorded.
-        done: is called with each round that was.
+        every: N for each N-th step; "log" for ten steps a decade: 40 records in 10,000 steps.
+
+    Raises:
+        WatchError: `every` is something else.
+
+    >>> [step for step in range(40) if schedule("log")(step)]
+    [0, 1, 2, 3, 4, 6, 7, 8, 10, 13, 16, 20, 26, 32]
+    """
+    if every == "log":
+        return _is_logarithmic
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise WatchError(
+            f'expected every to be a whole number from 1 on, or "log", given {every!r}'
+        )
+    return lambda step: step % every == 0
+
+
+def _is_logarithmic(step: int) -> bool:
+    return step < 2 or _tenths(step) > _tenths(step - 1)
+
+
+def _tenths(step: int) -> int:
+    return math.floor(PER_DECADE * math.log10(step) + 1e-9)
+
+
+class StepTracker:
+    """Follows the optimisers, and hands on each step that is to be recorded.
+
+    Args:
+        signals: The signals of the network's modules.
+        optimizers: The optimisers whose updates make a step.
+        is_recorded: Returns whether a step is to be recorded; see `schedule`.
+        on_step: Called with each recorded step.
 
     Attributes:
-        skipped: steps that a `GradScaler` did not make.
-        stranger: the first optimiser of the network's parameters that is none of those named.
+        skipped: Number of steps that a `GradScaler` has skipped.
     """
 
     def __init__(
         self,
-        network: nn.Module,
         signals: Signals,
-        optimizers: Sequence[Optimizer] | None,
-        wanted: Callable[[int], bool],
-        done: Callable[[Round], None],
+        optimizers: WatchedOptimizers,
+        is_recorded: Callable[[int], bool],
+        on_step: Callable[[Round], None],
     ) -> None:
-        self.network, self.signals, self.fuse = network, signals, signals.fuse
-        self.optimizers, self.wanted, self.done = optimizers, wanted, done
+        self.signals, self.optimizers = signals, optimizers
+        self.is_recorded, self.on_step = is_recorded, on_step
         self.skipped = 0
-        self.stranger: str | None = None
-        self._inside: Optimizer | None = None
-        self._asked: Optimizer | None = None  # by a GradScaler, to step
-        self._passes = Passes(network, signals)
-        self._read: set[int] = set()  # since the last backward pass, for clipping
-        self._round = Round(0, signals.sites, wanted(0))
-        self._handles: list[Any] = []
+        self._stepping: Optimizer | None = None
+        self._scaler_steps: Optimizer | None = None  # asked by a GradScaler to step, not yet called
+        self._passes = BackwardPasses(optimizers.network, signals)
+        self._read: set[int] = set()  # gradients read since the last backward pass, for clipping
+        self._step = Round(0, signals.sites, is_recorded(0))
 
-    def open(self) -> None:
-        """Put the hooks on."""
-        self._handles = [
-            register_optimizer_step_pre_hook(self._before_step),
-            register_optimizer_step_post_hook(self._after_step),
-        ]
-        self._listen()
+    @property
+    def failures(self) -> Failures:
+        """The handler of exceptions in hooks."""
+        return self.signals.failures
 
-    def close(self, failed: bool) -> None:
-        """Take them off, and complete the round that some optimisers have begun.
+    @contextmanager
+    def observe(self) -> Generator[None]:
+        """Register the hooks, and remove them when the context closes."""
+        with ExitStack() as stack:
+            for handle in (
+                register_optimizer_step_pre_hook(self._before_step),
+                register_optimizer_step_post_hook(self._after_step),
+            ):
+                stack.callback(handle.remove)
+            stack.enter_context(notify(self))
+            self._set_recording()
+            yield
 
-        After a failure it is not completed: other processes might not do so.
+    def finish(self, failed: bool) -> None:
+        """Complete a step that only some of the optimisers have made.
+
+        Args:
+            failed: Whether training failed; then other processes might not complete the step.
         """
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-        self._inside = None
-        if self._round.stepped and not failed:
-            self._finish()
+        self._stepping = None
+        if self._step.stepped and not failed:
+            self._complete()
 
-    # What optimisers do
+    # Hooks of the optimisers
 
-    @harmless
+    @catch_failures
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
-        if self._inside not in (None, optimizer):
+        if self._stepping not in (None, optimizer):
             return None  # one optimiser inside another makes one update
-        if not self._is_ours(optimizer):
-            self._meet(optimizer)
+        if not self.optimizers.includes(optimizer):
             return None
-        self._asked = None
+        self._scaler_steps = None
         if holds_inf(optimizer):
             self._skip()
             return None
-        self._inside = optimizer
+        self._stepping = optimizer
         self._begin(optimizer)
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         if closure is None:
-            self._gradients_are_there(optimizer)
+            self._read_gradients(optimizer)
             return None
-        heard = self._around(closure, optimizer)
+        observed = self._observe_closure(closure, optimizer)
         if len(args) > 1:
-            return (args[0], heard, *args[2:]), kwargs
-        return args, {**kwargs, "closure": heard}
+            return (args[0], observed, *args[2:]), kwargs
+        return args, {**kwargs, "closure": observed}
 
-    def _around(self, closure: Callable[[], Any], optimizer: Optimizer) -> Callable[[], Any]:
-        """Return a closure whose first evaluation is heard: of LBFGS, that is what is recorded."""
+    def _observe_closure(
+        self, closure: Callable[[], Any], optimizer: Optimizer
+    ) -> Callable[[], Any]:
+        """Return a closure whose first evaluation is recorded (LBFGS makes several a step)."""
         first = True
 
-        def heard() -> Any:
+        def observed() -> Any:
             nonlocal first
             try:
                 loss = closure()
             except BaseException:
-                self._inside = None  # this step will not be made
-                self._listen()
+                self._stepping = None  # the optimiser makes no update
+                self._set_recording()
                 raise
             if first:
                 first = False
-                self._gradients_are_there(optimizer)
+                self._read_gradients(optimizer)
                 self.signals.on = False
             return loss
 
-        return heard
+        return observed
 
-    @harmless
+    @catch_failures
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self._inside is not optimizer:
+        if self._stepping is not optimizer:
             return
-        self._inside = None
-        if getattr(optimizer, "grad_scale", None) is not None:  # a fused one divides in its step
-            self.divided(optimizer)
-        self._round.stepped.append(optimizer)
-        if self.optimizers is None or len(self._round.stepped) == len(self.optimizers):
-            self._finish()
+        self._stepping = None
+        if getattr(optimizer, "grad_scale", None) is not None:  # a fused one unscales in its step
+            self.after_unscaling(optimizer)
+        self._step.stepped.append(optimizer)
+        if self.optimizers.are_complete(self._step.stepped):
+            self._complete()
         else:
-            self._listen()
-
-    def _is_ours(self, optimizer: Optimizer) -> bool:
-        if self.optimizers is not None:
-            return any(optimizer is ours for ours in self.optimizers)
-        return self._moves(optimizer)
-
-    def _moves(self, optimizer: Optimizer) -> bool:
-        ours = {id(p) for p in self.network.parameters()}
-        return any(id(p) in ours for p in parameters_of(optimizer))
-
-    def _meet(self, optimizer: Optimizer) -> None:
-        """Take note of an optimiser of this network that was not named."""
-        if self.optimizers is not None and self.stranger is None and self._moves(optimizer):
-            self.stranger = type(optimizer).__name__
+            self._set_recording()
 
     @torch.no_grad()
     def _begin(self, optimizer: Optimizer) -> None:
-        """Keep the weights as they are before a step, which may be the first of a new round."""
-        if any(optimizer is other for other in self._round.stepped):
-            self._finish()
-        if self._round.recorded and not self._round.stepped:
-            self._round.remember()
-            self._round.lr = setting(optimizer, "lr")
+        """Copy the weights before an update, which may be the first of a new step."""
+        if any(optimizer is other for other in self._step.stepped):
+            self._complete()
+        if self._step.recorded and not self._step.stepped:
+            self._step.remember()
+            self._step.lr = setting(optimizer, "lr")
 
-    @harmless
+    @catch_failures
     @torch.no_grad()
-    def _gradients_are_there(self, optimizer: Optimizer) -> None:
-        """Take what belongs to the update that is about to be made."""
-        found, (losses, calls) = self._round, self._passes.take()
-        if not found.recorded:
+    def _read_gradients(self, optimizer: Optimizer) -> None:
+        """Read all that belongs to the update that an optimiser is about to make."""
+        step, (losses, calls) = self._step, self._passes.take()
+        if not step.recorded:
             return
-        found.losses += losses
-        found.calls += calls
+        step.losses += losses
+        step.calls += calls
         mine = parameters_of(optimizer)
-        if not found.stepped:
-            held = self._parameters(self.optimizers or [optimizer]) | self._read
-            self._take(p for p in self.network.parameters() if id(p) not in held)
-        found.read_clipped(p for p in mine if id(p) in self._read)
-        self._take(p for p in mine if id(p) not in self._read)
+        if not step.stepped:
+            held = _ids(self.optimizers.named or [optimizer]) | self._read
+            self._read_each(p for p in self.optimizers.network.parameters() if id(p) not in held)
+        step.read_clipped(p for p in mine if id(p) in self._read)
+        self._read_each(p for p in mine if id(p) not in self._read)
 
-    def _parameters(self, optimizers: Iterable[Optimizer]) -> set[int]:
-        return {id(p) for optimizer in optimizers for p in parameters_of(optimizer)}
-
-    def _take(self, parameters: Iterable[Tensor]) -> None:
+    def _read_each(self, parameters: Iterable[Tensor]) -> None:
         for p in parameters:
-            self._round.read(p, self._passes.scales.left_on(p))
+            self._step.read(p, self._passes.scales.remaining(p))
 
-    @harmless
+    @catch_failures
     @torch.no_grad()
-    def _finish(self) -> None:
-        """Hand on the round, and begin the next."""
-        found = self._round
-        if found.recorded:
-            found.settle()
-            self.done(found)
-        self._round = Round(found.step + 1, found.sites, self.wanted(found.step + 1))
-        self._listen()
-        self._passes.scales.end()
-        # What was clipped together with this round's, and awaits an optimiser of its own.
-        self._read -= self._parameters(found.stepped)
-        self._round.readings = {key: found.readings[key] for key in self._read}
+    def _complete(self) -> None:
+        """Hand on the step, and begin the next."""
+        step = self._step
+        if step.recorded:
+            step.settle()
+            self.on_step(step)
+        self._step = Round(step.step + 1, step.sites, self.is_recorded(step.step + 1))
+        self._set_recording()
+        self._passes.scales.end_step()
+        # Clipped together with this step's gradients, for an optimiser that steps later.
+        self._read -= _ids(step.stepped)
+        self._step.readings = {key: step.readings[key] for key in self._read}
 
-    def _listen(self) -> None:
-        """Listen if what comes is to be recorded; it may belong to the next round already."""
-        found = self._round
-        self.signals.on = found.recorded or (bool(found.stepped) and self.wanted(found.step + 1))
+    def _set_recording(self) -> None:
+        """Record signals if this step is recorded, or if they may belong to a recorded next one."""
+        step = self._step
+        self.signals.on = step.recorded or (bool(step.stepped) and self.is_recorded(step.step + 1))
 
     def _skip(self) -> None:
-        """Drop what belongs to no update."""
+        """Discard what belongs to a skipped update."""
         self.skipped += 1
         self._passes.take()
         self._read.clear()
 
-    # What PyTorch is asked to do
+    # Notifications from torch's functions: `torch_hooks.Listener`
 
-    @harmless
-    def backward_begins(self, roots: Sequence[Tensor], loss: Tensor | None) -> None:
-        """Listen; what was read before it is no longer the whole gradient."""
+    @catch_failures
+    def begin_backward(self, roots: Sequence[Tensor], loss: Tensor | None) -> None:
+        """Record signals from now on; gradients read before were not complete."""
         if self._passes.begin(roots, loss):
             self._read.clear()
 
-    @harmless
-    def backward_ends(self) -> None:
-        """Listen no more."""
+    @catch_failures
+    def end_backward(self) -> None:
+        """Record no more signals."""
         self._passes.end()
 
-    @harmless
+    @catch_failures
     @torch.no_grad()
-    def clipping(self, parameters: Sequence[Tensor]) -> None:
-        """Read gradients before they are clipped, the first time since they came."""
+    def before_clipping(self, parameters: Sequence[Tensor]) -> None:
+        """Read gradients before they are clipped for the first time after a backward pass."""
         if not self.signals.on:
             return
-        ours = {id(p) for p in self.network.parameters()} - self._read
-        fresh = [p for p in parameters if id(p) in ours]
-        done = self._parameters(self._round.stepped)
-        if fresh and all(id(p) in done for p in fresh):  # it is their turn again
-            self._finish()
-            done.clear()
-        if self._round.recorded:
-            fresh = [p for p in fresh if id(p) not in done and p.grad is not None]
-            self._take(fresh)
+        unread = {id(p) for p in self.optimizers.network.parameters()} - self._read
+        fresh = [p for p in parameters if id(p) in unread]
+        updated = _ids(self._step.stepped)
+        if fresh and all(id(p) in updated for p in fresh):  # they belong to the next step
+            self._complete()
+            updated.clear()
+        if self._step.recorded:
+            fresh = [p for p in fresh if id(p) not in updated and p.grad is not None]
+            self._read_each(fresh)
             self._read |= {id(p) for p in fresh}
 
-    @harmless
-    def multiplied(self, losses: Sequence[Tensor], scale: Tensor) -> None:
-        """Remember by what losses are multiplied."""
-        self._passes.scales.multiplied(losses, scale)
+    @catch_failures
+    def after_scaling(self, losses: Sequence[Tensor], scale: Tensor) -> None:
+        """Remember the scale of losses."""
+        self._passes.scales.add_losses(losses, scale)
 
-    @harmless
-    def divided(self, optimizer: Any) -> None:
-        """Remember whose gradients are as they would be without."""
-        self._passes.scales.divided(parameters_of(optimizer))
+    @catch_failures
+    def after_unscaling(self, optimizer: Any) -> None:
+        """Remember that the gradients of an optimiser are unscaled."""
+        self._passes.scales.add_unscaled(parameters_of(optimizer))
 
-    @harmless
-    def asked_to_step(self, optimizer: Optimizer) -> None:
-        """Wait for the step."""
-        self._asked = optimizer
+    @catch_failures
+    def begin_scaler_step(self, optimizer: Optimizer) -> None:
+        """Wait for the optimiser's step."""
+        self._scaler_steps = optimizer
 
-    @harmless
-    def has_been_asked(self, optimizer: Optimizer) -> None:
-        """Drop what a step that was not made has left."""
-        if self._asked is optimizer and self._is_ours(optimizer):
+    @catch_failures
+    def end_scaler_step(self, optimizer: Optimizer) -> None:
+        """Discard the gradients if the scaler has skipped the optimiser's step."""
+        if self._scaler_steps is optimizer and self.optimizers.includes(optimizer):
             self._skip()
-        self._asked = None
+        self._scaler_steps = None
+
+
+def _ids(optimizers: Iterable[Optimizer]) -> set[int]:
+    return {id(p) for optimizer in optimizers for p in parameters_of(optimizer)}

@@ -22,31 +22,31 @@ Function = Callable[..., Any]
 class Listener(Protocol):
     """Receives a notification before or after each call."""
 
-    def backward_begins(self, roots: Sequence[Tensor], loss: Tensor | None) -> None:
-        """Handle the begin of a backward pass; `loss` is the sum of its roots, if scalars."""
+    def begin_backward(self, roots: Sequence[Tensor], loss: Tensor | None) -> None:
+        """Handle the start of a backward pass; `loss` is the sum of its roots, if scalars."""
         ...
 
-    def backward_ends(self) -> None:
+    def end_backward(self) -> None:
         """Handle the end of a backward pass."""
         ...
 
-    def clipping(self, parameters: Sequence[Tensor]) -> None:
+    def before_clipping(self, parameters: Sequence[Tensor]) -> None:
         """Handle parameters whose gradients are about to be clipped."""
         ...
 
-    def multiplied(self, losses: Sequence[Tensor], scale: Tensor) -> None:
+    def after_scaling(self, losses: Sequence[Tensor], scale: Tensor) -> None:
         """Handle losses that a `GradScaler` has multiplied by its scale."""
         ...
 
-    def divided(self, optimizer: Any) -> None:
+    def after_unscaling(self, optimizer: Any) -> None:
         """Handle the gradients of an optimiser, which a `GradScaler` has divided by its scale."""
         ...
 
-    def asked_to_step(self, optimizer: Any) -> None:
-        """Handle the begin of `GradScaler.step`."""
+    def begin_scaler_step(self, optimizer: Any) -> None:
+        """Handle the start of `GradScaler.step`."""
         ...
 
-    def has_been_asked(self, optimizer: Any) -> None:
+    def end_scaler_step(self, optimizer: Any) -> None:
         """Handle the end of `GradScaler.step`, which may have skipped the optimiser's step."""
         ...
 
@@ -60,15 +60,15 @@ def notify(listener: Listener) -> Generator[None]:
     ) -> Any:
         roots = list(tensors_of(tensors))
         scalars = grad_tensors is None and all(root.numel() == 1 for root in roots)
-        listener.backward_begins(roots, sum_of(roots) if scalars and roots else None)
+        listener.begin_backward(roots, sum_of(roots) if scalars and roots else None)
         try:
             return original(tensors, grad_tensors, *args, **kwargs)
         finally:
-            listener.backward_ends()
+            listener.end_backward()
 
     def clip(original: Function, parameters: Any, *args: Any, **kwargs: Any) -> Any:
         several = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-        listener.clipping(several)
+        listener.before_clipping(several)
         return original(several, *args, **kwargs)
 
     def scale(original: Function, scaler: GradScaler, outputs: Any) -> Any:
@@ -77,20 +77,20 @@ def notify(listener: Listener) -> Generator[None]:
             scaled = scaled if isinstance(scaled, Tensor | list | tuple) else list(scaled)
             losses = list(tensors_of(scaled))
             one = torch.ones((), device=losses[0].device if losses else None)
-            listener.multiplied(losses, original(scaler, one))
+            listener.after_scaling(losses, original(scaler, one))
         return scaled
 
     def unscale(original: Function, scaler: GradScaler, optimizer: Any) -> None:
         original(scaler, optimizer)
         if scaler.is_enabled():
-            listener.divided(optimizer)
+            listener.after_unscaling(optimizer)
 
     def step(
         original: Function, scaler: GradScaler, optimizer: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        listener.asked_to_step(optimizer)
+        listener.begin_scaler_step(optimizer)
         result = original(scaler, optimizer, *args, **kwargs)
-        listener.has_been_asked(optimizer)
+        listener.end_scaler_step(optimizer)
         return result
 
     # Since torch 2.6, `clip_grad_norm_` calls a function that users may also call alone.
