@@ -2,6 +2,11 @@
 
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gradlab.integrations import huggingface as huggingface
+    from gradlab.integrations import lightning as lightning
 
 __all__ = ["huggingface", "lightning"]
 

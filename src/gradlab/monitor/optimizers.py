@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import Optimizer
 
 from gradlab.errors import WatchError
@@ -28,7 +29,9 @@ class WatchedOptimizers:
         WatchError: An object is not an optimiser, or holds no parameter of the network.
     """
 
-    def __init__(self, given: Optimizer | Sequence[Optimizer] | None, network: nn.Module) -> None:
+    def __init__(
+        self, given: Optimizer | LRScheduler | Sequence[Optimizer] | None, network: nn.Module
+    ) -> None:
         self.network = network
         self.named = None if given is None else self._check(given)
         self.first = self.named[0] if self.named else None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from functools import partial, update_wrapper
 from inspect import unwrap
-from typing import Any
+from typing import Any, cast
 
 Wrapper = Callable[..., Any]
 """Called as `wrapper(original, *args, **kwargs)`; returns the result of the call."""
@@ -108,13 +108,13 @@ class _Patch:
     def _install(self) -> None:
         attribute, level = self._attribute(), next(_levels)
         kind = type(attribute) if isinstance(attribute, classmethod | staticmethod) else None
-        original = attribute.__func__ if kind else attribute
+        original = cast("Wrapper", attribute.__func__ if kind else attribute)
 
         def dispatch(*args: Any, **kwargs: Any) -> Any:
             wrappers, outer = self.wrappers, getattr(self._calls, "level", 0)
             if outer > level or not wrappers:
                 return original(*args, **kwargs)
-            function = original
+            function: Wrapper = original
             for wrapper in wrappers:
                 function = update_wrapper(partial(wrapper, function), function)
             self._calls.level = level
