@@ -1,10 +1,14 @@
 """Named sweeps: each says which command runs it, and each of its jobs is a valid configuration."""
 
+from pathlib import Path
+
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+import gradlab
 from gradlab.config import choices
 from gradlab.config.settings import from_config
 
@@ -64,3 +68,28 @@ def test_every_choice_is_named_for_its_file_and_its_target_is_there(file):
     assert content["name"] == file.stem
     if content["_target_"] is not None:
         assert callable(locate(content["_target_"]))
+
+
+@pytest.mark.parametrize("name", choices.names("experiment"))
+def test_every_experiment_has_a_page_with_its_command(name):
+    page = Path(__file__).parents[1] / "experiments" / name / "README.md"
+    assert f"gradlab run -m +experiment={name}" in page.read_text()
+
+
+@pytest.mark.parametrize("group", ["model", "data", "loss", "optim", "clip", "tracking"])
+def test_the_comments_in_the_configuration_list_every_choice(group):
+    lines = (choices.conf_dir() / "config.yaml").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith(f"  - {group}: ")]
+    listed = line.split("# ")[1].split(" | ")
+    assert sorted(name for name in listed if "[" not in name) == choices.names(group)
+
+
+def test_every_sink_is_a_choice_of_tracking():
+    classes = {f"gradlab.sinks.{name}" for name in gradlab.sinks.__all__}
+    neither = {f"gradlab.sinks.{name}" for name in ("Memory", "Parquet", "RunInfo", "Sink")}
+    files = (choices.conf_dir() / "tracking").glob("*.yaml")
+    sections = [
+        section for file in files for section in (yaml.safe_load(file.read_text()) or {}).values()
+    ]
+    targets = {section["_target_"] for section in sections if isinstance(section, dict)}
+    assert targets == classes - neither
