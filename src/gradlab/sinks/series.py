@@ -44,6 +44,7 @@ AXES = ("depth", "block")
 LONGEST_MODULE, LONGEST_PREFIX = 120, 60  # with section and position below MLflow's 250
 
 
+@lru_cache(maxsize=2**16)
 def series_name(column: str, axis: str, position: int, count: int, module: str) -> str:
     """Return the name of the series of one layer.
 
@@ -122,7 +123,6 @@ def listed(columns: Columns, name: str) -> list[Any]:
     return values if isinstance(values, list) else values.tolist()
 
 
-@lru_cache(maxsize=4096)
 def _legal(module: str) -> str:
     if re.fullmatch(rf"[A-Za-z0-9_.]{{1,{LONGEST_MODULE}}}", module):
         return module
