@@ -10,7 +10,6 @@ the others give as many as their rules say. Takes two minutes on one core.
 """
 
 import argparse
-import inspect
 import sys
 import warnings
 from pathlib import Path
@@ -25,16 +24,15 @@ from diagnosis.record import Record, record
 from diagnosis.rivals import RIVALS
 from diagnosis.tables import confusion, mistakes, shares, totals
 
-from gradlab.diagnosis.verdict import diagnose, verdict
+from gradlab.diagnosis.diagnose import diagnose
 
 SETS = {"training": TRAINING, "held_out": HELD_OUT}
 
 
 def gradlab_verdict(record: Record) -> set[str]:
     """Return gradlab's verdict as a label: the empty set for healthy, overflow for diverged."""
-    given = (record.layers, record.steps, record.settings.flat)
-    taken = list(inspect.signature(diagnose).parameters)[:3]  # not every version takes the last
-    word = verdict(record.status, diagnose(*given[: len(taken)]))
+    found = diagnose(record.layers, record.steps, record.settings.flat)
+    word = "diverged" if record.status == "diverged" else found.verdict
     return {"overflow" if word == "diverged" else word} - {"healthy"}
 
 

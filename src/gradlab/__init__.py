@@ -2,7 +2,7 @@
 
 gradlab.watch(model, ...)     record the gradients of any network in any training loop
 gradlab.load(dir)             read all runs under a folder as pandas frames: .runs .steps .layers
-gradlab.diagnose(run)         find what is wrong with a run or a watched network
+gradlab.diagnose(run)         the findings of a run: its folder, loaded results, a frame, a monitor
 gradlab.doctor(step, ...)     find common mistakes in a training step
 gradlab.check_gradients(...)  compare analytic gradients with finite differences
 gradlab.predict(widths, ...)  predict a network at initialisation from theory, layer by layer
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from gradlab import integrations as integrations
     from gradlab import sinks as sinks
     from gradlab.debugger.examine import doctor as doctor
+    from gradlab.diagnosis.diagnose import diagnose as diagnose
     from gradlab.diagnosis.finding import Finding as Finding
-    from gradlab.diagnosis.verdict import diagnose as diagnose
     from gradlab.errors import GradlabError as GradlabError
     from gradlab.gradcheck.gradients import check_gradients as check_gradients
     from gradlab.monitor.monitor import watch as watch
@@ -47,7 +47,7 @@ _DEFINED_IN = {
     "Finding": "gradlab.diagnosis.finding",
     "GradlabError": "gradlab.errors",
     "check_gradients": "gradlab.gradcheck.gradients",
-    "diagnose": "gradlab.diagnosis.verdict",
+    "diagnose": "gradlab.diagnosis.diagnose",
     "doctor": "gradlab.debugger.examine",
     "load": "gradlab.results.load",
     "phase": "gradlab.theory.phase",

@@ -6,15 +6,13 @@ import pytest
 import torch
 
 from gradlab.config.choices import Component
-from gradlab.diagnosis.finding import Finding
-from gradlab.diagnosis.places import named
+from gradlab.diagnosis.diagnose import diagnose, interval, pool
+from gradlab.diagnosis.finding import Finding, Findings, layers_in_words
+from gradlab.diagnosis.optimisation import starved, unstable
+from gradlab.diagnosis.precision import log10_entries, underflow
 from gradlab.diagnosis.record import Record
-from gradlab.diagnosis.seeds import interval, pooled
-from gradlab.diagnosis.training import starved, unstable
-from gradlab.diagnosis.underflow import entries, underflow
-from gradlab.diagnosis.verdict import diagnose, verdict
 from tests.configs import settings, train
-from tests.diagnosis.test_verdict import frame
+from tests.diagnosis.test_verdicts import arrow, frame
 
 
 def judged(run, dataset=None):
@@ -69,7 +67,7 @@ def test_the_size_of_what_is_left_and_of_what_is_not():
         act_factor=np.where(alive, 1e-5, np.nan),
         grad_zeros=np.where(alive, 0.0, 1.0),
     )
-    told = entries(Record(layers, pd.DataFrame({"step": []})))
+    told = log10_entries(Record(layers, pd.DataFrame({"step": []})))
     assert told[0] == pytest.approx(logs)
     found = underflow(Record(layers, pd.DataFrame({"step": []})))
     assert found is not None
@@ -90,7 +88,7 @@ def test_the_first_layer_that_overflows_is_named():
     assert found.remedies[0] == "train.dtype=bfloat16"
     backward = layers.assign(act_std=1.0)
     backward.loc[bad, "delta_norm"] = np.nan
-    (found, *_) = diagnose(backward, steps)
+    (found, *_) = diagnose(arrow(backward), steps)
     assert (found.kind, found.where) == ("overflow", (5,))
 
 
@@ -205,7 +203,7 @@ def test_clipping_that_never_or_always_acts_is_noted_and_no_sickness():
     for found, words in ((never, "never"), (always, "100% of 60 steps")):
         assert [*found] == ["clipping"]
         assert words in found["clipping"].cause
-        assert verdict("completed", [*found.values()]) == "healthy"
+        assert Findings([*found.values()]).verdict == "healthy"
     assert "clipping" not in of()
 
 
@@ -263,7 +261,7 @@ def test_pooled_speaks_for_the_median_run():
     def at(decades):
         return [Finding("vanishing", (1,), 0, "mild", f"{decades}", {"decades": decades})]
 
-    (found,) = pooled([at(-4.0), at(-9.0), at(-5.0)])
+    (found,) = pool([at(-4.0), at(-9.0), at(-5.0)])
     assert (found.cause, found.confidence) == ("-5.0", 1.0)
 
 
@@ -280,6 +278,6 @@ def _quiet():
 
 
 def test_layers_are_named_as_a_reader_would():
-    assert named([1, 2, 3, 7]) == "layers 1-3, 7"
-    assert named([4]) == "layer 4"
-    assert named([]) == "one layer or another"
+    assert layers_in_words([1, 2, 3, 7]) == "layers 1-3, 7"
+    assert layers_in_words([4]) == "layer 4"
+    assert layers_in_words([]) == "one layer or another"

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gradlab.diagnosis.verdict import diagnose, verdict
+from gradlab.diagnosis.diagnose import diagnose
 from tests.configs import settings, train
 
 T = 30
@@ -46,7 +46,7 @@ def test_a_radius_is_found_with_its_decades(radius, kind, severity):
     assert told.where == tuple(t for t in range(1, T + 1) if t <= reached)
     assert f"{decades:+.1f} decades from time 30 to time 1 in layers.0, step" in told.cause
     assert f"({np.log10(radius):+.2f} a step)" in told.cause
-    assert verdict("completed", found) == kind
+    assert found.verdict == kind
 
 
 @pytest.mark.parametrize("radius", [0.85, 1.0, 1.15])

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from gradlab.diagnosis.profile import Grid, gained
+from gradlab.diagnosis.grid import Grid, gained
 from gradlab.errors import StoreError
 from gradlab.pages.style import printed
 from gradlab.report.by_setting import (

@@ -32,7 +32,7 @@ class Course:
     patient: Patient
     settings: Settings
     overrides: list[str]
-    findings: list[Finding]
+    findings: Sequence[Finding]
     base: Rank
     ranks: list[Rank]
     trials: list[Trial]
@@ -48,7 +48,7 @@ class Course:
         return replaced(self.overrides, remedy.overrides, self.patient.own)
 
 
-def diagnosed(patient: Patient) -> list[Finding]:
+def diagnosed(patient: Patient) -> Sequence[Finding]:
     """Return the findings of the run on disk, all that were there when it ended.
 
     Raises:
@@ -67,7 +67,10 @@ def is_sick(patient: Patient, findings: Sequence[Finding]) -> bool:
 
 
 def course(
-    trials: Trials, findings: list[Finding], remedies: Sequence[Remedy], stop: Callable[[], bool]
+    trials: Trials,
+    findings: Sequence[Finding],
+    remedies: Sequence[Remedy],
+    stop: Callable[[], bool],
 ) -> Course | None:
     """Try the remedies, and then pairs if none cures and they were not the user's own choice.
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from gradlab.diagnosis.finding import Finding
-from gradlab.diagnosis.verdict import diagnose
-from gradlab.theory.mean_field import decades_per_layer, expected_of_run
+from gradlab.diagnosis.diagnose import diagnose
+from gradlab.diagnosis.finding import Finding, Findings
+from gradlab.results.context import ALONE, attach
 
 GRADES = {"mild": 1, "gross": 2}
 """How much a severity weighs; any other is a remark, and no sickness."""
@@ -19,13 +19,12 @@ def findings(
     steps: pd.DataFrame,
     config: Mapping[str, Any],
     data: Mapping[str, Any] | None = None,
-) -> list[Finding]:
+) -> Findings:
     """Return the findings of a run, gravest first, from its frames and its flat configuration.
 
     With `data`, of its `run.json`, their causes say what theory expected.
     """
-    theory = expected_of_run(config, data or {})
-    return diagnose(layers, steps, config, expected=theory, fixed_point=decades_per_layer(config))
+    return diagnose(attach(layers, {ALONE: {"config": config, "data": data}}, steps))
 
 
 def sick(found: Sequence[Finding]) -> list[Finding]:

@@ -10,7 +10,7 @@ from gradlab.config.settings import Settings, check_data
 from gradlab.cure import judge
 from gradlab.cure.trial import Member, Trial, failed
 from gradlab.data.dataset import Dataset, load
-from gradlab.diagnosis.profile import Grid, gained
+from gradlab.diagnosis.grid import Grid, gained
 from gradlab.errors import GradlabError
 from gradlab.recording.rows import Outcome
 from gradlab.report.reduce import layer_means

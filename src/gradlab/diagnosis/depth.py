@@ -1,38 +1,130 @@
-"""The rules over depth: the error signal of a layer against the last one's."""
+"""The rules over depth, and the decades of their cause by factor.
+
+At one recorded step, between the last layer L and layer l, exactly for a plain chain:
+
+    log10 ‖delta_l‖ / ‖delta_L‖ = Σ_{m=l}^{L-1} log10 act_factor_m + log10 norm_factor_m
+                                + Σ_{m=l+1}^{L} log10 weight_factor_m
+
+In a network with skip connections or attention, these contribute the remainder. The rows of that
+step in `layers.parquet` suffice to check all of it by hand.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 
-from gradlab.diagnosis.cause import Attribution, attribute, expected_at, sentence, theory
-from gradlab.diagnosis.chain import beyond
 from gradlab.diagnosis.finding import Finding
-from gradlab.diagnosis.onset import mostly, since_when
-from gradlab.diagnosis.profile import relative
+from gradlab.diagnosis.grid import (
+    Grid,
+    extrapolate,
+    first_lasting,
+    log10,
+    relative,
+    usual_positions,
+)
 from gradlab.diagnosis.record import Record
 
 REMEDIES = {
     "vanishing": ("model.init=kaiming_normal", "model.norm=layer", "model=resmlp", "optim=adam"),
     "exploding": ("model.init=xavier_normal", "model.norm=layer", "clip=norm"),
 }
+OTHER_PATHS: dict[object, str] = {"transformer": "attention and skip connections"}
+"""What the gradient passes through besides the layers, by network."""
+SHOWN = 0.05  # decades in all: a smaller factor is not named
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """The decades between the last layer and layer `layer` at `step`; the four parts sum to all."""
+
+    step: int
+    layer: int
+    layers: int  # between the two
+    total: float
+    activation: float
+    weights: float
+    normalisation: float
+    skips: float
+
+    def parts(self) -> dict[str, float]:
+        """Return the parts by name; `skips` only where it is more than rounding."""
+        found = {
+            "activation": self.activation,
+            "weights": self.weights,
+            "normalisation": self.normalisation,
+        }
+        return found | ({"skips": self.skips} if abs(self.skips) > 1e-3 else {})
 
 
 def vanishing(record: Record) -> Finding | None:
-    """Find layers whose error signal is, or by its factors would be, `decades` below the last's."""
-    table = relative(record.depth["delta_norm"])
-    # An exact zero vanishes if the factors say so; that the dtype ran out is another sickness.
-    table = beyond(np.where(np.isfinite(table), table, np.nan), record.depth)
-    return _finding(record, "vanishing", table, table <= -record.limit("decades"))
+    """Find layers whose error signal is, or by its factors would be, `decades` below the last's.
+
+    Branches do not count: a signal that is strong again nearer the input has not vanished.
+    """
+    grid = record.main_path
+    table = relative(grid["delta_norm"])
+    # An exact zero has vanished if the factors explain it; else the dtype ran out (underflow).
+    table = extrapolate(np.where(np.isfinite(table), table, np.nan), grid)
+    return _finding(record, grid, "vanishing", table, table <= -record.limit("decades"))
 
 
 def exploding(record: Record) -> Finding | None:
     """Find layers whose error signal is at least `decades` above the last layer's."""
-    table = relative(record.depth["delta_norm"])
-    return _finding(record, "exploding", -table, table >= record.limit("decades"))
-
-
-def _finding(record: Record, kind: str, lost: np.ndarray, holds: np.ndarray) -> Finding | None:
-    """Make the finding; `lost` [step, layer] is lowest where it is worst."""
     grid = record.depth
-    since = since_when(holds.any(axis=1), grid.steps)
+    table = relative(grid["delta_norm"])
+    return _finding(record, grid, "exploding", -table, table >= record.limit("decades"))
+
+
+def attribute(grid: Grid, step: int, layer: int) -> Attribution:
+    """Split log10 ‖delta_layer‖ / ‖delta_L‖ at one step by factor.
+
+    Layers without a row at that step are left out.
+
+    Args:
+        grid: The record over depth.
+        step: A recorded step.
+        layer: A position.
+
+    Returns:
+        Decades; NaN where a factor is undefined or was not measured.
+    """
+    row = int(np.searchsorted(grid.steps, step))
+    present = ~np.isnan(grid["delta_norm"][row])
+    positions = grid.positions[present]
+    last, first = int(positions[-1]), int(np.searchsorted(positions, layer))
+    delta, act, weight, norm = (
+        log10(grid[name][row, present])
+        for name in ("delta_norm", "act_factor", "weight_factor", "norm_factor")
+    )
+    total = float(delta[first] - delta[-1])
+    activation = float(act[first:-1].sum())
+    normalisation = float(norm[first:-1].sum())
+    weights = float(weight[first + 1 :].sum())
+    return Attribution(
+        step=step,
+        layer=layer,
+        layers=last - layer,
+        total=total,
+        activation=activation,
+        weights=weights,
+        normalisation=normalisation,
+        skips=total - activation - weights - normalisation,
+    )
+
+
+def _finding(
+    record: Record, grid: Grid, kind: str, lost: np.ndarray, holds: np.ndarray
+) -> Finding | None:
+    """Make the finding.
+
+    Args:
+        record: The record of the run.
+        grid: Its layers that count.
+        kind: "vanishing" or "exploding".
+        lost: Decades [S, L], lowest where the pathology is worst.
+        holds: Whether a layer has the pathology, bool [S, L].
+    """
+    since = first_lasting(holds.any(axis=1), grid.steps)
     if since is None:
         return None
     row, column = _worst(lost, holds, grid["delta_norm"])
@@ -40,14 +132,14 @@ def _finding(record: Record, kind: str, lost: np.ndarray, holds: np.ndarray) -> 
     worst = float(np.nanmin(lost[row]))
     gross = abs(worst) >= record.limit("gross_decades")
     evidence = {"decades": found.total, "step": found.step, "layer": found.layer, **found.parts()}
-    row = expected_at(record, found.layer)
-    if row is not None:
-        evidence |= {"theory": row[0], "theory_sd": row[1]}
+    theory = _expected_at(record, found.layer)
+    if theory is not None:
+        evidence |= {"theory": theory[0], "theory_sd": theory[1]}
     if record.fixed_point is not None:
         evidence["fixed_point"] = record.fixed_point
     return Finding(
         kind=kind,
-        where=mostly(holds, grid.positions),
+        where=usual_positions(holds, grid.positions),
         since=since,
         severity="gross" if gross else "mild",
         cause=_cause(record, worst, found),
@@ -56,21 +148,11 @@ def _finding(record: Record, kind: str, lost: np.ndarray, holds: np.ndarray) -> 
     )
 
 
-def _cause(record: Record, worst: float, found: Attribution) -> str:
-    """Say how the signal comes to the layer, and what is below it if it does not reach all."""
-    if abs(worst) <= abs(found.total) + 1e-9:
-        return sentence(record, found)
-    size = "exactly 0" if np.isinf(worst) else f"0 in this dtype, {worst:+.0f} decades by factors"
-    told = f"layers below {found.layer} get nothing ({size})"
-    if not found.layers:
-        return f"{told}, step {found.step}{theory(record, 1)}"
-    return f"{told}; {sentence(record, found)}"
-
-
 def _worst(lost: np.ndarray, holds: np.ndarray, signal: np.ndarray) -> tuple[int, int]:
-    """Return the row whose worst layer is the median one of all that hold, and that layer's column.
+    """Return row and column of the typical worst layer.
 
-    Of a signal that is exactly 0 in places, the layer is the worst that it still reaches.
+    The row is the one whose worst layer is the median over the rows with the pathology. Where the
+    signal is exactly 0 in some layers, the column is the worst layer that it still reaches.
     """
     rows = np.flatnonzero(holds.any(axis=1))
     order = np.nanmin(lost[rows], axis=1).argsort(kind="stable")
@@ -79,3 +161,65 @@ def _worst(lost: np.ndarray, holds: np.ndarray, signal: np.ndarray) -> tuple[int
     if not len(reached):
         return row, lost.shape[1] - 1
     return row, int(reached[lost[row, reached].argmin()])
+
+
+def _cause(record: Record, worst: float, found: Attribution) -> str:
+    """Describe how the signal reaches the layer, and what the layers below it get."""
+    if abs(worst) <= abs(found.total) + 1e-9:
+        return sentence(record, found)
+    size = "exactly 0" if np.isinf(worst) else f"0 in this dtype, {worst:+.0f} decades by factors"
+    nothing = f"layers below {found.layer} get nothing ({size})"
+    if not found.layers:
+        return f"{nothing}, step {found.step}{_theory(record, 1)}"
+    return f"{nothing}; {sentence(record, found)}"
+
+
+def sentence(record: Record, found: Attribution) -> str:
+    """Describe the decades, their factors, and theory's prediction."""
+    last, parts = found.layer + found.layers, found.parts()
+    names = {
+        "activation": f"{_choice(record, 'model.activation', 'the activation')}'s derivative",
+        "weights": f"{_choice(record, 'model.init', '')} weights".strip(),
+        "normalisation": f"{_choice(record, 'model.norm', '')} normalisation".strip(),
+        "skips": OTHER_PATHS.get(record.config.get("model"), "skip connections"),
+    }
+    factors = [
+        f"{names[name]} {value:+.1f} ({value / found.layers:+.2f} a layer)"
+        for name, value in sorted(parts.items(), key=lambda part: -abs(part[1]))
+        if abs(value) >= SHOWN
+    ]
+    complete = factors and not np.isnan([*parts.values()]).any()
+    text = f": {', '.join(factors)}" if complete else ""
+    module = f" ({record.module(found.layer) or 'no name'})" if "skips" in parts else ""
+    where = f"from layer {last} to layer {found.layer}{module}, step {found.step}"
+    return f"{found.total:+.1f} decades {where}{text}{_theory(record, found.layer)}"
+
+
+def _theory(record: Record, layer: int) -> str:
+    """Describe theory's prediction for the same ratio; "" where there is no theory."""
+    texts: list[str] = []
+    expected = _expected_at(record, layer)
+    if expected is not None:
+        texts.append(f"{expected[0]:+.1f} ± {expected[1]:.1f} at step 0")
+    if record.fixed_point is not None:
+        texts.append(f"{record.fixed_point:+.2f} a layer at the fixed point")
+    return f"; theory: {', '.join(texts)}" if texts else ""
+
+
+def _expected_at(record: Record, layer: int) -> tuple[float, float] | None:
+    """Return theory's log10 ‖delta_layer‖ / ‖delta_L‖ and its spread over networks, in decades."""
+    if record.expected is None:
+        return None
+    position, delta, sd = (
+        record.expected[name].to_numpy() for name in ("position", "delta_norm", "delta_sd")
+    )
+    (at,) = np.nonzero(position == layer)
+    if not len(at) or not delta[at[0]] > 0:
+        return None
+    return float(np.log10(delta[at[0]])), float(sd[at[0]])
+
+
+def _choice(record: Record, key: str, otherwise: str) -> str:
+    """Return a setting as a word: `sigmoid`; the last part of a dotted path."""
+    value = record.config.get(key)
+    return otherwise if value in (None, "none") else str(value).rsplit(".", 1)[-1]

@@ -17,8 +17,14 @@ import numpy as np
 import pandas as pd
 
 from gradlab.diagnosis.finding import Finding
-from gradlab.diagnosis.onset import mostly, since_when
-from gradlab.diagnosis.profile import Grid, log10, relative
+from gradlab.diagnosis.grid import (
+    Grid,
+    first_lasting,
+    log10,
+    measurements,
+    relative,
+    usual_positions,
+)
 from gradlab.diagnosis.record import Record
 
 REMEDIES = {
@@ -58,7 +64,7 @@ def _states(layers: pd.DataFrame) -> Iterator[tuple[str, str, Grid]]:
     names = rows["module"] if "module" in rows else pd.Series("the recurrent layer", rows.index)
     for name, its in rows.groupby(names, sort=False):
         axis = "cell" if (its["axis"] == "cell").any() else "time"
-        yield str(name), axis, Grid(its, its["act_grad_norm"].notna().to_numpy(), axis)
+        yield str(name), axis, Grid(its, ~np.isnan(measurements(its, "act_grad_norm")[0]), axis)
 
 
 def _of_layer(
@@ -66,7 +72,7 @@ def _of_layer(
 ) -> Finding | None:
     gained = sign * relative(grid["act_grad_norm"])
     holds = gained >= record.limit("decades")
-    since = since_when(holds.any(axis=1), grid.steps)
+    since = first_lasting(holds.any(axis=1), grid.steps)
     if since is None:
         return None
     seen = np.flatnonzero(holds.any(axis=1))
@@ -86,7 +92,7 @@ def _of_layer(
     gross = nothing or abs(total) >= record.limit("gross_decades")
     return Finding(
         kind=kind,
-        where=mostly(holds, grid.positions),
+        where=usual_positions(holds, grid.positions),
         since=since,
         severity="gross" if gross else "mild",
         cause=_cause(site, axis, evidence, grid, nothing),

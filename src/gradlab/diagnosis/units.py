@@ -1,53 +1,53 @@
-"""The rules about a layer's units: off for the whole batch, saturated, or all alike."""
+"""The rules about the units of a layer: dead, saturated, or all with the same gradient."""
 
 import numpy as np
 
-from gradlab.diagnosis.finding import Finding
-from gradlab.diagnosis.onset import mostly, since_when
-from gradlab.diagnosis.places import named
-from gradlab.diagnosis.profile import median
+from gradlab.diagnosis.finding import Finding, layers_in_words
+from gradlab.diagnosis.grid import first_lasting, median, usual_positions
 from gradlab.diagnosis.record import Record
-
-ONE_SIDED = ("relu", "leaky_relu")
-"""Flat on one side by design: that many entries are there is sparseness, not saturation."""
 
 
 def dead(record: Record) -> Finding | None:
-    """Find layers of which at least `dead` of the units have phi' = 0 for the whole batch."""
+    """Find layers in which at least `dead` of the units have phi' = 0 for the whole batch."""
+    share = record.depth["dead"]
     remedies = ("model.activation=leaky_relu", "optim.lr=0.01")
-    return _share(record, "dead", "of the units have phi' = 0 for the whole batch", remedies)
+    return _share(record, "dead", share, "of the units have phi' = 0 for the whole batch", remedies)
 
 
 def saturated(record: Record) -> Finding | None:
-    """Find layers of which `saturated` of the entries have |phi'| below 5% of its maximum."""
-    if record.config.get("model.activation") in ONE_SIDED:
-        return None
+    """Find layers in which `saturated` of the entries have |phi'| below 5% of its maximum.
+
+    Not of one-sided activations: relu is flat on one side by design, which makes it sparse.
+    """
+    share = np.where(record.one_sided, np.nan, record.depth["saturated"])
     remedies = ("model.init=xavier_normal", "model.norm=layer")
-    return _share(record, "saturated", "of |phi'| are below 5% of its maximum", remedies)
+    return _share(record, "saturated", share, "of |phi'| are below 5% of its maximum", remedies)
 
 
 def symmetric(record: Record) -> Finding | None:
-    """Find hidden layers whose units all have the same gradient, and so remain the same unit.
+    """Find hidden layers whose units all have the same gradient, and so stay the same unit.
 
-    Where every weight of the network is 0 there is no gradient to compare: the weights say it.
+    Where every weight of the network is 0 there is no gradient to compare; then the weights decide.
     """
     grid = record.depth
     weights = grid["weight_norm"]
-    if weights.shape[1] < 2:  # no hidden units, no symmetry among them
+    if weights.shape[1] < 2:  # no hidden units
         return None
     spread = grid["unit_spread"][:, :-1]
     holds = spread <= record.limit("symmetric")
-    nothing = (weights == 0).all(axis=1)
-    told = ~np.isnan(spread).all(axis=1) | nothing
-    since = since_when((holds.any(axis=1) | nothing)[told], grid.steps[told])
+    all_zero = (weights == 0).all(axis=1)
+    known = ~np.isnan(spread).all(axis=1) | all_zero
+    since = first_lasting((holds.any(axis=1) | all_zero)[known], grid.steps[known])
     if since is None:
         return None
-    if nothing[grid.steps == since].any():
+    if all_zero[grid.steps == since].any():
         where, cause = tuple(map(int, grid.positions)), "every weight is 0"
     else:
-        where = mostly(holds, grid.positions[:-1])
+        where = usual_positions(holds, grid.positions[:-1])
         least = median(spread[holds])
-        cause = f"in {named(where)} all units have the same gradient, to {least:.1g} of it"
+        cause = (
+            f"in {layers_in_words(where)} all units have the same gradient, to {least:.1g} of it"
+        )
     return Finding(
         kind="symmetric",
         where=where,
@@ -59,21 +59,32 @@ def symmetric(record: Record) -> Finding | None:
     )
 
 
-def _share(record: Record, kind: str, told: str, remedies: tuple[str, ...]) -> Finding | None:
+def _share(
+    record: Record, kind: str, share: np.ndarray, text: str, remedies: tuple[str, ...]
+) -> Finding | None:
+    """Find layers with a large share of their units or entries in a condition.
+
+    Args:
+        record: The record of the run.
+        kind: The kind of the finding, and the name of its threshold.
+        share: The share of each layer [S, L]; NaN where it does not count.
+        text: The condition in words.
+        remedies: Overrides worth trying.
+    """
     grid = record.depth
-    holds = grid[kind] >= record.limit(kind)
+    holds = share >= record.limit(kind)
     rows = holds.any(axis=1)
-    since = since_when(rows, grid.steps)
+    since = first_lasting(rows, grid.steps)
     if since is None:
         return None
-    worst = median(np.nanmax(grid[kind][rows], axis=1))
-    where = mostly(holds, grid.positions)
+    worst = median(np.nanmax(share[rows], axis=1))
+    where = usual_positions(holds, grid.positions)
     return Finding(
         kind=kind,
         where=where,
         since=since,
         severity="gross" if worst >= 0.99 else "mild",
-        cause=f"in {named(where)} up to {worst:.0%} {told}",
+        cause=f"in {layers_in_words(where)} up to {worst:.0%} {text}",
         evidence={kind: worst},
         remedies=remedies,
     )

@@ -19,20 +19,20 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import Optimizer
 
-from gradlab.diagnosis.finding import Finding
-from gradlab.diagnosis.profile import slope
-from gradlab.diagnosis.verdict import verdict
+from gradlab.diagnosis.diagnose import diagnose
+from gradlab.diagnosis.finding import Findings
+from gradlab.diagnosis.grid import overflowed, slope
 from gradlab.errors import WatchError, first_line
 from gradlab.monitor.activations import ONE_SIDED
 from gradlab.monitor.attach import Choice, Site, find_sites, unwrap
-from gradlab.monitor.diagnose import configuration, findings, status
 from gradlab.monitor.distributed import first_rank, ranks_of
 from gradlab.monitor.failsafe import Failures
-from gradlab.monitor.optimizers import WatchedOptimizers
+from gradlab.monitor.optimizers import WatchedOptimizers, configuration
 from gradlab.monitor.signals import Signals
 from gradlab.monitor.statistics import measure
 from gradlab.monitor.step import Round
 from gradlab.monitor.steps import StepTracker, schedule
+from gradlab.results.context import ALONE, attach
 from gradlab.sinks.memory import Memory, by_depth, rows_of
 from gradlab.sinks.protocol import RunInfo, Sink, Sinks
 from gradlab.sinks.run_folder import Parquet
@@ -211,7 +211,10 @@ class Monitor:
             return
         self._session.stop(error)
         self._tracker.finish(failed=error is not None)
-        self._session.status = status(self._session.status, self.steps())
+        last = self.steps().tail(1)
+        lost = any(overflowed(last, name).any() for name in ("loss", "grad_norm"))
+        if lost and self._session.status == "completed":
+            self._session.status = "diverged"
         self.notes += _describe_skipped_steps(self._tracker.skipped)
         self._tracker.skipped = 0
         missed = [] if self._order else _describe_unknown_optimizer(self._tracker.optimizers)
@@ -228,15 +231,15 @@ class Monitor:
 
     def frame(self) -> pd.DataFrame:
         """Return a row per recorded step and module: the columns of `layers.parquet`."""
-        return self._memory.layers()
+        return attach(self._memory.layers(), {ALONE: self._diagnosis_info()}, self.steps())
 
     def steps(self) -> pd.DataFrame:
         """Return a row per recorded step: the columns of `steps.parquet`."""
         return self._memory.steps()
 
     @property
-    def findings(self) -> list[Finding]:
-        """The findings so far, most severe first; empty for a healthy network.
+    def findings(self) -> Findings:
+        """The findings so far, gravest first: `gradlab.diagnose` of the recorded frame.
 
         Positions in a finding count `modules` from 1.
 
@@ -244,9 +247,9 @@ class Monitor:
             WatchError: Nothing was recorded.
         """
         self._check_recorded()
-        return self._findings()
+        return diagnose(self.frame())
 
-    def diagnose(self) -> list[Finding]:
+    def diagnose(self) -> Findings:
         """Return `findings`."""
         return self.findings
 
@@ -263,7 +266,7 @@ class Monitor:
         from gradlab.report.watch_figures import draw_watched
 
         self._check_recorded()
-        title = f"{type(self._network).__name__}: {self._verdict()}"
+        title = f"{type(self._network).__name__}: {self.findings.verdict}"
         return draw_watched(name, self.frame(), self.steps(), title)
 
     def report(self, folder: str | Path) -> Path:
@@ -350,31 +353,32 @@ class Monitor:
             f"{first_line(error)} ({Path(place.filename).name}:{place.lineno})"
         )
 
-    def _findings(self) -> list[Finding]:
-        one_sided = [
-            self._signals.sites[index].name
-            for index, phi in self._signals.phi.items()
-            if isinstance(phi, ONE_SIDED)
-        ]
-        return findings(self.frame(), self.steps(), self._config(), one_sided)
-
-    def _verdict(self) -> str:
-        return verdict(self._session.status, self._findings())
-
     def _config(self) -> dict[str, Any]:
         first = self._tracker.optimizers.first
         return configuration(self._network, [first] if first else [], self._every)
 
-    def _info(self) -> dict[str, Any]:
-        layers = self.frame()
+    def _diagnosis_info(self) -> dict[str, Any]:
+        """Return the entries of `run.json` that a diagnosis needs."""
+        one_sided = [
+            self._signals.sites[index].name or "model"
+            for index, phi in self._signals.phi.items()
+            if isinstance(phi, ONE_SIDED)
+        ]
         return {
             "watched": True,
             "status": self._session.status,
-            "verdict": self._verdict() if len(layers) else None,
-            "findings": [each.as_dict() for each in self._findings()],
+            "config": self._config(),
+            "one_sided": one_sided,
+        }
+
+    def _info(self) -> dict[str, Any]:
+        layers = self.frame()
+        found = self.findings if len(layers) else Findings()
+        return self._diagnosis_info() | {
+            "verdict": found.verdict if len(layers) else None,
+            "findings": found.as_dicts(),
             "slope": slope(layers),
             "seed": torch.initial_seed(),
-            "config": self._config(),
             "config_hash": None,
             "timings": {"started": self._session.started, "seconds": self._session.seconds},
             "error": self._session.error,

@@ -80,6 +80,27 @@ def setting(optimizer: Optimizer, key: str) -> float:
     return float(value) if isinstance(value, int | float | Tensor) else math.nan
 
 
+def configuration(
+    network: nn.Module, optimizers: Sequence[Optimizer], every: int | str
+) -> dict[str, Any]:
+    """Return the known settings, with the keys of a gradlab run's configuration.
+
+    Args:
+        network: The watched network.
+        optimizers: Its optimisers; the first one's settings count.
+        every: The recording schedule, as in `gradlab.watch`.
+    """
+    out: dict[str, Any] = {"model": type(network).__name__, "record.every": every}
+    first = next(network.parameters(), None)
+    if first is not None:
+        out["train.dtype"] = str(first.dtype).removeprefix("torch.")
+    if optimizers:
+        out["optim"] = type(optimizers[0]).__name__.lower()
+        known = {f"optim.{key}": setting(optimizers[0], key) for key in ("lr", "eps")}
+        out |= {key: value for key, value in known.items() if not math.isnan(value)}
+    return out
+
+
 def holds_inf(optimizer: Optimizer) -> bool:
     """Say whether a fused optimiser was told by a `GradScaler` to make no update."""
     found = getattr(optimizer, "found_inf", None)

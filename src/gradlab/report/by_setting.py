@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from gradlab.diagnosis.profile import median
+from gradlab.diagnosis.grid import median
 from gradlab.pages.numbers import count
 from gradlab.report.swept_keys import format_value, levels
 from gradlab.results.resume import DONE

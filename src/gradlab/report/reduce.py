@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from gradlab.diagnosis.profile import Grid, gained
+from gradlab.diagnosis.grid import Grid, gained
 from gradlab.errors import StoreError
 from gradlab.results.load import Run, find, unreadable
 

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from gradlab.diagnosis.profile import over_depth
+from gradlab.diagnosis.grid import over_depth
 from gradlab.pages.numbers import count
 from gradlab.pages.style import (
     VERDICTS,

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from gradlab import schema
 from gradlab.errors import StoreError
 from gradlab.results import validation
+from gradlab.results.context import attach
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,9 @@ def load(folder: str | Path) -> Frames:
         raise unreadable(folder, damaged)
     for line in damaged:
         warnings.warn(f"left out: {line}", stacklevel=2)
-    return Frames(runs_frame(runs), _stack(runs, steps), _stack(runs, layers))
+    infos = {run.name: run.info for run in runs}
+    stacked = _stack(runs, steps)
+    return Frames(runs_frame(runs), stacked, attach(_stack(runs, layers), infos, stacked))
 
 
 def unreadable(folder: str | Path, damaged: Sequence[str]) -> StoreError:

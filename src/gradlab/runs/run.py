@@ -11,15 +11,16 @@ from typing import Any
 from gradlab.config.interrupt import Interrupt
 from gradlab.config.settings import Settings, check_data
 from gradlab.data.dataset import Dataset, load
-from gradlab.diagnosis.profile import slope
-from gradlab.diagnosis.verdict import diagnose, verdict
+from gradlab.diagnosis.diagnose import diagnose
+from gradlab.diagnosis.finding import Findings
+from gradlab.diagnosis.grid import slope
 from gradlab.errors import JobError, StoreError
 from gradlab.recording.rows import Outcome, Rows
+from gradlab.results.context import ALONE, attach
 from gradlab.results.resume import clear, free
 from gradlab.runs.members import Member, Scope, train
 from gradlab.sinks.protocol import RunInfo, Sinks
 from gradlab.sinks.run_folder import Parquet
-from gradlab.theory.mean_field import decades_per_layer, expected_of_run
 
 log = logging.getLogger(__name__)
 
@@ -199,18 +200,13 @@ def _conclude(
     settings: Settings, folder: Parquet, outcome: Outcome, test: dict[str, float | None]
 ) -> None:
     layers, steps = folder.frame(), folder.steps.table().to_pandas()
-    findings = diagnose(
-        layers,
-        steps,
-        settings.flat,
-        expected=expected_of_run(settings.flat, folder.info["data"]),
-        fixed_point=decades_per_layer(settings.flat),
-    )
+    info = folder.info | {"status": outcome.status}
+    findings = diagnose(attach(layers, {ALONE: info}, steps)) if len(layers) else Findings()
     folder.finish(
         {
             "status": outcome.status,
-            "verdict": verdict(outcome.status, findings) if len(layers) else None,
-            "findings": [finding.as_dict() for finding in findings],
+            "verdict": findings.verdict if len(layers) else None,
+            "findings": findings.as_dicts(),
             "slope": slope(layers),
             "steps": outcome.steps,
             "first_nonfinite": outcome.first_nonfinite,

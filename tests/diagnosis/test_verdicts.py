@@ -1,17 +1,18 @@
 """Verdicts on networks whose condition is known by construction."""
 
-import re
-
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gradlab import schema
-from gradlab.diagnosis.cause import attribute
-from gradlab.diagnosis.profile import Grid, decades, slope
-from gradlab.diagnosis.verdict import diagnose, verdict
+from gradlab.diagnosis.depth import attribute, sentence
+from gradlab.diagnosis.diagnose import diagnose
+from gradlab.diagnosis.grid import Grid, decades, slope
+from gradlab.diagnosis.record import Record
+from gradlab.results.nullable import from_arrow
 from tests.configs import settings, train
 
 
@@ -28,6 +29,12 @@ def frame(delta, steps=5, **columns):
     return pd.concat([base.assign(step=10 * i) for i in range(steps)], ignore_index=True)
 
 
+def arrow(frame, null=False):
+    """The same frame with Arrow columns: its NaN are measured, or with `null` not measured."""
+    columns = {name: pa.array(frame[name].to_numpy(), from_pandas=null) for name in frame}
+    return from_arrow(pa.table(columns))
+
+
 def measured(**overrides):
     """Train for real; return the frames of the run and how it ended."""
     loop, (sink,) = train(settings(train__steps=60, **overrides))
@@ -41,7 +48,7 @@ def measured(**overrides):
 
 def judged(**overrides):
     layers, steps, status = measured(**overrides)
-    return verdict(status, diagnose(layers, steps))
+    return "diverged" if status == "diverged" else diagnose(layers, steps).verdict
 
 
 @pytest.mark.parametrize(
@@ -97,7 +104,7 @@ def test_a_network_made_to_be_sick_is_called_so(expected, overrides):
 
 def test_a_network_of_dead_units_is_called_dead():
     layers = frame([0.0, 0.0, 1.0], dead=[0.2, 1.0, 0.0])
-    assert verdict("completed", diagnose(layers)) == "dead"
+    assert diagnose(layers).verdict == "dead"
 
 
 @pytest.mark.parametrize(
@@ -165,9 +172,9 @@ UNDERFLOW = {"loss__scale": 1e-60}
     ],
 )
 def test_a_network_that_no_gradient_reaches_is_not_healthy(overrides):
-    layers, steps, status = measured(**overrides)
+    layers, steps, _ = measured(**overrides)
     findings = diagnose(layers, steps)
-    assert verdict(status, findings) == "underflow"
+    assert findings.verdict == "underflow"
     assert findings[0].where == tuple(range(1, 1 + layers["position"].max()))
     assert (findings[0].since, findings[0].severity) == (0, "gross")
     assert findings[0].cause.startswith("exactly 0 at every layer, the last included: underflow")
@@ -211,10 +218,17 @@ def test_a_gradient_that_grows_in_training_explodes():
     assert (finding.kind, finding.since) == ("exploding", 50)
 
 
-def test_of_a_record_without_finite_rows_only_that_is_said():
-    assert [f.kind for f in diagnose(frame([np.nan, np.nan]))] == ["overflow"]
-    assert diagnose(frame([1.0, 1.0]).iloc[:0]) == []
-    assert verdict("diverged", []) == "diverged"
+def test_nan_that_was_measured_is_an_overflow_and_null_is_not():
+    layers = frame([np.nan, np.nan])
+    assert [f.kind for f in diagnose(arrow(layers))] == ["overflow"]
+    assert diagnose(arrow(layers, null=True)) == []
+
+
+def test_nan_in_a_numpy_frame_counts_as_not_measured_unless_the_gradient_has_overflown():
+    layers = frame([np.nan, np.nan])
+    assert diagnose(layers) == []
+    assert [f.kind for f in diagnose(layers.assign(grad_nonfinite=0.5))] == ["overflow"]
+    assert [f.kind for f in diagnose(frame([1.0, np.inf]))] == ["overflow"]
 
 
 def test_the_parts_of_a_cause_sum_to_the_whole():
@@ -234,20 +248,29 @@ def test_skip_connections_have_what_the_chain_does_not_explain():
     assert found.skips > 1
 
 
-def test_what_attention_takes_is_not_put_down_to_skip_connections():
-    """Post-norm and deep, all steps become alike (Noci et al. 2022): queries get nothing."""
+def test_queries_without_a_gradient_are_a_branch_and_attention_takes_it():
+    """Post-norm and deep, all steps become equal (Noci et al. 2022): queries get nothing."""
     layers, steps, _ = measured(
         model="transformer", model__depth=10, model__norm="layer", model__norm_position="after",
-        model__init="xavier_normal",
+        model__init="xavier_normal", model__width=16,
     )  # fmt: skip
-    config = {"model": "transformer", "model.activation": "gelu"}
     late = layers[(layers["step"] > 0) & (layers["axis"] == "depth")]
-    assert late.loc[late["delta_norm"].idxmin(), "module"].endswith(("attention.q", "attention.k"))
-    (told,) = [f for f in diagnose(layers, steps, config) if f.kind == "vanishing"]
-    assert re.search(
-        r"from layer 62 to layer \d+ \(blocks\.\d\.attention\.[qk]\), step", told.cause
-    )
-    assert "attention and skip connections -" in told.cause
+    weakest = late.loc[late["delta_norm"].idxmin()]
+    assert weakest["module"].endswith(("attention.q", "attention.k"))
+    assert decades(layers).loc[weakest["step"], weakest["position"]] < -3
+    record = Record(layers, steps, {"config": {"model": "transformer"}})
+    assert weakest["position"] not in record.main_path.positions
+    assert {1, record.depth.positions[-1]} <= {*record.main_path.positions}
+    assert "vanishing" not in [f.kind for f in diagnose(layers, steps, record.config)]
+    found = attribute(record.depth, int(weakest["step"]), int(weakest["position"]))
+    assert f"({weakest['module']}), step {weakest['step']}" in sentence(record, found)
+    assert "attention and skip connections -" in sentence(record, found)
+
+
+def test_a_plain_network_has_no_branch():
+    layers = frame([1e-5, 1e-4, 1e-2, 1.0])
+    record = Record(layers, pd.DataFrame())
+    assert record.main_path is record.depth
 
 
 def test_the_cause_in_words_is_that_of_the_row():

@@ -5,8 +5,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradlab.diagnosis.onset import mostly, since_when
-from gradlab.diagnosis.profile import Grid, median, relative
+from gradlab.diagnosis.grid import Grid, first_lasting, median, relative, usual_positions
 
 NORMS = st.sampled_from([0.0, 1e-8, 1.0, 3.0, np.inf, np.nan])
 KEYS = st.tuples(st.integers(0, 5), st.integers(1, 4), st.sampled_from(["depth", "time"]))
@@ -53,9 +52,9 @@ def test_a_factor_on_the_loss_cancels():
 
 
 def test_a_condition_counts_from_its_first_step_if_it_holds_in_most_of_the_later_half():
-    assert since_when([False, True, False, True], [0, 10, 20, 30]) == 10
-    assert since_when([True, True, False, False], [0, 10, 20, 30]) is None
-    assert since_when([], []) is None
+    assert first_lasting([False, True, False, True], [0, 10, 20, 30]) == 10
+    assert first_lasting([True, True, False, False], [0, 10, 20, 30]) is None
+    assert first_lasting([], []) is None
     holds = np.array([[True, True], [False, True], [False, False]])
-    assert mostly(holds, np.array([1, 2])) == (1, 2)
-    assert mostly(holds[1:], np.array([1, 2])) == (2,)
+    assert usual_positions(holds, np.array([1, 2])) == (1, 2)
+    assert usual_positions(holds[1:], np.array([1, 2])) == (2,)

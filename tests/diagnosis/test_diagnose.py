@@ -5,10 +5,9 @@ import pandas as pd
 import pytest
 
 import gradlab
-from gradlab.diagnosis.frames import LAYERS
-from gradlab.diagnosis.verdict import diagnose
+from gradlab.diagnosis.diagnose import LAYERS, diagnose
 from gradlab.errors import StoreError
-from tests.diagnosis.test_verdict import frame
+from tests.diagnosis.test_verdicts import frame
 
 RISING = pd.DataFrame({"step": range(60), "loss": np.geomspace(1, 100, 60)})
 SINKING = RISING.assign(loss=RISING["loss"][::-1].to_numpy())

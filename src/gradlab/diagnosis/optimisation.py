@@ -1,0 +1,197 @@
+"""The rules about gradient and updates over training, about the optimiser and about clipping."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from gradlab.diagnosis.finding import Finding, layers_in_words
+from gradlab.diagnosis.grid import first_lasting, median, relative, usual_positions
+from gradlab.diagnosis.record import Record
+
+SMALLER_STEPS = ("optim.lr=0.01", "clip=norm")
+DIVIDES_BY_SIZE = ("adam", "adamw", "rmsprop")
+ALWAYS = 0.95  # of the steps
+
+
+def growing(record: Record) -> Finding | None:
+    """Find a gradient that is `growth` times as large as at the first step, and stays so."""
+    norms = record.over_steps("grad_norm")
+    if not len(norms) or not norms.iloc[0] > 0:
+        return None
+    ratio = norms / norms.iloc[0]
+    since = first_lasting(ratio >= record.limit("growth"), ratio.index)
+    if since is None:
+        return None
+    factor = float(ratio.max())
+    return Finding(
+        kind="exploding",
+        where=(),
+        since=since,
+        severity="gross" if factor >= 10 ** record.limit("gross_decades") else "mild",
+        cause=f"the gradient grew {factor:.2g} times in training",
+        evidence={"growth": factor},
+        remedies=("clip=norm", "optim.lr=0.01"),
+    )
+
+
+def unstable(record: Record) -> Finding | None:
+    """Find steps that are too large, by the first sign: overshooting, a rise, or a large share.
+
+    `descent` is 1 - lr λ / 2 on a quadratic of curvature λ along the step: 0 is the edge of
+    stability, lr = 2 / λ.
+    """
+    return _overshoots(record) or _rises(record) or _outweighs(record)
+
+
+def starved(record: Record) -> Finding | None:
+    """Find layers that learn slower than the median layer by `starved_decades`.
+
+    Layers whose error signal has vanished are left to that rule. So are layers without a gradient
+    at the step, such as those of another optimiser: nothing was meant to update them.
+    """
+    grid = record.depth
+    ratios = np.where(np.isnan(grid["weight_grad_norm"]), np.nan, grid["update_ratio"])
+    if ratios.shape[1] < 2:
+        return None
+    middle = pd.DataFrame(ratios).median(axis=1).to_numpy()[:, None]
+    limit = 10.0 ** -record.limit("starved_decades")
+    holds = (ratios <= limit * middle) & (middle > 0)
+    holds &= ~(relative(grid["delta_norm"]) <= -record.limit("decades"))
+    rows = holds.any(axis=1)
+    since = first_lasting(rows, grid.steps)
+    if since is None:
+        return None
+    where = usual_positions(holds, grid.positions)
+    ratio = median(np.nanmin(ratios[rows], axis=1) / middle[rows, 0])
+    still = (ratios == 0) & (grid["weight_grad_norm"] > 0)
+    lost = f": they are lost in the rounding of {record.dtype}" if (still & holds).any() else ""
+    return Finding(
+        kind="starved",
+        where=where,
+        since=since,
+        severity="gross" if ratio <= limit**2 else "mild",
+        cause=f"updates of {layers_in_words(where)}, as a share of the weights, are {ratio:.1g} of "
+        f"the median layer's{lost}",
+        evidence={"ratio": ratio},
+        remedies=("model.init=kaiming_normal", "model.norm=layer", "optim=adam"),
+    )
+
+
+def below_eps(record: Record) -> Finding | None:
+    """Find layers whose gradient is below the eps of an optimiser that divides by its size.
+
+    Entry by entry, lr g / (|g| + eps) is lr above eps, and lr g / eps below it: the layer learns
+    slower than the optimiser is meant to let it, by eps / |g|.
+    """
+    eps = record.config.get("optim.eps")
+    if record.config.get("optim") not in DIVIDES_BY_SIZE or not eps:
+        return None
+    grid, done = record.depth, record.learnt(record.depth.steps)
+    factor = record.at(grid.steps, "clip_factor")[:, None]
+    clipped = grid["weight_grad_norm"] * np.where(np.isnan(factor), 1.0, factor)
+    size = clipped / np.sqrt(grid["weight_count"])
+    holds = (size < eps) & (size > 0) & ~done[:, None]
+    rows = holds.any(axis=1)
+    since = first_lasting(rows[~done], grid.steps[~done])
+    if since is None:
+        return None
+    ratio = median(np.where(holds, size, np.inf).min(axis=1)[rows]) / eps
+    where = usual_positions(holds, grid.positions)
+    return Finding(
+        kind="below_eps",
+        where=where,
+        since=since,
+        severity="gross" if ratio < 0.01 else "mild",
+        cause=f"the gradient's entries are {ratio:.1g} of {record.config['optim']}'s "
+        f"eps={eps:g} in {layers_in_words(where)}: it is divided by eps, not by its own size, and "
+        "the weights hardly move",
+        evidence={"ratio": ratio},
+        remedies=(f"optim.eps={eps * ratio * 1e-3:.0e}",),
+    )
+
+
+def clipping(record: Record) -> Finding | None:
+    """Note clipping that never acts, or that always does, and so is a part of the learning rate."""
+    name = record.config.get("clip", "none")
+    factor = record.over_steps("clip_factor")
+    factor = factor[np.isfinite(factor)]
+    if name == "none" or len(factor) < 2:
+        return None
+    acted = float((factor < 1).mean())
+    if 0 < acted < ALWAYS:
+        return None
+    typical = float(factor.median())
+    cause = f"clip={name} never: it can be left out"
+    if acted:
+        cause = (
+            f"clip={name} acted in {acted:.0%} of {len(factor)} steps, and left {typical:.2g} of "
+            "the gradient's norm: in effect a smaller learning rate"
+        )
+    return Finding(
+        kind="clipping",
+        where=(),
+        since=int(factor.index[0]),
+        severity="note",
+        cause=cause,
+        evidence={"acted": acted, "clip_factor": typical},
+        remedies=("clip=none",) if acted == 0 else (),
+    )
+
+
+def _overshoots(record: Record) -> Finding | None:
+    descent = record.over_steps("descent").dropna()
+    typical = float(descent.iloc[len(descent) // 2 :].median())
+    since = first_lasting(descent < record.limit("descent"), descent.index)
+    if since is None or typical >= record.limit("descent"):
+        return None
+    return _too_large(
+        since,
+        f"the steps overshoot: instead of falling by what the gradient promises, the loss of the "
+        f"same batch changes by {-typical:+.2g} times that",
+        gross=typical <= -1,
+        evidence={"descent": typical},
+    )
+
+
+def _rises(record: Record) -> Finding | None:
+    loss = record.over_steps("loss")
+    first = float(loss.iloc[0]) if len(loss) else 0.0
+    late = float(loss.iloc[len(loss) // 2 :].median())
+    since = first_lasting(loss >= record.limit("rise") * first, loss.index)
+    if not 0 < first < math.inf or since is None or not late >= record.limit("rise") * first:
+        return None
+    return _too_large(
+        since,
+        f"the loss rises from {first:.2g} to {late:.2g}, the median of the later half",
+        gross=late >= 10 * record.limit("rise") * first,
+        evidence={"rise": late / first},
+    )
+
+
+def _outweighs(record: Record) -> Finding | None:
+    grid = record.depth
+    later = grid.steps > 0  # weights that begin at 0 have no ratio
+    ratios = grid["update_ratio"][later]
+    holds = ratios >= record.limit("update")
+    rows = holds.any(axis=1)
+    since = first_lasting(rows, grid.steps[later])
+    if since is None:
+        return None
+    worst = median(np.nanmax(ratios[rows], axis=1))
+    where = usual_positions(holds, grid.positions)
+    return _too_large(
+        since,
+        f"one update changes the weights of {layers_in_words(where)} by up to {worst:.0%} of their "
+        "norm",
+        gross=worst >= 1,
+        evidence={"update_ratio": worst},
+        where=where,
+    )
+
+
+def _too_large(
+    since: int, cause: str, *, gross: bool, evidence: dict[str, float], where: tuple[int, ...] = ()
+) -> Finding:
+    severity = "gross" if gross else "mild"
+    return Finding("unstable", where, since, severity, cause, evidence, SMALLER_STEPS)
