@@ -13,7 +13,7 @@ from gradlab.diagnosis.diagnose import LAYERS, diagnose
 from gradlab.errors import StoreError
 from gradlab.results.context import ALONE, attach
 from gradlab.runs.run import Label, run
-from gradlab.sinks.protocol import Parquet
+from gradlab.sinks.run_folder import Parquet
 from tests.configs import settings
 from tests.diagnosis.networks_to_watch import NETWORKS, batch_of
 from tests.diagnosis.test_verdicts import frame
