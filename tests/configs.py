@@ -61,5 +61,5 @@ def train(*members: Settings, dataset: Dataset | None = None) -> tuple[Loop, lis
     sinks = [Memory() for _ in members]
     loop = Loop(members, dataset or members[0].data.call(), [[sink] for sink in sinks])
     outcomes: list[Outcome] = loop.run()
-    assert outcomes is loop.outcomes
+    assert outcomes is loop.history.outcomes
     return loop, sinks

@@ -40,10 +40,10 @@ def measured(**overrides):
     loop, (sink,) = train(settings(train__steps=60, **overrides))
     layers = pd.concat([pd.DataFrame(rows) for rows in sink.layers], ignore_index=True)
     columns = ["step", "loss", "grad_norm"]
-    if loop.dataset.task == "classification":
+    if loop.minibatches.dataset.task == "classification":
         columns.append("accuracy")
     steps = pd.DataFrame({name: sink.steps(name) for name in columns})
-    return layers, steps, loop.outcomes[0].status
+    return layers, steps, loop.history.outcomes[0].status
 
 
 def judged(**overrides):

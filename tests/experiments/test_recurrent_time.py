@@ -70,7 +70,7 @@ def test_clipping_rescues_what_explodes():
         for seed in (0, 1)
     ]  # fmt: skip
     loop, sinks = train(*members)
-    statuses = [outcome.status for outcome in loop.outcomes]
+    statuses = [outcome.status for outcome in loop.history.outcomes]
     assert statuses == ["diverged", "diverged", "completed", "completed"]
     for sink in sinks[2:]:
         norms, factors = (np.array(sink.steps(name)) for name in ("grad_norm", "clip_factor"))

@@ -7,7 +7,7 @@ from torch import nn
 from gradlab.data.dataset import load
 from gradlab.errors import SettingsError
 from gradlab.models import network as network_module
-from gradlab.training.stack import initialised
+from gradlab.training.stack import build_network
 from tests.configs import settings
 
 
@@ -56,7 +56,7 @@ HERE = "tests.models.test_network"
 def test_what_cannot_be_built(overrides, words):
     run = settings(**overrides)
     with pytest.raises(SettingsError, match=words):
-        initialised(run, load(run), torch.float32)
+        build_network(run, load(run), torch.float32)
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_the_parameters_of_every_network_are_counted(monkeypatch, name, entries)
     run = settings(model=name, model__depth=5, model__width=100)
     data = load(run)
     monkeypatch.setattr(network_module, "memory", lambda: entries * 8.0)
-    initialised(run, data, torch.float32)
+    build_network(run, data, torch.float32)
     monkeypatch.setattr(network_module, "memory", lambda: entries * 8.0 - 1)
     with pytest.raises(SettingsError, match=rf"cannot be built: model={name} of .* needs 0\.0"):
-        initialised(run, data, torch.float32)
+        build_network(run, data, torch.float32)
 
 
 class Calculates(nn.Tanh):
@@ -87,20 +87,20 @@ class Calculates(nn.Tanh):
 
 def test_a_module_that_calculates_as_it_is_made():
     run = settings(model__activation=f"{HERE}.Calculates")
-    assert initialised(run, load(run), torch.float32).layers[0].activation.half == 0.5
+    assert build_network(run, load(run), torch.float32).layers[0].activation.half == 0.5
 
 
 def test_memory_that_runs_out_is_told(monkeypatch):
     monkeypatch.setattr(network_module, "memory", lambda: float("inf"))
     run = settings(model__width=1_000_000_000)
     with pytest.raises(SettingsError, match=r"the network cannot be built: .*memory"):
-        initialised(run, load(run), torch.float32)
+        build_network(run, load(run), torch.float32)
 
 
 @pytest.mark.parametrize("norm", ["torch.nn.LayerNorm", "torch.nn.BatchNorm1d"])
 def test_a_torch_module_can_be_a_normalisation(norm):
     run = settings(model__norm=norm, model__depth=1)
-    assert initialised(run, load(run), torch.float64).layers[0].norm is not None
+    assert build_network(run, load(run), torch.float64).layers[0].norm is not None
 
 
 def test_data_that_does_not_fit_in_memory(monkeypatch):

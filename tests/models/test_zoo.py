@@ -11,7 +11,7 @@ from gradlab.errors import SettingsError
 from gradlab.models.feedforward import CNN
 from gradlab.models.rnn import RNN, Recurrent, gru, lstm
 from gradlab.models.transformer import Block, Transformer, sines
-from gradlab.training.stack import Stack, initialised
+from gradlab.training.stack import Stack, build_network
 from tests.configs import settings, train
 
 F64 = torch.float64
@@ -132,7 +132,7 @@ def test_a_transformer_reads_the_mean_of_all_steps_or_the_last_ones():
 def test_stacked_networks_equal_separate_ones(name, norm):
     run = settings(model=name, model__norm=norm, **SMALL)
     data = run.data.call()
-    models = [initialised(settings(model=name, model__norm=norm, seed=s, **SMALL), data, F64)
+    models = [build_network(settings(model=name, model__norm=norm, seed=s, **SMALL), data, F64)
               for s in range(3)]  # fmt: skip
     params, buffers = stack_module_state(models)
     x = torch.randn(3, 6, 64, dtype=F64)
@@ -147,17 +147,18 @@ def test_every_initialisation_is_for_every_network_or_says_so(name, init):
     run = settings(model=name, model__init=init, **SMALL)
     if init == "critical" and name != "cnn":
         with pytest.raises(SettingsError, match="init=critical is for chains of layers"):
-            initialised(run, run.data.call(), F64)
+            build_network(run, run.data.call(), F64)
         return
-    model = initialised(run, run.data.call(), F64)
+    model = build_network(run, run.data.call(), F64)
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
 def test_the_fans_of_a_convolution_count_its_kernel():
     run = settings(model="cnn", model__init="xavier_normal", model__width=24)
     weights = [
-        initialised(settings(model="cnn", model__init=init, model__width=24), run.data.call(), F64)
-        .layers[1].linear.weight.detach() for init in ("xavier_normal", "kaiming_normal")
+        build_network(
+            settings(model="cnn", model__init=init, model__width=24), run.data.call(), F64
+        ).layers[1].linear.weight.detach() for init in ("xavier_normal", "kaiming_normal")
     ]  # fmt: skip
     fan = 24 * 9
     for weight, expected in zip(weights, (1 / fan, 2 / fan), strict=True):
@@ -169,7 +170,7 @@ def test_the_fans_of_a_convolution_count_its_kernel():
 def test_the_spectral_radius_is_the_one_asked_for(init):
     run = settings(model="rnn", model__init=init, model__spectral_radius=1.3, **SMALL)
     layers = [
-        m for m in initialised(run, run.data.call(), F64).modules() if isinstance(m, Recurrent)
+        m for m in build_network(run, run.data.call(), F64).modules() if isinstance(m, Recurrent)
     ]
     assert len(layers) == 2
     for layer in layers:
@@ -177,7 +178,7 @@ def test_the_spectral_radius_is_the_one_asked_for(init):
         assert float(torch.linalg.eigvals(V).abs().max()) == pytest.approx(1.3, rel=1e-12)
         if init == "orthogonal":
             torch.testing.assert_close(V @ V.T, 1.69 * torch.eye(8, dtype=F64))
-    plain = initialised(settings(model="rnn", model__init=init, **SMALL), run.data.call(), F64)
+    plain = build_network(settings(model="rnn", model__init=init, **SMALL), run.data.call(), F64)
     assert torch.equal(plain.layers[0].linear.weight, layers[0].linear.weight)
 
 
@@ -209,7 +210,7 @@ def test_the_spectral_radius_is_the_one_asked_for(init):
 def test_what_does_not_go_together_is_told(overrides, words):
     run = settings(**overrides)
     with pytest.raises(SettingsError, match=words):
-        initialised(run, run.data.call(), F64)
+        build_network(run, run.data.call(), F64)
 
 
 def test_what_a_network_reads_is_the_choices_own():
@@ -221,7 +222,7 @@ def test_what_a_network_reads_is_the_choices_own():
 def test_pixel_by_pixel_and_row_by_row_read_the_same_digits(name):
     rows, pixels = (settings(model=name, model__per_step=n, **SMALL) for n in (0, 1))
     for run, steps in ((rows, (8, 8)), (pixels, (64, 1))):
-        assert initialised(run, run.data.call(), F64).steps == steps
+        assert build_network(run, run.data.call(), F64).steps == steps
 
 
 @pytest.mark.parametrize("name", ["cnn", "rnn", "lstm", "gru", "transformer"])
@@ -236,9 +237,12 @@ def test_each_learns_the_digits(name):
 def test_the_accuracy_of_several_steps_is_their_mean(name):
     run = settings(model=name, data="copying", data__samples=200, train__steps=1, seed=2)
     loop, (sink,) = train(run)
-    stack = Stack([run], loop.dataset)
-    x, y = loop.dataset.x_train[loop.last_batch[0]], loop.dataset.y_train[loop.last_batch[0]]
-    output = initialised(run, loop.dataset, torch.float32)(x.float())
+    stack = Stack([run], loop.minibatches.dataset)
+    x, y = (
+        loop.minibatches.dataset.x_train[loop.minibatches.index_MB[0]],
+        loop.minibatches.dataset.y_train[loop.minibatches.index_MB[0]],
+    )
+    output = build_network(run, loop.minibatches.dataset, torch.float32)(x.float())
     assert output.shape == (64, 5, 8)
     right = (output.argmax(-1) == y).double().mean()
     assert sink.steps("accuracy")[0] == pytest.approx(float(right))

@@ -15,7 +15,7 @@ from gradlab.recording.recorder import measure
 from gradlab.recording.slopes import derivative, steepest_slope
 from gradlab.recording.sums import Kind, Measured, mean
 from gradlab.reference.activation_functions import ACTIVATIONS
-from gradlab.training.batches import Batches
+from gradlab.training.minibatches import Batches
 from gradlab.training.stack import Stack
 from tests import backprop
 from tests.configs import settings, train
@@ -154,7 +154,7 @@ def test_recording_never_changes_training(activation, norm):
         for every in (1, 1000)
     ]
     often, never = (train(run)[0] for run in runs)
-    assert torch.equal(often.stack.theta, never.stack.theta)
+    assert torch.equal(often.stack.parameters.theta, never.stack.parameters.theta)
     for name, buffer in often.stack.buffers.items():
         assert torch.equal(buffer, never.stack.buffers[name])
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gradlab import schema
-from gradlab.training.batches import Batches
+from gradlab.training.minibatches import Batches
 from gradlab.training.stack import Stack
 from tests.configs import settings, train
 from tests.training.test_loop import assert_same_rows
@@ -158,7 +158,7 @@ def test_the_factors_multiply_through_time(model, norm):
 def test_over_depth_a_recurrent_layer_is_one_map_of_input_and_state():
     run = settings(model="rnn", **ADDING, **COMMON)
     loop, (sink,) = train(run)
-    stack = Stack([run], loop.dataset)
+    stack = Stack([run], loop.minibatches.dataset)
     weights = {name: p[0].detach() for name, p in stack.params.items()}
     after = {name: p[0].detach() for name, p in loop.stack.params.items()}
     row = at(sink.layers[0], "depth", "layers.1")
@@ -196,7 +196,7 @@ def test_a_stack_equals_its_members_alone(model, norm):
 def test_recording_never_changes_training(model):
     runs = [settings(model=model, train__steps=12, record__every=every) for every in (1, 1000)]
     often, never = (train(run)[0] for run in runs)
-    assert torch.equal(often.stack.theta, never.stack.theta)
+    assert torch.equal(often.stack.parameters.theta, never.stack.parameters.theta)
 
 
 def test_a_convolution_is_a_map_whose_samples_are_positions():
@@ -205,13 +205,13 @@ def test_a_convolution_is_a_map_whose_samples_are_positions():
     table = sink.layers[0]
     handed_down = table["weight_factor"][1:] * table["delta_norm"][1:]
     np.testing.assert_allclose(table["act_grad_norm"][:-1], handed_down, rtol=1e-12)
-    stack = Stack([run], loop.dataset)
+    stack = Stack([run], loop.minibatches.dataset)
     layers, seen = stack.model.layers, []
     layers[1].linear.register_forward_hook(lambda m, i, z: seen.append(z))
-    index = loop.last_batch[0]
-    output = stack.model(loop.dataset.x_train[index])
+    index = loop.minibatches.index_MB[0]
+    output = stack.model(loop.minibatches.dataset.x_train[index])
     (z,) = seen
-    loss = run.loss.component.call(output, loop.dataset.y_train[index])
+    loss = run.loss.component.call(output, loop.minibatches.dataset.y_train[index])
     (delta,) = torch.autograd.grad(loss, z)
     assert z.shape == (9, 64, 7)
     assert table["delta_norm"][1] == pytest.approx(norm(delta), rel=1e-12)
@@ -222,13 +222,13 @@ def test_a_convolution_is_a_map_whose_samples_are_positions():
 def test_a_block_is_what_happens_between_two_streams(model):
     run = settings(model=model, **{**COMMON, "model__width": 8, "model__depth": 3})
     loop, (sink,) = train(run)
-    stack = Stack([run], loop.dataset)
+    stack = Stack([run], loop.minibatches.dataset)
     seen = []
     for stream in stack.model.streams:
         stream.register_forward_hook(lambda m, i, h: seen.append(h))
-    index = loop.last_batch[0]
-    output = stack.model(loop.dataset.x_train[index])
-    loss = run.loss.component.call(output, loop.dataset.y_train[index])
+    index = loop.minibatches.index_MB[0]
+    output = stack.model(loop.minibatches.dataset.x_train[index])
+    loss = run.loss.component.call(output, loop.minibatches.dataset.y_train[index])
     grads = [norm(g) for g in torch.autograd.grad(loss, seen)]
     blocks = [at(sink.layers[0], "block", f"streams.{l}") for l in range(1, len(seen))]
     assert len(blocks) == (2 if model == "resmlp" else 3)
@@ -320,7 +320,7 @@ def test_a_member_that_diverges_through_time_is_told_over_depth():
         model__spectral_radius=1e6, **{**ADDING, "data__length": 20}, train__steps=3,
     )  # fmt: skip
     loop, (sink,) = train(run)
-    assert loop.outcomes[0].status == "diverged"
-    told = loop.outcomes[0].first_nonfinite
+    assert loop.history.outcomes[0].status == "diverged"
+    told = loop.history.outcomes[0].first_nonfinite
     assert (told["where"], told["module"]) == ("forward", "layers.0")
     assert set(sink.layers[-1]["axis"]) == {"depth", "time"}

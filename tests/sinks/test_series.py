@@ -15,7 +15,7 @@ from gradlab.errors import SettingsError
 from gradlab.recording.rows import Rows
 from gradlab.sinks import Memory
 from gradlab.sinks.series import LAYER_COLUMNS, check_prefix, scalars, series_name
-from gradlab.training.stack import initialised
+from gradlab.training.stack import build_network
 from tests.configs import settings, train
 
 MODULES = st.text(max_size=300) | st.sampled_from(["", "a/b", "a b", "a_b", "../x", "é", "x" * 999])
@@ -97,7 +97,7 @@ def test_run_and_watch_give_the_same_names_to_the_same_network():
     config = settings(model__depth=3, train__steps=1, record__every=1)
     loop, (sink,) = train(config)
     in_run = {name for each in sink.rows for name in names(each)}
-    network = initialised(config, loop.dataset, torch.float32)
+    network = build_network(config, loop.dataset, torch.float32)
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
     memory = Memory()
     with gradlab.watch(network, optimizer, sinks=memory):

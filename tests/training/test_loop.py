@@ -7,8 +7,8 @@ from torch import nn
 
 from gradlab import schema
 from gradlab.errors import SettingsError
-from gradlab.training.batches import Batches
 from gradlab.training.loop import Loop
+from gradlab.training.minibatches import Batches
 from gradlab.training.stack import Stack
 from tests.configs import Memory, settings, train
 
@@ -65,7 +65,10 @@ def test_a_stack_equals_its_members_alone(model, norm):
         assert_same_rows(sink, stacked[index], rtol=1e-9, atol=atol)
         assert alone.evaluate()[0] == pytest.approx(held_out[index], rel=1e-9)
         torch.testing.assert_close(
-            loop.stack.theta[index], alone.stack.theta[0], rtol=1e-9, atol=1e4 * atol
+            loop.stack.parameters.theta[index],
+            alone.stack.parameters.theta[0],
+            rtol=1e-9,
+            atol=1e4 * atol,
         )
 
 
@@ -106,7 +109,7 @@ def test_it_trains_as_a_plain_torch_loop_does(optim):
             param.grad *= factor
         optimiser.step()
     trained = torch.cat([p.detach().flatten() for p in plain.parameters()])
-    torch.testing.assert_close(loop.stack.theta[0], trained, rtol=1e-7, atol=1e-10)
+    torch.testing.assert_close(loop.stack.parameters.theta[0], trained, rtol=1e-7, atol=1e-10)
 
 
 def test_a_member_that_diverges_stops_and_harms_no_other():
@@ -116,10 +119,10 @@ def test_a_member_that_diverges_stops_and_harms_no_other():
     loop, (alone_sink, sick_sink) = train(well, sick)
     _, (expected,) = train(well)
     assert_same_rows(expected, alone_sink, rtol=1e-9)
-    assert [outcome.status for outcome in loop.outcomes] == ["completed", "diverged"]
-    assert loop.outcomes[1].first_nonfinite["where"] in ("forward", "backward", "loss")
-    assert torch.isfinite(loop.stack.theta).all()
-    assert len(sick_sink.steps("step")) == loop.outcomes[1].steps < 40
+    assert [outcome.status for outcome in loop.history.outcomes] == ["completed", "diverged"]
+    assert loop.history.outcomes[1].first_nonfinite["where"] in ("forward", "backward", "loss")
+    assert torch.isfinite(loop.stack.parameters.theta).all()
+    assert len(sick_sink.steps("step")) == loop.history.outcomes[1].steps < 40
 
 
 def test_divergence_between_two_records_is_recorded_at_its_own_step():
@@ -132,7 +135,7 @@ def test_divergence_between_two_records_is_recorded_at_its_own_step():
         record__every=50,
     )
     loop, (sink,) = train(run)
-    (outcome,) = loop.outcomes
+    (outcome,) = loop.history.outcomes
     assert outcome.status == "diverged"
     last = sink.layers[-1]
     step = int(last["step"][0])
@@ -154,7 +157,7 @@ def test_the_first_layer_that_overflows_is_named():
         train__steps=5,
     )
     loop, (sink,) = train(run)
-    (outcome,) = loop.outcomes
+    (outcome,) = loop.history.outcomes
     assert outcome.status == "diverged"
     assert outcome.steps == 1
     finite = np.isfinite(sink.layers[0]["preact_std"])
@@ -196,7 +199,7 @@ def test_ctrl_c_is_raised_after_every_step_was_handed_over():
     loop = Loop([run], run.data.call(), [[sink]])
     with pytest.raises(KeyboardInterrupt):
         loop.run()
-    assert loop.outcomes[0].status == "interrupted"
+    assert loop.history.outcomes[0].status == "interrupted"
     assert sink.steps("step") == list(range(21))
 
 
@@ -206,7 +209,7 @@ def test_an_error_ends_as_failed_and_is_raised():
     loop = Loop([run], run.data.call(), [[sink]])
     with pytest.raises(ZeroDivisionError):
         loop.run()
-    assert loop.outcomes[0].status == "failed"
+    assert loop.history.outcomes[0].status == "failed"
     assert sink.steps("step") == list(range(11))
 
 
@@ -228,7 +231,7 @@ def test_every_dtype_trains_from_the_same_start(dtype):
         for d in (dtype, "float64")
     ]
     (loop, (sink,)), (_, (exact,)) = (train(run) for run in runs)
-    assert loop.stack.theta.dtype == getattr(torch, dtype)
+    assert loop.stack.parameters.theta.dtype == getattr(torch, dtype)
     tolerance = 4 * torch.finfo(getattr(torch, dtype)).eps
     assert sink.steps("loss")[0] == pytest.approx(exact.steps("loss")[0], rel=tolerance)
     norms = [s.layers[0]["weight_norm"] for s in (sink, exact)]
@@ -282,7 +285,7 @@ def quadratic(lr, **overrides):
 def test_descent_is_one_less_half_the_rate_times_the_curvature(lr):
     run, hessian, dataset = quadratic(lr, train__steps=1)
     stack = Stack([run], dataset)
-    theta = stack.theta.numpy()[0]  # weights, then the bias
+    theta = stack.parameters.theta.numpy()[0]  # weights, then the bias
     x = np.hstack([dataset.x_train.numpy(), np.ones((353, 1))])
     g = 2 * x.T @ (x @ theta - dataset.y_train.numpy()[:, 0]) / 353
     _, (sink,) = train(run)
@@ -314,4 +317,4 @@ def test_what_is_recorded_does_not_move_running_statistics():
     seldom, _ = train(settings(**common, record__every=1000))
     for name, buffer in often.stack.buffers.items():
         assert torch.equal(buffer, seldom.stack.buffers[name]), name
-    assert torch.equal(often.stack.theta, seldom.stack.theta)
+    assert torch.equal(often.stack.parameters.theta, seldom.stack.parameters.theta)

@@ -16,7 +16,7 @@ from gradlab.models.network import check_twin, twin
 from gradlab.reference.activation_functions import Activation, Array
 from gradlab.reference.chain_rule import Sample, Weight, most_blamed, run
 from gradlab.reference.dense import train
-from gradlab.training.stack import initialised
+from gradlab.training.stack import build_network
 
 SLOPE_GRID = np.linspace(-20, 20, 40_001)  # holds the maximum of every |phi'|
 
@@ -80,7 +80,7 @@ def pass_sample(settings: Settings, dataset: Dataset, how: Mapping[str, Any]) ->
     """
     check_twin(settings)
     check_data(settings, len(dataset.x_train), dataset.task)
-    model = initialised(settings, dataset, torch.float64)
+    model = build_network(settings, dataset, torch.float64)
     layers, loss = twin(settings, model)
     if how["after"]:
         lr = settings.optim.params["lr"]

@@ -18,8 +18,8 @@ from gradlab.gradcheck.problem import Problem
 from gradlab.models.network import twin
 from gradlab.reference.activation_functions import Array
 from gradlab.reference.dense import loss_and_gradients
-from gradlab.training.batches import Batches
-from gradlab.training.stack import initialised
+from gradlab.training.minibatches import Batches
+from gradlab.training.stack import build_network
 
 BY_HAND = 1e-10  # relative to an array's largest gradient: two exact computations in float64
 
@@ -72,7 +72,7 @@ class ThreeWays:
 def problem_of(settings: Settings, dataset: Dataset) -> tuple[Any, Tensor, Tensor, Any]:
     """Return the network at initialisation (float64), its first batch x and y, and its loss."""
     check_data(settings, len(dataset.x_train), dataset.task)
-    model = initialised(settings, dataset, torch.float64)
+    model = build_network(settings, dataset, torch.float64)
     size = settings.train.batch_size
     index = Batches(len(dataset.x_train), size, [settings.seed]).next()[0]
     call, scale = partial(settings.loss.component.call), settings.loss.scale

@@ -22,7 +22,7 @@ from gradlab.recording.rows import Outcome, Rows, Sink
 from gradlab.sinks.progress import Progress
 from gradlab.sinks.protocol import RunInfo
 from gradlab.training.loop import Loop
-from gradlab.training.stack import initialised
+from gradlab.training.stack import build_network
 
 Scope = Callable[[], AbstractContextManager[Any]]
 
@@ -167,7 +167,7 @@ def _built(
 
 
 def _build(settings: Settings, dataset: Dataset, networks: list[nn.Module]) -> None:
-    networks.append(initialised(settings, dataset, getattr(torch, settings.train.dtype)))
+    networks.append(build_network(settings, dataset, getattr(torch, settings.train.dtype)))
 
 
 def _raise(error: BaseException) -> None:

@@ -1,8 +1,8 @@
-"""The training loop: a stack of members, recorded as they go.
+"""The training loop: a stack of members, recorded as they train.
 
-    for each step:  loss -> backward -> (record) -> clip -> update -> freeze who diverged
+    for each step:  loss -> backward -> (record) -> clip -> update -> stop members that diverged
 
-Nothing is transferred from the device between two records.
+Between two records nothing is transferred from the device.
 """
 
 import time
@@ -20,36 +20,47 @@ from gradlab.recording.norms import joint_norm, total
 from gradlab.recording.probes import Probes
 from gradlab.recording.recorder import measure
 from gradlab.recording.rows import Outcome, Rows, Sink, first_nonfinite
-from gradlab.training.batches import Batches
-from gradlab.training.member_clipping import Clipper
-from gradlab.training.optimizer import Updates
-from gradlab.training.stack import Named, Stack
+from gradlab.training.clipping import Clipper
+from gradlab.training.minibatches import Minibatches
+from gradlab.training.optimizer import make_updates
+from gradlab.training.parameters import Named
+from gradlab.training.stack import Stack
 
-DESCENT_EVERY = 10  # updates: it costs another forward pass
-TOLD = 30.0  # roundings of the loss that a promised decrease must exceed to be compared with one
+DESCENT_EVERY = 10  # updates: each costs a forward pass
+RESOLVED = 30.0  # roundings of the loss that the promised decrease must exceed to be compared
 
 
 @dataclass(frozen=True)
-class Done:
-    """What came of a step, still on the device. The tensors but `layers` are [M], as are `rates`.
+class Step:
+    """The measurements of one step, still on the device.
 
-    `alive` says whose update was made; `layers` is [M, S, C], at the steps that are recorded.
+    Attributes:
+        step: its number.
+        seconds: since the training began, at its end.
+        rates: the learning rates, [M].
+        table_KM: loss, accuracy, grad_norm, clip_factor, descent, and whether the update was made.
+        layers_MSC: the columns of `schema.STATISTICS`, at the steps that are recorded.
     """
 
     step: int
     seconds: float
     rates: list[float]
-    loss: Tensor
-    accuracy: Tensor
-    grad_norm: Tensor
-    clip_factor: Tensor
-    descent: Tensor
-    alive: Tensor
-    layers: Tensor | None
+    table_KM: Tensor
+    layers_MSC: Tensor | None
 
 
 class Loop:
-    """Trains the members of a stack, and hands each one's rows to its sinks."""
+    """Trains the members of a stack and writes each one's rows to its sinks.
+
+    Attributes:
+        stack: the networks.
+        minibatches: their data.
+        recorder: measures the layers.
+        history: the steps that are not written yet, and each member's outcome.
+        updates, clipper: the optimiser and the clipping.
+        steps, every: how many steps there are, and how many from one record to the next.
+        alive: whether each member's loss and parameters have been finite so far, [M].
+    """
 
     def __init__(
         self,
@@ -58,212 +69,281 @@ class Loop:
         sinks: Sequence[Sequence[Sink]],
         networks: Sequence[nn.Module] | None = None,
     ) -> None:
-        self.settings, self.dataset, self.sinks = settings, dataset, sinks
+        """Prepare the training.
+
+        Args:
+            settings: of each member.
+            dataset: what all members train on.
+            sinks: of each member.
+            networks: of each member, initialised; else each is built from its settings.
+
+        Raises:
+            SettingsError: the members do not share their shapes, or cannot be trained.
+        """
         first = settings[0]
         self.stack = Stack(settings, dataset, networks)
-        self.sites = find_sites(self.stack.model)
-        self.probes = Probes(self.sites, stacked=self.stack.size > 1)
-        self.train, self.every = first.train, first.every
-        self.updates = Updates([each.optim for each in settings], self.stack.blocks)
-        self.clipper = Clipper([each.clip for each in settings])
-        samples = len(dataset.x_train)
-        self.batches = Batches(samples, self.train.batch_size, [s.seed for s in settings])
-        device, dtype = self.stack.device, self.stack.dtype
-        self.classify = dataset.task == "classification"
-        self.x = dataset.x_train.to(device, dtype)
-        self.y = dataset.y_train.to(device, None if self.classify else dtype)
-        self.alive = torch.ones(self.stack.size, dtype=torch.bool, device=device)
-        self.last_batch = torch.zeros(
-            self.stack.size, self.train.batch_size, dtype=torch.int64, device=device
+        self.minibatches = Minibatches(
+            dataset,
+            first.train.batch_size,
+            [each.seed for each in settings],
+            self.stack.device,
+            self.stack.dtype,
         )
-        self.outcomes = [Outcome() for _ in settings]
-        self.history: list[Done] = []
-        self.next_descent = 0
-        self.began = time.perf_counter()
+        self.recorder = Recorder(self.stack)
+        self.history = History(self.recorder, self.minibatches, sinks)
+        self.clipper = Clipper([each.clip for each in settings])
+        self.updates = make_updates(
+            [each.optim for each in settings], self.stack, self._evaluate_member
+        )
+        self.steps, self.every = first.train.steps, first.every
+        self.alive = torch.ones(self.stack.size, dtype=torch.bool, device=self.stack.device)
+        self._began = time.perf_counter()
 
     def rehearse(self) -> None:
-        """Do what the members share of a step, and forget it; raise whatever does not go together.
+        """Run the part of a step that all members share, without effect; raise if it fails.
 
-        Code that vmap cannot take (a random activation, a branch on a value) goes well alone.
+        Code that vmap cannot run (a random activation, a branch on a value) works in a single run.
         """
         stack = self.stack
-        shape = (stack.size, self.train.batch_size)
-        x, y = (t[: shape[1]].expand(shape[0], *[-1] * t.ndim) for t in (self.x, self.y))
         before = {name: buffer.clone() for name, buffer in stack.buffers.items()}
-        loss, _ = stack.losses(x, y)
-        self.clipper.clip(stack, stack.gradients(loss))
+        loss, _ = stack.losses(*self.minibatches.first())
+        self.clipper.clip(stack.parameters, stack.gradients(loss))
         for name, buffer in stack.buffers.items():
             buffer.copy_(before[name])
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> list[Outcome]:
-        """Train until the last step, until every member has diverged, or until `stop` says so.
+        """Train until the last step, until every member has diverged, or until `stop` returns True.
 
-        Whatever ends it, the sinks have been handed every completed step.
+        The sinks receive every completed step, also after an error.
         """
-        self.began = time.perf_counter()
+        self._began = time.perf_counter()
         ended = "completed"
         try:
-            for step in range(self.train.steps):
+            for step in range(self.steps):
                 recorded = step % self.every == 0
-                self.history.append(self.step(step, recorded))
+                self.history.add(self.step(step, recorded))
                 if recorded:
-                    self.flush()
+                    self.history.flush()
                 if stop():
                     ended = "interrupted"
                     break
-                if all(outcome.status == "diverged" for outcome in self.outcomes):
+                if self.history.all_diverged:
                     break
         except BaseException as error:
             ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             raise
         finally:
-            self.flush()
-            for outcome in self.outcomes:
-                if outcome.status == "running":
-                    outcome.status = ended
-        return self.outcomes
+            self.history.flush()
+            self.history.end(ended)
+        return self.history.outcomes
 
-    def step(self, step: int, recorded: bool) -> Done:
+    def step(self, step: int, recorded: bool) -> Step:
         """Make one update of every live member; a member whose loss or update is not finite stops.
 
-        A member that stops keeps the parameters of its last finite state.
+        A member that stops returns to the parameters of its last finite state.
         """
-        stack = self.stack
-        batch = self.batches.next().to(stack.device)
-        self.last_batch = torch.where(self.alive[:, None], batch, self.last_batch)
-        x, y = self.x[self.last_batch], self.y[self.last_batch]
-        with self.probes if recorded else nullcontext():
+        stack, parameters = self.stack, self.stack.parameters
+        x, y = self.minibatches.next(self.alive)
+        with self.recorder.probes if recorded else nullcontext():
             loss, output = stack.losses(x, y)
             grads = stack.gradients(loss)
         with torch.no_grad():
             grad_norm = joint_norm(grads)
-            clipped = self.clipper.clip(stack, grads)
+            clipped = self.clipper.clip(parameters, grads)
             clip_factor = self.clipper.factor(grad_norm, clipped)
-            stack.keep()
-            self.updates.step(clipped)
-            self.alive = self.alive & loss.isfinite() & stack.finite()
-            if loss.is_cuda or not self.alive.all():  # on a GPU, to ask would be to wait
-                stack.restore(~self.alive)
+            parameters.save()
+            self.updates.step(clipped, loss, self.alive)
+            self.alive = self.alive & loss.isfinite() & parameters.finite()
+            if loss.is_cuda or not self.alive.all():  # on a GPU, reading `alive` would wait
+                parameters.restore(~self.alive)
             layers, descent = None, torch.full_like(grad_norm, torch.nan)
             if recorded:
-                before, grads = stack.before, stack.named(grads)
-                if step >= self.next_descent:
-                    self.next_descent = step + DESCENT_EVERY
-                    descent = self.descent(loss, x, y, before, grads)
-                layers = measure(self.sites, self.probes.signals, before, grads, stack.params)
+                named = parameters.name_blocks(grads)
+                if self.recorder.descent_due(step):
+                    descent = self.recorder.descent(loss, x, y, named)
+                layers = self.recorder.measure(named)
         accuracy = torch.full_like(loss, torch.nan)
-        if self.classify:
-            accuracy = (output.argmax(-1) == y).flatten(1).double().mean(-1)
-        seconds, rates = time.perf_counter() - self.began, self.updates.rates
-        measured = (loss.detach(), accuracy, grad_norm, clip_factor, descent, self.alive)
-        return Done(step, seconds, rates, *measured, layers)
+        if self.minibatches.classify:
+            accuracy = _accuracy(output, y)
+        seconds, rates = time.perf_counter() - self._began, self.updates.rates
+        columns = loss.detach(), accuracy, grad_norm, clip_factor, descent, self.alive
+        table = torch.stack([column.double() for column in columns])
+        return Step(step, seconds, rates, table, layers)
 
-    def descent(self, loss: Tensor, x: Tensor, y: Tensor, before: Named, grads: Named) -> Tensor:
-        """Return by what part of what the gradient promised the loss of this batch fell, [M].
+    def _evaluate_member(self, member: int) -> tuple[Tensor, Named]:
+        """Return a member's loss on its batch and its clipped gradients, [1, ...], anew."""
+        x, y = self.minibatches.of_member(member)
+        loss, params, grads = self.stack.evaluate_member(member, x, y)
+        return loss, self.clipper.clip_member(member, grads, params)
 
-        NaN where the promise is no decrease, or so small that rounding of the loss hides it.
+    @torch.no_grad()
+    def evaluate(self) -> list[dict[str, float | None]]:
+        """Return each member's mean loss and accuracy on the held-out samples."""
+        x, y = self.minibatches.held_out()
+        self.stack.model.eval()
+        loss, output = self.stack.losses(x, y)
+        self.stack.model.train()
+        classify = self.minibatches.classify
+        accuracy = _accuracy(output, y).tolist() if classify else [None] * self.stack.size
+        return [
+            {"loss": value, "accuracy": right}
+            for value, right in zip(loss.double().tolist(), accuracy, strict=True)
+        ]
+
+
+class Recorder:
+    """Measures the layers of a stack.
+
+    Attributes:
+        sites: the modules that are measured.
+        probes: a context manager that collects the signals of one pass.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self.sites = find_sites(stack.model)
+        self.probes = Probes(self.sites, stacked=stack.size > 1)
+        self._next_descent = 0
+
+    def measure(self, grads: Named) -> Tensor:
+        """Return the columns of the pass that the probes saw, [M, S, C], after the update."""
+        parameters = self._stack.parameters
+        return measure(self.sites, self.probes.signals, parameters.saved, grads, parameters.named)
+
+    def descent_due(self, step: int) -> bool:
+        """Return whether a recorded step has its descent measured, and count it."""
+        due = step >= self._next_descent
+        if due:
+            self._next_descent = step + DESCENT_EVERY
+        return due
+
+    def descent(self, loss: Tensor, x: Tensor, y: Tensor, grads: Named) -> Tensor:
+        """Return the fall of the batch's loss over the fall that the gradient promised, [M].
+
+        Args:
+            loss: before the update, [M].
+            x: the batch, [M, B, F].
+            y: its targets.
+            grads: before clipping, [M, ...] by dotted name.
+
+        Returns:
+            NaN where the gradient promises no decrease, or one that rounding of the loss hides.
         """
-        stack = self.stack
+        stack, before = self._stack, self._stack.parameters.saved
         buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
         after, _ = stack.losses(x, y, stack.params, buffers)
         promised = torch.zeros_like(after, dtype=torch.float64)
         for name, grad in grads.items():
             moved = stack.params[name] - before[name]
             promised += total((grad * moved).view(stack.size, -1, grad.shape[-1]))
-        floor = TOLD * torch.finfo(stack.dtype).eps * loss.double().abs()
+        floor = RESOLVED * torch.finfo(stack.dtype).eps * loss.double().abs()
         ratio = (after.double() - loss.double()) / promised
         return torch.where(promised < -floor, ratio, torch.nan)
 
-    def flush(self) -> None:
-        """Hand every step since the last flush to the sinks."""
-        history, self.history = self.history, []
-        if not history:
-            return
-        table_TKM, layers_MSC = transfer(history)
-        for m, outcome in enumerate(self.outcomes):
-            if outcome.status == "diverged":
-                continue
-            alive_T = table_TKM[:, -1, m].bool()
-            diverged = not bool(alive_T.all())
-            end = int(alive_T.long().argmin()) + 1 if diverged else len(history)
-            rows = Rows.of_steps(
-                [done.step for done in history[:end]],
-                [done.seconds for done in history[:end]],
-                [done.rates[m] for done in history[:end]],
-                table_TKM[:end, :-1, m],
-                self.classify,
-            )
-            outcome.steps = history[end - 1].step + 1
-            if layers_MSC is not None and end == len(history):
-                rows.add_layers(history[-1].step, self.sites, layers_MSC[m])
-            elif diverged:
-                rows.add_layers(history[end - 1].step, self.sites, self.post_mortem(m))
-            if diverged:
-                outcome.status = "diverged"
-                outcome.first_nonfinite = first_nonfinite(rows)
-            for sink in self.sinks[m]:
-                sink.write(rows)
+    def measure_member(self, member: int, x: Tensor, y: Tensor) -> Tensor:
+        """Return the columns of one member at its present parameters, [S, C], on the CPU.
 
-    def post_mortem(self, member: int) -> Tensor:
-        """Record, [S, C], the step at which a member stopped, from the state that it stopped in."""
-        stack, one = self.stack, slice(member, member + 1)
-        params = {name: p[one].clone().requires_grad_() for name, p in stack.params.items()}
-        buffers = {name: buffer[one].clone() for name, buffer in stack.buffers.items()}
-        batch = self.last_batch[one]
+        Args:
+            member: its index.
+            x: its batch, [1, B, F].
+            y: its targets.
+        """
+        one = slice(member, member + 1)
+        buffers = {name: buffer[one].clone() for name, buffer in self._stack.buffers.items()}
         with Probes(self.sites, stacked=False) as probes:
-            loss, _ = stack.losses(self.x[batch], self.y[batch], params, buffers, one)
-            loss.sum().backward()
+            _, params, grads = self._stack.evaluate_member(member, x, y, buffers)
         with torch.no_grad():
-            grads = {
-                n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in params.items()
-            }
-            layers = measure(self.sites, probes.signals, params, grads, params)
-        return layers[0].cpu()
-
-    @torch.no_grad()
-    def evaluate(self) -> list[dict[str, float | None]]:
-        """Return each member's mean loss and accuracy on the held-out samples."""
-        stack, data = self.stack, self.dataset
-        x = data.x_test.to(stack.device, stack.dtype).expand(stack.size, -1, -1)
-        y = data.y_test.to(stack.device, None if self.classify else stack.dtype)
-        y = y.expand(stack.size, *y.shape)
-        stack.model.eval()
-        loss, output = stack.losses(x, y)
-        stack.model.train()
-        right = None
-        if self.classify:
-            right = (output.argmax(-1) == y).flatten(1).double().mean(-1).tolist()
-        return [
-            {"loss": value, "accuracy": None if right is None else right[m]}
-            for m, value in enumerate(loss.double().tolist())
-        ]
+            return measure(self.sites, probes.signals, params, grads, params)[0].cpu()
 
 
-def transfer(history: Sequence[Done]) -> tuple[Tensor, Tensor | None]:
-    """Bring what was measured to the CPU, float64, all at once.
+class History:
+    """Collects the steps of a stack and writes each member's rows to its sinks.
+
+    Attributes:
+        outcomes: how the training of each member stands.
+    """
+
+    def __init__(
+        self, recorder: Recorder, minibatches: Minibatches, sinks: Sequence[Sequence[Sink]]
+    ) -> None:
+        """Begin without a step.
+
+        Args:
+            recorder: measures the step at which a member stopped.
+            minibatches: the data of that step.
+            sinks: of each member.
+        """
+        self.outcomes = [Outcome() for _ in sinks]
+        self._recorder, self._minibatches, self._sinks = recorder, minibatches, sinks
+        self._steps: list[Step] = []
+
+    def add(self, step: Step) -> None:
+        """Collect a step."""
+        self._steps.append(step)
+
+    @property
+    def all_diverged(self) -> bool:
+        """Whether every member has diverged, as of the last flush."""
+        return all(outcome.status == "diverged" for outcome in self.outcomes)
+
+    def end(self, status: str) -> None:
+        """Set the status of the members that still run."""
+        for outcome in self.outcomes:
+            if outcome.status == "running":
+                outcome.status = status
+
+    def flush(self) -> None:
+        """Write every step since the last flush to the sinks."""
+        steps, self._steps = self._steps, []
+        if not steps:
+            return
+        table_TKM, layers_MSC = transfer(steps)
+        for member, outcome in enumerate(self.outcomes):
+            if outcome.status != "diverged":
+                layers_SC = None if layers_MSC is None else layers_MSC[member]
+                self._write(member, steps, table_TKM[..., member], layers_SC)
+
+    def _write(
+        self, member: int, steps: Sequence[Step], table_TK: Tensor, layers_SC: Tensor | None
+    ) -> None:
+        outcome, alive_T = self.outcomes[member], table_TK[:, -1].bool()
+        diverged = not bool(alive_T.all())
+        end = int(alive_T.long().argmin()) + 1 if diverged else len(steps)
+        rows = Rows.of_steps(
+            [each.step for each in steps[:end]],
+            [each.seconds for each in steps[:end]],
+            [each.rates[member] for each in steps[:end]],
+            table_TK[:end, :-1],
+            self._minibatches.classify,
+        )
+        outcome.steps = steps[end - 1].step + 1
+        if diverged and (layers_SC is None or end < len(steps)):
+            layers_SC = self._recorder.measure_member(member, *self._minibatches.of_member(member))
+        if layers_SC is not None:
+            rows.add_layers(steps[end - 1].step, self._recorder.sites, layers_SC)
+        if diverged:
+            outcome.status = "diverged"
+            outcome.first_nonfinite = first_nonfinite(rows)
+        for sink in self._sinks[member]:
+            sink.write(rows)
+
+
+def transfer(steps: Sequence[Step]) -> tuple[Tensor, Tensor | None]:
+    """Copy some steps to the CPU in one transfer.
 
     Returns:
-        [T, K, M]: loss, accuracy, grad_norm, clip_factor, descent and alive, of each step and
-        member; and [M, S, C]: the layers of the last step, if it was recorded.
+        [T, K, M] float64, the table of each step; and [M, S, C], the layers of the last step, if it
+        was recorded.
     """
-    table_TKM = torch.stack(
-        [
-            torch.stack(
-                [
-                    d.loss.double(),
-                    d.accuracy.double(),
-                    d.grad_norm,
-                    d.clip_factor,
-                    d.descent,
-                    d.alive,
-                ]
-            )
-            for d in history
-        ]
-    )
-    layers_MSC = history[-1].layers
+    table_TKM = torch.stack([each.table_KM for each in steps])
+    layers_MSC = steps[-1].layers_MSC
     if layers_MSC is None:
         return table_TKM.cpu(), None
     flat = torch.cat([table_TKM.flatten(), layers_MSC.flatten()]).cpu()
     split = table_TKM.numel()
     return flat[:split].view(table_TKM.shape), flat[split:].view(layers_MSC.shape)
+
+
+def _accuracy(output_MBU: Tensor, y_MB: Tensor) -> Tensor:
+    """Return the fraction of samples, and of steps where each has a target, that are right, [M]."""
+    return (output_MBU.argmax(-1) == y_MB).flatten(1).double().mean(-1)

@@ -1,14 +1,17 @@
-"""A stack of networks of the same shapes: every parameter is one tensor [M, ...].
+"""A stack: networks of the same shapes that run as one, the member axis first.
 
-One member is the same thing with M = 1, and then runs as the plain module that it is.
+A single network is a stack with M = 1, which runs as the plain module.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from gradlab.config.choices import wrap_errors
 from gradlab.config.settings import Settings
@@ -16,25 +19,24 @@ from gradlab.data.dataset import Dataset
 from gradlab.errors import SettingsError
 from gradlab.models.init import to_spectral_radius
 from gradlab.models.network import build
-from gradlab.training.batches import Batches
-from gradlab.training.linear import LinearAsLaid
+from gradlab.training.minibatches import Batches
+from gradlab.training.parameters import Named, Parameters
 
 FREE = "seed, initialisation, clipping, learning rate and loss scale"
-Named = Mapping[str, Tensor]
 
 
 class Stack:
-    """Networks that share everything but their numbers.
+    """Networks that differ in their numbers only: one forward and one backward pass for all.
 
     Attributes:
-        model: the module that stands for every member; alone, its parameters are the stack's.
-        params: [M, ...] by dotted name: views of `memory`, without gradient.
-        blocks: the same, as what is made of all parameters goes through them fastest: a stack's
-            each by itself, as they are large; alone, many small ones as one.
+        device, dtype: of all tensors.
+        model: the module that runs for every member; for one network, its parameters are views of
+            the stack's.
+        parameters: of all members.
+        leaves: the tensors whose `.grad` a backward pass fills, by dotted name.
         buffers: [M, ...] by dotted name (the running statistics of batch normalisation).
-        memory: all parameters of all members, one after another.
-        gathered: alone, the gradient, laid out like that.
-        kept, before: as `memory` and `params`, when `keep` was last called.
+        loss: the loss function, a mean over the batch.
+        scales: the factor of each member's loss, [M].
     """
 
     def __init__(
@@ -43,28 +45,25 @@ class Stack:
         dataset: Dataset,
         networks: Sequence[nn.Module] | None = None,
     ) -> None:
-        """Build and initialise each member from its own seed, unless its network is given.
+        """Take the members' networks, or build and initialise each from its seed.
+
+        Args:
+            settings: of each member.
+            dataset: what all members train on.
+            networks: of each member, initialised.
 
         Raises:
-            SettingsError: the settings differ in more than seed, initialisation, clipping,
-                learning rate and loss scale, or name a device that is not there.
+            SettingsError: the settings differ in more than seed, initialisation, clipping, learning
+                rate and loss scale, or name a device that does not exist.
         """
         first = settings[0]
         if any(other.stackable() != first.stackable() for other in settings):
             raise SettingsError(f"members of a stack differ only in {FREE}")
         self.device = find_device(first.train.device)
         self.dtype: torch.dtype = getattr(torch, first.train.dtype)
-        members = networks or [initialised(each, dataset, self.dtype) for each in settings]
-        self.size = len(members)
+        members = networks or [build_network(each, dataset, self.dtype) for each in settings]
         self.model = members[0].to(self.device)
-        params = [dict(member.named_parameters()) for member in members]
-        stacked = [torch.stack([each[name].detach() for each in params]) for name in params[0]]
-        self.shapes = {name: p.shape for name, p in zip(params[0], stacked, strict=True)}
-        self.memory = torch.cat([p.flatten() for p in stacked]).to(self.device)
-        self.kept = torch.empty_like(self.memory)
-        self.gathered = torch.empty_like(self.memory[: None if self.size == 1 else 0])
-        self.params, self.before = self.views(self.memory), self.views(self.kept)
-        self.blocks = [self.memory[None]] if self.size == 1 else list(self.params.values())
+        self.parameters = Parameters(members, self.device)
         self.leaves = self._leaves()
         buffers = [dict(member.named_buffers()) for member in members]
         self.buffers = {
@@ -85,17 +84,14 @@ class Stack:
         return {name: leaf.requires_grad_() for name, leaf in leaves.items()}
 
     @property
-    def theta(self) -> Tensor:
-        """A copy of all parameters, [M, P], a row per member."""
-        return torch.cat([p.flatten(1) for p in self.params.values()], dim=1)
+    def size(self) -> int:
+        """M, the number of members."""
+        return self.parameters.size
 
-    def views(self, memory: Tensor) -> dict[str, Tensor]:
-        """Return what is laid out as `memory` by name, each [M, ...]."""
-        parts = memory.split([shape.numel() for shape in self.shapes.values()])
-        return {
-            name: part.view(shape)
-            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
-        }
+    @property
+    def params(self) -> Named:
+        """The parameters by dotted name, [M, ...], without gradient."""
+        return self.parameters.named
 
     def losses(
         self,
@@ -105,21 +101,29 @@ class Stack:
         buffers: Named | None = None,
         members: slice = slice(None),
     ) -> tuple[Tensor, Tensor]:
-        """Return each member's loss [M], a mean over its batch times its scale, and outputs.
+        """Run the networks forward.
 
-        Parameters and buffers, [M, ...], are the stack's own, unless others are given: those of
-        one member can be, and `members` then says of which.
+        Args:
+            x_MBF: a batch of samples per member.
+            y_MB: their targets.
+            params: other parameters than the stack's, [M, ...].
+            buffers: other buffers than the stack's, [M, ...].
+            members: the members that `params` and `buffers` belong to, if not all.
+
+        Returns:
+            Each member's loss, [M], a mean over its batch times its scale, and the outputs,
+            [M, B, U].
         """
-        own = params is None and buffers is None
+        plain = params is None and buffers is None
         params = self.params if params is None else params
         buffers = self.buffers if buffers is None else buffers
         if len(x_MBF) > 1:
-            with LinearAsLaid():
-                given = self.leaves if own else params
+            with ContiguousLinear():
+                given = self.leaves if plain else params
                 loss_M, output_MBU = vmap(self._one)(given, buffers, x_MBF, y_MB)
         else:
-            given = _only(params), _only(buffers), x_MBF[0]
-            output = self.model(x_MBF[0]) if own else self._output(*given)
+            first = _only(params), _only(buffers), x_MBF[0]
+            output = self.model(x_MBF[0]) if plain else self._output(*first)
             loss_M, output_MBU = self.loss(output, y_MB[0])[None], output[None]
         return (loss_M * self.scales[members]).to(loss_M.dtype), output_MBU
 
@@ -133,62 +137,86 @@ class Stack:
         return functional_call(self.model, ({**params}, {**buffers}), (x_BF,))
 
     def gradients(self, loss_M: Tensor) -> list[Tensor]:
-        """Return the gradient of each member's own loss, as `blocks`, until this is asked again."""
+        """Return the gradient of each member's loss, laid out as `parameters.blocks`.
+
+        The tensors are valid until the next call.
+        """
         for leaf in self.leaves.values():
             leaf.grad = None
         loss_M.sum().backward()  # no member's loss depends on another's parameters
-        found = [grad_of(leaf) for leaf in self.leaves.values()]
-        if self.size == 1:
-            # Into the same memory at every step: what is new is zeroed first, page by page.
-            return [torch.cat([grad.flatten() for grad in found], out=self.gathered)[None]]
-        return [grad.contiguous() for grad in found]
+        return self.parameters.block_grads([_grad(leaf) for leaf in self.leaves.values()])
 
-    def named(self, blocks: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return what is laid out as `blocks` by name, each [M, ...]."""
-        return (
-            self.views(blocks[0][0])
-            if self.size == 1
-            else dict(zip(self.shapes, blocks, strict=True))
-        )
+    def evaluate_member(
+        self, member: int, x_1BF: Tensor, y_1B: Tensor, buffers: Named | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Run one member forward and backward at its present parameters.
 
-    def blocked(self, named: Named) -> list[Tensor]:
-        """Return what is given by name, each [M, ...], laid out as `blocks`."""
-        if self.size > 1:
-            return list(named.values())
-        return [torch.cat([t.flatten() for t in named.values()])[None]]
+        Args:
+            member: its index.
+            x_1BF: its samples.
+            y_1B: their targets.
+            buffers: other buffers than the member's, [1, ...].
 
-    def keep(self) -> None:
-        """Keep all parameters as they are, for `restore`."""
-        self.kept.copy_(self.memory)
-
-    def restore(self, which_M: Tensor) -> None:
-        """Give the members in `which_M` the parameters back that were kept."""
-        for now, before in zip(self.params.values(), self.before.values(), strict=True):
-            which = which_M.view(-1, *[1] * (now.ndim - 1))
-            now.copy_(torch.where(which, before, now))
-
-    def finite(self) -> Tensor:
-        """Return whether all parameters of each member are finite, [M]."""
-        if not self.memory.is_cuda and self.memory.sum().isfinite():
-            return torch.ones(self.size, dtype=torch.bool)
-        finite = [p.flatten(1).isfinite().all(1) for p in self.params.values()]
-        return torch.stack(finite).all(0)
+        Returns:
+            The loss, a scalar; and by dotted name the parameters and the gradients, [1, ...].
+        """
+        one = slice(member, member + 1)
+        if buffers is None:
+            buffers = {name: buffer[one] for name, buffer in self.buffers.items()}
+        with torch.enable_grad():
+            params = {name: p[one].detach().requires_grad_() for name, p in self.params.items()}
+            loss, _ = self.losses(x_1BF, y_1B, params, buffers, one)
+            loss.sum().backward()
+        grads = {name: _grad(param) for name, param in params.items()}
+        return loss[0].detach(), {name: p.detach() for name, p in params.items()}, grads
 
 
-def _only(of_one: Named) -> Named:
-    return {name: tensor[0] for name, tensor in of_one.items()}
+class ContiguousLinear(TorchFunctionMode):
+    """While active, `F.linear` with a matrix runs as `linear`, whoever calls it."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call `func` or its replacement."""
+        if func is F.linear and len(args) > 1 and args[0].ndim == args[1].ndim == 2:
+            return linear(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
 
 
-def grad_of(leaf: Tensor) -> Tensor:
-    """Return a leaf's gradient; of one that the loss does not depend on, zeros."""
+def linear(x_BI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
+    """Return x W^T + b, [B, O], so that vmap and autograd copy nothing.
+
+    vmap decomposes `F.linear` into a product with the bias, two sums, and a product with W^T, whose
+    gradient is [M, I, O] in memory and is copied into the layout of W. As (W x^T + b)^T, dLoss/dW
+    is [M, O, I] at once, and signals stay [M, U, B] in memory, seen as [M, B, U].
+    """
+    z_OB = torch.mm(weight_OI, x_BI.mT)
+    return (z_OB if bias_O is None else z_OB.add_(bias_O[:, None])).mT
+
+
+def _only(tensors: Named) -> Named:
+    return {name: tensor[0] for name, tensor in tensors.items()}
+
+
+def _grad(leaf: Tensor) -> Tensor:
+    """Return a leaf's gradient; zeros if the loss does not depend on the leaf."""
     return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
 
 
-def initialised(settings: Settings, dataset: Dataset, dtype: torch.dtype) -> nn.Module:
-    """Build one network and initialise it from its seed, on its first batch if need be.
+def build_network(settings: Settings, dataset: Dataset, dtype: torch.dtype) -> nn.Module:
+    """Build one network and initialise it from its seed, if need be on its first batch.
+
+    Args:
+        settings: of the run.
+        dataset: what it trains on.
+        dtype: of its parameters.
 
     Raises:
-        SettingsError: it cannot be built, or its initialisation fails.
+        SettingsError: the network cannot be built, or its initialisation fails.
     """
     with wrap_errors("the network cannot be built"):
         n_in, n_out = dataset.x_train.shape[1], dataset.n_out
@@ -198,8 +226,7 @@ def initialised(settings: Settings, dataset: Dataset, dtype: torch.dtype) -> nn.
     generator = torch.Generator().manual_seed(settings.seed)
     gain = {} if settings.model.init_gain is None else {"gain": settings.model.init_gain}
     init = settings.model.init
-    called = f"model.init={init.name}, called with (network, inputs, generator), failed"
-    with wrap_errors(called):
+    with wrap_errors(f"model.init={init.name}, called with (network, inputs, generator), failed"):
         init.call(model, dataset.x_train[batch].to(dtype), generator, **gain)
     to_spectral_radius(model)
     return model
@@ -209,7 +236,7 @@ def find_device(name: str) -> torch.device:
     """Return the torch device; `auto` is a GPU where there is one.
 
     Raises:
-        SettingsError: the device is not there.
+        SettingsError: the device does not exist.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -6,7 +6,7 @@ from torch import nn
 from torch.func import vmap
 from torch.nn import functional as F
 
-from gradlab.training.linear import LinearAsLaid, linear
+from gradlab.training.stack import ContiguousLinear, linear
 
 
 def draw(*shape):
@@ -46,16 +46,16 @@ class Closed:
 
 
 def test_in_a_stack_the_gradient_of_weights_comes_as_the_weights_lie():
-    assert weight_grad(LinearAsLaid).is_contiguous()
+    assert weight_grad(ContiguousLinear).is_contiguous()
     assert not weight_grad(Closed).is_contiguous()  # else the file has no reason to be
-    torch.testing.assert_close(weight_grad(LinearAsLaid), weight_grad(Closed))
+    torch.testing.assert_close(weight_grad(ContiguousLinear), weight_grad(Closed))
 
 
 def test_it_takes_the_place_of_torchs_while_open_and_only_of_a_matrix():
     model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
     for x in (draw(5, 3), draw(3), draw(2, 5, 3)):
         expected = model(x)
-        with LinearAsLaid():
+        with ContiguousLinear():
             found = model(x)
             named = F.linear(x, weight=model[0].weight)
         torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
