@@ -93,34 +93,35 @@ class Products:
 
 def recorded(loop, *named):
     """Return the tensors that a record is made of, each once."""
-    found = [tensor for its in loop.probes.signals for tensor in vars(its).values()]
-    found += [each[f"{site.name}.linear.weight"] for site in loop.sites for each in named]
+    found = [tensor for its in loop.recorder.probes.signals for tensor in vars(its).values()]
+    found += [each[f"{site.name}.linear.weight"] for site in loop.recorder.sites for each in named]
     return list({x.data_ptr(): x for x in found if isinstance(x, torch.Tensor)}.values())
 
 
 def repetition(loop, products, clock, large, step):
     """Time every part of a step once."""
-    stack = loop.stack
+    stack, parameters = loop.stack, loop.stack.parameters
     clock.time("one large product", lambda: large @ large)
     clock.time("its products, in the cache", products.hot)
     clock.time("its products", products.all)
-    batch = loop.batches.next()
-    x, y = clock.time("batch", lambda: (loop.x[batch], loop.y[batch]))
+    x, y = clock.time("batch", lambda: loop.minibatches.next(loop.alive))
     loss, _ = clock.time("forward", lambda: stack.losses(x, y))
     grads = clock.time("backward", lambda: stack.gradients(loss))
     with torch.no_grad():
         clock.time("norm of the gradient", lambda: joint_norm(grads))
-        clock.time("keep the last finite state", stack.keep)
-        clock.time("update", lambda: loop.updates.step(grads))
-        clock.time("all finite?", stack.finite)
-    with loop.probes:
+        clock.time("keep the last finite state", parameters.save)
+        clock.time("update", lambda: loop.updates.step(grads, loss, loop.alive))
+        clock.time("all finite?", parameters.finite)
+    with loop.recorder.probes:
         loss, _ = clock.time("forward, watched", lambda: stack.losses(x, y))
         grads = clock.time("backward, watched", lambda: stack.gradients(loss))
     with torch.no_grad():
-        named = stack.named(grads), stack.params
-        signals = loop.probes.signals
-        clock.time("measure", lambda: measure(loop.sites, signals, stack.before, *named))
-        each = recorded(loop, stack.before, *named)
+        named = parameters.name_blocks(grads), stack.params
+        signals = loop.recorder.probes.signals
+        clock.time(
+            "measure", lambda: measure(loop.recorder.sites, signals, parameters.saved, *named)
+        )
+        each = recorded(loop, parameters.saved, *named)
         clock.time("sum each", lambda: [x.sum() for x in each])
     clock.time("whole step", lambda: loop.step(step, recorded=False))
 

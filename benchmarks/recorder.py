@@ -59,9 +59,9 @@ class Ours:
     def step(self):
         """Make one update."""
         recorded = self.every > 0 and self.done % self.every == 0
-        self.loop.history.append(self.loop.step(self.done, recorded))
+        self.loop.history.add(self.loop.step(self.done, recorded))
         if recorded or self.done % 10 == 0:
-            self.loop.flush()
+            self.loop.history.flush()
         self.done += 1
 
 

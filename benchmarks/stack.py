@@ -46,7 +46,7 @@ def main() -> None:
                     trained.step(10 * repetition + step + 10, step == 0)
                 best = min(best, time.process_time() - began)
             times.append(best / 10 / size * 1e3)
-        parameters = trained.stack.memory.numel() // size
+        parameters = trained.stack.parameters.memory.numel() // size
         row = " ".join(f"{t:6.2f}" for t in times)
         print(f"{depth:5}  {width:5}  {parameters:10,} {row}", flush=True)
 

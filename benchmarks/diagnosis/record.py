@@ -16,7 +16,7 @@ from torch import Tensor
 from gradlab.config.compose import compose
 from gradlab.config.settings import Settings
 from gradlab.recording.rows import Rows
-from gradlab.training.loop import Done, Loop
+from gradlab.training.loop import Loop, Step
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ class Watched(Loop):
         super().__init__(*args)
         self.seen: list[dict[str, float]] = []
 
-    def step(self, step: int, recorded: bool) -> Done:
+    def step(self, step: int, recorded: bool) -> Step:
         """Make the step; look on if it is recorded."""
         if not recorded:
             return super().step(step, recorded)
         caught: dict[Any, Any] = {}
         before = {name: p.clone() for name, p in self.stack.params.items()}
         handles: list[Any] = []
-        layers = [site for site in self.sites if site.axis == "depth"]
+        layers = [site for site in self.recorder.sites if site.axis == "depth"]
         for site in layers:
             handles += _catch(site.layer.linear, ("z", site.position), caught)
             if site.layer.activation is not None:

@@ -296,16 +296,16 @@ def test_a_signal_before_the_first_step(ask, code, capsys, monkeypatch):
 
 
 def test_an_error_in_a_run_is_told_in_one_line_and_kept(capsys, monkeypatch):
-    from gradlab.training.loop import Loop
+    from gradlab.training.loop import History
 
-    flush = Loop.flush
+    flush = History.flush
 
     def break_down(self):
         flush(self)
         if self.outcomes[0].steps >= 3:
             raise RuntimeError("CUDA out of memory\nand much more")
 
-    monkeypatch.setattr(Loop, "flush", break_down)
+    monkeypatch.setattr(History, "flush", break_down)
     assert gradlab("run", *SHORT, "hydra.run.dir=out") == 1
     assert "RuntimeError: CUDA out of memory (traceback in out/traceback.txt)" in one_line(capsys)
     (run,), _ = find("out")

@@ -111,7 +111,7 @@ def train(
     progress = Progress()
     try:
         if watched:
-            progress.open(RunInfo(steps=loop.train.steps))
+            progress.open(RunInfo(steps=loop.steps))
         for member, its in zip(members, sinks, strict=True):
             member.attempt(partial(member.begin, dataset, len(members)))
             its += [member, progress] if watched else [member]
