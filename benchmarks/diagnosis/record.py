@@ -16,7 +16,7 @@ from torch import Tensor
 from gradlab.config.compose import compose
 from gradlab.config.settings import Settings
 from gradlab.recording.rows import Rows
-from gradlab.training.loop import Loop, Step
+from gradlab.training.loop import Loop, StepRecord
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Watched(Loop):
         super().__init__(*args)
         self.seen: list[dict[str, float]] = []
 
-    def step(self, step: int, recorded: bool) -> Step:
+    def step(self, step: int, recorded: bool) -> StepRecord:
         """Make the step; look on if it is recorded."""
         if not recorded:
             return super().step(step, recorded)

@@ -20,7 +20,7 @@ def judged(run, dataset=None):
     loop, (sink,) = train(run, dataset=dataset)
     layers = pd.concat([pd.DataFrame(rows) for rows in sink.layers], ignore_index=True)
     names = ["step", "loss", "grad_norm", "clip_factor", "lr", "descent"]
-    names += ["accuracy"] if loop.dataset.task == "classification" else []
+    names += ["accuracy"] if loop.minibatches.dataset.task == "classification" else []
     steps = pd.DataFrame({name: sink.steps(name) for name in names})
     findings = diagnose(layers, steps, run.flat)
     return {finding.kind: finding for finding in findings}

@@ -25,7 +25,9 @@ def run(tmp_path):
     configured = settings(data="diabetes", loss="mse", model__depth=2, train__steps=5)
     loop, (sink,) = train(configured)
     folder = Parquet(tmp_path / "run")
-    folder.open(run_info(configured, tmp_path / "run", Label("run"), loop.dataset, members=1))
+    folder.open(
+        run_info(configured, tmp_path / "run", Label("run"), loop.minibatches.dataset, members=1)
+    )
     for rows in sink.rows:
         folder.write(rows)
     folder.finish({"status": "completed", "slope": float("nan")})

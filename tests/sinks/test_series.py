@@ -97,11 +97,11 @@ def test_run_and_watch_give_the_same_names_to_the_same_network():
     config = settings(model__depth=3, train__steps=1, record__every=1)
     loop, (sink,) = train(config)
     in_run = {name for each in sink.rows for name in names(each)}
-    network = build_network(config, loop.dataset, torch.float32)
+    network = build_network(config, loop.minibatches.dataset, torch.float32)
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
     memory = Memory()
     with gradlab.watch(network, optimizer, sinks=memory):
-        network(loop.dataset.x_train[:8].float()).square().mean().backward()
+        network(loop.minibatches.dataset.x_train[:8].float()).square().mean().backward()
         optimizer.step()
     in_watch = {name for each in memory.rows for name in names(each)}
     layers = {name for name in in_run if "/" in name}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gradlab.config.choices import Component
 from gradlab.recording.norms import joint_norm, norm
-from gradlab.training.parameters import Named, Parameters
+from gradlab.training.stack_parameters import Named, Parameters
 
 
 class Clipper:

@@ -23,15 +23,15 @@ from gradlab.recording.rows import Outcome, Rows, Sink, first_nonfinite
 from gradlab.training.clipping import Clipper
 from gradlab.training.minibatches import Minibatches
 from gradlab.training.optimizer import make_updates
-from gradlab.training.parameters import Named
 from gradlab.training.stack import Stack
+from gradlab.training.stack_parameters import Named
 
 DESCENT_EVERY = 10  # updates: each costs a forward pass
 RESOLVED = 30.0  # roundings of the loss that the promised decrease must exceed to be compared
 
 
 @dataclass(frozen=True)
-class Step:
+class StepRecord:
     """The measurements of one step, still on the device.
 
     Attributes:
@@ -137,7 +137,7 @@ class Loop:
             self.history.end(ended)
         return self.history.outcomes
 
-    def step(self, step: int, recorded: bool) -> Step:
+    def step(self, step: int, recorded: bool) -> StepRecord:
         """Make one update of every live member; a member whose loss or update is not finite stops.
 
         A member that stops returns to the parameters of its last finite state.
@@ -168,7 +168,7 @@ class Loop:
         seconds, rates = time.perf_counter() - self._began, self.updates.rates
         columns = loss.detach(), accuracy, grad_norm, clip_factor, descent, self.alive
         table = torch.stack([column.double() for column in columns])
-        return Step(step, seconds, rates, table, layers)
+        return StepRecord(step, seconds, rates, table, layers)
 
     def _evaluate_member(self, member: int) -> tuple[Tensor, Named]:
         """Return a member's loss on its batch and its clipped gradients, [1, ...], anew."""
@@ -275,9 +275,9 @@ class History:
         """
         self.outcomes = [Outcome() for _ in sinks]
         self._recorder, self._minibatches, self._sinks = recorder, minibatches, sinks
-        self._steps: list[Step] = []
+        self._steps: list[StepRecord] = []
 
-    def add(self, step: Step) -> None:
+    def add(self, step: StepRecord) -> None:
         """Collect a step."""
         self._steps.append(step)
 
@@ -304,7 +304,7 @@ class History:
                 self._write(member, steps, table_TKM[..., member], layers_SC)
 
     def _write(
-        self, member: int, steps: Sequence[Step], table_TK: Tensor, layers_SC: Tensor | None
+        self, member: int, steps: Sequence[StepRecord], table_TK: Tensor, layers_SC: Tensor | None
     ) -> None:
         outcome, alive_T = self.outcomes[member], table_TK[:, -1].bool()
         diverged = not bool(alive_T.all())
@@ -328,7 +328,7 @@ class History:
             sink.write(rows)
 
 
-def transfer(steps: Sequence[Step]) -> tuple[Tensor, Tensor | None]:
+def transfer(steps: Sequence[StepRecord]) -> tuple[Tensor, Tensor | None]:
     """Copy some steps to the CPU in one transfer.
 
     Returns:

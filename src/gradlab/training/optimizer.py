@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from gradlab.config.choices import Component, locate, wrap_errors
-from gradlab.training.parameters import Named
 from gradlab.training.stack import Stack
+from gradlab.training.stack_parameters import Named
 
 EXACT = (torch.float32, torch.float64)
 PROBE_SHAPES = ((4, 3), (4,), (2, 4), (2,))

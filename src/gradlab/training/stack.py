@@ -20,7 +20,7 @@ from gradlab.errors import SettingsError
 from gradlab.models.init import to_spectral_radius
 from gradlab.models.network import build
 from gradlab.training.minibatches import Batches
-from gradlab.training.parameters import Named, Parameters
+from gradlab.training.stack_parameters import Named, Parameters
 
 FREE = "seed, initialisation, clipping, learning rate and loss scale"
 
