@@ -22,7 +22,7 @@ except ImportError as error:
 
 
 class TrainerWatch(WatchCallback, TrainerCallback):
-    """Watches the model that a `transformers.Trainer` trains; arguments as those of `watch`.
+    """Watches the model that a `transformers.Trainer` trains; arguments as in `gradlab.watch`.
 
     The Trainer does not notify callbacks of an exception. After one, call `close()`, unless the
     same callback starts another training.

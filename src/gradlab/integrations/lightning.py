@@ -22,7 +22,7 @@ except ImportError:
 
 
 class LightningWatch(WatchCallback, Callback):  # pyright: ignore
-    """Watches the module that a Lightning `Trainer` fits; its arguments are those of `watch`.
+    """Watches the module that a Lightning `Trainer` fits; arguments as in `gradlab.watch`.
 
     Example:
         >>> watch = LightningWatch(every=10)
