@@ -134,15 +134,12 @@ REPEATED_CLASSES = {
 }
 """Still to be renamed."""
 LARGE_CLASSES = {
-    "Entry",
     "Lab",
     "Loop",
     "Measured",
-    "Problem",
     "Rank",
     "Round",
     "Rounds",
-    "Row",
     "Signals",
     "Stack",
     "Sums",

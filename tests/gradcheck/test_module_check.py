@@ -324,9 +324,9 @@ def test_what_is_wrong_in_its_second_call_alone_is_found():
 def test_what_could_not_be_told_is_not_called_right():
     report = check(Whole())
     assert report.passed  # nothing was shown to be wrong
-    assert "w.1" in report.untold
+    assert "w.1" in report.undecided
     assert "all 21" not in str(report)
-    assert f"{21 - len(report.untold)} of 21 gradients are right" in str(report)
+    assert f"{21 - len(report.undecided)} of 21 gradients are right" in str(report)
 
 
 def test_a_gradient_hook_is_part_of_the_gradient():
@@ -402,4 +402,4 @@ def test_nested_inputs_and_losses_with_tensors_of_their_own_become_float64():
 
 def test_spectral_normalisation_is_held_still():
     model = nn.utils.parametrizations.spectral_norm(nn.Linear(5, 2))
-    assert check(model).untold == []
+    assert check(model).undecided == []

@@ -77,7 +77,7 @@ def test_a_vanished_gradient_is_checked_step_by_step():
     alone = [row for row in found.report.local if "(Linear)" in row.name or "(Sigmoid)" in row.name]
     assert len(alone) == 13 * 3 + 12
     assert all(row.resolved for row in alone)
-    assert not found.report.untold
+    assert not found.report.undecided
     assert "checked step by step instead" in str(found)
 
 

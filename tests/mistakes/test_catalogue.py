@@ -27,7 +27,7 @@ def test_every_file_is_in_the_catalogue_once_under_its_name():
 @each
 def test_the_proof_holds(mistake, seed):
     proof, bound = prove(mistake, seed), mistake.holds
-    assert proof.holds, proof.told
+    assert proof.holds, proof.summary
     assert proof.broken.name == proof.fixed.name
     broken = proof.broken.value
     assert broken < bound.low / 1.3 or broken > 1.3 * bound.high or math.isnan(broken)

@@ -163,3 +163,9 @@ def test_where_first_order_in_width_is_not_small_nothing_is_predicted(
     assert (expected(run.flat, 64, 10, 1.0, 64) is None) is narrow
     frame, phase = prediction(run, 64, 10, 1.0)
     assert ("too narrow" in " ".join(summary(frame, phase))) is narrow
+
+
+def test_a_phase_is_shown_in_a_sentence_and_as_a_table():
+    found = gradlab.phase("relu", 1.0)
+    assert str(found).startswith("ordered: the squared error signal times 0.5 a layer")
+    assert "<td>xi_grad</td><td>1.443</td>" in found._repr_html_()

@@ -34,6 +34,8 @@ class Entry:
     float32, as intervals.
     """
 
+    # attributes: a record, whose fields are what the atlas shows of a function
+
     name: str
     axis: str
     f: Callable[[Array], Array]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from gradlab.pages.page import PageTable, notebook_html, table_lines
 from gradlab.reference.activation_functions import Array
 from gradlab.reference.differences import EPS, Index
 
@@ -71,6 +72,8 @@ class Row:
         wrong: whether an element is, or there is a problem.
     """
 
+    # attributes: a record, whose fields are the columns of the printed table
+
     name: str
     size: int
     checked: int = 0
@@ -90,7 +93,7 @@ class Row:
         return self.wrong or self.kinks + self.unresolved < self.checked or not self.size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GradientReport:
     """The result of a check.
 
@@ -117,8 +120,8 @@ class GradientReport:
         return not any(row.wrong for row in (*self.rows, *self.local))
 
     @property
-    def untold(self) -> list[str]:
-        """The names of the arrays of which neither the whole nor a single step could tell."""
+    def undecided(self) -> list[str]:
+        """The names of the arrays that no check could decide, of the whole or of a step."""
         blind = [row.name for row in self.rows if not row.resolved and not row.problem]
         return [name for name in blind if name not in self.covered]
 
@@ -129,19 +132,27 @@ class GradientReport:
 
     def __str__(self) -> str:
         """Return the table and its summary."""
-        return "\n".join([*row_lines(self.rows), "", *self.told()])
+        return "\n".join([*table_lines(row_table(self.rows)), "", *self.summary()])
 
-    def told(self) -> list[str]:
+    def __repr__(self) -> str:
+        """Return the same in one line."""
+        return f"GradientReport({self.summary()[-1]})"
+
+    def _repr_html_(self) -> str:
+        """Return the table and its summary for a notebook."""
+        return notebook_html("Gradient check", row_table(self.rows), self.summary())
+
+    def summary(self) -> list[str]:
         """Return the summary, a sentence per line."""
         lines = [f"note: {note}" for note in self.notes]
         if self.covered:
             small = "too small for a difference of losses to tell; checked step by step instead"
             lines.append(f"{_some(self.covered)}: {small}")
-        if self.untold:
-            lines.append(f"{_some(self.untold)}: too near to 0 or to a kink to tell")
+        if self.undecided:
+            lines.append(f"{_some(self.undecided)}: too near to 0 or to a kink to tell")
         if self.passed:
-            right = len(self.rows) - len(self.untold)
-            many = f"{right} of {len(self.rows)}" if self.untold else f"all {len(self.rows)}"
+            right = len(self.rows) - len(self.undecided)
+            many = f"{right} of {len(self.rows)}" if self.undecided else f"all {len(self.rows)}"
             limit = f"the elements checked differ by less than {self.options.tolerance:g}"
             return [*lines, f"{many} gradients are right: {limit}" if right else "nothing was told"]
         wrong = self.wrong or [row.name for row in self.local if row.wrong]
@@ -150,8 +161,16 @@ class GradientReport:
         return lines
 
 
-def row_lines(rows: Sequence[Row], extra: Sequence[tuple[str, Sequence[str]]] = ()) -> list[str]:
-    """Return the lines of a table of rows; `extra` columns are (heading, cells)."""
+def row_table(rows: Sequence[Row], extra: Sequence[tuple[str, Sequence[str]]] = ()) -> PageTable:
+    """Return checked arrays as a table.
+
+    Args:
+        rows: an array each.
+        extra: further columns, as (heading, cells).
+
+    Returns:
+        The table; its last column is the result of each array.
+    """
     columns = [
         ("gradient", [row.name for row in rows]),
         ("checked", [f"{row.checked}/{row.size}" for row in rows]),
@@ -165,15 +184,8 @@ def row_lines(rows: Sequence[Row], extra: Sequence[tuple[str, Sequence[str]]] = 
         *extra,
         ("", [_row_verdict(row) for row in rows]),
     ]
-    widths = [max(len(head), *map(len, cells)) for head, cells in columns]
-    lines = [[head for head, _ in columns], *zip(*[cells for _, cells in columns], strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
+    headings, cells = zip(*columns, strict=True)
+    return PageTable(headings, list(zip(*cells, strict=True)), prose=False)
 
 
 def _row_verdict(row: Row) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from gradlab.errors import CheckError
 from gradlab.gradcheck.comparison import compare
 from gradlab.gradcheck.gradient_report import GradientReport, Options, Row
+from gradlab.pages.page import aligned_lines
 from gradlab.reference.activation_functions import ACTIVATIONS, Array
 from gradlab.reference.dense import Dense, Gradients, backward, forward
 from gradlab.reference.loss_functions import LOSSES, Loss
@@ -183,8 +184,7 @@ def mutation_table(seed: int = 0) -> tuple[list[str], bool]:
         said = ", ".join(each.enters) or "nowhere: MISSED"
         wrong = f"{len(each.wrong)} of {total}"
         rows.append((each.mutation.name, each.mutation.written, wrong, each.expected, said))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+    lines = aligned_lines(rows)
     right = sum(each.found for each in found)
     return [*lines, "", f"{right} of {len(found)} mistakes found where they are"], right == len(
         found

@@ -149,17 +149,25 @@ class Problem:
             self.loss = copy.deepcopy(loss).double().cpu() if isinstance(loss, nn.Module) else loss
         except REFUSALS as error:
             raise CheckError(f"the model cannot be copied: {_line(error)}") from error
-        self.unheard = _copy_hooks(model, self.model)
+        self.unchecked_hooks = _copy_hooks(model, self.model)
         self.inputs: list[Any] = [tree_map(_double, each) for each in inputs]
         self.target, self.seed = tree_map(_double, target), seed
         self.buffers = [(b, b.clone()) for b in self.model.buffers()]
         self.leaves: dict[str, Tensor] = {}
         for i, each in enumerate(tensors(self.inputs)):
             self.leaves["input" if i == 0 else f"input {i + 1}"] = each.requires_grad_()
-        self.parameters = [n for n, p in self.model.named_parameters() if p.requires_grad]
-        self.frozen = [n for n, p in self.model.named_parameters() if not p.requires_grad]
         self.leaves |= {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self.arrays: dict[str, Array] = {n: p.detach().numpy() for n, p in self.leaves.items()}
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the parameters that are trained."""
+        return [name for name, p in self.model.named_parameters() if p.requires_grad]
+
+    @property
+    def frozen(self) -> list[str]:
+        """The names of the parameters that are not trained."""
+        return [name for name, p in self.model.named_parameters() if not p.requires_grad]
 
     def value(self) -> float:
         """Return the loss at what the arrays hold."""
@@ -191,12 +199,14 @@ class Problem:
 
     def notes(self) -> list[str]:
         """Return what was not checked, or held fixed."""
-        told: list[str] = []
+        notes: list[str] = []
         if self.frozen:
-            told.append(f"{', '.join(self.frozen)}: frozen, so there is no gradient to check")
-        if self.unheard:
-            told.append(f"{', '.join(self.unheard)}: hooks after accumulation are not checked")
-        return told
+            notes.append(f"{', '.join(self.frozen)}: frozen, so there is no gradient to check")
+        if self.unchecked_hooks:
+            notes.append(
+                f"{', '.join(self.unchecked_hooks)}: hooks after accumulation are not checked"
+            )
+        return notes
 
     def of_the_loss(self) -> "Problem | None":
         """Return the loss as a function of the network's output, if that is a tensor."""
@@ -276,13 +286,13 @@ def _copy_hooks(model: nn.Module, copied: nn.Module) -> list[str]:
     gradient is accumulated.
     """
     copies = dict(copied.named_parameters())
-    unheard: list[str] = []
+    unchecked_hooks: list[str] = []
     for name, parameter in model.named_parameters():
         for hook in (getattr(parameter, "_backward_hooks", None) or {}).values():
             copies[name].register_hook(hook)
         if getattr(parameter, "_post_accumulate_grad_hooks", None):
-            unheard.append(name)
-    return unheard
+            unchecked_hooks.append(name)
+    return unchecked_hooks
 
 
 def _clone(value: Any) -> Any:

@@ -12,10 +12,11 @@ from torch import Tensor
 from gradlab.config.settings import Settings, check_data
 from gradlab.data.dataset import Dataset
 from gradlab.errors import SettingsError
-from gradlab.gradcheck.gradient_report import GradientReport, Options, row_lines
+from gradlab.gradcheck.gradient_report import GradientReport, Options, row_table
 from gradlab.gradcheck.module_check import check_module
 from gradlab.gradcheck.problem import Problem
 from gradlab.models.network import twin
+from gradlab.pages.page import PageTable, notebook_html, table_lines
 from gradlab.reference.activation_functions import Array
 from gradlab.reference.dense import loss_and_gradients
 from gradlab.training.minibatches import Batches
@@ -29,14 +30,14 @@ class ThreeWays:
     """Autograd against finite differences, and against the pass by hand where there is one.
 
     Attributes:
-        said: what was checked, in a line.
+        description: what was checked, in a line.
         report: autograd against finite differences.
         by_hand: by array, the largest difference between the pass by hand and autograd, relative to
             the array's largest gradient; None if the network is not written by hand.
         why_not: why it is not.
     """
 
-    said: str
+    description: str
     report: GradientReport
     by_hand: Mapping[str, float] | None
     why_not: str | None
@@ -44,29 +45,36 @@ class ThreeWays:
     @property
     def passed(self) -> bool:
         """Whether all of them agree."""
-        return self.report.passed and not self.apart
+        return self.report.passed and not self.differing
 
     @property
-    def apart(self) -> list[str]:
+    def differing(self) -> list[str]:
         """The arrays in which the pass by hand and autograd differ."""
         return [name for name, error in (self.by_hand or {}).items() if not error <= BY_HAND]
 
     def __str__(self) -> str:
         """Return the table and its summary."""
-        extra: list[tuple[str, list[str]]] = []
-        if self.by_hand is not None:
-            extra = [("by hand", [f"{self.by_hand[row.name]:.1g}" for row in self.report.rows])]
-        return "\n".join([self.said, "", *row_lines(self.report.rows, extra), "", *self.told()])
+        return "\n".join([self.description, "", *table_lines(self._table()), "", *self.summary()])
 
-    def told(self) -> list[str]:
+    def _repr_html_(self) -> str:
+        """Return the table and its summary for a notebook."""
+        return notebook_html(self.description, self._table(), self.summary())
+
+    def _table(self) -> PageTable:
+        if self.by_hand is None:
+            return row_table(self.report.rows)
+        errors = [f"{self.by_hand[row.name]:.1g}" for row in self.report.rows]
+        return row_table(self.report.rows, [("by hand", errors)])
+
+    def summary(self) -> list[str]:
         """Return the summary, a sentence per line."""
         if self.by_hand is None:
             last = f"not checked by hand: {self.why_not}"
-        elif self.apart:
-            last = f"by hand and autograd differ in {', '.join(self.apart)}"
+        elif self.differing:
+            last = f"by hand and autograd differ in {', '.join(self.differing)}"
         else:
             last = f"by hand = autograd to {max(self.by_hand.values()):.1g} of the largest gradient"
-        return [*self.report.told(), last]
+        return [*self.report.summary(), last]
 
 
 def problem_of(settings: Settings, dataset: Dataset) -> tuple[Any, Tensor, Tensor, Any]:
@@ -105,13 +113,13 @@ def check_settings(settings: Settings, dataset: Dataset, options: Options) -> Th
     except SettingsError as error:
         why_not = str(error)
     chosen = settings.model
-    said = (
+    description = (
         f"{chosen.component.name} of {chosen.depth} hidden layers, width {chosen.width}, "
         f"{chosen.activation.name}, {chosen.init.name}; {settings.data.name}, "
         f"{settings.loss.component.name}, {len(x)} samples; float64, seed {settings.seed}; "
         f"{options.scheme.replace('_', '-')} differences"
     )
-    return ThreeWays(said, report, by_hand, why_not)
+    return ThreeWays(description, report, by_hand, why_not)
 
 
 def _relative_difference(a: Array, b: Array | None) -> float:

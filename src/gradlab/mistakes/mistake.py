@@ -158,7 +158,7 @@ class Proof:
         return f"{self.broken.name}: {self.broken}; sound is {self.sound}"
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The proof in a sentence."""
         both = f"{self.broken} broken, {self.fixed} fixed"
         return f"{both}; sound is {self.sound}: the proof {self.verdict}"

@@ -47,7 +47,7 @@ def _mistake_lines(proof: Proof) -> Iterator[Text]:
     yield from _section("What happens", *_prose(proof.happens))
     yield from _section("Why", *_prose(mistake.why))
     yield from _section("The fix", *_prose(mistake.fix), Text(), *_marked(fixed, "+", "green"))
-    yield from _section("Proof", *_prose(proof.told, "" if proof.holds else "red"))
+    yield from _section("Proof", *_prose(proof.summary, "" if proof.holds else "red"))
     yield from _section("Source", *_prose(mistake.source))
 
 

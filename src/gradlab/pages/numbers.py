@@ -1,6 +1,9 @@
-"""Numbers as a reader wants them."""
+"""Numbers and values as text."""
+
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 
 def number(value: float) -> str:
@@ -31,3 +34,10 @@ def power(decades: float) -> str:
     if np.isnan(decades):
         return "not defined (0/0)"
     return f"{10.0**decades:.3g} ({decades:+.2f} decades)" if np.isfinite(decades) else "exactly 0"
+
+
+def cell(value: Any) -> str:
+    """Return a value for a table: four digits of a number, "" for None, NA and NaN."""
+    if pd.isna(value):
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -83,7 +83,7 @@ def as_text(page: Page) -> str:
             lines += _wrap_paragraph(paragraph)
         if section.table is not None:
             lines += [""] if section.before else []
-            lines += [f"    {line}" for line in _table_lines(section.table)]
+            lines += [f"    {line}" for line in table_lines(section.table)]
         if section.after:
             lines.append("")
         for paragraph in section.after:
@@ -169,7 +169,8 @@ def aligned_lines(
     ]
 
 
-def _table_lines(table: PageTable) -> list[str]:
+def table_lines(table: PageTable) -> list[str]:
+    """Return the table as lines of text, numbers aligned right."""
     last = len(table.headings) - 1
     right = [i for i in range(1, last + 1) if not (table.prose and i == last)]
     return aligned_lines([table.headings, *table.rows], right)

@@ -10,7 +10,7 @@ import pandas as pd
 from gradlab import schema
 from gradlab.errors import StoreError
 from gradlab.pages.html import render
-from gradlab.pages.numbers import count
+from gradlab.pages.numbers import cell, count
 from gradlab.pages.page import Page, PageTable, Section
 from gradlab.report.by_setting import (
     decades_by_setting,
@@ -27,7 +27,7 @@ from gradlab.report.module_table import module_table
 from gradlab.report.prediction import distinct_networks, join_theory, model_keys, theory_residuals
 from gradlab.report.reduce import Reduced, reduce_folder
 from gradlab.report.report_figures import Drawn, draw_figures
-from gradlab.report.run_table import finding_table, format_cell, reader_columns, run_table
+from gradlab.report.run_table import finding_table, reader_columns, run_table
 from gradlab.report.swept_keys import format_value, levels, short_key
 from gradlab.report.titles import extremes_title, headline, key_influence
 from gradlab.results.resume import DONE
@@ -180,8 +180,8 @@ def _verdict_section(frame: pd.DataFrame, keys: list[str]) -> list[Section]:
 
 def _frame_table(frame: pd.DataFrame) -> PageTable:
     """Return a frame as a table; a cell that is a verdict gets the verdict's colour."""
-    rows = [[format_cell(value) for value in row] for row in frame.itertuples(index=False)]
-    classes = [[cell if cell in schema.VERDICTS else "" for cell in row] for row in rows]
+    rows = [[cell(value) for value in row] for row in frame.itertuples(index=False)]
+    classes = [[word if word in schema.VERDICTS else "" for word in row] for row in rows]
     return PageTable([short_key(str(column)) for column in frame], rows, cell_classes=classes)
 
 

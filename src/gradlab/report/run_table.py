@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gradlab.pages.numbers import cell
 from gradlab.pages.terminal import plain_table, terminal, write
 from gradlab.report.by_setting import seed_note, seed_table, summarise_seeds
 from gradlab.report.reduce import Reduced, reduce_folder
@@ -119,14 +120,7 @@ def _fill_table(rows: pd.DataFrame, verdicts: pd.Series, out: Table) -> Table:
         out.add_column(short_key(str(column)), justify="right" if numeric else "left", no_wrap=True)
     for values, verdict in zip(rows.itertuples(index=False), verdicts, strict=True):
         out.add_row(
-            *(Text(format_cell(value)) for value in values),
+            *(Text(cell(value)) for value in values),
             style=VERDICT_COLOURS.get(str(verdict), ""),
         )
     return out
-
-
-def format_cell(value: Any) -> str:
-    """Return a cell: few digits, and nothing where nothing is known."""
-    if value is None or (isinstance(value, float) and pd.isna(value)):
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -13,8 +13,12 @@ import pyarrow.parquet as pq
 
 from gradlab import schema
 from gradlab.errors import StoreError
+from gradlab.pages.numbers import cell, count
+from gradlab.pages.page import PageTable, notebook_html, table_lines
 from gradlab.results import validation
 from gradlab.results.context import attach
+
+MOST_SHOWN = 20  # runs that the text and the notebook output of `load` show
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,30 @@ class Frames(NamedTuple):
     runs: pd.DataFrame
     steps: pd.DataFrame
     layers: pd.DataFrame
+
+    def __repr__(self) -> str:
+        """Return the runs as a table of text."""
+        return "\n".join([self._heading(), "", *table_lines(self._table())])
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """Return the runs as a table for a notebook."""
+        return notebook_html(self._heading(), self._table())
+
+    def _heading(self) -> str:
+        sizes = f"{len(self.steps):,} rows of steps, {len(self.layers):,} rows of layers"
+        return f"{count(len(self.runs), 'run')}; {sizes}"
+
+    def _table(self) -> PageTable:
+        """Return the first runs, with the columns in which the runs differ."""
+        fixed = [name for name in ("run", "status", "verdict") if name in self.runs]
+        differ = [name for name in self.runs if self.runs[name].nunique(dropna=False) > 1]
+        names = list(dict.fromkeys([*fixed, *(n for n in differ if n != "config_hash")]))
+        rows = [list(map(cell, row)) for row in self.runs[names].head(MOST_SHOWN).to_numpy()]
+        if len(self.runs) > MOST_SHOWN:
+            rows.append(["…", *[""] * (len(names) - 1)])
+        return PageTable([str(name) for name in names], rows)
 
 
 def find(folder: str | Path) -> Found:

@@ -134,9 +134,9 @@ def check(settings: Settings, dataset: Dataset) -> None:
     found = check_settings(settings, dataset, Options())
     if not found.passed:
         log.info("%s", found)
-        places = ", ".join(found.report.enters or found.report.wrong or found.apart)
+        places = ", ".join(found.report.enters or found.report.wrong or found.differing)
         raise JobError(f"not trained, for its gradients are wrong: the error enters at {places}")
-    log.info("%s", found.told()[-1])
+    log.info("%s", found.summary()[-1])
 
 
 def sentence(info: Mapping[str, Any]) -> str:

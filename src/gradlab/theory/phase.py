@@ -22,6 +22,8 @@ import numpy as np
 from scipy.optimize import root_scalar
 
 from gradlab.errors import PredictionError
+from gradlab.pages.numbers import cell
+from gradlab.pages.page import PageTable, notebook_html
 from gradlab.reference.activation_functions import Activation, Array
 from gradlab.theory.moments import average, find_activation, nodes
 
@@ -170,6 +172,19 @@ class Phase:
     xi_c: float
     c_star: float
     phase: str
+
+    def __str__(self) -> str:
+        """Return the phase and its numbers in a sentence."""
+        scale = "" if self.phase == "critical" else f", e-fold in {self.xi_grad:.3g} layers"
+        return (
+            f"{self.phase}: the squared error signal times {self.chi_1:.4g} a layer{scale}, "
+            f"at a variance of {self.q_star:.4g}"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the numbers as a table for a notebook."""
+        rows = [[name, cell(value)] for name, value in vars(self).items()]
+        return notebook_html(str(self), PageTable(["quantity", "value"], rows))
 
 
 def phase(activation: str, sigma_w: float, sigma_b: float = 0.0) -> Phase:
