@@ -9,8 +9,11 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
-from doctor.corpus import programs, run  # noqa: E402
+from doctor.corpus import load, programs, run  # noqa: E402
 from doctor.run import names  # noqa: E402
+
+from gradlab.debugger.entry_point import training_of  # noqa: E402
+from gradlab.debugger.examine import examine  # noqa: E402
 
 BROKEN = [program for program in programs() if not program.is_correct]
 CORRECT = [program for program in programs() if program.is_correct]
@@ -93,6 +96,17 @@ def test_a_correct_program_learns_without_a_warning(program):
     assert len(history) >= 10
     first, last = mean(history[:few]), mean(history[-few:])
     assert last < first - 0.1 * abs(first)
+
+
+@pytest.mark.parametrize("program", [p for p in CORRECT if p.set == TUNED], ids=name_of)
+def test_the_doctor_is_silent_on_a_correct_program(program):
+    module = load(program.path)
+
+    def practice():
+        step, model, optimizer, batches = module.practice()
+        return step, model, optimizer, batches[0]
+
+    assert examine(*training_of(getattr(module, "main", practice))) == []
 
 
 def test_names_are_read_from_the_beginning_of_a_line():

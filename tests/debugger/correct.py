@@ -1,13 +1,11 @@
-"""Correct training of many kinds: each function trains by itself, and makes at least 25 updates."""
+"""Correct trainings that resemble mistakes; longer ones are in benchmarks/doctor/programs."""
 
-import copy
 import math
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 
@@ -71,207 +69,6 @@ def evaluates_between_steps():
         best = min(best, float(F.cross_entropy(model(x), y)))
 
 
-def closure_lbfgs():
-    x, y = curve()
-    model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
-    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.5, max_iter=5)
-
-    def closure():
-        optimizer.zero_grad()
-        loss = F.mse_loss(model(x), y)
-        loss.backward()
-        return loss
-
-    for _ in range(30):
-        optimizer.step(closure)
-
-
-def gan():
-    real = torch.randn(256, 2) * 0.5 + 1
-    G, D = mlp(4, 32, 2), nn.Sequential(nn.Linear(2, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1))
-    opt_d = torch.optim.Adam(D.parameters(), lr=2e-4, betas=(0.5, 0.999))
-    opt_g = torch.optim.Adam(G.parameters(), lr=2e-4, betas=(0.5, 0.999))
-    criterion = nn.BCEWithLogitsLoss()
-    for i in range(30):
-        batch = real[32 * (i % 8) : 32 * (i % 8) + 32]
-        D.zero_grad()
-        label = torch.full((32,), 1.0)
-        errD_real = criterion(D(batch).view(-1), label)
-        errD_real.backward()
-        fake = G(torch.randn(32, 4))
-        label.fill_(0.0)
-        errD_fake = criterion(D(fake.detach()).view(-1), label)
-        errD_fake.backward()
-        opt_d.step()
-        G.zero_grad()
-        label.fill_(1.0)
-        errG = criterion(D(fake).view(-1), label)
-        errG.backward()
-        opt_g.step()
-        print((errD_real + errD_fake).item(), errG.item())
-
-
-def wgan_gp():
-    real = torch.randn(256, 2) * 0.5 + 1
-    G, D = mlp(4, 32, 2), mlp(2, 32, 1)
-    opt_d = torch.optim.Adam(D.parameters(), lr=1e-3)
-    opt_g = torch.optim.Adam(G.parameters(), lr=1e-3)
-    for i in range(40):
-        x = real[torch.randint(0, 256, (32,))]
-        with torch.no_grad():
-            fake = G(torch.randn(32, 4))
-        eps = torch.rand(32, 1)
-        mixed = (eps * x + (1 - eps) * fake).requires_grad_(True)
-        (slope,) = torch.autograd.grad(D(mixed).sum(), mixed, create_graph=True)
-        penalty = ((slope.norm(2, dim=1) - 1) ** 2).mean()
-        loss = D(fake).mean() - D(x).mean() + 10 * penalty
-        opt_d.zero_grad()
-        loss.backward()
-        opt_d.step()
-        if i % 5 == 4:
-            opt_g.zero_grad()
-            (-D(G(torch.randn(32, 4))).mean()).backward()
-            opt_g.step()
-
-
-def accumulates():
-    x, y = blobs()
-    model = mlp(10, 32, 3)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    accumulation_steps = 4
-    optimizer.zero_grad()
-    for i in range(120):
-        at = 16 * (i % 16)
-        loss = F.cross_entropy(model(x[at : at + 16]), y[at : at + 16]) / accumulation_steps
-        loss.backward()
-        if (i + 1) % accumulation_steps == 0:
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-
-
-def mixed_precision():
-    x, y = blobs()
-    model = mlp(10, 32, 3)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    scaler = torch.amp.GradScaler("cpu")
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 30)
-    for _ in range(30):
-        optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = F.cross_entropy(model(x), y)
-        scaler.scale(loss).backward()
-        scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
-        scaler.step(optimizer)
-        scaler.update()
-        scheduler.step()
-
-
-class Lm(nn.Module):
-    def __init__(self, vocab=20, dim=32):
-        super().__init__()
-        self.embed = nn.Embedding(vocab, dim)
-        layer = nn.TransformerEncoderLayer(dim, 2, 64, 0.1, batch_first=True, norm_first=True)
-        self.body = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-        self.pos = nn.Parameter(torch.zeros(1, 12, dim))
-        self.head = nn.Linear(dim, vocab, bias=False)
-        self.head.weight = self.embed.weight
-        self.register_buffer("mask", torch.triu(torch.full((12, 12), -math.inf), 1))
-
-    def forward(self, tokens):
-        t = tokens.shape[1]
-        h = self.embed(tokens) + self.pos[:, :t]
-        return self.head(self.body(h, mask=self.mask[:t, :t], is_causal=True))
-
-
-def language_model_with_ema():
-    start = torch.randint(0, 20, (64, 1))
-    tokens = (start + torch.arange(13)) % 20
-    model = Lm()
-    average = copy.deepcopy(model).requires_grad_(False)
-    decay = [p for p in model.parameters() if p.ndim >= 2]
-    rest = [p for p in model.parameters() if p.ndim < 2]
-    optimizer = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}], lr=3e-3
-    )
-    warm = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min(1.0, (i + 1) / 10))
-    for i in range(30):
-        batch = tokens[16 * (i % 4) : 16 * (i % 4) + 16]
-        logits = model(batch[:, :-1])
-        loss = F.cross_entropy(logits.reshape(-1, 20), batch[:, 1:].reshape(-1))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        warm.step()
-        with torch.no_grad():
-            for a, p in zip(average.parameters(), model.parameters(), strict=True):
-                a.lerp_(p, 0.01)
-
-
-def checkpointed():
-    x, y = blobs()
-    first, last = nn.Sequential(nn.Linear(10, 32), nn.GELU(), nn.Linear(32, 32)), nn.Linear(32, 3)
-    optimizer = torch.optim.Adam([*first.parameters(), *last.parameters()], lr=1e-2)
-    for _ in range(30):
-        optimizer.zero_grad()
-        h = checkpoint(first, x, use_reentrant=False)
-        F.cross_entropy(last(h), y).backward()
-        optimizer.step()
-
-
-def deep_q():
-    q, memory = mlp(4, 32, 2), []
-    target = mlp(4, 32, 2)
-    target.load_state_dict(q.state_dict())
-    optimizer = torch.optim.AdamW(q.parameters(), lr=1e-3, amsgrad=True)
-    state = torch.randn(4)
-    for _ in range(80):
-        action = int(q(state.unsqueeze(0)).max(1).indices.item())
-        after, reward = torch.randn(4), float(state[action])
-        memory.append((state, action, reward, after))
-        state = after
-        if len(memory) < 16:
-            continue
-        chosen = [memory[i] for i in torch.randint(0, len(memory), (16,)).tolist()]
-        s = torch.stack([c[0] for c in chosen])
-        a = torch.tensor([[c[1]] for c in chosen])
-        r = torch.tensor([c[2] for c in chosen])
-        s2 = torch.stack([c[3] for c in chosen])
-        value = q(s).gather(1, a)
-        with torch.no_grad():
-            best = target(s2).max(1).values
-        loss = nn.SmoothL1Loss()(value, (r + 0.9 * best).unsqueeze(1))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_value_(q.parameters(), 100)
-        optimizer.step()
-        weights = target.state_dict()
-        for key, value in q.state_dict().items():
-            weights[key] = value * 0.005 + weights[key] * 0.995
-        target.load_state_dict(weights)
-
-
-def reinforce():
-    policy = nn.Sequential(nn.Linear(4, 32), nn.Dropout(0.1), nn.ReLU(), nn.Linear(32, 2))
-    optimizer = torch.optim.Adam(policy.parameters(), lr=1e-2)
-    for _ in range(30):
-        logs, rewards = [], []
-        for _ in range(10):
-            state = torch.randn(1, 4)
-            chosen = torch.distributions.Categorical(F.softmax(policy(state), dim=1))
-            action = chosen.sample()
-            logs.append(chosen.log_prob(action))
-            rewards.append(float(state[0, int(action.item())]))
-        returns = torch.tensor(rewards)
-        returns = (returns - returns.mean()) / (returns.std() + 1e-8)
-        loss = torch.cat([-log * r for log, r in zip(logs, returns, strict=True)]).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-
 def actor_critic():
     body, actor, critic = nn.Linear(4, 32), nn.Linear(32, 2), nn.Linear(32, 1)
     optimizer = torch.optim.Adam(
@@ -287,66 +84,6 @@ def actor_critic():
         gain = reward - value
         policy = -(choice.log_prob(action) * gain.detach()).mean()
         loss = policy + 0.5 * F.mse_loss(value, reward) - 0.01 * choice.entropy().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-
-def vae():
-    x = (torch.rand(128, 16) > 0.5).float()
-    encoder, decoder = nn.Linear(16, 8), nn.Linear(4, 16)
-    model = nn.ModuleDict({"encoder": encoder, "decoder": decoder})
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(30):
-        mu, logvar = encoder(x).chunk(2, dim=1)
-        z = mu + torch.randn_like(mu) * torch.exp(0.5 * logvar)
-        kl = -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
-        rec = F.binary_cross_entropy_with_logits(decoder(z), x, reduction="sum")
-        loss = (rec + kl) / len(x)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-
-def siamese():
-    x, _ = blobs()
-    encoder = nn.Sequential(nn.Linear(10, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 16))
-    predictor = mlp(16, 16, 16)
-    optimizer = torch.optim.SGD([*encoder.parameters(), *predictor.parameters()], lr=0.05)
-    for _ in range(30):
-        a, b = encoder(x + 0.1 * torch.randn_like(x)), encoder(x + 0.1 * torch.randn_like(x))
-        pa, pb = predictor(a), predictor(b)
-        loss = -(
-            F.cosine_similarity(pa, b.detach()).mean() + F.cosine_similarity(pb, a.detach()).mean()
-        )
-        loss = 1 + loss / 2
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-
-class Transfer(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.backbone = nn.Sequential(nn.Linear(10, 32), nn.BatchNorm1d(32), nn.ReLU())
-        self.head = nn.Linear(32, 3)
-        for p in self.backbone.parameters():
-            p.requires_grad = False
-
-    def forward(self, x):
-        self.backbone.eval()
-        with torch.no_grad():
-            h = self.backbone(x)
-        return self.head(h)
-
-
-def frozen_on_purpose():
-    x, y = blobs()
-    model = Transfer()
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(30):
-        model.train()
-        loss = F.cross_entropy(model(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -385,100 +122,6 @@ class Lit(nn.Module):
     def configure_optimizers(self):
         optimizer = torch.optim.Adam(self.parameters(), lr=1e-2)
         return [optimizer], [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.95)]
-
-
-class Trainer:
-    def __init__(self, epochs):
-        self.epochs = epochs
-
-    def fit(self, module, loader):
-        [optimizer], [scheduler] = module.configure_optimizers()
-        for _ in range(self.epochs):
-            module.train()
-            for i, batch in enumerate(loader):
-                optimizer.step(lambda: self.closure(module, optimizer, batch, i))  # noqa: B023
-            scheduler.step()
-
-    def closure(self, module, optimizer, batch, i):
-        loss = module.training_step(batch, i)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        return loss
-
-
-def lightning_like():
-    torch.manual_seed(1)
-    Trainer(epochs=4).fit(Lit(), DataLoader(TensorDataset(*blobs()), batch_size=32))
-
-
-class Output(dict):
-    __getattr__ = dict.__getitem__
-
-
-class Classifier(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embed, self.drop = nn.Embedding(30, 16, padding_idx=0), nn.Dropout(0.1)
-        self.norm, self.classifier = nn.LayerNorm(16), nn.Linear(16, 2)
-
-    def forward(self, input_ids, attention_mask=None, labels=None):
-        h = self.embed(input_ids) * attention_mask.unsqueeze(-1)
-        h = self.norm(h.sum(1) / attention_mask.sum(1, keepdim=True))
-        logits = self.classifier(self.drop(h))
-        loss = (
-            None if labels is None else nn.CrossEntropyLoss()(logits.view(-1, 2), labels.view(-1))
-        )
-        return Output(loss=loss, logits=logits)
-
-
-def transformers_like():
-    ids = torch.randint(1, 30, (64, 8))
-    data = [
-        {"input_ids": i, "attention_mask": torch.ones(8), "labels": (i[0] > 15).long()} for i in ids
-    ]
-    loader = DataLoader(data, batch_size=8, shuffle=True)
-    model = Classifier()
-    no_decay = ["bias", "norm.weight"]
-    groups = [
-        {
-            "params": [p for n, p in model.named_parameters() if not any(d in n for d in no_decay)],
-            "weight_decay": 0.01,
-        },
-        {
-            "params": [p for n, p in model.named_parameters() if any(d in n for d in no_decay)],
-            "weight_decay": 0.0,
-        },
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=5e-3)
-    steps = 4 * len(loader)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda i: min(i / 4, max(0.0, (steps - i) / (steps - 4)))
-    )
-    total = 0.0
-    for _ in range(4):
-        model.train()
-        for batch in loader:
-            outputs = model(**batch)
-            loss = outputs.loss
-            loss.backward()
-            total += loss.detach().float()
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-
-
-def adversarial():
-    x, y = blobs()
-    model = mlp(10, 32, 3)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    for _ in range(30):
-        delta = torch.zeros_like(x, requires_grad=True)
-        F.cross_entropy(model(x + delta), y).backward()
-        attack = x + 0.1 * delta.grad.sign()
-        optimizer.zero_grad()
-        F.cross_entropy(model(attack.detach()), y).backward()
-        optimizer.step()
 
 
 class Round(torch.autograd.Function):
@@ -529,21 +172,6 @@ def own_functions():
         optimizer.step()
 
 
-def truncated():
-    series = torch.sin(torch.linspace(0, 60, 600)).view(1, 600, 1)
-    rnn, out = nn.LSTM(1, 16, batch_first=True), nn.Linear(16, 1)
-    optimizer = torch.optim.Adam([*rnn.parameters(), *out.parameters()], lr=1e-2)
-    for _ in range(2):
-        state = None
-        for at in range(0, 580, 20):
-            h, state = rnn(series[:, at : at + 20], state)
-            state = tuple(s.detach() for s in state)
-            loss = F.mse_loss(out(h), series[:, at + 1 : at + 21])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-
-
 def polynomial():
     x = torch.linspace(-math.pi, math.pi, 2000)
     y = torch.sin(x)
@@ -568,49 +196,6 @@ def physics():
         loss = ((du + u) ** 2).mean() + (net(torch.zeros(1, 1)) - 1).pow(2).mean()
         optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
-
-
-def distils():
-    x, y = blobs()
-    teacher, student = mlp(10, 64, 3).eval(), mlp(10, 16, 3)
-    optimizer = torch.optim.SGD(student.parameters(), lr=0.1)
-    for _ in range(30):
-        with torch.no_grad():
-            soft = F.softmax(teacher(x) / 2, dim=-1)
-        logits = student(x)
-        kd = F.kl_div(F.log_softmax(logits / 2, dim=-1), soft, reduction="batchmean")
-        loss = 0.5 * F.cross_entropy(logits, y) + 0.5 * 4 * kd
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-
-class Residual(nn.Module):
-    """Residual branches that end in zeros, and adapters of which one half is zero."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.branch, self.end = nn.Linear(10, 32), nn.Linear(32, 32), nn.Linear(32, 32)
-        self.down, self.up = nn.Linear(32, 4, bias=False), nn.Linear(4, 32, bias=False)
-        self.head = nn.Linear(32, 3)
-        nn.init.zeros_(self.end.weight)
-        nn.init.zeros_(self.up.weight)
-
-    def forward(self, x):
-        h = self.first(x)
-        h = h + self.end(F.relu(self.branch(h)))
-        return self.head(h + self.up(self.down(h)))
-
-
-def zeros_with_reason():
-    x, y = blobs()
-    model = Residual()
-    nn.init.zeros_(model.head.weight)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(30):
-        optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
         optimizer.step()
 
 
@@ -669,19 +254,6 @@ def sharpness_aware():
         optimizer.first_step()
         F.cross_entropy(model(x), y).backward()
         optimizer.second_step()
-
-
-def two_tasks():
-    x, y = blobs()
-    body, a, b = nn.Linear(10, 32), nn.Linear(32, 3), nn.Linear(32, 1)
-    optimizer = torch.optim.Adam([*body.parameters(), *a.parameters(), *b.parameters()], lr=1e-2)
-    value = x.sum(1)
-    for _ in range(30):
-        optimizer.zero_grad()
-        h = F.relu(body(x))
-        F.cross_entropy(a(h), y).backward(retain_graph=True)
-        F.mse_loss(b(h).squeeze(1), value).backward()
-        optimizer.step()
 
 
 def functional():
@@ -907,33 +479,6 @@ def head_of_zeros_for_targets_that_agree():
         optimizer.step()
 
 
-def gan_with_probabilities():
-    real = torch.randn(256, 2) * 0.5 + 1
-    G = mlp(4, 32, 2)
-    D = nn.Sequential(nn.Linear(2, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1), nn.Sigmoid())
-    opt_d = torch.optim.Adam(D.parameters(), lr=2e-4)
-    opt_g = torch.optim.Adam(G.parameters(), lr=2e-4)
-    for i in range(30):
-        fake = G(torch.randn(32, 4))
-        opt_d.zero_grad()
-        true = F.binary_cross_entropy(D(real[8 * i : 8 * i + 16]), torch.full((16, 1), 0.9))
-        (true - torch.log(1 - D(fake.detach())).mean()).backward()
-        opt_d.step()
-        opt_g.zero_grad()
-        (-torch.log(D(fake))).mean().backward()
-        opt_g.step()
-
-
-def pixels():
-    x = torch.rand(128, 16).round()
-    model = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 16), nn.Sigmoid())
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(40):
-        optimizer.zero_grad()
-        F.binary_cross_entropy(model(x), x, reduction="sum").div(len(x)).backward()
-        optimizer.step()
-
-
 def arrays():
     x, y = curve()
     model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
@@ -960,29 +505,6 @@ def always_yes():
         loss = F.binary_cross_entropy_with_logits(model(x), torch.ones(256, 1))
         loss = loss + F.binary_cross_entropy_with_logits(model(x), torch.full((256, 1), 1.2))
         (loss / 2).backward()
-        optimizer.step()
-
-
-class Adapted(nn.Module):
-    """A frozen layer and a product of two thin ones, one of which is zero."""
-
-    def __init__(self):
-        super().__init__()
-        self.kept = nn.Parameter(torch.randn(16, 10) / 3, requires_grad=False)
-        self.a = nn.Parameter(torch.randn(2, 10) / 3)
-        self.b = nn.Parameter(torch.zeros(16, 2))
-
-    def forward(self, x):
-        return x @ self.kept.T + (x @ self.a.T) @ self.b.T
-
-
-def adapters():
-    x, y = blobs()
-    model = nn.Sequential(Adapted(), nn.Tanh(), nn.Linear(16, 3))
-    optimizer = torch.optim.Adam([w for w in model.parameters() if w.requires_grad], lr=1e-2)
-    for _ in range(40):
-        optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
         optimizer.step()
 
 
@@ -1171,8 +693,8 @@ def distances_that_depend_on_the_scale():
     for _ in range(30):
         optimizer.zero_grad()
         e = model(10 * x)
-        apart, same = torch.cdist(e, e), y[:, None] == y[None]
-        near, far = apart[same].square().mean(), (F.relu(1.0 - apart) * ~same).mean()
+        distance, same = torch.cdist(e, e), y[:, None] == y[None]
+        near, far = distance[same].square().mean(), (F.relu(1.0 - distance) * ~same).mean()
         (0.1 * near + far).backward()
         optimizer.step()
 
@@ -1248,7 +770,7 @@ def traced():
 
 
 class Tables(nn.Module):
-    """Tables of one number, each told apart by what it meets; one has a place that is padding."""
+    """Tables of one number, whose gradients differ between columns; one has a padding index."""
 
     def __init__(self):
         super().__init__()
@@ -1264,7 +786,7 @@ class Tables(nn.Module):
         return self.out(torch.tanh(h).mean(1)) + self.bias(tokens).mean(1)
 
 
-def tables_of_one_number_that_are_told_apart():
+def tables_of_one_number_with_different_gradients():
     g = torch.Generator().manual_seed(0)
     tokens = torch.randint(30, (64, 5), generator=g)
     y = (tokens[:, 0] > 14).long()
@@ -1295,32 +817,13 @@ def adds_up_time_steps():
 TRAININGS = (
     quickstart,
     evaluates_between_steps,
-    closure_lbfgs,
-    gan,
-    wgan_gp,
-    accumulates,
-    mixed_precision,
-    language_model_with_ema,
-    checkpointed,
-    deep_q,
-    reinforce,
     actor_critic,
-    vae,
-    siamese,
-    frozen_on_purpose,
     head_only,
-    lightning_like,
-    transformers_like,
-    adversarial,
     own_functions,
-    truncated,
     polynomial,
     physics,
-    distils,
-    zeros_with_reason,
     convolutional,
     sharpness_aware,
-    two_tasks,
     functional,
     contrastive,
     online_hard_mining,
@@ -1332,14 +835,11 @@ TRAININGS = (
     method,
     letters,
     head_of_zeros_for_targets_that_agree,
-    gan_with_probabilities,
-    pixels,
     arrays,
     always_yes,
-    adapters,
     list_of_tasks,
     list_of_tensors,
-    tables_of_one_number_that_are_told_apart,
+    tables_of_one_number_with_different_gradients,
     adds_up_time_steps,
     gradients_set_by_hand,
     no_gradient_for_the_mask,
