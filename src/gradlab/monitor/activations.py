@@ -1,8 +1,8 @@
-"""Activations among a network's modules: which they are, and what phi' does in them.
+"""Find the activations among a network's modules, and count saturated entries and dead units.
 
-To take phi' of every entry costs more than the activation itself. What is asked of it is only
-whether it is 0, or below a share of its maximum, and where that is so is found once, in the run's
-dtype: a few intervals of u. Of a tensor one then counts the entries up to each edge.
+To compute phi' for every entry costs more than the activation itself. gradlab only needs to know
+where phi' is 0, or below a share of its maximum. These intervals of u are found once for each
+activation and dtype. Then the entries of a tensor up to each edge are counted.
 """
 
 import copy
@@ -38,16 +38,16 @@ KINDS = (
     nn.Tanhshrink,
     nn.Threshold,
 )
-"""Elementwise, without parameters, and without chance: `RReLU` would draw numbers of its own."""
+"""Elementwise, deterministic and without parameters; `RReLU` draws random numbers."""
 ROOMS = ("transformers.activations", "timm.layers.activations")
 ONE_SIDED = (nn.ReLU, nn.LeakyReLU, nn.Threshold)
-"""Flat on one side by design: that many entries are there is sparseness, not saturation."""
+"""Flat on one side by design: entries there make a network sparse, not saturated."""
 NEAR, FAR = 20.0, 1e4
-"""|u| up to which the intervals are sought finely, and at all."""
+"""Limits of |u| of the fine and of the coarse search for intervals."""
 
 
 def is_activation(module: nn.Module) -> bool:
-    """Say whether a module is an activation whose derivative can be taken."""
+    """Return whether a module is an activation with a derivative."""
     known = isinstance(module, KINDS) or type(module).__module__ in ROOMS
     return known and not any(True for _ in module.parameters())
 
@@ -57,9 +57,12 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Intervals:
-    """Where phi' is flat: `edges`, each the last u of an interval but for the last of them.
+    """The intervals of u in which phi' is flat.
 
-    `saturated` and `zero` say it of each interval; there is one more than edges.
+    Attributes:
+        edges: The last u of each interval, except the last interval.
+        saturated: For each interval, whether |phi'| < 5% of its maximum.
+        zero: For each interval, whether phi' = 0.
     """
 
     edges: tuple[float, ...]
@@ -67,7 +70,7 @@ class Intervals:
     zero: tuple[bool, ...]
 
     def share_saturated(self, u_BU: Tensor, span: Span) -> Tensor:
-        """Return the share of the entries with |phi'| < 5% of its maximum, float64."""
+        """Return the share of entries with |phi'| < 5% of its maximum, float64."""
         return self._count(u_BU, self.saturated, span, None).double() / u_BU.numel()
 
     def alive(self, u_BU: Tensor, span: Span) -> Tensor:
@@ -76,11 +79,18 @@ class Intervals:
         return (zeros < len(u_BU)).double().expand(u_BU.shape[1])
 
     def _count(self, u_BU: Tensor, flat: tuple[bool, ...], span: Span, dim: int | None) -> Tensor:
-        """Return how many entries are in flat intervals: those up to its end, less those before."""
+        """Return the number of entries in flat intervals.
+
+        Args:
+            u_BU: Pre-activations.
+            flat: For each interval, whether its entries count.
+            span: The least and the greatest entry.
+            dim: Dimension to count over; None for all.
+        """
         least, most = span
         if math.isfinite(most - least):
             numbers = torch.tensor(u_BU.numel() if dim is None else len(u_BU), device=u_BU.device)
-        else:  # what is not a number is in no interval
+        else:  # NaN is in no interval
             numbers = torch.count_nonzero(u_BU == u_BU, dim)
         total = numbers * flat[-1]
         for edge, before, after in zip(self.edges, flat, flat[1:], strict=False):
@@ -92,7 +102,7 @@ class Intervals:
 
 
 def intervals(phi: nn.Module, dtype: torch.dtype) -> Intervals:
-    """Find the intervals of u in which phi' is flat, to the last number of a dtype before each."""
+    """Return the intervals of u in which phi' is flat, exact to one step of the dtype."""
     far = torch.logspace(1, 4, 1_000, dtype=torch.float64)
     near = torch.linspace(-NEAR, NEAR, 40_001, dtype=torch.float64)
     u = torch.cat([-far, near, far]).to(dtype).unique()
@@ -118,19 +128,25 @@ def intervals(phi: nn.Module, dtype: torch.dtype) -> Intervals:
 
 
 class Slopes:
-    """The intervals of each activation that has been met, by dtype."""
+    """Caches the intervals of each activation and dtype."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[type, str, torch.dtype], Intervals] = {}
 
     def of(self, phi: nn.Module, u: Tensor, channels: int) -> tuple[Tensor, Tensor]:
-        """Return the share of saturated entries, and for each unit 0.0 if it is dead, else 1.0.
+        """Count saturated entries and dead units.
 
-        Units lie along the dimension `channels`; a vector is one sample.
+        Args:
+            phi: The activation.
+            u: Its input; a vector is one sample.
+            channels: The dimension of the units.
+
+        Returns:
+            The share of saturated entries; and for each unit 0.0 if it is dead, else 1.0.
         """
         key = type(phi), repr(phi), u.dtype
         if key not in self._known:
-            # Whatever keeps saved tensors elsewhere (checkpointing) must not count those made here.
+            # Hooks on saved tensors (of checkpointing) must not count the tensors saved here.
             with torch.autograd.graph.saved_tensors_hooks(_same, _same), torch.enable_grad():
                 self._known[key] = intervals(_alone(phi), u.dtype)
         last = u.movedim(channels, -1) if u.ndim > 1 else u.reshape(-1)
@@ -140,9 +156,9 @@ class Slopes:
 
 
 def span_of(u: Tensor) -> Span:
-    """Return the least and the greatest entry: edges beyond them need no counting.
+    """Return the least and the greatest entry: edges beyond them need not be counted.
 
-    Off the CPU no bounds: to look at them there would be to wait.
+    On a GPU return infinite bounds, for reading the entries would wait for the device.
     """
     if u.device.type != "cpu" or not u.numel():
         return -math.inf, math.inf
@@ -151,7 +167,7 @@ def span_of(u: Tensor) -> Span:
 
 
 def _alone(phi: nn.Module) -> nn.Module:
-    """Return a copy that no hook of anyone's hears."""
+    """Return a copy without hooks."""
     copied = copy.deepcopy(phi)
     for name, value in vars(copied).items():
         if name.endswith("hooks") and isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Which modules of a foreign network are watched, and which of their parameters are weights."""
+"""Choose the modules of a network to watch, and find their weights and biases."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,23 +18,23 @@ from gradlab.errors import WatchError, nearest
 Choice = type[nn.Module] | str | Callable[[str, nn.Module], bool]
 CHANNELS_FIRST = (_ConvNd, _NormBase, nn.GroupNorm)
 INPUT_FIRST = (nn.Embedding, nn.EmbeddingBag, _ConvTransposeNd)
-"""Modules of whose weight the second dimension counts the units; transformers' `Conv1D` is too."""
+"""Modules whose weight has the units in its second dimension; so has transformers' `Conv1D`."""
 
 FIRST = "put one batch through the model first"
 
 
 @dataclass(frozen=True)
 class Site:
-    """A module under observation.
+    """A watched module.
 
-    Parameters are looked up by name at each step, for a wrapper may have replaced them.
+    Parameters are looked up by name at each step, for a wrapper may replace them.
 
     Attributes:
-        name: dotted, as in `model.named_modules()` of the network itself, without wrappers.
-        module: the owner of the parameters.
-        output_of: the module whose output is the site's; None if there is none.
-        weights: names of its own parameters of two or more dimensions, or else of all but biases.
-        biases: names of its own parameters that are called so.
+        name: Dotted name, as in `named_modules()` of the network without wrappers.
+        module: The owner of the parameters.
+        output_of: The module whose output is recorded; None if there is none.
+        weights: Names of its parameters of two or more dimensions; without any, all but biases.
+        biases: Names of its parameters that contain "bias".
     """
 
     name: str
@@ -44,16 +44,16 @@ class Site:
     biases: tuple[str, ...]
 
     def all_weights(self) -> list[Tensor]:
-        """Return its weights as they are now."""
-        return _now(self.module, self.weights)
+        """Return the current weights."""
+        return _current(self.module, self.weights)
 
     def all_biases(self) -> list[Tensor]:
-        """Return its biases as they are now."""
-        return _now(self.module, self.biases)
+        """Return the current biases."""
+        return _current(self.module, self.biases)
 
     @property
     def channels(self) -> int:
-        """The dimension of the output that counts the units."""
+        """The dimension of the units in the output."""
         return 1 if isinstance(self.module, CHANNELS_FIRST) else -1
 
     @property
@@ -76,15 +76,15 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def find_sites(model: nn.Module, chosen: Choice | Sequence[Choice] | None = None) -> list[Site]:
-    """Return the sites in the order of registration.
+    """Return the modules to watch, in the order of registration.
 
     Args:
-        model: without wrappers.
-        chosen: types, patterns of names (`"h.*.mlp.*"`) or predicates `f(name, module)`; None takes
-            every module that owns a parameter of two or more dimensions.
+        model: The network, without wrappers.
+        chosen: Types, patterns of names (`"h.*.mlp.*"`) or predicates `f(name, module)`; None
+            chooses every module that owns a parameter of two or more dimensions.
 
     Raises:
-        WatchError: there is none.
+        WatchError: No module is chosen, or a parameter has no shape yet.
     """
     named = [
         (name.replace("_orig_mod.", ""), module)
@@ -100,7 +100,7 @@ def find_sites(model: nn.Module, chosen: Choice | Sequence[Choice] | None = None
         choices: Sequence[Choice] = chosen if several else [chosen]  # pyright: ignore
         picked = [(n, m) for n, m in named if any(_matches(c, n, m) for c in choices)]
     if not picked:
-        raise WatchError(_none([name for name, _ in named if name], chosen))
+        raise WatchError(_describe_no_match([name for name, _ in named if name], chosen))
     holders = {id(m) for _, m in picked for n in m.modules() if n is not m if _among(n, picked)}
     parents = {id(child): parent for _, parent in named for child in parent.children()}
     return [
@@ -112,18 +112,18 @@ def find_sites(model: nn.Module, chosen: Choice | Sequence[Choice] | None = None
 
 
 def owns_weights(module: nn.Module) -> bool:
-    """Say whether a module owns a parameter of two or more dimensions."""
-    return any(map(_is_matrix, _own(module)))
+    """Return whether a module owns a parameter of two or more dimensions."""
+    return any(map(_is_matrix, _owned(module)))
 
 
-def _now(module: nn.Module, names: Sequence[str]) -> list[Tensor]:
-    """Return parameters by their dotted names; those that were taken away are left out."""
+def _current(module: nn.Module, names: Sequence[str]) -> list[Tensor]:
+    """Return parameters by their dotted names, without those that were removed."""
     found = [reduce(lambda at, part: getattr(at, part, None), n.split("."), module) for n in names]
     return [p for p in found if isinstance(p, Tensor)]
 
 
-def _own(module: nn.Module) -> list[tuple[str, Tensor]]:
-    """Return a module's own parameters, those of its parametrisations included."""
+def _owned(module: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return names and parameters that a module and its parametrisations own."""
     inner = getattr(module, "parametrizations", None)
     found: list[tuple[str, Tensor]] = list(module.named_parameters(recurse=False))
     if isinstance(inner, nn.ModuleDict):
@@ -148,10 +148,16 @@ def _matches(choice: Choice, name: str, module: nn.Module) -> bool:
 def _output_module(
     module: nn.Module, parent: nn.Module | None, holders: set[int], default: bool
 ) -> nn.Module | None:
-    """Return the module whose output is a site's.
+    """Return the module whose output is recorded for a watched module; None if there is none.
 
-    What holds other sites has their output, not one of its own. Attention uses the weights of its
-    last projection without calling it, and returns what that would.
+    A module that contains other watched modules has no separate output. Attention uses the weights
+    of its last projection without calling it: the output of the attention is recorded.
+
+    Args:
+        module: The watched module.
+        parent: The module that contains it.
+        holders: Ids of modules that contain other watched modules.
+        default: Whether the modules were chosen by default.
     """
     if isinstance(parent, nn.MultiheadAttention) and module is parent.out_proj:
         return parent
@@ -159,15 +165,15 @@ def _output_module(
 
 
 def _site(name: str, module: nn.Module, output_of: nn.Module | None) -> Site:
-    own = _own(module)
+    own = _owned(module)
     biases = tuple(each for each, _ in own if "bias" in each)
     matrices = tuple(each[0] for each in own if _is_matrix(each))
     others = tuple(each for each, _ in own if each not in biases)
     return Site(name, module, output_of, matrices or others, biases)
 
 
-def _none(names: Sequence[str], chosen: object) -> str:
+def _describe_no_match(names: Sequence[str], chosen: object) -> str:
     if chosen is None:
         return "expected a network with weights of two or more dimensions, but it has none"
-    told = nearest(chosen, names) if isinstance(chosen, str) and names else ""
-    return f"expected modules to watch, but none matches {chosen!r}{'; ' + told if told else ''}"
+    hint = nearest(chosen, names) if isinstance(chosen, str) and names else ""
+    return f"expected modules to watch, but none matches {chosen!r}{'; ' + hint if hint else ''}"
