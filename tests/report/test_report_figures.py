@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -19,7 +20,9 @@ from gradlab.report.factor_figures import (
 )
 from gradlab.report.heatmap import draw_heatmap
 from gradlab.report.layer_profile import Edges, draw_profile
+from gradlab.report.reduce import layer_means
 from gradlab.report.training_curves import draw_losses, draw_timeline, step_borders
+from gradlab.results.nullable import from_arrow
 from tests.report.runs import write_run
 from tests.report.test_report_page import reduced
 
@@ -223,3 +226,16 @@ def test_loss_curves_have_a_panel_for_every_verdict_of_the_schema():
         figure = draw_losses(losses, runs, [], "title")
     titles = {ax.get_title().split(":")[0] for ax in figure.axes if ax.get_visible()}
     assert titles == set(schema.VERDICTS)
+
+
+def test_a_null_is_a_gap_and_a_nan_is_marked():
+    rows = {"step": [0] * 3, "axis": ["depth"] * 3, "position": [1, 2, 3]}
+    record = from_arrow(pa.table({**rows, "delta_norm": [None, float("nan"), 1.0]}))
+    with printed():
+        figure = draw_timeline([("a run", record, 1)], "title")
+    (crossed,) = [c for c in figure.axes[0].collections if c.get_gid() == "not finite"]
+    assert (~np.ma.getmaskarray(crossed.get_array())).ravel().tolist() == [False, True, False]
+    means = layer_means(record, signals=["delta_norm"], factors=[])
+    assert means["delta_norm_inf"].tolist() == [0, 1, 0]
+    assert np.isnan(means["delta_norm"][:2]).all()
+    assert means["delta_norm"][2] == 0

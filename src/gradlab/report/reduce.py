@@ -15,6 +15,7 @@ import pandas as pd
 from gradlab.diagnosis.grid import Grid, gained
 from gradlab.errors import StoreError
 from gradlab.results.load import Run, find, unreadable
+from gradlab.results.nullable import numpy_floats, values_and_mask
 
 SIGNALS = ("delta_norm", "weight_grad_norm")
 STATE = "act_grad_norm"  # of a recurrent layer's h_t, or its cell's c_t, at each time step
@@ -127,7 +128,7 @@ def rows_with_signal(run: Run, record: pd.DataFrame) -> pd.DataFrame:
 
 def run_summary(grid: Grid, steps: pd.DataFrame) -> dict[str, float]:
     """Return the numbers of a run that have a column of their own in `Reduced.runs`."""
-    loss = steps["loss"].to_numpy()
+    loss, _ = values_and_mask(steps, "loss")
     return {
         "layers": len(grid.positions),
         "decades": gained(grid),
@@ -154,7 +155,8 @@ def layer_means(
 ) -> pd.DataFrame:
     """Return one row per position: means of log10 over the steps, zeros and infinities apart.
 
-    `missing` says that NaN stands for what is not there, and not for what is not finite.
+    A null is not counted as a value that is not finite. `missing`: NaN in a NumPy column, which
+    cannot hold null, is a null too.
     """
     record = record[record["axis"] == axis]
     positions, place = np.unique(record["position"].to_numpy(), return_inverse=True)
@@ -165,25 +167,26 @@ def layer_means(
     rows = total(np.ones(len(record)))
     out: dict[str, np.ndarray] = {"position": positions}
     for column in (*signals, *factors):
-        values = record[column].to_numpy(dtype=float)
+        values, null = values_and_mask(record, column)
+        if missing and isinstance(record[column].dtype, np.dtype):
+            null = np.isnan(values)
         usable = np.isfinite(values) & (values > 0)
         logs = np.log10(np.where(usable, values, 1.0))
         with np.errstate(invalid="ignore"):  # 0/0: of a layer without a usable value
             out[column] = total(logs) / total(usable)
         if column in signals:
             out[f"{column}_zero"] = total(values == 0) / rows
-            lost = np.isinf(values) if missing else ~np.isfinite(values)
-            out[f"{column}_inf"] = total(lost) / rows
+            out[f"{column}_inf"] = total(~np.isfinite(values) & ~null) / rows
     return pd.DataFrame(out)
 
 
 def at_start(record: pd.DataFrame) -> pd.DataFrame:
     """Return the layers at step 0, without the keys that they share."""
     first = record[(record["axis"] == "depth") & (record["step"] == 0)]
-    return first.drop(columns=["step", "axis"])
+    return numpy_floats(first.drop(columns=["step", "axis"]))
 
 
 def thin_losses(steps: pd.DataFrame) -> pd.DataFrame:
     """Return at most `LOSS_POINTS` rows, evenly spaced, the last one always among them."""
     stride = max(1, -(-len(steps) // LOSS_POINTS))
-    return steps.iloc[::-1].iloc[::stride].iloc[::-1]
+    return numpy_floats(steps.iloc[::-1].iloc[::stride].iloc[::-1])

@@ -24,6 +24,7 @@ from gradlab.pages.style import (
     panels,
     step_ticks,
 )
+from gradlab.results.nullable import values_and_mask
 
 THIN: dict[str, Any] = {"color": "0.45", "lw": 0.7, "label": "a run"}
 MEDIAN: dict[str, Any] = {"color": "0.15", "lw": 1.5}
@@ -120,7 +121,8 @@ def pick_runs(runs: pd.DataFrame, most: int = 6) -> list[str]:
 def draw_timeline(records: Sequence[tuple[str, pd.DataFrame, int]], title: str) -> Figure:
     """Draw log10 ‖delta_l‖ of each record, layer down, step across.
 
-    Exact zeros are hatched, what is not finite is crossed.
+    Exact zeros are hatched, values that are not finite are crossed, and a null, where a layer was
+    not measured, is blank.
 
     Args:
         records: of each run its name, its layers, and how many steps it took.
@@ -130,7 +132,7 @@ def draw_timeline(records: Sequence[tuple[str, pd.DataFrame, int]], title: str) 
     figure, axes = grid(rows, columns, 1.1 + 1.9 * rows)
     kinds: set[str] = set()
     for ax, (name, record, steps) in zip(axes.flat, records, strict=False):
-        mesh = _draw_timeline_panel(ax, over_depth(record, "delta_norm"), steps, kinds)
+        mesh = _draw_timeline_panel(ax, record, steps, kinds)
         panel_head(ax, name, columns)
         if mesh.get_array().count():  # else there is nothing that has a colour
             bar = figure.colorbar(mesh, ax=ax, pad=0.02)
@@ -155,8 +157,11 @@ def draw_timeline(records: Sequence[tuple[str, pd.DataFrame, int]], title: str) 
     return figure
 
 
-def _draw_timeline_panel(ax: Any, delta: pd.DataFrame, steps: int, kinds: set[str]) -> Any:
+def _draw_timeline_panel(ax: Any, record: pd.DataFrame, steps: int, kinds: set[str]) -> Any:
+    delta = over_depth(record, "delta_norm")
     values = delta.to_numpy(dtype=float).T
+    null = record.assign(delta_norm=values_and_mask(record, "delta_norm")[1].astype(float))
+    measured = over_depth(null, "delta_norm").to_numpy().T == 0
     positions = delta.columns.to_numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log10(values)
@@ -165,7 +170,7 @@ def _draw_timeline_panel(ax: Any, delta: pd.DataFrame, steps: int, kinds: set[st
     mesh = ax.pcolormesh(x, y, np.ma.masked_invalid(logs), cmap="cividis", rasterized=True)
     for label, where, hatch in (
         ("exactly 0", values == 0, "////"),
-        ("not finite", ~np.isfinite(values), "xxxx"),
+        ("not finite", measured & ~np.isfinite(values), "xxxx"),
     ):
         if where.any():
             kinds.add(label)
