@@ -3,7 +3,7 @@
 python benchmarks/stack.py
 
 Milliseconds of processor time per member, of ten steps the first of which is recorded; one thread.
-`gradlab.runs.fused.plan` says from this how many networks are trained as one.
+`gradlab.training.plan` says from this how many networks are trained as one.
 """
 
 import time

@@ -125,7 +125,6 @@ CLASSES = {
     if isinstance(node, ast.ClassDef)
 }
 REPEATED_CLASSES = {
-    "Member",
     "Run",
     "Signals",
     "Sink",

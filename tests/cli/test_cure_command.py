@@ -243,7 +243,7 @@ def test_an_interrupt_keeps_what_was_tried(run, capsys, monkeypatch):
 def test_an_interrupt_before_anything_is_known(run, capsys, monkeypatch):
     from gradlab.cure import trials
 
-    monkeypatch.setattr(trials, "stacks", lambda members: os.kill(os.getpid(), 15) or [members])
+    monkeypatch.setattr(trials, "group", lambda members: os.kill(os.getpid(), 15) or [members])
     assert gradlab("cure", run, *QUICK) == 143
     assert not capsys.readouterr().out
     assert not Path("run/cure/index.html").exists()

@@ -4,17 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from gradlab.cure import stacks as module
 from gradlab.cure.remedies import Remedy
-from gradlab.cure.stacks import stacks, train
-from gradlab.cure.trial import FAILED, Member
+from gradlab.cure.stacks import group, train
+from gradlab.cure.trial import FAILED, Candidate
 from tests.configs import settings
 
 SMALL = {"train__steps": 6, "model__depth": 3, "model__width": 8, "record__every": 2}
 
 
 def member(name, **overrides):
-    return Member(Remedy((name,)), settings(**SMALL, **overrides))
+    return Candidate(Remedy((name,)), settings(**SMALL, **overrides))
 
 
 def never():
@@ -40,21 +39,9 @@ def test_what_differs_in_seed_initialisation_and_clipping_is_one_stack():
         member("c=1", model__norm="layer"),
         member("d=1", clip="norm"),
         member("e=1", seed=3),
-        member("f=1", model__norm="layer", seed=3),
     ]
-    groups = stacks(members)
-    assert [[each.remedy.name for each in group] for group in groups] == [
-        ["a=1", "b=1", "d=1", "e=1"],
-        ["c=1", "f=1"],
-    ]
-
-
-def test_a_stack_is_no_larger_than_memory(monkeypatch):
-    members = [member("a=1", seed=i) for i in range(5)]
-    monkeypatch.setattr(module, "MEMORY", 2.5 * module.size(members[0].settings))
-    assert [len(group) for group in stacks(members)] == [2, 2, 1]
-    monkeypatch.setattr(module, "MEMORY", 0)
-    assert [len(group) for group in stacks(members)] == [1] * 5
+    groups = [{each.remedy.name for each in part} for part in group(members)]
+    assert groups == [{"a=1", "b=1", "d=1", "e=1"}, {"c=1"}]
 
 
 def test_a_stack_gives_what_each_gives_alone():
@@ -105,7 +92,7 @@ def test_what_is_stopped_is_no_trial():
 def test_a_scaled_loss_is_told_in_the_runs_own_scale():
     (plain,) = train([member("a=1")], never)
     scaled = settings(**SMALL, loss__scale=1024.0, optim__lr=0.1 / 1024)
-    (lifted,) = train([Member(Remedy(("b=1",)), scaled, unit=1024.0)], never)
+    (lifted,) = train([Candidate(Remedy(("b=1",)), scaled, unit=1024.0)], never)
     assert lifted.losses == pytest.approx(plain.losses, rel=1e-4)
     assert lifted.test_loss == pytest.approx(plain.test_loss, rel=1e-4)
     profiles = [each.profile["delta_norm"].tolist() for each in (lifted, plain)]

@@ -1,108 +1,110 @@
-"""Trials are trained in stacks: all that differ in seed, initialisation and clipping at once."""
+"""Trains the run with each remedy: in the stacks, and with the trainer, of a sweep."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
 from gradlab.config.interrupt import described
 from gradlab.config.settings import Settings, check_data
 from gradlab.cure import judge
-from gradlab.cure.trial import Member, Trial, failed
+from gradlab.cure.trial import Candidate, Trial, failed
 from gradlab.data.dataset import Dataset, load
 from gradlab.diagnosis.grid import Grid, gained
-from gradlab.errors import GradlabError
-from gradlab.recording.rows import Outcome
+from gradlab.errors import GradlabError, JobError
+from gradlab.recording.rows import Outcome, Rows
 from gradlab.report.reduce import layer_means
+from gradlab.runs.members import Member, train_together
 from gradlab.sinks.memory import Memory
-from gradlab.sinks.progress import Progress
-from gradlab.sinks.protocol import RunInfo
-from gradlab.training.loop import Loop
-
-MEMORY = 2**30  # bytes that a stack may take, as far as one can tell before it is built
+from gradlab.training.plan import stacks
 
 
-def stacks(members: Sequence[Member]) -> list[list[Member]]:
-    """Group members that can be trained as one, in order, as many as fit in memory."""
-    groups: list[list[Member]] = []
-    for member in members:
-        shape = member.settings.stackable()
-        for group in groups:
-            fits = (len(group) + 1) * size(member.settings) <= MEMORY
-            if fits and group[0].settings.stackable() == shape:
-                group.append(member)
-                break
-        else:
-            groups.append([member])
-    return groups
+def group(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+    """Return the candidates of each stack."""
+    parts = stacks([each.settings for each in candidates])
+    return [[candidates[index] for index in part] for part in parts]
 
 
-def size(settings: Settings) -> int:
-    """Return about how many bytes a member takes: a dozen copies of its numbers."""
-    model, rows = settings.model, settings.train.batch_size
-    layer = model.width * (model.width + 1) + rows * model.width
-    return 12 * 8 * (model.depth + 2) * layer
+def train(candidates: Sequence[Candidate], stop: Callable[[], bool]) -> list[Trial]:
+    """Train candidates in one stack; a failure of one does not affect another.
 
-
-def train(members: Sequence[Member], stop: Callable[[], bool]) -> list[Trial]:
-    """Train members as one stack; return a trial of each, or none if `stop` ended it early.
-
-    If the stack fails, its halves are tried, so that no member harms another.
+    Returns:
+        The result of each; none if `stop` ended the training early.
     """
+    first = candidates[0].settings
     try:
-        return list(_train(members, stop))
-    except (Exception, SystemExit) as error:  # of a module or a choice of the user's own, too
-        if len(members) > 1:
-            half = len(members) // 2
-            parts = [train(part, stop) for part in (members[:half], members[half:])]
-            return [] if stop() else [trial for part in parts for trial in part]
-        told = str(error) if isinstance(error, GradlabError) else described(error)
-        return [failed(members[0], told)]
+        dataset = load(first)
+        check_data(first, len(dataset.x_train), dataset.task)
+    except (Exception, SystemExit) as error:  # of the user's own code, too
+        line = str(error) if isinstance(error, GradlabError) else described(error)
+        return [failed(each, line) for each in candidates]
+    reruns = [Rerun(each) for each in candidates]
+    train_together(reruns, dataset, stop)
+    results = [
+        each.result if each.error is None else failed(candidate, str(each.error))
+        for each, candidate in zip(reruns, candidates, strict=True)
+    ]
+    found = [result for result in results if result is not None]
+    return found if len(found) == len(results) else []
 
 
-def _train(members: Sequence[Member], stop: Callable[[], bool]) -> Iterator[Trial]:
-    first = members[0].settings
-    dataset = load(first)
-    check_data(first, len(dataset.x_train), dataset.task)
-    kept = [Memory() for _ in members]
-    progress = Progress()
-    progress.open(RunInfo(steps=first.train.steps))
-    try:
-        loop = Loop(
-            [each.settings for each in members],
-            dataset,
-            [[sink, progress] if sink is kept[0] else [sink] for sink in kept],
+class Rerun(Member):
+    """Trains one candidate in memory.
+
+    Attributes:
+        result: what became of it; None before its end, or if it was interrupted.
+    """
+
+    def __init__(self, candidate: Candidate) -> None:
+        super().__init__(candidate.settings, Path())
+        self._candidate = candidate
+        self.discard()
+
+    def begin(self, dataset: Dataset, members: int) -> None:
+        """Compute the loss of a network that knows nothing."""
+        self._blind = _blind(self.settings, dataset)
+
+    def take(self, rows: Rows) -> None:
+        """Collect some steps."""
+        self._memory.write(rows)
+
+    def conclude(self, outcome: Outcome, test: dict[str, float | None]) -> None:
+        """Diagnose the run, with losses in the unit of the unchanged run."""
+        if outcome.status == "interrupted":
+            return
+        layers, steps = self._memory.layers(), self._memory.steps()
+        found = judge.findings(layers, steps, self.settings.flat)
+        diverged = outcome.status == "diverged"
+        profile, unit = layer_means(layers), self._candidate.unit
+        self.result = Trial(
+            self._candidate.remedy,
+            self.settings.seed,
+            judge.kinds(found, diverged),
+            judge.gravity(found, diverged),
+            (steps["loss"] / unit).tolist(),
+            gained(Grid(layers)),
+            profile.assign(delta_norm=profile["delta_norm"] - math.log10(unit)),
+            None if test["loss"] is None else test["loss"] / unit,
+            test["accuracy"],
+            self._blind / unit,
         )
-        outcomes = loop.run(stop)
-    finally:
-        progress.finish({})
-    if any(outcome.status == "interrupted" for outcome in outcomes):
-        return
-    blind = _blind(first, dataset)
-    tests = loop.evaluate()
-    for member, sink, outcome, test in zip(members, kept, outcomes, tests, strict=True):
-        yield _judged(member, sink, outcome, test, blind / member.unit)
 
+    def stop(self, status: str, error: str | None = None) -> None:
+        """Do nothing: there are no files."""
 
-def _judged(
-    member: Member, kept: Memory, outcome: Outcome, test: dict[str, float | None], blind: float
-) -> Trial:
-    layers, steps = kept.layers(), kept.steps()
-    found = judge.findings(layers, steps, member.settings.flat)
-    diverged = outcome.status == "diverged"
-    profile = layer_means(layers)
-    return Trial(
-        member.remedy,
-        member.settings.seed,
-        judge.kinds(found, diverged),
-        judge.gravity(found, diverged),
-        (steps["loss"] / member.unit).tolist(),
-        gained(Grid(layers)),
-        profile.assign(delta_norm=profile["delta_norm"] - math.log10(member.unit)),
-        None if test["loss"] is None else test["loss"] / member.unit,
-        test["accuracy"],
-        blind,
-    )
+    def end(self) -> None:
+        """Do nothing: there are no files."""
+
+    def discard(self) -> None:
+        """Forget everything that was recorded."""
+        self.error = None
+        self.result: Trial | None = None
+        self._memory, self._blind = Memory(), math.inf
+
+    def as_error(self, error: BaseException) -> GradlabError:
+        """Return the error in one line; there is no folder for its traceback."""
+        return JobError(described(error))
 
 
 def _blind(settings: Settings, dataset: Dataset) -> float:

@@ -12,7 +12,7 @@ from gradlab.cure.remedies import Remedy
 
 
 @dataclass(frozen=True)
-class Member:
+class Candidate:
     """A remedy and the settings that it leads to, seed included.
 
     `unit` is its `loss.scale` over that of the run: what its loss is divided by, to compare.
@@ -53,6 +53,6 @@ class Trial:
 FAILED = DIVERGED + 1
 
 
-def failed(member: Member, error: str) -> Trial:
+def failed(member: Candidate, error: str) -> Trial:
     """Return the trial of a member that could not be trained."""
     return Trial(member.remedy, member.settings.seed, ("failed",), FAILED, error=error)

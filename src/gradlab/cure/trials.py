@@ -10,8 +10,8 @@ from gradlab.config.settings import Settings
 from gradlab.cure.overrides import replaced, searching, without
 from gradlab.cure.patient import Patient
 from gradlab.cure.remedies import Remedy
-from gradlab.cure.stacks import stacks, train
-from gradlab.cure.trial import Member, Trial, failed
+from gradlab.cure.stacks import group, train
+from gradlab.cure.trial import Candidate, Trial, failed
 from gradlab.errors import SettingsError
 from gradlab.pages.numbers import count
 
@@ -57,21 +57,21 @@ class Trials:
 
     def treat(self, remedies: Sequence[Remedy], stop: Callable[[], bool]) -> None:
         """Train every remedy with every seed, unless `stop` says so first."""
-        groups = stacks([each for remedy in remedies for each in self._members(remedy)])
-        for number, group in enumerate(groups, 1):
+        groups = group([each for remedy in remedies for each in self._members(remedy)])
+        for number, part in enumerate(groups, 1):
             if stop():
-                self.waiting += len(group)
+                self.waiting += len(part)
                 continue
-            names = list(dict.fromkeys(each.remedy.name for each in group))
+            names = list(dict.fromkeys(each.remedy.name for each in part))
             told = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
             log.info(
-                "stack %d of %d, %s: %s", number, len(groups), count(len(group), "network"), told
+                "stack %d of %d, %s: %s", number, len(groups), count(len(part), "network"), told
             )
-            done = train(group, stop)
+            done = train(part, stop)
             self.made += done
-            self.waiting += len(group) - len(done)
+            self.waiting += len(part) - len(done)
 
-    def _members(self, remedy: Remedy) -> list[Member]:
+    def _members(self, remedy: Remedy) -> list[Candidate]:
         seeds = [(self.settings.seed + i) % 2**31 for i in range(self.options["seeds"])]
         try:
             settings, error = self.settings_of(remedy), None
@@ -79,7 +79,7 @@ class Trials:
             settings, error = self.settings, str(wrong)
         unit = settings.loss.scale / self.settings.loss.scale
         members = [
-            Member(remedy, replace(settings, seed=s, flat={**settings.flat, "seed": s}), unit)
+            Candidate(remedy, replace(settings, seed=s, flat={**settings.flat, "seed": s}), unit)
             for s in seeds
         ]
         if error is None:

@@ -3,6 +3,7 @@
 One run alone is the same thing with one member.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -24,11 +25,13 @@ from gradlab.sinks.protocol import RunInfo
 from gradlab.training.loop import Loop
 from gradlab.training.stack import build_network
 
+log = logging.getLogger(__name__)
+
 Scope = Callable[[], AbstractContextManager[Any]]
 
 
-class Apart(Exception):  # noqa: N818
-    """Members cannot be trained in one stack, which says nothing of each alone."""
+class StackError(Exception):
+    """Members cannot be trained in one stack; each may still train alone."""
 
 
 class Member(ABC):
@@ -85,13 +88,40 @@ class Member(ABC):
             except GradlabError as error:
                 self._fail(error, str(error))
             except (Exception, SystemExit) as error:  # SystemExit would pass for a success
-                self._fail(broken(error, self.path), described(error), error)
+                self._fail(self.as_error(error), described(error), error)
+
+    def as_error(self, error: BaseException) -> GradlabError:
+        """Return the run's error for an exception that is not gradlab's."""
+        return broken(error, self.path)
 
     def _fail(self, told: GradlabError, line: str, cause: BaseException | None = None) -> None:
         told.__cause__ = cause
         self.error = told
         with suppress(OSError):  # of a full disk; what was flushed before still reads
             self.stop("failed", line)
+
+
+def train_together(
+    members: Sequence[Member], dataset: Dataset, stop: Callable[[], bool], watched: bool = True
+) -> None:
+    """Train members in one stack, or one by one if the stack fails.
+
+    Args:
+        members: runs that the planner put into one stack.
+        dataset: what all train on.
+        stop: is called after each step; True ends the training.
+        watched: whether to show the progress.
+
+    Raises:
+        KeyboardInterrupt: a second signal, after the files were completed.
+    """
+    try:
+        train(members, dataset, stop, watched)
+    except StackError as error:
+        log.info("%d networks are trained one by one: %s", len(members), error)
+        for member in members:
+            member.discard()
+            train([member], dataset, stop, watched)
 
 
 def train(
@@ -102,7 +132,7 @@ def train(
     `watched` says whether a person is to see how far they are.
 
     Raises:
-        Apart: several do not go together; what they have begun is to be discarded.
+        StackError: several members cannot be trained as one; the caller discards what they began.
         KeyboardInterrupt: a second signal, after the files were completed.
     """
     members, loop, sinks = _built(members, dataset)
@@ -135,7 +165,7 @@ def _run(members: Sequence[Member], loop: Loop, stop: Callable[[], bool]) -> Non
         tests = loop.evaluate()
     except (Exception, SystemExit) as error:
         if len(members) > 1:
-            raise Apart(described(error)) from error
+            raise StackError(described(error)) from error
         members[0].attempt(partial(_raise, error))
         return
     for member, outcome, test in zip(members, outcomes, tests, strict=True):
@@ -160,7 +190,7 @@ def _built(
                 loop.rehearse()
     except GradlabError as error:
         if len(members) > 1:
-            raise Apart(str(error)) from error
+            raise StackError(str(error)) from error
         members[0].error = error
         return [], None, []
     return members, loop, sinks

@@ -10,6 +10,7 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 
 from gradlab.results.load import find
+from gradlab.runs import members
 from gradlab.runs import sweep as sweeps
 from gradlab.runs.fused import launch
 from gradlab.training.loop import Loop
@@ -31,13 +32,13 @@ MIXED = [
 def sizes(monkeypatch) -> list[int]:
     """How many are trained together, each time."""
     seen: list[int] = []
-    original = launch.train
+    original = members.train
 
     def train(runs, *arguments):
         seen.append(len(runs))
         original(runs, *arguments)
 
-    monkeypatch.setattr(launch, "train", train)
+    monkeypatch.setattr(members, "train", train)
     return seen
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ from gradlab.runs import sweep
 from gradlab.runs.fused.hydra_job import Place
 from gradlab.runs.fused.job import Ended, Seat
 from gradlab.runs.fused.job_logs import Said
-from gradlab.runs.fused.plan import stacks
 from gradlab.runs.fused.workers import Lost, number, share, working
-from gradlab.runs.members import Apart, train
-from gradlab.runs.run import Run, prepare
+from gradlab.runs.members import train_together
+from gradlab.runs.run import prepare
 from gradlab.sinks.progress import SweepProgress
+from gradlab.training.plan import stacks
 
 log = logging.getLogger("hydra_plugins.gradlab_fused.launcher")
 
@@ -156,7 +156,7 @@ def _work(seats: Sequence[Seat], said: Said) -> None:
             runs = [seat.run for seat in live if seat.run is not None and seat.ended is None]
             with Interrupt() as interrupt:
                 if runs and data.last is not None:
-                    _train(runs, data.last, lambda: interrupt.asked)
+                    train_together(runs, data.last, lambda: interrupt.asked, watched=not working())
                 for seat in live:
                     seat.settle()
             interrupt.check()
@@ -164,17 +164,6 @@ def _work(seats: Sequence[Seat], said: Said) -> None:
             for seat in live:
                 seat.settle()
             raise
-
-
-def _train(runs: Sequence[Run], dataset: Dataset, stop: Callable[[], bool]) -> None:
-    """Train some runs in one stack, or, if that cannot be, one by one."""
-    try:
-        train(runs, dataset, stop, not working())
-    except Apart as error:
-        log.info("%d networks are trained one by one: %s", len(runs), error)
-        for run in runs:
-            run.discard()
-            train([run], dataset, stop, not working())
 
 
 class _Data:

@@ -1,4 +1,4 @@
-"""Which jobs share a stack: a pure function of their settings.
+"""Plans which runs train as one stack, from their settings.
 
 A stack saves what every operation costs whatever its size, once for all its members. Where the
 operations are large there is nothing to save, and a stack falls out of the processor's cache.
@@ -9,12 +9,7 @@ import heapq
 from collections.abc import Sequence
 
 from gradlab.config.settings import Settings
-
-ELEMENTWISE = frozenset(
-    f"torch.optim.{name}"
-    for name in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam")
-)
-"""Optimisers whose update of an entry depends on no other entry: members do not mix."""
+from gradlab.training.optimizer import is_elementwise
 
 Jobs = Sequence[Settings | None]
 
@@ -57,7 +52,7 @@ def duration(costs: Sequence[float], workers: int) -> float:
 
 
 def _key(settings: Settings, index: int) -> str:
-    if settings.optim.target not in ELEMENTWISE:
+    if not is_elementwise(settings.optim):  # each member is updated separately: nothing is saved
         return str(index)
     return repr(settings.stackable())
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradlab.runs.fused.plan import LEAST, cost, duration, stacks
+from gradlab.training.plan import LEAST, cost, duration, stacks
 from tests.configs import settings
 
 
