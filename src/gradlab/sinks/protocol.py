@@ -10,8 +10,8 @@ writes the loss of each step to a CSV file.
     ...     def open(self, run):
     ...         self.file = open(self.path, "w")
     ...     def write(self, rows):
-    ...         for step, loss in zip(rows.steps["step"], rows.steps["loss"]):
-    ...             print(step, loss, sep=",", file=self.file)
+    ...         for row in rows.steps.to_pylist():
+    ...             print(row["step"], row["loss"], sep=",", file=self.file)
     ...     def finish(self, result):
     ...         self.file.close()
 
@@ -66,14 +66,14 @@ class Sink(Protocol):
         """Receive rows.
 
         Args:
-            rows: Some steps in `rows.steps`, keyed by the columns of `gradlab.schema.STEPS`; and in
-                `rows.layers` the layers of one of these steps, keyed by the columns of
-                `gradlab.schema.LAYERS`, or None.
+            rows: Arrow record batches: some steps in `rows.steps`, with the columns of
+                `gradlab.schema.STEPS`; and in `rows.layers` the layers of one of these steps, with
+                the columns of `gradlab.schema.LAYERS`, or None.
         """
         ...
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Complete the output.
+        """Complete the output. A monitor that is stopped and started again finishes again.
 
         Args:
             result: The content of `run.json`: `status`, `verdict`, `findings` and more.
