@@ -87,7 +87,7 @@ def one_line(capsys) -> str:
         (["run", "-cp", "/"], "config.yaml is not in the search path"),
         (["run", "model._target_=os.system"], "expected gradlab.models.feedforward.MLP"),
         (["run", "model.activation=torch.nn.Tanhshrin"], "did you mean torch.nn.Tanhshrink?"),
-        (["run", "model.activation=torch.nn.Softmax"], "more than its own input"),
+        (["run", "model.activation=torch.nn.Softmax"], "more than one input"),
         (["run", "model.activation=sys.exit"], "expected an elementwise torch module: it ends the"),
         (["run", "model.width=10000000"], "the network cannot be built"),
         (["run", "train.steps=99999999999999999999"], "of at most 2147483647"),

@@ -48,7 +48,7 @@ def test_diabetes():
 
 
 def test_a_fraction_that_leaves_a_class_out_is_the_users_mistake():
-    with pytest.raises(SettingsError, match=r"data\.test_fraction=0\.001 does not do"):
+    with pytest.raises(SettingsError, match=r"data\.test_fraction=0\.001 is invalid"):
         settings(data__test_fraction=0.001).data.call()
 
 

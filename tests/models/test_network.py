@@ -32,8 +32,8 @@ HERE = "tests.models.test_network"
     ("overrides", "words"),
     [
         ({"model__activation": "torch.nn.Flatten"}, "activation=torch.nn.Flatten: expected an ele"),
-        ({"model__activation": "torch.nn.Softmax"}, "depends on more than its own input"),
-        ({"model__activation": f"{HERE}.Warns"}, "depends on more than its own input"),
+        ({"model__activation": "torch.nn.Softmax"}, "depends on more than one input"),
+        ({"model__activation": f"{HERE}.Warns"}, "depends on more than one input"),
         (
             {"model__activation": "sys.exit"},
             "model.activation=sys.exit: expected .*: it ends the program",

@@ -54,10 +54,10 @@ TORCHS = {
 
 
 @pytest.mark.parametrize("name", TORCHS)
-@pytest.mark.parametrize("asked", [None, 3])
-def test_recurrent_networks_are_torchs_with_the_same_weights(name, asked):
+@pytest.mark.parametrize("target_steps", [None, 3])
+def test_recurrent_networks_are_torchs_with_the_same_weights(name, target_steps):
     make, theirs, _ = TORCHS[name]
-    model = make([14, 5, 5, 2], nn.Tanh, shape=(7, 2), asked=asked).double()
+    model = make([14, 5, 5, 2], nn.Tanh, shape=(7, 2), target_steps=target_steps).double()
     same = theirs(2, 5, num_layers=2, batch_first=True, dtype=F64)
     with torch.no_grad():
         for l, layer in enumerate(model.layers[:-1]):
@@ -70,7 +70,7 @@ def test_recurrent_networks_are_torchs_with_the_same_weights(name, asked):
                 getattr(same, suffix).copy_(ours)
     x = torch.randn(6, 14, dtype=F64)
     h, _ = same(x.view(6, 7, 2))
-    h = h[:, -1] if asked is None else h[:, -asked:]
+    h = h[:, -1] if target_steps is None else h[:, -target_steps:]
     torch.testing.assert_close(model(x), model.layers[-1].linear(h), **CLOSE)
 
 
@@ -118,10 +118,10 @@ def test_sines():
 def test_a_transformer_reads_the_mean_of_all_steps_or_the_last_ones():
     common = {"shape": (6, 2), "heads": 2, "expansion": 2}
     mean = Transformer([12, 8, 3], nn.GELU, nn.LayerNorm, **common)
-    last = Transformer([12, 8, 3], nn.GELU, nn.LayerNorm, asked=2, **common)
+    last = Transformer([12, 8, 3], nn.GELU, nn.LayerNorm, target_steps=2, **common)
     last.load_state_dict(mean.state_dict())
     x = torch.randn(4, 12)
-    every = Transformer([12, 8, 3], nn.GELU, nn.LayerNorm, asked=6, **common)
+    every = Transformer([12, 8, 3], nn.GELU, nn.LayerNorm, target_steps=6, **common)
     every.load_state_dict(mean.state_dict())
     torch.testing.assert_close(every(x)[:, -2:], last(x))
     torch.testing.assert_close(every(x).mean(1), mean(x))  # the output layer is linear
@@ -196,7 +196,10 @@ def test_the_spectral_radius_is_the_one_asked_for(init):
             "divisor of model.width=32; the nearest is 4",
         ),
         ({"model": "transformer", "model__depth": 0}, "at least one block"),
-        ({"model": "mlp", "data": "copying"}, "has one output a sample, but the data ask for 5"),
+        (
+            {"model": "mlp", "data": "copying"},
+            "has one output a sample, but the data have targets at 5",
+        ),
         (
             {"model": "gru", "model__norm": "layer", "model__norm_position": "before"},
             "expected model.norm_position=after",

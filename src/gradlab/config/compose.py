@@ -47,7 +47,7 @@ def as_settings_error(
 
 
 def not_a_choice(overrides: Sequence[str]) -> str | None:
-    """Return a message if an override gives a group a value that is no name, such as null or 3."""
+    """Return a message if an override gives a group a value such as null or 3: not a name."""
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except HydraException:
@@ -134,7 +134,7 @@ def compose(name: str, overrides: Sequence[str]) -> tuple[Settings, dict[str, An
         user_folders = search_path_folders(config.hydra.runtime.config_sources)
         ours = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         content: Any = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
-    except Exception as error:  # Hydra has its own, OmegaConf's, and bare ValueErrors
+    except Exception as error:  # Hydra raises HydraException, OmegaConfBaseException and ValueError
         raise as_settings_error(error, name, overrides) from error
     return from_config(content, name, user_folders), content.get(name, {})
 

@@ -28,7 +28,7 @@ class Dataset:
         x_mean: [F], of the training set, in the features' own units.
         x_std: [F], likewise; features are (x - x_mean) / x_std.
         features: what each is called, with its unit.
-        target: what is predicted; for a regression, its unit.
+        target: name of the predicted quantity; for a regression, with its unit.
         y_mean: of a regression's targets, in that unit.
         y_std: likewise; targets are (y - y_mean) / y_std.
         shape: of a sample before it was laid flat: (rows, columns) or (steps, features).
@@ -79,8 +79,9 @@ def standardise(
 ) -> Standardised:
     """Shift and scale both by the mean and standard deviation of `train`, per column.
 
-    The columns of a `sequence` of (steps, features) are one feature at every step: what is constant
-    at one step, such as a call that always comes at the same time, is still told from other steps.
+    The columns of a `sequence` of (steps, features) are one feature at every step: a value that is
+    constant at one step, such as a call that always comes at the same time, still differs from the
+    other steps.
     """
     steps, features = sequence or (1, train.shape[1])
     pooled = train.reshape(-1, features)
@@ -101,7 +102,7 @@ def regression(
 ) -> Dataset:
     """Return a regression from features [N, F] and targets [N]: split, both standardised.
 
-    A mean squared error of 1 is then that of always predicting the mean. Features may be a
+    A constant prediction of the mean then has a mean squared error of 1. Features may be a
     `sequence` of (steps, features), laid flat.
     """
     x_train, x_test, y_train, y_test = split(x_all, y_all[:, None], test_fraction, stratify=False)
@@ -142,6 +143,6 @@ def split(
             ),
         )
     except ValueError as error:
-        told = str(error).splitlines()[0]
-        raise SettingsError(f"data.test_fraction={test_fraction} does not do: {told}") from error
+        reason = str(error).splitlines()[0]
+        raise SettingsError(f"data.test_fraction={test_fraction} is invalid: {reason}") from error
     return x_train, x_test, y_train, y_test

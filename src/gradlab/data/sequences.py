@@ -17,7 +17,7 @@ def adding(length: int, samples: int, test_fraction: float) -> Dataset:
     Each step has a number, uniform in [0, 1], and a mark: 1 at one step of the first half and one
     of the second, drawn uniformly, else 0. The target is the sum of the marked numbers, of mean 1
     and variance 1/6 (Hochreiter & Schmidhuber 1997, experiment 4, as in Le et al. 2015, section
-    4.1). Who always says the mean has a mean squared error of 1, in units of that variance.
+    4.1). A constant prediction of the mean has a mean squared error of 1 in units of that variance.
 
     Args:
         length: steps, at least 2.
@@ -44,12 +44,12 @@ def copying(delay: int, copied: int, symbols: int, samples: int, test_fraction: 
 
     `copied` symbols, each one of `symbols`, drawn uniformly; then `delay` steps of which the last
     is the call to repeat them and the others are blank; then `copied` blank steps, at which the
-    symbols are asked for in their order (Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016,
+    symbols are the targets, in their order (Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016,
     section 4.1). A step is one-hot: symbols, blank, call. Who knows nothing has a cross-entropy of
     ln(symbols).
 
     Args:
-        delay: steps between the last symbol and the first that is asked for.
+        delay: steps between the last symbol and the first target.
         copied: how many symbols.
         symbols: how many kinds of them.
         samples: how many.

@@ -32,7 +32,7 @@ def digits(test_fraction: float) -> Dataset:
 
 
 def diabetes(test_fraction: float) -> Dataset:
-    """Return 442 patients, 10 features, disease progression after a year (Efron et al. 2004)."""
+    """Return 442 people, 10 features, disease progression after a year (Efron et al. 2004)."""
     x, y = map(np.asarray, load_diabetes(return_X_y=True, scaled=False))
     names = ["age", "sex", "bmi", "blood pressure", *[f"serum {i}" for i in range(1, 7)]]
     return regression("diabetes", x, y, test_fraction, names, "progression")
@@ -70,7 +70,7 @@ def delivery(samples: int, noise: float, test_fraction: float) -> Dataset:
 
 
 def draw(samples: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return features [N, 6], in their own units, and minutes [N] without noise."""
+    """Return features [N, 6], in physical units, and minutes [N] without noise."""
     distance = rng.gamma(2.0, 2.0, samples)
     traffic = rng.beta(2.0, 3.0, samples)
     preparation = np.maximum(rng.normal(12.0, 4.0, samples), 2.0)

@@ -1,1 +1,1 @@
-"""What is studied: networks, initialisations, losses. Plain modules and functions."""
+"""Networks, initialisations and losses, as plain modules and functions."""

@@ -82,7 +82,7 @@ def lsuv(model: nn.Module, x: Tensor, generator: Generator, *, gain: float) -> N
 
     Layer-sequential unit variance (Mishkin & Matas 2016, algorithm 1). Biases are 0, so z_l is
     linear in W_l and one division is exact; a layer whose z_l is constant is left as it was drawn,
-    and so is what is multiplied with the state of a recurrent layer.
+    and so is V of a recurrent layer.
     """
     orthogonal(model, x, generator, gain=1.0)
 
@@ -119,7 +119,7 @@ def fans(linear: nn.Linear) -> tuple[int, int]:
 
 
 def has_bias(linear: nn.Linear) -> bool:
-    """Say whether a linear map has a bias, which its type does not tell."""
+    """Return whether a linear map has a bias, which its type does not show."""
     return linear._parameters.get("bias") is not None  # pyright: ignore[reportPrivateUsage]
 
 
@@ -168,7 +168,7 @@ def critical(
     Var W = 1 / fan_in and no bias.
 
     Raises:
-        SettingsError: the activation has no critical point, or the network is no chain of layers.
+        SettingsError: the activation has no critical point, or the model is not a chain of layers.
     """
     if any(isinstance(module, Recurrent | Block) for module in model.modules()):
         raise SettingsError(
@@ -220,7 +220,7 @@ def by_autograd(module: nn.Module) -> Activation:
 
 
 def to_spectral_radius(model: nn.Module) -> None:
-    """Scale every V of a recurrent network, as it was drawn, to the spectral radius asked for.
+    """Scale every V of a recurrent network, as it was drawn, to `model.spectral_radius`.
 
     An orthogonal V becomes exactly that many times an orthogonal matrix.
 

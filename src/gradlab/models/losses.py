@@ -1,8 +1,8 @@
 """Losses: a mean over the batch of f(output [B, n_out], target).
 
 Targets are class indices [B] (int64) in classification, numbers [B, n_out] in regression. Where a
-sequence is asked for, outputs are [B, T, n_out] and targets [B, T], and a mean over samples is one
-over their steps too. A loss that compares numbers turns class indices into one-hot rows.
+sequence has a target per step, outputs are [B, T, n_out] and targets [B, T], and the mean over
+samples includes the steps. A loss that compares numbers turns class indices into one-hot rows.
 `gradlab.reference.loss_functions` has the same losses with their derivatives in NumPy, and explains
 why the naive forms fail.
 """
@@ -33,7 +33,7 @@ def huber(output: Tensor, target: Tensor, *, delta: float) -> Tensor:
 def bce(output: Tensor, target: Tensor) -> Tensor:
     """Return the mean over samples *and* outputs of the binary cross-entropy on logits.
 
-    Each output is a logit of its own: class k against the rest.
+    Each output is a separate logit: class k against the rest.
     """
     return F.binary_cross_entropy_with_logits(output, _numbers(target, output))
 
@@ -55,7 +55,7 @@ def binary_focal(output: Tensor, target: Tensor, *, gamma: float, alpha: float) 
     """Return the mean over samples *and* outputs of -w (1 - p)^gamma log p on logits.
 
     Lin et al. 2017, eq. 5: p = sigmoid(z) and w = alpha where the target is 1, p = sigmoid(-z) and
-    w = 1 - alpha where it is 0. Each output is a logit of its own, as in `bce`.
+    w = 1 - alpha where it is 0. Each output is a separate logit, as in `bce`.
     """
     y = _numbers(target, output)
     log_p, log_rest = F.logsigmoid(output), F.logsigmoid(-output)

@@ -27,16 +27,16 @@ def build(
     n_in: int,
     n_out: int,
     shape: tuple[int, int] | None = None,
-    asked: int | None = None,
+    target_steps: int | None = None,
 ) -> nn.Module:
     """Return the network of `model`, from `n_in` features to `n_out` outputs.
 
     Args:
         model: the settings.
         n_in: features of a sample.
-        n_out: outputs, of a sample or of each step that is asked for.
+        n_out: outputs, of a sample or of each step with a target.
         shape: of a sample, if it is more than a row of features.
-        asked: how many steps at the end of a sample have a target each; None: one target a sample.
+        target_steps: steps at the end of a sample that have a target each; None for one target.
 
     Raises:
         SettingsError: the network is too large for the machine, or is not for such samples; the
@@ -52,24 +52,25 @@ def build(
         activation=model.activation.call,
         norm=None if model.norm.target is None else partial(model.norm.call),
         norm_position=model.norm_position,
-        **_sample_arguments(model, n_in, shape, asked),
+        **_sample_arguments(model, n_in, shape, target_steps),
     )
     check_parameters(model, make)
     return make()
 
 
 def _sample_arguments(
-    model: ModelSettings, n_in: int, shape: tuple[int, int] | None, asked: int | None
+    model: ModelSettings, n_in: int, shape: tuple[int, int] | None, target_steps: int | None
 ) -> dict[str, Any]:
-    """Return what a network is told of its samples, which a network of flat ones is not."""
+    """Return the keywords for networks that need the shape of a sample."""
     name = model.component.name
-    if asked is not None and model.reads != "sequence":
+    if target_steps is not None and model.reads != "sequence":
         raise SettingsError(
-            f"model={name} has one output a sample, but the data ask for {asked} steps: "
+            f"model={name} has one output a sample, but the data have targets at "
+            f"{target_steps} steps: "
             "expected model=rnn, lstm, gru or transformer"
         )
     if model.reads == "sequence":
-        return {"shape": shape or (n_in, 1), "asked": asked}
+        return {"shape": shape or (n_in, 1), "target_steps": target_steps}
     if model.reads == "image":
         if shape is None:
             raise SettingsError(
@@ -107,7 +108,7 @@ def _fits(model: ModelSettings, needed: float) -> None:
 
 
 def memory() -> float:
-    """Return the machine's memory in bytes, infinite where the system does not say."""
+    """Return the machine's memory in bytes, infinite where it is unknown."""
     try:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):
@@ -118,7 +119,7 @@ def check_activation(activation: Component) -> None:
     """Raise SettingsError unless it makes elementwise modules, with no parameters to initialise."""
     wanted = f"model.activation={activation.name}: expected an elementwise torch module"
     with wrap_errors(wanted), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a trial: what is refused need not be told twice
+        warnings.simplefilter("ignore")  # the error below is enough
         phi = activation.call()
         if not isinstance(phi, nn.Module):
             raise SettingsError(f"{wanted}, but it makes a {type(phi).__name__}")
@@ -128,7 +129,7 @@ def check_activation(activation: Component) -> None:
         whole, part, flat = phi(z.clone()), phi(z[:2, :3].clone()), phi(z.flatten())
         elementwise = torch.allclose(whole[:2, :3], part) and torch.allclose(whole.flatten(), flat)
     if not elementwise:
-        raise SettingsError(f"{wanted}, but an output depends on more than its own input")
+        raise SettingsError(f"{wanted}, but an output depends on more than one input")
 
 
 def check_norm(norm: Component, width: int) -> None:
@@ -158,15 +159,15 @@ def check_twin(settings: Settings) -> None:
         ("loss", settings.loss.component.name, LOSSES),
     ):
         if given not in known:
-            said = f"{key}={given} is not written by hand: expected one of {', '.join(known)}"
-            raise SettingsError(said)
+            message = f"{key}={given} is not written by hand: expected one of {', '.join(known)}"
+            raise SettingsError(message)
 
 
 def twin(settings: Settings, model: nn.Module) -> tuple[list[Dense], Loss]:
     """Return the layers (copies, float64) and the loss of a plain MLP, written by hand.
 
     Raises:
-        SettingsError: there is no twin.
+        SettingsError: the network is not written by hand.
     """
     check_twin(settings)
     phi, loss = settings.model.activation.name, settings.loss

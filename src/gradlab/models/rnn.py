@@ -45,17 +45,17 @@ def nearest_divisor(whole: int, given: int) -> int:
     return min((n for n in range(1, whole + 1) if whole % n == 0), key=lambda n: abs(n - given))
 
 
-def last_steps(h_BTU: Tensor, asked: int | None) -> Tensor:
-    """Return the last step [B, U], or, if several are asked for, as many [B, asked, U]."""
-    return h_BTU[:, -1] if asked is None else h_BTU[:, -asked:]
+def last_steps(h_BTU: Tensor, target_steps: int | None) -> Tensor:
+    """Return the last step [B, U], or the last steps [B, target_steps, U] if they have targets."""
+    return h_BTU[:, -1] if target_steps is None else h_BTU[:, -target_steps:]
 
 
 class Cell(nn.Module):
-    """c_t = kept c_{t-1} + what is new: the state's way past V. Here the recorder looks."""
+    """c_t = keep c_{t-1} + new: the path of the state around V. The recorder hooks it."""
 
-    def forward(self, c: Tensor, kept: Tensor, new: Tensor) -> Tensor:
-        """Return c_t from c_{t-1}, the gate's share of it that is kept, and what is new, [B, n]."""
-        return kept * c + new
+    def forward(self, c: Tensor, keep: Tensor, new: Tensor) -> Tensor:
+        """Return c_t from c_{t-1}, the gate, and the new part, [B, n]."""
+        return keep * c + new
 
 
 class Gates(nn.Module):
@@ -109,7 +109,7 @@ class Recurrent(Layer):
 
 
 class RNN(nn.Module):
-    """`depth` recurrent layers, and a linear map of the last step, or of as many as are asked for.
+    """Recurrent layers, and a linear map of the last step, or of the last steps that have targets.
 
     Args:
         widths: [n_0, n_1, ..., n_L]: features of a sample, units of each layer, outputs.
@@ -117,7 +117,7 @@ class RNN(nn.Module):
         norm: makes the normalisation of a recurrent layer from its width; None for none.
         norm_position: "before" or "after" the activation.
         shape: (steps, features) as the data has them.
-        asked: how many steps at the end have a target each; None: one target a sample.
+        target_steps: steps at the end that have a target each; None for one target a sample.
         per_step: features that make a step; 0 for the data's own.
         spectral_radius: of every V at initialisation; None leaves it as it is drawn.
         layer: makes a recurrent layer.
@@ -131,14 +131,14 @@ class RNN(nn.Module):
         norm_position: str = "before",
         *,
         shape: tuple[int, int],
-        asked: int | None = None,
+        target_steps: int | None = None,
         per_step: int = 0,
         spectral_radius: float | None = None,
         layer: Callable[..., Recurrent] = Recurrent,
     ) -> None:
         super().__init__()
         self.steps = steps_of(shape, per_step)
-        self.asked, self.spectral_radius = asked, spectral_radius
+        self.target_steps, self.spectral_radius = target_steps, spectral_radius
         _, *hidden, n_out = widths
         hidden = [self.steps[1], *hidden]
         layers: list[Layer] = [
@@ -147,12 +147,12 @@ class RNN(nn.Module):
         self.layers = nn.ModuleList([*layers, Layer(nn.Linear(hidden[-1], n_out))])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return [B, n_L], or [B, asked, n_L], from [B, n_0]."""
+        """Return [B, n_L], or [B, target_steps, n_L], from [B, n_0]."""
         *recurrent, output = self.layers
         h = x.unflatten(-1, self.steps)
         for layer in recurrent:
             h = layer(h)
-        return output(last_steps(h, self.asked))
+        return output(last_steps(h, self.target_steps))
 
 
 class LSTMGates(Gates):
@@ -210,8 +210,8 @@ class GRUGates(Gates):
     def forward(self, z: Tensor, h: Tensor) -> Tensor:
         """Return h_t [B, n] from z [B, 3n] and h_{t-1}."""
         _, u, g = z.chunk(3, -1)
-        kept = u.sigmoid()
-        return self.cell(h, kept, (1 - kept) * self.phi(g))
+        keep = u.sigmoid()
+        return self.cell(h, keep, (1 - keep) * self.phi(g))
 
 
 class GRU(Recurrent):

@@ -31,7 +31,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then two layers with phi between them, each beside the identity.
+    """Attention, then two layers with phi between them, each with a skip connection.
 
     Pre-norm: h + branch(norm(h)). Post-norm: norm(h + branch(h)) (Xiong et al. 2020, table 1).
     """
@@ -65,7 +65,7 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """A map of each step to the width, `depth` blocks, and a linear map of the steps' mean.
 
-    Or of as many steps at the end as are asked for. Positions are told by sines (Vaswani et al.
+    Or of the last steps that have targets. Positions are encoded by sines (Vaswani et al.
     2017, section 3.5); pre-norm, the last block's output is normalised too.
 
     Args:
@@ -74,7 +74,7 @@ class Transformer(nn.Module):
         norm: makes a normalisation from the width; None for none.
         norm_position: "before" the branch (pre-norm) or "after" the sum (post-norm).
         shape: (steps, features) as the data has them.
-        asked: how many steps at the end have a target each; None: one target a sample.
+        target_steps: how many steps at the end have a target each; None: one target a sample.
         per_step: features that make a step; 0 for the data's own.
         heads: of the attention; the width is divided among them.
         expansion: of the width, between a block's two layers.
@@ -88,7 +88,7 @@ class Transformer(nn.Module):
         norm_position: str = "before",
         *,
         shape: tuple[int, int],
-        asked: int | None = None,
+        target_steps: int | None = None,
         per_step: int = 0,
         heads: int,
         expansion: int,
@@ -105,7 +105,7 @@ class Transformer(nn.Module):
                 f"model.heads={heads}: expected a divisor of model.width={width}; "
                 f"the nearest is {nearest_divisor(width, heads)}"
             )
-        self.steps, self.asked = steps_of(shape, per_step), asked
+        self.steps, self.target_steps = steps_of(shape, per_step), target_steps
         self.embed = Layer(nn.Linear(self.steps[1], width))
         self.register_buffer("positions", sines(self.steps[0], width))
         self.streams = nn.ModuleList([Stream() for _ in range(depth + 1)])
@@ -119,14 +119,16 @@ class Transformer(nn.Module):
         self.output = Layer(nn.Linear(width, widths[-1]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return [B, n_L], or [B, asked, n_L], from [B, n_0]."""
+        """Return [B, n_L], or [B, target_steps, n_L], from [B, n_0]."""
         first, *others = self.streams
         h = self.embed(x.unflatten(-1, self.steps))
         h = first(h + self.positions.to(h.dtype))
         for block, stream in zip(self.blocks, others, strict=True):
             h = stream(block(h))
         h = self.norm(h)
-        return self.output(h.mean(1) if self.asked is None else last_steps(h, self.asked))
+        return self.output(
+            h.mean(1) if self.target_steps is None else last_steps(h, self.target_steps)
+        )
 
 
 def sines(steps: int, width: int) -> Tensor:

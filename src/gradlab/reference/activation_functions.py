@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation a = phi(z), its derivative phi'(z), and what one should know of it.
+    """An activation a = phi(z), its derivative phi'(z), and when to use it.
 
     Attributes:
         name: as in `model.activation`.

@@ -1,4 +1,4 @@
-"""The chain rule told factor by factor, for one sample: from the loss back to one weight.
+"""The chain rule factor by factor, for one sample: from the loss back to one weight.
 
 A gradient is a sum over paths. From W_l[i, j] a path leads through unit k_l = j and one unit k_m of
 each later layer to an output k_L, and its share is the product
@@ -44,7 +44,7 @@ class ChainFactor:
     """One factor of a path.
 
     `kind` is "loss" (dLoss/da_L), "slope" (phi'), "weight" (W_m) or "input" (a_{l-1}); `layer` and
-    `units` say where it stands.
+    `units` are its position.
     """
 
     kind: str

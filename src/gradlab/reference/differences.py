@@ -51,7 +51,7 @@ class Difference:
 
 
 def scale_of(array: Array, index: Index, typical: float | None = None) -> float:
-    """Return the scale of an element: its own size, or `typical` if that is larger.
+    """Return the scale of an element: its size, or `typical` if that is larger.
 
     `typical` is the size at which such an element matters (Dennis & Schnabel 1983, section 5.4). A
     weight of a network whose signals are of order 1 bends the loss over about 1, however small it
@@ -74,7 +74,7 @@ def difference(
 ) -> Difference:
     """Return the finite difference of f in `array[index]`; `sigma` is the noise in f."""
     x = float(array[index])
-    # What is added is a difference of floats, so that x + h is exact and h is what was added.
+    # The step is a difference of floats, so x + h is exact.
     up, down = (x + h) - x, x - (x - h)
     try:
         middle = f()
@@ -92,20 +92,20 @@ def difference(
 def noise_of(f: Evaluate, array: Array, points: int = 9) -> float:
     """Return the noise in f: how much of a value is rounding, estimated from a difference table.
 
-    f is read at `points` arrays 2^14 roundings apart; k-th differences of what is smooth vanish,
+    f is read at `points` arrays, 2^14 roundings between them; k-th differences of smooth f vanish,
     and of noise of size sigma have a mean square of sigma² (2k)! / (k!)² (Moré & Wild 2011, section
     2). At least half a rounding of f itself.
     """
-    kept = array.copy()
+    original = array.copy()
     ramp = np.where(np.indices(array.shape).sum(axis=0) % 2, 1.0, -1.0)  # not along one element
-    unit = 2**14 * EPS * (np.abs(kept) + (np.sqrt(np.mean(kept**2)) or 1.0)) * ramp
+    unit = 2**14 * EPS * (np.abs(original) + (np.sqrt(np.mean(original**2)) or 1.0)) * ramp
     values: list[float] = []
     try:
         for i in range(points):
-            array[...] = kept + i * unit
+            array[...] = original + i * unit
             values.append(f())
     finally:
-        array[...] = kept
+        array[...] = original
     estimates = [EPS / 2 * max(map(abs, values))]
     for k in (3, 4, 5):
         mean_square = float(np.mean(np.diff(values, n=k) ** 2))

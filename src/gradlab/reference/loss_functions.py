@@ -1,7 +1,7 @@
 """The losses and their derivatives with respect to the network's output, by hand.
 
 Outputs are [B, n]; targets are class indices [B] (integers) or numbers [B, n]. A value is a mean
-over the samples (and, where each output has a loss of its own, over the outputs), so a derivative
+over the samples (and, where each output has a separate loss, over the outputs), so a derivative
 dLoss/doutput [B, n] carries the factor 1/B (or 1/(B n)) with it.
 
 Nothing here leaves the range of the dtype for logits of ±1e4. The naive forms do: sigmoid(z)
@@ -23,7 +23,7 @@ class Loss(Protocol):
     """A loss: its value, a mean over the batch, and dLoss/doutput.
 
     `takes` is what its outputs are: "numbers", "logits" (one each), or the logits of "classes";
-    `use` and `pitfall` say when to use it and what goes wrong with it, in a line each.
+    `use` and `pitfall` describe when to use it and its most common mistake, in a line each.
     """
 
     takes: ClassVar[str]
@@ -75,7 +75,7 @@ class Huber:
     def value(self, output: Array, target: Array) -> float:
         """Return the mean of the clipped squared errors."""
         e = np.abs(output - rows(target, output))
-        near = np.minimum(e, self.delta)  # the square is taken of what is small alone
+        near = np.minimum(e, self.delta)  # only small errors are squared
         return float((near**2 / 2 + self.delta * (e - near)).mean())
 
     def derivative(self, output: Array, target: Array) -> Array:

@@ -1,1 +1,1 @@
-"""What mean-field theory says of a network, without training it. NumPy and pandas alone."""
+"""Mean-field theory: predict a network without training it. Needs only NumPy, SciPy and pandas."""

@@ -50,11 +50,11 @@ def frame(found: Prediction) -> pd.DataFrame:
 
 
 def too_narrow(frame: pd.DataFrame) -> bool:
-    """Say whether the widths are too small for a prediction of first order in 1/width.
+    """Return whether the widths are too small for a prediction of first order in 1/width.
 
     A product of independent factors of mean 1 has E ln = -Var ln / 2. What the predicted shift has
     beyond that, more than half a decade, comes from variances that have run away from where the
-    moments of the activation were taken. Of a residual network it cannot be told.
+    moments of the activation were taken. Always False for a residual network.
     """
     if frame.attrs.get("residual"):
         return False
@@ -113,7 +113,7 @@ def summary(frame: pd.DataFrame, phase: Phase | None) -> Sequence[str]:
 def _parts(frame: pd.DataFrame, delta: float) -> str:
     """Return what activations, weights, normalisation and finite width each do to it."""
     if frame.attrs.get("residual"):
-        return ""  # what goes around a layer is no product of its factors
+        return ""  # the skip connection is not among the factors
     act = float(np.log10(frame["act_factor"].iloc[:-1]).sum())
     weights = float(np.log10(frame["weight_factor"].iloc[1:]).sum())
     norm = float(np.log10(frame["norm_factor"]).sum())

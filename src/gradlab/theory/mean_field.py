@@ -190,7 +190,7 @@ def expected_of_run(config: Mapping[str, Any], data: Mapping[str, Any]) -> pd.Da
 def decades_per_layer(config: Mapping[str, Any]) -> float | None:
     """Return by how many decades a layer changes the error signal, far from both ends.
 
-    log10 of chi_1 at the fixed point, halved; with batch normalisation that of a large batch. None
+    log10 of chi_1 at the fixed point, halved; with batch normalisation, of a large batch. None
     for residual networks, of which no layer is like another, and where theory has no prediction,
     of small batches too.
     """
@@ -203,10 +203,10 @@ def decades_per_layer(config: Mapping[str, Any]) -> float | None:
 
 
 def of_flat(config: Mapping[str, Any]) -> Network:
-    """Return what a flat configuration says of the network.
+    """Return the network that a flat configuration describes.
 
     Raises:
-        PredictionError: it says nothing of a network of ours.
+        PredictionError: it does not describe a network of gradlab.
     """
     try:
         return Network(
@@ -221,7 +221,9 @@ def of_flat(config: Mapping[str, Any]) -> Network:
             branch_scale=float(config.get("model.branch_scale", 1.0)),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise PredictionError(f"the configuration is of no network of ours: {error}") from error
+        raise PredictionError(
+            f"the configuration does not describe a network of gradlab: {error}"
+        ) from error
 
 
 @lru_cache(maxsize=512)

@@ -40,7 +40,7 @@ def find_activation(name: str) -> Activation:
 
 @contextmanager
 def in_range() -> Generator[None]:
-    """Say so where numbers overflow, or where the logarithm of an exact 0 is asked for.
+    """Raise where numbers overflow, or at the logarithm of an exact 0.
 
     Raises:
         PredictionError: they do.

@@ -95,16 +95,16 @@ class _FixedVariance:
         return 1 / self.maps[l - 1].n_out if self.lsuv and self.norm == "none" else 0.0
 
     def step(self, l: int) -> float:
-        """Return the mean of ln ‖delta_l‖² / ‖delta_{l+1}‖² without that of noisy lengths."""
+        """Return the mean of ln ‖delta_l‖² / ‖delta_{l+1}‖² without the part of noisy lengths."""
         noise, m, v = self.noise[l - 1], self.m, self.maps[l]
         norm = self.norm != "none"
         # W_{l+1} brings nothing back along a_l: the norm has removed it from delta_{l+1}.
         missing = (1 - v.orthogonal + m.both / m.square) / v.n_in * self.share[l]
         tied = -missing if norm and l + 1 < self.last else 0.0
         removed = m.slope_z_square / v.n_in + (self.norm == "layer") / v.n_in if norm else 0.0
-        kept = np.log1p(-min(removed, 0.5))
+        remaining = np.log1p(-min(removed, 0.5))
         slope = np.log(m.slope) + noise.slope_shift + self.longer(l) * m.q * m.log_slope_1
-        return slope - noise.slope / 2 + tied + kept
+        return slope - noise.slope / 2 + tied + remaining
 
     def between(self, l: int, gradients: bool) -> tuple[float, float]:
         """Return mean and variance of ln (‖delta_l‖ / ‖delta_L‖)², or of the weight gradients'."""
@@ -153,7 +153,7 @@ def normalised_network(
 
 
 LEAST = 8
-"""Samples: with fewer, first order in 1/B says nothing."""
+"""Samples: with fewer, first order in 1/B is too inaccurate."""
 
 
 class Batch:
@@ -215,7 +215,7 @@ def batch_norm_network(
         step = np.log(scale[l] * of.slope * norm[l - 1] * (1 - removed)) - variance / 2
         delta.append((delta[-1][0] + float(step), delta[-1][1] + variance))
     delta.reverse()
-    # Signals are centred over the batch, except the last one's: so is then what they meet.
+    # Error signals are centred over the batch except the last, so only the last sees a mean.
     met = [v.n_in * square for v, square in zip(maps, [*varied[:-1], inputs[-1]], strict=True)]
     return Prediction(
         preact=[*[1.0] * (last - 1), scale[-1] * inputs[-1] + maps[-1].bias],

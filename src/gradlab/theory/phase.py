@@ -216,7 +216,7 @@ def phase(activation: str, sigma_w: float, sigma_b: float = 0.0) -> Phase:
             f"expected sigma_w above 0 and sigma_b of at least 0, given {sigma_w} and {sigma_b}"
         )
     q = fixed_point(phi, sigma_w, sigma_b)
-    # At the ends the limits are those of a small and of a large variance.
+    # At q* of 0 or infinity, use a small or a large variance.
     at = min(max(q, LEAST), HUGE)
     chi_1 = sigma_w**2 * average(lambda z: phi.derivative(z) ** 2, at)
     growth = length_map(phi, at, sigma_w, sigma_b) / at  # 1, unless q* is 0 or infinite

@@ -52,8 +52,8 @@ def parallel_part(
 ) -> list[tuple[float, float]]:
     """Return `log_of` d, l = 1..L, of a plain network.
 
-    Where V' = chi_1, as of ReLU, t keeps its size, and what it makes d vary by is part of the
-    layers' own noise: only what it makes beyond that is counted.
+    Where V' = chi_1, as of ReLU, t keeps its size, and the variation of d that it causes is part of
+    the layers' noise: only the excess is counted.
 
     Args:
         moments: of the hidden layers.
@@ -80,7 +80,7 @@ class PlainLayer:
 
     Attributes:
         moments: at q_l.
-        noise: of its units, with that of W_{l+1}^T.
+        noise: of its units and of W_{l+1}^T.
         spread: v_l, variance of ln q_l.
         shift: d_l, relative.
         radius: the part of v_l that arises in the map W_l.
@@ -155,7 +155,7 @@ def plain_network(phi: Activation, maps: Sequence[Variance], input_rms: float) -
         spread, shift = share**2 * layer.square_variance + radius, share * layer.drift
     qs = [layer.moments.q for layer in layers] + [q]
     start = float(np.log(first.n_in * input_rms**2))
-    # Of z_1 no share is asked for.
+    # The share of z_1 is not used.
     parallel = parallel_part([x.moments for x in layers], maps, [1.0, *(x.share for x in layers)])
     return Prediction(
         preact=qs,

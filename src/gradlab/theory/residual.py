@@ -70,8 +70,8 @@ class ResidualBlock:
     def back_from(self, g: Array, t: Array) -> tuple[Array, Array]:
         """Return ‖g‖² and (g · h)² / (n p) of g = dLoss/dh before this block, from those behind it.
 
-        g is t along h_l and of no other direction: what it has in common with h_{l-1} and with
-        z phi', of which the weights bring back a multiple of h_{l-1}.
+        g is t along h_l and of no other direction: its products with h_{l-1} and with
+        z phi' matter, because the weights return a multiple of h_{l-1}.
         """
         m, s, mu, p = self.m, self.s, self.mu_before, self.p_before
         zp, zpp = 2 * m.q * m.mean_1, m.q * m.square_1  # E z phi', E z phi' phi

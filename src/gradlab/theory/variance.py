@@ -66,10 +66,10 @@ def variances(
 ) -> list[Variance]:
     """Return the variances of the maps of a network of these widths; None for what ships.
 
-    The activation and the inputs' root mean square are asked for by `critical` alone.
+    The activation and the inputs' root mean square are used only by `critical`.
 
     Raises:
-        PredictionError: the initialisation is unknown, or nothing can be said of it.
+        PredictionError: the initialisation is unknown, or has no prediction.
     """
     pairs = list(itertools.pairwise(widths))
     if sigma_w is not None:
