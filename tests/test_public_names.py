@@ -1,6 +1,8 @@
-"""The public names of `gradlab`: which there are, what they import, and their docstrings."""
+"""The public names of `gradlab`, their imports, and their docstrings."""
 
 import doctest
+import inspect
+import re
 import subprocess
 import sys
 import tomllib
@@ -10,12 +12,15 @@ from pathlib import Path
 import pytest
 
 import gradlab
+from tests.report.runs import write_run
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(gradlab.__file__).parent
 PUBLIC = [
     "Finding",
+    "Findings",
     "GradlabError",
+    "Monitor",
     "__version__",
     "check_gradients",
     "diagnose",
@@ -28,6 +33,7 @@ PUBLIC = [
     "watch",
 ]
 
+FUNCTIONS = [name for name in PUBLIC if inspect.isfunction(getattr(gradlab, name))]
 WITH_EXAMPLES = sorted(
     ".".join(["gradlab", *file.relative_to(SOURCE).with_suffix("").parts])
     for file in SOURCE.rglob("*.py")
@@ -75,7 +81,22 @@ def test_integrations_are_attributes_after_import_gradlab(name, library):
 
 
 @pytest.mark.parametrize("module", WITH_EXAMPLES)
-def test_the_examples_in_docstrings_run(module):
+def test_the_examples_in_docstrings_run(module, tmp_path, monkeypatch):
+    write_run(tmp_path / "multirun" / "0", verdict="vanishing")  # for the example of `load`
+    monkeypatch.chdir(tmp_path)
     result = doctest.testmod(import_module(module), optionflags=doctest.NORMALIZE_WHITESPACE)
     assert result.attempted
     assert not result.failed
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_public_docstring_documents_arguments_result_and_an_example(name):
+    function = getattr(gradlab, name)
+    text = inspect.getdoc(function) or ""
+    sections = dict(re.findall(r"^(Args|Returns|Raises):\n((?: +.*\n?|\n)+)", text, re.M))
+    arguments = re.findall(r"^    (\w+):", sections.get("Args", ""), re.M)
+    assert re.match(r"[A-Z][^\n]*\.\n", text), "the summary is one sentence on one line"
+    assert arguments == list(inspect.signature(function).parameters)
+    assert "Returns" in sections
+    assert "Raises" in sections
+    assert doctest.DocTestParser().get_examples(text), "an example"

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from gradlab.debugger.examine import doctor as doctor
     from gradlab.diagnosis.diagnose import diagnose as diagnose
     from gradlab.diagnosis.finding import Finding as Finding
+    from gradlab.diagnosis.finding import Findings as Findings
     from gradlab.errors import GradlabError as GradlabError
     from gradlab.gradcheck.gradients import check_gradients as check_gradients
+    from gradlab.monitor.monitor import Monitor as Monitor
     from gradlab.monitor.monitor import watch as watch
     from gradlab.results.load import load as load
     from gradlab.theory.mean_field import predict as predict
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Finding",
+    "Findings",
     "GradlabError",
+    "Monitor",
     "__version__",
     "check_gradients",
     "diagnose",
@@ -45,7 +49,9 @@ __all__ = [
 
 _DEFINED_IN = {
     "Finding": "gradlab.diagnosis.finding",
+    "Findings": "gradlab.diagnosis.finding",
     "GradlabError": "gradlab.errors",
+    "Monitor": "gradlab.monitor.monitor",
     "check_gradients": "gradlab.gradcheck.gradients",
     "diagnose": "gradlab.diagnosis.diagnose",
     "doctor": "gradlab.debugger.examine",

@@ -44,6 +44,9 @@ def doctor(
         optimizer: the optimiser of its weights.
         batch: one batch (a tensor, tuple, dict, or list of tensors), or an iterable of batches.
 
+    Returns:
+        The mistakes found, each with its kind, its place in the code, the evidence and a fix.
+
     Raises:
         ExaminationError: the step fails for no known mistake, or trains nothing.
     """

@@ -85,12 +85,15 @@ def diagnose(
         steps: For a frame of layers: rows as in `steps.parquet`, in place of those of its `attrs`.
         config: For a frame of layers: the flat configuration as in `run.json`, likewise.
 
+    Returns:
+        The findings, a sequence; `.verdict` is the kind of the first, or "healthy".
+
     Raises:
         StoreError: No rows, a missing column, a row that occurs twice, or runs of different
             settings.
 
     Example:
-        >>> rows = {name: [0.0, 0.0] for name in LAYERS} | {"axis": ["depth"] * 2}
+        >>> rows = {name: [0.5, 0.5] for name in LAYERS} | {"step": [0, 0], "axis": ["depth"] * 2}
         >>> rows |= {"position": [1, 2], "delta_norm": [1e-5, 1.0]}
         >>> diagnose(pd.DataFrame(rows)).verdict
         'vanishing'

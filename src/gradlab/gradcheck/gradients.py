@@ -33,7 +33,7 @@ def check_gradients(
     floor: float | None = None,
     seed: int = 0,
 ) -> GradientReport:
-    """Compare analytic gradients with finite differences, in float64; say where an error enters.
+    """Compare analytic gradients with finite differences, in float64, and locate errors.
 
     Three kinds of subject:
 
@@ -41,30 +41,34 @@ def check_gradients(
         check_gradients(layers, x, y, loss=MSE())     layers of `gradlab.reference.dense`
         check_gradients(f, x, gradient=g)             f(x), a number, whose gradient is g(x)
 
-    >>> import numpy as np
-    >>> report = check_gradients(lambda x: (x**3).sum(), np.ones(4), gradient=lambda x: 3 * x**2)
-    >>> report.passed
-    True
-
     Each element is moved by h = eps^(1/3) times its scale (one-sided: eps^(1/2)). It is wrong if
     the relative error |a - n| / max(|a|, |n|, floor) is above the tolerance. Elements whose ±h
-    crosses a kink, such as ReLU's at 0, are counted apart.
+    crosses a kink, such as ReLU's at 0, are counted separately.
 
     Args:
-        subject: what computes the gradients.
+        subject: what computes the gradients: one of the three kinds.
         x: the input; a tuple of inputs for a module of several; for a plain function, an array or a
             dict of arrays, in the order in which they are used.
         y: the target.
-        loss: of (output, target), one number; or the name of one of gradlab's losses.
-        gradient: a plain function's gradient, in the form of x.
+        loss: a function of (output, target) that returns one number, or the name of a loss.
+        gradient: the gradient of a plain function, in the form of x.
         scheme: "two_sided" or "one_sided".
         samples: elements of each array to check, drawn at random and the largest; None for all.
         tolerance: the relative error from which an element is wrong.
-        floor: the least size that errors are relative to; None for what rounding allows.
-        seed: of the sample, and of torch's generator, which is held fixed during the check.
+        floor: the least size that errors are relative to; None for the rounding error.
+        seed: of the sample, and of torch's generator, which is fixed during the check.
+
+    Returns:
+        A report; `.passed` is False if a gradient is wrong, and printing it shows each array.
 
     Raises:
-        CheckError: there is no gradient that could be checked. A wrong gradient raises nothing.
+        CheckError: the subject has no gradient to check. A wrong gradient raises nothing.
+
+    Example:
+        >>> import numpy as np
+        >>> f, gradient = lambda x: (x**3).sum(), lambda x: 3 * x**2
+        >>> check_gradients(f, np.ones(4), gradient=gradient).passed
+        True
     """
     if scheme not in POWERS:
         raise CheckError(f"scheme={scheme} is not a choice; {nearest(str(scheme), POWERS)}")

@@ -118,8 +118,19 @@ def load(folder: str | Path) -> Frames:
 
     A run with a damaged file is in none of the three: a `UserWarning` names the file.
 
+    Args:
+        folder: a folder of runs, at any depth, or one run.
+
+    Returns:
+        The three frames, as a named tuple.
+
     Raises:
         StoreError: the folder is missing, or holds no run that can be read.
+
+    Example:
+        >>> import gradlab
+        >>> gradlab.load("multirun").runs["verdict"].tolist()
+        ['vanishing']
     """
     found, damaged = find(folder)
     runs: list[Run] = []
