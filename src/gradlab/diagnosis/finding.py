@@ -104,8 +104,8 @@ class Findings(Sequence[Finding]):
 
     __repr__ = __str__
 
-    def _repr_html_(self) -> str:
-        """Return a table for a notebook."""
+    def to_html(self) -> str:
+        """Return the findings as a table of HTML, with escaped texts."""
         if not self:
             return f"<p><b>{self.verdict}</b>: nothing found</p>"
         head = "".join(
@@ -126,6 +126,8 @@ class Findings(Sequence[Finding]):
             f"<tr>{''.join(f'<td {style}>{cell}</td>' for cell in row)}</tr>" for row in rows
         )
         return f"<p><b>{self.verdict}</b></p><table><tr>{head}</tr>{body}</table>"
+
+    _repr_html_ = to_html
 
 
 def layers_in_words(positions: Sequence[int]) -> str:

@@ -306,20 +306,13 @@ class Monitor:
     def __str__(self) -> str:
         if not self._order:
             return repr(self)
-        found = [str(each) for each in self.findings]
-        return "\n".join([repr(self), *(found or ["healthy: no findings"]), *self.notes])
+        return "\n".join([repr(self), str(self.findings), *self.notes])
 
     def _repr_html_(self) -> str:
         """Return the state, a table of the findings and the notes, for a notebook."""
         parts = [f"<p><b>{escape(repr(self))}</b></p>"]
         if self._order:
-            cells = [
-                (each.kind, each.severity, str(each.since), each.cause) for each in self.findings
-            ]
-            rows = [("finding", "severity", "since step", "cause"), *cells]
-            rows = rows if cells else [("healthy: no findings",)]
-            lines = (f"<tr>{''.join(f'<td>{escape(c)}</td>' for c in row)}</tr>" for row in rows)
-            parts.append(f"<table>{''.join(lines)}</table>")
+            parts.append(self.findings.to_html())
         return "".join([*parts, *(f"<p>{escape(note)}</p>" for note in self.notes)])
 
     def _check_recorded(self) -> None:
