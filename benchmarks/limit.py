@@ -94,7 +94,7 @@ class Products:
 def recorded(loop, *named):
     """Return the tensors that a record is made of, each once."""
     found = [tensor for its in loop.recorder.probes.signals for tensor in vars(its).values()]
-    found += [each[f"{site.name}.linear.weight"] for site in loop.recorder.sites for each in named]
+    found += [each[f"{m.name}.linear.weight"] for m in loop.recorder.modules for each in named]
     return list({x.data_ptr(): x for x in found if isinstance(x, torch.Tensor)}.values())
 
 
@@ -119,7 +119,7 @@ def repetition(loop, products, clock, large, step):
         named = parameters.name_blocks(grads), stack.params
         signals = loop.recorder.probes.signals
         clock.time(
-            "measure", lambda: measure(loop.recorder.sites, signals, parameters.saved, *named)
+            "measure", lambda: measure(loop.recorder.modules, signals, parameters.saved, *named)
         )
         each = recorded(loop, parameters.saved, *named)
         clock.time("sum each", lambda: [x.sum() for x in each])

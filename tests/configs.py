@@ -3,6 +3,8 @@
 import copy
 from typing import Any
 
+import pyarrow as pa
+
 from gradlab.config import choices
 from gradlab.config.settings import Settings, from_config
 from gradlab.data.dataset import Dataset
@@ -39,6 +41,17 @@ def settings(**overrides: Any) -> Settings:
     return from_config(config(**overrides))
 
 
+def batch(columns: dict[str, Any], schema: pa.Schema) -> pa.RecordBatch:
+    """Return rows of a schema; columns that are missing are null."""
+    nulls = [None] * len(columns["step"])
+    content = {name: columns.get(name, nulls) for name in schema.names}
+    return pa.RecordBatch.from_pydict(content, schema=schema)
+
+
+def arrays(batch: pa.RecordBatch) -> dict[str, Any]:
+    return {name: batch[name].to_numpy(zero_copy_only=False) for name in batch.schema.names}
+
+
 class Memory:
     """A sink that keeps everything."""
 
@@ -50,10 +63,11 @@ class Memory:
 
     @property
     def layers(self) -> list[dict[str, Any]]:
-        return [rows.layers for rows in self.rows if rows.layers is not None]
+        """The records as NumPy arrays by column; null becomes NaN."""
+        return [arrays(rows.layers) for rows in self.rows if rows.layers is not None]
 
     def steps(self, column: str) -> list[float]:
-        return [float(v) for rows in self.rows for v in rows.steps[column]]
+        return [v for rows in self.rows for v in arrays(rows.steps)[column].tolist()]
 
 
 def train(*members: Settings, dataset: Dataset | None = None) -> tuple[Loop, list[Memory]]:

@@ -7,7 +7,6 @@ on another's measurements.
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from diagnosis.seen import activation_row, layer_row
@@ -15,7 +14,8 @@ from torch import Tensor
 
 from gradlab.config.compose import compose
 from gradlab.config.settings import Settings
-from gradlab.recording.rows import Rows
+from gradlab.results.nullable import numpy_floats
+from gradlab.sinks.memory import Memory
 from gradlab.training.loop import Loop, StepRecord
 
 
@@ -40,17 +40,6 @@ class Record:
     activation: str
 
 
-class Memory:
-    """A sink that keeps everything."""
-
-    def __init__(self) -> None:
-        self.rows: list[Rows] = []
-
-    def write(self, rows: Rows) -> None:
-        """Keep some steps."""
-        self.rows.append(rows)
-
-
 class Watched(Loop):
     """A loop whose recorded steps are also seen by hooks on its modules."""
 
@@ -65,7 +54,7 @@ class Watched(Loop):
         caught: dict[Any, Any] = {}
         before = {name: p.clone() for name, p in self.stack.params.items()}
         handles: list[Any] = []
-        layers = [site for site in self.recorder.sites if site.axis == "depth"]
+        layers = [site for site in self.recorder.modules if site.axis == "depth"]
         for site in layers:
             handles += _catch(site.layer.linear, ("z", site.position), caught)
             if site.layer.activation is not None:
@@ -109,14 +98,11 @@ def record(overrides: list[str]) -> Record:
     sink = Memory()
     loop = Watched([settings], settings.data.call(), [[sink]])
     (outcome,) = loop.run()
-    columns = [name for name, values in sink.rows[0].steps.items() if values is not None]
-    steps = {name: np.concatenate([rows.steps[name] for rows in sink.rows]) for name in columns}
-    layers = [pd.DataFrame(rows.layers) for rows in sink.rows if rows.layers is not None]
     return Record(
         settings=settings,
         status=outcome.status,
-        layers=pd.concat(layers, ignore_index=True),
-        steps=pd.DataFrame(steps),
+        layers=numpy_floats(sink.layers()),
+        steps=numpy_floats(sink.steps()),
         seen=pd.DataFrame(loop.seen),
         activation=settings.model.activation.name,
     )

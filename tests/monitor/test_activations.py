@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from gradlab.monitor.activations import KINDS, Slopes, is_activation
-from gradlab.recording.slopes import derivative, steepest_slope
+from gradlab.recording.columns import derivative, steepest_slope
 
 GIVEN = {nn.Threshold: (0.1, 20.0), nn.Hardshrink: (0.7,)}
 

@@ -7,13 +7,18 @@ from torch import nn
 
 from gradlab import schema
 from gradlab.models.feedforward import Layer
-from gradlab.recording.columns import columns, std
-from gradlab.recording.modules import find_sites
-from gradlab.recording.norms import matrix_norm
+from gradlab.recording.columns import (
+    LayerKind,
+    LayerTensors,
+    derivative,
+    layer_columns,
+    std,
+    steepest_slope,
+)
+from gradlab.recording.modules import find_modules
+from gradlab.recording.norms import matrix_norm, mean
 from gradlab.recording.probes import Probes
 from gradlab.recording.recorder import measure
-from gradlab.recording.slopes import derivative, steepest_slope
-from gradlab.recording.sums import Kind, Measured, mean
 from gradlab.reference.activation_functions import ACTIVATIONS
 from gradlab.training.minibatches import Batches
 from gradlab.training.stack import Stack
@@ -162,9 +167,9 @@ def test_recording_never_changes_training(activation, norm):
 def test_the_model_is_as_before_when_the_probes_leave():
     model = nn.Sequential(Layer(nn.Linear(3, 4), nn.Tanh()), Layer(nn.Linear(4, 2)))
     before = {name: dict(vars(module)) for name, module in model.named_modules()}
-    with pytest.raises(RuntimeError), Probes(find_sites(model), stacked=False):
+    with pytest.raises(RuntimeError), Probes(find_modules(model), stacked=False):
         model(torch.ones(5, 4))  # of the wrong width: the forward pass breaks off
-    with Probes(find_sites(model), stacked=False):
+    with Probes(find_modules(model), stacked=False):
         model(torch.ones(5, 3)).sum().backward()
     for name, module in model.named_modules():
         assert not module._forward_hooks
@@ -181,7 +186,7 @@ def test_an_inplace_activation_is_measured_right():
     x = torch.randn(5, 6)
     tables = []
     for each in (model, same):
-        sites = find_sites(each)
+        sites = find_modules(each)
         with Probes(sites, stacked=False) as probes:
             each(x).square().mean().backward()
         params = {name: p.detach()[None] for name, p in each.named_parameters()}
@@ -230,7 +235,7 @@ def test_a_dead_unit_is_one_that_is_off_for_the_whole_batch():
         layer.linear.weight.copy_(torch.tensor([[1.0], [1.0], [0.0], [0.0]]))
         layer.linear.bias.copy_(torch.tensor([0.0, 5.0, -1.0, 1.0]))
     model = nn.Sequential(layer, Layer(nn.Linear(4, 1)))
-    sites = find_sites(model)
+    sites = find_modules(model)
     with Probes(sites, stacked=False) as probes:
         model(torch.tensor([[-1.0], [1.0]])).sum().backward()
     params = {name: p.detach()[None] for name, p in model.named_parameters()}
@@ -287,7 +292,7 @@ def measured(dtype, **changes):
     for name, change in changes.items():
         tensors[name] = change(tensors[name])
     # What float32 cannot hold is not what is asked about.
-    return Measured(**{name: x.float().to(dtype) for name, x in tensors.items()})
+    return LayerTensors(**{name: x.float().to(dtype) for name, x in tensors.items()})
 
 
 def only_one_member(change):
@@ -317,17 +322,20 @@ def only_one_member(change):
 @pytest.mark.parametrize("whose", [lambda change: change, only_one_member])
 @pytest.mark.parametrize("activation", [nn.ReLU(), nn.Hardtanh(), None])
 def test_what_float32_would_lose_is_gone_over_again(changes, whose, activation):
-    kind = Kind(activation, 1.0, normalised=True, bias=True, weight_count=30)
+    kind = LayerKind(activation, 1.0, normalised=True, bias=True, weight_count=30)
     changes = {name: whose(change) for name, change in changes.items()}
     found, exact = (
-        columns([measured(dtype, **changes)], kind) for dtype in (torch.float32, torch.float64)
+        layer_columns([measured(dtype, **changes)], kind)
+        for dtype in (torch.float32, torch.float64)
     )
     torch.testing.assert_close(found, exact, rtol=3e-6, atol=1e-15, equal_nan=True)
 
 
 def test_parts_are_measured_as_if_they_were_one():
-    kind = Kind(nn.Tanh(), 1.0, normalised=False, bias=True, weight_count=30)
+    kind = LayerKind(nn.Tanh(), 1.0, normalised=False, bias=True, weight_count=30)
     small = {"delta": lambda x: x * torch.tensor([1e-20, 1.0]).view(2, 1, 1, 1)}
     whole = measured(torch.float32, **small)
-    parts = [Measured(**{name: x[i : i + 1] for name, x in vars(whole).items()}) for i in range(2)]
-    assert torch.equal(columns(parts, kind), columns([whole], kind))
+    parts = [
+        LayerTensors(**{name: x[i : i + 1] for name, x in vars(whole).items()}) for i in range(2)
+    ]
+    assert torch.equal(layer_columns(parts, kind), layer_columns([whole], kind))

@@ -189,7 +189,7 @@ def test_a_stack_equals_its_members_alone(model, norm):
     for index, member in enumerate(members):
         _, (sink,) = train(member)
         assert_same_rows(sink, stacked[index], rtol=1e-8, atol=1e-14)
-        assert sink.layers[0]["axis"] == stacked[index].layers[0]["axis"]
+        assert sink.rows[0].layers["axis"] == stacked[index].rows[0].layers["axis"]
 
 
 @pytest.mark.parametrize("model", ["cnn", "rnn", "lstm", "gru", "transformer"])

@@ -7,7 +7,7 @@ from mpmath import mp, mpf
 
 from gradlab.config import choices
 from gradlab.config.choices import pick
-from gradlab.recording.slopes import derivative
+from gradlab.recording.columns import derivative
 from gradlab.reference.activation_functions import ACTIVATIONS
 
 EXACT = {

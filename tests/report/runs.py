@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from gradlab import schema
+from gradlab.recording.rows import LAYERS, STEPS
 from gradlab.results.parquet import Table, write_json
 
 
@@ -27,20 +29,20 @@ def write_run(
     """Write a run of `steps` records, every one with ‖delta_l‖ = `delta`."""
     folder.mkdir(parents=True)
     count = len(delta)
-    layers = Table(folder / "layers.parquet", schema.LAYERS)
+    layers = Table(folder / "layers.parquet", LAYERS)
     for step in range(steps):
         columns = {column.name: np.ones(count) for column in schema.STATISTICS}
         columns |= {"delta_norm": np.asarray(delta, float)}
         columns |= {"act_factor": np.full(count, act), "weight_factor": np.full(count, weight)}
         keys = {"step": [step] * count, "axis": ["depth"] * count, "module": ["x"] * count}
-        layers.append({**keys, "position": list(range(1, count + 1)), **columns})
+        content = {**keys, "position": list(range(1, count + 1)), **columns}
+        layers.append(pa.RecordBatch.from_pydict(content, schema=LAYERS))
     layers.flush()
-    table = Table(folder / "steps.parquet", schema.STEPS)
+    table = Table(folder / "steps.parquet", STEPS)
     if len(losses):
         values = {column.name: np.ones(len(losses)) for column in schema.STEPS}
-        table.append(
-            {**values, "step": list(range(len(losses))), "loss": np.asarray(losses, float)}
-        )
+        values |= {"step": list(range(len(losses))), "loss": np.asarray(losses, float)}
+        table.append(pa.RecordBatch.from_pydict(values, schema=STEPS))
     table.flush()
     finding = {
         "kind": verdict,

@@ -6,13 +6,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gradlab import schema
+from gradlab.recording.rows import LAYERS
 from gradlab.report.by_setting import seed_note, seed_table, summarise_seeds
 from gradlab.report.layer_profile import time_decades, time_title
 from gradlab.report.reduce import STATE, reduce_folder
 from gradlab.report.report_page import write_report
 from gradlab.report.run_table import reader_columns, run_table
-from gradlab.results.parquet import arrow_schema
 from tests.report.runs import write_run
 
 T = 5
@@ -35,9 +34,7 @@ def recurrent(folder, per_step, cell=None, **config):
             row["position"] = np.arange(1, T + 1, dtype=np.int32)
             row[STATE] = 10.0 ** (slope * (T - row["position"]))
             parts.append(row)
-    table = pa.Table.from_pandas(
-        pd.concat(parts), schema=arrow_schema(schema.LAYERS), preserve_index=False
-    )
+    table = pa.Table.from_pandas(pd.concat(parts), schema=LAYERS, preserve_index=False)
     pq.write_table(table, file)
 
 

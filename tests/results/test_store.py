@@ -5,14 +5,15 @@ from dataclasses import fields
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from gradlab import schema
 from gradlab.diagnosis.finding import Finding
 from gradlab.errors import StoreError
-from gradlab.results import validation
-from gradlab.results.load import find, load
+from gradlab.recording.rows import STEPS
+from gradlab.results.load import FINDING, find, load
 from gradlab.results.parquet import Table, write_json
 from gradlab.runs.run import Label, run_info
 from gradlab.sinks import Parquet
@@ -74,10 +75,10 @@ def test_a_folder_that_holds_a_run_is_refused(run):
 
 
 def test_a_table_reads_between_flushes_and_keeps_infinities(tmp_path):
-    table = Table(tmp_path / "steps.parquet", schema.STEPS, interval=1e9)
+    table = Table(tmp_path / "steps.parquet", STEPS, interval=1e9)
     for step in range(3):
         columns = {column.name: [np.inf] for column in schema.STEPS}
-        table.append({**columns, "step": [step]})
+        table.append(pa.RecordBatch.from_pydict({**columns, "step": [step]}, schema=STEPS))
         read = pq.read_table(tmp_path / "steps.parquet")
         assert len(read) == 1  # the first append is written at once, the others wait
     table.flush()
@@ -112,17 +113,24 @@ def test_every_run_damaged_is_an_error_that_names_one(tmp_path):
         load(tmp_path)
 
 
-def test_a_later_schema_is_named(tmp_path):
+@pytest.mark.parametrize("version", [2, 4])
+def test_another_schema_is_refused_by_a_line_that_names_both_versions(tmp_path, version):
     write_run(tmp_path / "a")
     write_run(tmp_path / "b")
     info = json.loads((tmp_path / "b" / "run.json").read_text())
-    write_json(tmp_path / "b" / "run.json", {**info, "schema": 4})
-    assert "expected a run.json of schema 3" in find(tmp_path).damaged[0]
+    write_json(tmp_path / "b" / "run.json", {**info, "schema": version})
+    (line,) = find(tmp_path).damaged
+    assert (
+        f"has schema {version}, but this version of gradlab reads schema {schema.VERSION}" in line
+    )
+    with pytest.raises(StoreError, match=f"schema {version}.*schema {schema.VERSION}") as error:
+        load(tmp_path / "b")
+    assert "\n" not in str(error.value)
 
 
 def test_the_keys_of_a_finding_are_those_that_are_checked():
     optional = ["confidence", "axis"]
-    assert [f.name for f in fields(Finding)] == [*validation.FINDING, *optional]
+    assert [f.name for f in fields(Finding)] == [*FINDING, *optional]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +160,7 @@ def test_foreign_content_is_named_and_left_out(tmp_path, content, said):
 def test_a_bare_run_json_is_named(tmp_path):
     write_run(tmp_path / "a")
     write_run(tmp_path / "b")
-    write_json(tmp_path / "b" / "run.json", {"schema": 1, "config": 3})
+    write_json(tmp_path / "b" / "run.json", {"schema": schema.VERSION, "config": 3})
     assert "b/run.json is damaged" in find(tmp_path).damaged[0]
 
 

@@ -5,18 +5,18 @@ import logging
 import os
 import signal
 
-import numpy as np
 import pytest
 from rich.console import Console
 
 from gradlab.config.interrupt import Interrupt, Interrupted
-from gradlab.recording.rows import Rows
+from gradlab.recording.rows import STEPS, Rows
 from gradlab.sinks.progress import Progress
 from gradlab.sinks.protocol import RunInfo
+from tests.configs import batch
 
 
 def rows(step: int, loss: float) -> Rows:
-    return Rows({"step": np.array([step]), "loss": np.array([loss])})
+    return Rows(batch({"step": [step], "loss": [loss]}, STEPS))
 
 
 def show(screen: io.StringIO, *reports: Rows, interval: float = 10.0, terminal: bool = False):

@@ -25,8 +25,8 @@ def run(sinks, steps=3, **kwargs):
 def test_a_sink_gets_every_row(tmp_path):
     memory = Memory()
     monitor = run([memory], every=2)
-    assert [rows.steps["step"][0] for rows in memory.rows] == [0, 2]
-    assert np.concatenate([rows.layers["delta_norm"] for rows in memory.rows]).tolist() == (
+    assert [rows.steps["step"][0].as_py() for rows in memory.rows] == [0, 2]
+    assert [v for rows in memory.rows for v in rows.layers["delta_norm"].to_pylist()] == (
         monitor.frame()["delta_norm"].tolist()
     )
     assert memory.result["status"] == "completed"

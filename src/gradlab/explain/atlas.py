@@ -15,7 +15,7 @@ from gradlab.config import choices
 from gradlab.config.choices import component, pick
 from gradlab.pages.page import Page, PageTable, Section
 from gradlab.pages.style import COLOURS, LINES, grid, head, legend
-from gradlab.recording.slopes import derivative
+from gradlab.recording.columns import derivative
 from gradlab.reference.activation_functions import ACTIVATIONS, Array
 from gradlab.reference.loss_functions import LOSSES, Loss
 

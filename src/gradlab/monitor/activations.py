@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradlab.recording.slopes import derivative, steepest_slope
-from gradlab.recording.sums import SATURATED_BELOW
+from gradlab.recording.columns import SATURATED_BELOW, derivative, steepest_slope
 
 KINDS = (
     nn.CELU,

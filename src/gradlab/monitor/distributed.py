@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from gradlab.errors import WatchError
 from gradlab.monitor.pooling import KNOWN, NORMS, pooled
+from gradlab.recording.columns import is_null, ratio
+from gradlab.recording.norms import mean_exact
+from gradlab.recording.rows import NULL
 
 Alive = dict[int, Tensor]
 LOCAL = [KNOWN.index(name) for name in NORMS]
@@ -63,8 +66,9 @@ def batch_of_all(
     dist.all_gather(parts, mine)
     known_R, units_RS, loss_R = torch.stack(parts).split([sites * cols, sites, 1], dim=1)
     known = pooled(known_R.view(ranks, sites, cols))
-    known[:, LOCAL] /= ranks
-    return known, _alive_anywhere(alive, units_RS), loss_R.mean()
+    known[:, LOCAL] = ratio(known[:, LOCAL], known.new_tensor(ranks))
+    loss = torch.where(is_null(loss_R).any(), NULL, mean_exact(loss_R, (0, 1)))
+    return known, _alive_anywhere(alive, units_RS), loss
 
 
 def _alive_anywhere(alive: Alive, units_RS: Tensor) -> Alive:

@@ -29,11 +29,11 @@ from gradlab.monitor.distributed import first_rank, ranks_of
 from gradlab.monitor.failsafe import Failures
 from gradlab.monitor.optimizers import WatchedOptimizers, configuration
 from gradlab.monitor.signals import Signals
-from gradlab.monitor.statistics import measure
+from gradlab.monitor.statistics import by_depth, measure, rows_of
 from gradlab.monitor.step import Round
 from gradlab.monitor.steps import StepTracker, schedule
 from gradlab.results.context import ALONE, attach
-from gradlab.sinks.memory import Memory, by_depth, rows_of
+from gradlab.sinks.memory import Memory
 from gradlab.sinks.protocol import RunInfo, Sink, Sinks
 from gradlab.sinks.run_folder import Parquet
 
@@ -324,13 +324,13 @@ class Monitor:
     def _record(self, step: Round) -> None:
         """Write a recorded step to memory and to the sinks."""
         sites = self._signals.sites
-        table = measure(sites, step, self._ranks)
+        layers_SC, of_step = measure(sites, step, self._ranks)
         if not self._order:
             self._order = by_depth(len(sites), self._signals.order)
             for text in _describe_silent_modules(sites, step):
                 self._note(text)
         seconds = self._session.elapse()
-        rows = rows_of(step.step, self.modules, table[[*self._order, -1]], step.lr, seconds)
+        rows = rows_of(step, self.modules, layers_SC[self._order], of_step, seconds)
         self._memory.write(rows)
         if first_rank(self._ranks):
             self._sinks.write(rows)

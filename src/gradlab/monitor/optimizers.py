@@ -9,6 +9,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import Optimizer
 
 from gradlab.errors import WatchError
+from gradlab.recording.rows import NULL
 
 
 class WatchedOptimizers:
@@ -75,9 +76,9 @@ def parameters_of(optimizer: Optimizer) -> list[Tensor]:
 
 
 def setting(optimizer: Optimizer, key: str) -> float:
-    """Return what an optimiser's first group has under a key; NaN if that is no number."""
+    """Return what an optimiser's first group has under a key; `NULL` if that is not a number."""
     value = optimizer.param_groups[0].get(key)
-    return float(value) if isinstance(value, int | float | Tensor) else math.nan
+    return float(value) if isinstance(value, int | float | Tensor) else NULL
 
 
 def configuration(

@@ -1,6 +1,5 @@
 """What a step does to parameters: pure numbers of a gradient, and of a weight before and after."""
 
-import math
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
@@ -41,14 +40,13 @@ def of_weight(grad: Tensor, units_second: Collection[bool]) -> Reading:
 
 
 def moved(before: Tensor, after: Tensor) -> Tensor:
-    """Return the norm of what an update added, NaN if it is not finite; `before` is used up.
+    """Return the norm of what an update added; `before` is used up.
 
     Float32 has the difference of near numbers exactly.
     """
     exact = after.dtype in (torch.float32, torch.complex64)
     added = before.sub_(after) if exact else real(before).double() - real(after).double()
-    size = size_of(added)
-    return torch.where(size.isfinite(), size, math.nan)
+    return size_of(added)
 
 
 def _spread(grad: Tensor, size: Tensor, units_second: bool) -> Tensor:

@@ -5,12 +5,12 @@ all entries is the root of the sum of the parts' squares; a variance is the mean
 and of how far their means lie apart.
 """
 
-import math
-
 import torch
 from torch import Tensor
 
+from gradlab.recording.columns import is_null
 from gradlab.recording.norms import norm
+from gradlab.recording.rows import NULL
 
 NORMS = ("delta", "back", "preact_grad", "act_grad")
 KNOWN = (
@@ -24,25 +24,27 @@ KNOWN = (
     *NORMS,
 )
 """Of one call: entries, their mean and deviation, before and after the activation; the share of
-saturated entries; and the norms of four gradients. NaN stands for what a call has not."""
+saturated entries; and the norms of four gradients. `NULL` stands for a missing number."""
 
 
 def pooled(rows_CK: Tensor) -> Tensor:
-    """Return one row [..., K] for calls [C, ..., K]; a column is NaN only if it is so in each."""
+    """Return one row [..., K] for calls [C, ..., K]; a column is null only if it is so in each."""
     at = {name: rows_CK[..., k] for k, name in enumerate(KNOWN)}
     out = {name: _root_of_squares(at[name]) for name in NORMS}
     for part in ("preact", "act"):
         count = at[f"{part}_count"]
         mean, std = at[f"{part}_mean"], at[f"{part}_std"]
-        total = count.nansum(0)
-        weight = torch.where(count.isnan(), 0.0, count / total)
+        counted = torch.where(is_null(count), 0.0, count)
+        total = counted.sum(0)
+        weight = torch.where(total > 0, counted / total, 0.0)
         centre = _weighted(weight, mean)
-        # Not centred by squares of means: those of parts that agree would cancel to noise.
-        apart = _weighted(weight, (mean - centre).square())
+        # Not from squares of means: for parts with equal means they would cancel to noise.
+        deviations = torch.cat([std, torch.where(is_null(mean), NULL, mean - centre)])
+        root = torch.cat([weight, weight]).sqrt()
         out |= {
-            f"{part}_count": torch.where(total > 0, total, math.nan),
+            f"{part}_count": torch.where(total > 0, total, NULL),
             f"{part}_mean": centre,
-            f"{part}_std": (_weighted(weight, std.square()) + apart).sqrt(),
+            f"{part}_std": _root_of_squares(torch.where(root > 0, root * deviations, NULL)),
         }
         if part == "act":
             out["saturated"] = _weighted(weight, at["saturated"])
@@ -50,13 +52,14 @@ def pooled(rows_CK: Tensor) -> Tensor:
 
 
 def _weighted(weight_C: Tensor, value_C: Tensor) -> Tensor:
-    """Return the sum of weighted values over the calls that have one; NaN if none has."""
-    there = weight_C > 0
-    total = torch.where(there, weight_C * value_C, 0.0).sum(0)
-    return torch.where(there.any(0), total, math.nan)
+    """Return the weighted sum over the calls with a weight; null if none has, or a value is."""
+    used = weight_C > 0
+    total = torch.where(used, weight_C * value_C, 0.0).sum(0)
+    null = ~used.any(0) | (used & is_null(value_C)).any(0)
+    return torch.where(null, NULL, total)
 
 
 def _root_of_squares(value_C: Tensor) -> Tensor:
-    there = ~value_C.isnan()
-    total = norm(torch.where(there, value_C, 0.0), 0)
-    return torch.where(there.any(0), total, math.nan)
+    measured = ~is_null(value_C)
+    total = norm(torch.where(measured, value_C, 0.0), 0)
+    return torch.where(measured.any(0), total, NULL)

@@ -1,12 +1,10 @@
-"""From a recorded round to the numbers of its rows, in one tensor that leaves the device once."""
+"""Computes the rows of a recorded step, in one tensor that leaves the device once."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from gradlab import schema
 from gradlab.monitor.attach import Site
 from gradlab.monitor.calls import Call
 from gradlab.monitor.distributed import Alive, batch_of_all
@@ -14,51 +12,100 @@ from gradlab.monitor.optimizers import parameters_of
 from gradlab.monitor.parameters import Reading
 from gradlab.monitor.pooling import KNOWN, NORMS, pooled
 from gradlab.monitor.step import Round
+from gradlab.recording.columns import columns_from, is_null, ratio
 from gradlab.recording.norms import norm
+from gradlab.recording.rows import NULL, Rows, layer_rows, step_rows
 
-STEP = ("loss", "grad_norm", "clip_factor")
 SCALED = [KNOWN.index(name) for name in NORMS]
 
 
-def measure(sites: Sequence[Site], found: Round, ranks: int) -> Tensor:
-    """Return [S, C] the columns of `schema.STATISTICS`, and below it a row that begins with `STEP`.
+def measure(sites: Sequence[Site], found: Round, ranks: int) -> tuple[Tensor, Tensor]:
+    """Compute the columns of a recorded step of a watched network.
 
-    Float64, on the CPU; NaN stands for what a site has not.
+    Args:
+        sites: The watched modules.
+        found: The step.
+        ranks: Number of processes that average their gradients.
+
+    Returns:
+        The columns of `schema.STATISTICS` for each module, [S, C], and the columns of
+        `schema.STEPS` from loss to descent, [1, 5]; both float64 on the CPU, `NULL` where not
+        measured.
     """
     device = next((p.norm.device for p in found.readings.values()), torch.device("cpu"))
     known_SK, alive = _signals(sites, found.calls, device)
     known_SK, alive, loss = batch_of_all(known_SK, alive, _loss(found.losses, device), ranks)
     at = {name: known_SK[:, k] for k, name in enumerate(KNOWN)}
-    factor = torch.where(at["preact_grad"].isnan(), at["delta"], at["preact_grad"])
-    values = {
-        "delta_norm": at["delta"],
-        "act_grad_norm": at["act_grad"],
-        "act_factor": factor / at["act_grad"],
-        "weight_factor": at["back"] / at["delta"],
-        "norm_factor": torch.where(at["act_grad"].isnan(), math.nan, at["delta"] / factor),
-        **{name: at[name] for name in ("preact_mean", "preact_std", "act_mean", "act_std")},
-        "saturated": at["saturated"],
-        "dead": _dead(alive, at["delta"]),
-        **_weights(sites, found, device),
-    }
-    table = torch.stack([values[column.name] for column in schema.STATISTICS], dim=-1)
-    last = torch.cat([loss.reshape(1), _whole(found, device)])
-    return torch.cat([table, torch.nn.functional.pad(last, (0, table.shape[1] - 3))[None]]).cpu()
+    delta, act_grad = at["delta"], at["act_grad"]
+    direct = is_null(at["preact_grad"])  # the activation receives the module's output itself
+    table = columns_from(
+        {
+            "delta_norm": delta,
+            "act_grad_norm": act_grad,
+            "preact_grad": torch.where(direct, delta, at["preact_grad"]),
+            "back": at["back"],
+            "norm_factor": torch.where(
+                is_null(act_grad), NULL, torch.where(direct, 1.0, ratio(delta, at["preact_grad"]))
+            ),
+            **{name: at[name] for name in ("preact_mean", "preact_std", "act_mean", "act_std")},
+            "saturated": at["saturated"],
+            "dead": _dead(alive, delta),
+            **_weights(sites, found, device),
+        }
+    )
+    step = torch.full((5,), NULL, dtype=torch.float64, device=device)
+    step[0] = loss
+    step[2:4] = _whole(found, device)
+    both = torch.cat([table.flatten(), step]).cpu()
+    return both[:-5].view(table.shape), both[None, -5:]
+
+
+def rows_of(
+    found: Round, names: Sequence[str], layers_SC: Tensor, step: Tensor, seconds: float
+) -> Rows:
+    """Make the rows of a recorded step.
+
+    Args:
+        found: The step.
+        names: Of the modules, by depth.
+        layers_SC: Result of `measure`, in the same order.
+        step: Likewise.
+        seconds: Time since the beginning.
+    """
+    keys = [("depth", position, name) for position, name in enumerate(names, start=1)]
+    return Rows(
+        step_rows([found.step], [found.lr], [seconds], step),
+        layer_rows(found.step, keys, layers_SC),
+    )
+
+
+def by_depth(count: int, called: Sequence[int]) -> list[int]:
+    """Return the indices of all modules, nearest the input first.
+
+    Args:
+        count: Number of modules.
+        called: Modules in the order of their calls. A module without a call follows the module
+            that was registered before it.
+    """
+    order = list(called)
+    for index in range(count):
+        if index not in called:
+            order.insert(order.index(index - 1) + 1 if index else 0, index)
+    return order
 
 
 def _loss(losses: Sequence[Tensor], device: torch.device) -> Tensor:
-    """Return the sum over the backward passes of a step; NaN if none began at a scalar."""
+    """Return the sum over the backward passes of a step; null if none began at a scalar."""
     if not losses:
-        return torch.full((), math.nan, dtype=torch.float64, device=device)
-    every = torch.stack([loss.reshape(()).double().to(device) for loss in losses])
-    return every.sum().nan_to_num(math.inf, math.inf, -math.inf)
+        return torch.full((), NULL, dtype=torch.float64, device=device)
+    return torch.stack([loss.reshape(()).double().to(device) for loss in losses]).sum()
 
 
 def _signals(
     sites: Sequence[Site], calls: Sequence[Call], device: torch.device
 ) -> tuple[Tensor, Alive]:
     """Return [S, K] what is known of each site, and which of its units are alive."""
-    table = torch.full((len(sites), len(KNOWN)), math.nan, dtype=torch.float64, device=device)
+    table = torch.full((len(sites), len(KNOWN)), NULL, dtype=torch.float64, device=device)
     alive: Alive = {}
     for index in sorted({call.site for call in calls}):
         mine = [call for call in calls if call.site == index]
@@ -71,17 +118,17 @@ def _signals(
 
 
 def _row(call: Call, device: torch.device) -> Tensor:
-    """Return a call's numbers in the order of `KNOWN`, NaN for what it has not."""
-    values = [call.known.get(name, math.nan) for name in KNOWN]
+    """Return a call's numbers in the order of `KNOWN`."""
+    values = [call.known.get(name, NULL) for name in KNOWN]
     row = torch.stack([torch.as_tensor(v, dtype=torch.float64, device=device) for v in values])
     if call.scale is not None:
-        row[SCALED] /= call.scale.to(device)
+        row[SCALED] = ratio(row[SCALED], call.scale.to(device).double())
     return row
 
 
 def _dead(alive: Alive, like_S: Tensor) -> Tensor:
     """Return the share of each site's units whose phi' is 0 for the whole batch."""
-    out = torch.full_like(like_S, math.nan)
+    out = torch.full_like(like_S, NULL)
     for index, alive_U in alive.items():
         out[index] = (alive_U == 0).double().mean()
     return out
@@ -94,7 +141,7 @@ def _weights(sites: Sequence[Site], found: Round, device: torch.device) -> dict[
     return {
         name: torch.stack(
             [
-                torch.as_tensor(row.get(name, math.nan), dtype=torch.float64, device=device)
+                torch.as_tensor(row.get(name, NULL), dtype=torch.float64, device=device)
                 for row in rows
             ]
         )
@@ -105,14 +152,14 @@ def _weights(sites: Sequence[Site], found: Round, device: torch.device) -> dict[
 def _of_site(site: Site, found: Round) -> dict[str, Tensor | float]:
     weights, biases = site.all_weights(), site.all_biases()
     count = float(sum(p.numel() for p in weights))
-    out: dict[str, Tensor | float] = {"weight_count": count if weights else math.nan}
+    out: dict[str, Tensor | float] = {"weight_count": count if weights else NULL}
     size = [found.weights[id(p)] for p in weights if id(p) in found.weights]
     if size:
         out["weight_norm"] = _root(size)
     learning = [id(p) for p in weights if id(p) in found.moved]
     if learning:
         steps = _root([found.moved[key] for key in learning])
-        out["update_ratio"] = steps / _root([found.weights[key] for key in learning])
+        out["update_ratio"] = ratio(steps, _root([found.weights[key] for key in learning]))
     readings = [found.readings[id(p)] for p in weights if id(p) in found.readings]
     if readings:
         out |= _of_gradients(readings, count, site.units_second)
@@ -142,11 +189,11 @@ def _whole(found: Round, device: torch.device) -> Tensor:
     held = {id(p) for optimizer in found.stepped for p in parameters_of(optimizer)}
     before = {key: reading.norm for key, reading in found.readings.items() if key in held}
     if not before:
-        return torch.full((2,), math.nan, dtype=torch.float64, device=device)
+        return torch.full((2,), NULL, dtype=torch.float64, device=device)
     size = _root(list(before.values()))
     left = _root([found.clipped.get(key, size_) for key, size_ in before.items()])
-    clipped = bool(found.clipped)
-    return torch.stack([size, left / size if clipped else torch.ones_like(size)]).to(device)
+    factor = torch.where(size > 0, left / size, 1.0) if found.clipped else torch.ones_like(size)
+    return torch.stack([size, factor]).to(device)
 
 
 def _root(sizes: Sequence[Tensor]) -> Tensor:

@@ -1,6 +1,5 @@
 """What is known of one step: of each parameter before, at and after its update."""
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from gradlab.monitor.calls import Call
 from gradlab.monitor.distributed import whole
 from gradlab.monitor.parameters import Reading, moved, of_bias, of_weight
 from gradlab.monitor.tensor_norms import size_of
+from gradlab.recording.rows import NULL
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Round:
         recorded: whether it is one to be recorded.
         calls: of the sites, up to the last optimiser's update.
         losses: of the backward passes.
-        lr: of the first optimiser's first group, NaN if it has none.
+        lr: of the first optimiser's first group, `NULL` if it has none.
         readings: of gradients.
         clipped: norms of gradients after clipping, of those that were.
         before: weights, until the update.
@@ -40,7 +40,7 @@ class Round:
     recorded: bool
     calls: list[Call] = field(default_factory=list[Call])
     losses: list[Tensor] = field(default_factory=list[Tensor])
-    lr: float = math.nan
+    lr: float = NULL
     readings: dict[int, Reading] = field(default_factory=dict[int, Reading])
     clipped: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
     before: dict[int, Tensor] = field(default_factory=dict[int, Tensor])

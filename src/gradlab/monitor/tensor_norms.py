@@ -6,21 +6,22 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gradlab.recording.norms import matrix_norm, norm
+from gradlab.recording.columns import ratio
+from gradlab.recording.norms import CANCELLED, matrix_norm, mean_exact, norm, std_exact
+from gradlab.recording.rows import NULL
 
 ROW = 256  # entries that are summed in float32
 FEW = 4096  # entries that one call in float64 measures sooner than rows
-CANCELLED = 0.1  # a difference of squares that is less than this part of them is taken otherwise
 
 
 def size_of(x: Tensor) -> Tensor:
-    """Return the norm over all entries, float64; inf if it is not a number."""
+    """Return the norm over all entries, float64."""
     flat = real(x.detach()).reshape(-1)
     whole = flat.numel() - flat.numel() % ROW if flat.numel() > FEW else 0
     size = norm(flat[whole:], 0)
     if whole:
         size = torch.hypot(matrix_norm(flat[:whole].view(1, -1, ROW))[0], size)
-    return size.nan_to_num(math.inf, math.inf)
+    return size
 
 
 def real(x: Tensor) -> Tensor:
@@ -29,35 +30,48 @@ def real(x: Tensor) -> Tensor:
 
 
 def mean_of(x: Tensor) -> Tensor:
-    """Return the mean of all entries, float64."""
+    """Return the mean of all entries, float64; finite if every entry is."""
     flat = x.detach().reshape(-1)
     whole = flat.numel() - flat.numel() % ROW
-    if x.dtype != torch.float32 or not whole:
-        return flat.double().mean()
-    rows = flat[:whole].view(-1, ROW).sum(-1).double().sum()
-    return (rows + flat[whole:].double().sum()) / flat.numel()
+    if x.dtype == torch.float32 and whole:
+        rows = flat[:whole].view(-1, ROW).sum(-1).double().sum()
+        mean = (rows + flat[whole:].double().sum()) / flat.numel()
+        if mean.device.type == "cpu" and bool(mean.isfinite()):
+            return mean
+    return mean_exact(flat, 0)
 
 
 def mean_std(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and population standard deviation of all entries, float64."""
+    """Return mean and population standard deviation of all entries, float64.
+
+    Both are finite if every entry is.
+    """
     mean, root = mean_of(x), math.sqrt(x.numel())
 
     def exact() -> Tensor:
         wide = x.detach() if x.dtype == torch.float32 else x.detach().double()
         return size_of(wide - mean.to(wide.dtype))
 
-    return mean, without(size_of(x), mean.abs() * root, exact) / root
+    std = without(size_of(x), mean.abs() * root, exact) / root
+    if std.device.type == "cpu" and bool(std.isfinite()):
+        return mean, std
+    return mean, torch.where(std.isfinite(), std, std_exact(x.detach().reshape(1, -1))[0])
 
 
 def unit_spread(grad: Tensor, size: Tensor) -> Tensor:
-    """Return ‖G − its mean over units‖ / ‖G‖ of a gradient [unit, ...]; NaN for one unit, 0/0."""
+    """Return ‖G − its mean over units‖ / ‖G‖ of a gradient [unit, ...]; null for one unit, 0/0."""
     if grad.ndim < 2 or len(grad) < 2:
-        return torch.full_like(size, math.nan)
+        return torch.full_like(size, NULL)
     grad = real(grad)
     wide = grad if grad.dtype == torch.float32 else grad.double()
     mean = wide.mean(0)
     alike = size_of(mean) * math.sqrt(len(grad))
-    return without(size, alike, lambda: size_of(wide - mean)) / size
+
+    def exact() -> Tensor:
+        finite = torch.where(mean.isfinite(), mean, mean_exact(wide, 0).to(mean.dtype))
+        return size_of(wide - finite)
+
+    return ratio(without(size, alike, exact), size)
 
 
 def without(whole: Tensor, part: Tensor, exact: Callable[[], Tensor]) -> Tensor:

@@ -1,114 +1,353 @@
-"""From what passes over the tensors of layers tell to the schema's columns: pure, and small.
+"""The columns of `schema.STATISTICS`, computed from tensors.
 
-Shape suffixes: S site, M member, B batch, U unit, O output unit, I input unit, C column. Where a
-square was lost, or the digits of a difference of squares, the tensors are gone over again.
+Both recorders use these functions. `gradlab run` measures its own layers for a stack of networks at
+once (`layer_columns`, `block_columns`). `gradlab.watch` measures the calls of any module. Both pass
+norms and means to `columns_from`, which contains the formula of each column.
+
+Shape suffixes: S module, M member, B batch, U unit, O output unit, I input unit, C column.
+Results are [S, M] float64 whatever the run's dtype; phi' is computed in the run's dtype, because a
+unit is dead when phi' is 0 in the arithmetic of the run. A first pass over each tensor, while it is
+in the cache, gives quick sums; where a square was lost, or the digits of a difference of squares, a
+second pass repairs them.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradlab import schema
-from gradlab.recording.norms import matrix_norm, norm, repaired, settled
-from gradlab.recording.sums import Kind, Measured, Sums, mean, sums, update
+from gradlab.recording.norms import (
+    CANCELLED,
+    matrix_norm,
+    mean,
+    norm,
+    quick_norm,
+    repaired,
+    settled,
+    std_exact,
+    total,
+    wide,
+)
+from gradlab.recording.rows import NULL, NULL_BITS
 
-CANCELLED = 0.1  # a difference of squares that is less than this part of them is taken otherwise
+SATURATED_BELOW = 0.05  # of the maximum of |phi'|
 
 
-def columns(parts: Sequence[Measured], kind: Kind) -> Tensor:
-    """Return [S, M, C]: the columns of `schema.STATISTICS`, in that order, of sites of one kind.
+def is_null(x: Tensor) -> Tensor:
+    """Return, for a float64 tensor of any shape, True where the value is `NULL`."""
+    return x.view(torch.int64) == NULL_BITS
 
-    Undefined ratios (0/0) are NaN.
+
+def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Divide elementwise; null where either is null, and for 0/0, which measures nothing."""
+    zeros = (numerator == 0) & (denominator == 0)
+    null = zeros | is_null(numerator) | is_null(denominator)
+    return torch.where(null, NULL, numerator / denominator)
+
+
+def columns_from(known: Mapping[str, Tensor]) -> Tensor:
+    """Compute every column from the norms and means of some modules.
+
+    Args:
+        known: float64 tensors of one shape, such as [S, M], `NULL` where not measured. Names are
+            columns of `schema.STATISTICS`, or the norms that ratios are made of: `preact_grad`,
+            `out_grad`, `back` (of W_l^T delta_l), `update` and `spread` (of dLoss/dW_l minus its
+            mean over units). A name that is missing was not measured. A column that is present
+            replaces its formula.
+
+    Returns:
+        The columns in the order of the schema, [S, M, C] float64, `NULL` where not measured.
     """
-    told = Sums(*map(torch.cat, zip(*(sums(m, kind) for m in parts), strict=True)))
+    nothing = torch.full_like(next(iter(known.values())), NULL)
+
+    def get(name: str) -> Tensor:
+        return known.get(name, nothing)
+
+    formulas: dict[str, Callable[[], Tensor]] = {
+        "act_factor": lambda: ratio(get("preact_grad"), get("act_grad_norm")),
+        "weight_factor": lambda: ratio(get("back"), get("delta_norm")),
+        "norm_factor": lambda: _product(
+            ratio(get("delta_norm"), get("preact_grad")),
+            ratio(get("act_grad_norm"), get("out_grad")),
+        ),
+        "update_ratio": lambda: ratio(get("update"), get("weight_norm")),
+        "unit_spread": lambda: ratio(get("spread"), get("weight_grad_norm")),
+    }
+    names = schema.names(schema.STATISTICS)
+    return torch.stack(
+        [formulas[n]() if n in formulas and n not in known else get(n) for n in names], dim=-1
+    )
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    return torch.where(is_null(a) | is_null(b), NULL, a * b)
+
+
+@dataclass(frozen=True)
+class LayerKind:
+    """The properties shared by layers that are measured in one call.
+
+    Attributes:
+        activation: phi, or None for a layer without activation.
+        steepest: Maximum of |phi'|; NaN for gates, which have no phi'.
+        normalised: Whether the layer has a normalisation.
+        bias: Whether the layer has a bias.
+        weight_count: Number of entries of W_l.
+    """
+
+    activation: nn.Module | None
+    steepest: float
+    normalised: bool
+    bias: bool
+    weight_count: int
+
+
+@dataclass(frozen=True)
+class LayerTensors:
+    """The tensors of layers of one kind; a missing part is replaced by its nearest neighbour.
+
+    A layer without activation has `act_grad = preact_grad`, without normalisation
+    `preact_grad = delta`, without bias any `bias_grad`.
+    """
+
+    delta: Tensor  # SMBU
+    preact_grad: Tensor  # SMBU
+    act_grad: Tensor  # SMBU
+    out_grad: Tensor  # SMBU
+    back: Tensor  # SMBI
+    weight: Tensor  # SMOI
+    weight_grad: Tensor  # SMOI
+    preact: Tensor  # SMBU
+    act: Tensor  # SMBU
+    weight_after: Tensor  # SMOI
+    bias_grad: Tensor  # SMO
+
+
+class _Sums(NamedTuple):
+    """Results of the first pass over the tensors of some layers; norms are `quick_norm`s."""
+
+    delta: Tensor
+    preact_grad: Tensor
+    act_grad: Tensor
+    out_grad: Tensor
+    back: Tensor
+    weight: Tensor
+    weight_grad: Tensor
+    update: Tensor  # ‖W_after - W‖
+    preact: Tensor
+    act: Tensor
+    preact_mean: Tensor
+    act_mean: Tensor
+    unit_mean_SMI: Tensor  # of dLoss/dW, over the layer's units
+    bias_grad: Tensor
+    zeros: Tensor
+    saturated: Tensor
+    dead: Tensor
+
+
+def layer_columns(parts: Sequence[LayerTensors], kind: LayerKind) -> Tensor:
+    """Compute the columns of layers of one kind.
+
+    Args:
+        parts: Tensors of the layers, divided along S into parts that fit the cache.
+        kind: The properties that the layers share.
+
+    Returns:
+        The columns, [S, M, C] float64, `NULL` where not measured.
+    """
+    sums = _Sums(*map(torch.cat, zip(*(_sums(part, kind) for part in parts), strict=True)))
 
     def norms(name: str) -> Tensor:
-        return settled(getattr(told, name), [getattr(m, name) for m in parts])
+        return settled(getattr(sums, name), [getattr(part, name) for part in parts])
 
-    delta, preact_grad, act_grad = norms("delta"), norms("preact_grad"), norms("act_grad")
-    weight, weight_grad = norms("weight"), norms("weight_grad")
     preacts, acts, grads = (
-        [getattr(m, n) for m in parts] for n in ("preact", "act", "weight_grad")
+        [getattr(part, name) for part in parts] for name in ("preact", "act", "weight_grad")
     )
-    one = torch.ones_like(delta)
-    values = {
+    weight_grad = norms("weight_grad")
+    one = torch.ones_like(weight_grad)
+    known = {
         "weight_grad_norm": weight_grad,
-        "bias_grad_norm": told.bias_grad if kind.bias else one * math.nan,
-        "delta_norm": delta,
-        "act_grad_norm": act_grad,
-        "act_factor": one if kind.activation is None else preact_grad / act_grad,
-        "weight_factor": norms("back") / delta,
-        "norm_factor": delta / preact_grad * (act_grad / norms("out_grad"))
-        if kind.normalised
-        else one,
-        "preact_mean": told.preact_mean,
-        "preact_std": std(norms("preact"), told.preact_mean, preacts),
-        "act_mean": told.act_mean,
-        "act_std": std(norms("act"), told.act_mean, acts),
-        "saturated": told.saturated,
-        "dead": told.dead,
-        "weight_norm": weight,
-        "update_ratio": settled(told.update, (update(m) for m in parts)) / weight,
+        "delta_norm": norms("delta"),
+        "preact_grad": norms("preact_grad"),
+        "act_grad_norm": norms("act_grad"),
+        "out_grad": norms("out_grad"),
+        "back": norms("back"),
+        "preact_mean": sums.preact_mean,
+        "preact_std": std(norms("preact"), sums.preact_mean, preacts),
+        "act_mean": sums.act_mean,
+        "act_std": std(norms("act"), sums.act_mean, acts),
+        "saturated": sums.saturated,
+        "dead": sums.dead,
+        "weight_norm": norms("weight"),
+        "update": settled(sums.update, (_update(part) for part in parts)),
         "weight_count": one * kind.weight_count,
-        "unit_spread": spread(weight_grad, told.unit_mean_SMI, grads) / weight_grad,
-        "grad_zeros": told.zeros,
+        "grad_zeros": sums.zeros,
         "grad_nonfinite": nonfinite(weight_grad, grads),
     }
-    return torch.stack([values[column.name] for column in schema.STATISTICS], dim=-1)
+    if grads[0].shape[-2] > 1:
+        known["spread"] = spread(weight_grad, sums.unit_mean_SMI, grads)
+    if kind.bias:
+        known["bias_grad_norm"] = sums.bias_grad
+    if kind.activation is None:
+        known["act_factor"] = one
+    if not kind.normalised:
+        known["norm_factor"] = one
+    return columns_from(known)
 
 
-def block(act_SMBU: Tensor, act_grad_SMBU: Tensor, back_SMBU: Tensor) -> Tensor:
-    """Return [S, M, C] of blocks: what leaves them, its gradient, and that of what enters them.
+def block_columns(act_SMBU: Tensor, act_grad_SMBU: Tensor, back_SMBU: Tensor) -> Tensor:
+    """Compute the columns of blocks, or of the cells of a gated layer.
 
-    `weight_factor` is what the block as a whole does to the signal; columns of a linear map are
-    NaN. Of a cell, it is c_t that leaves, and c_{t-1}, on its way to c_t alone, that enters.
+    Args:
+        act_SMBU: Output of the block; for a cell, c_t.
+        act_grad_SMBU: Gradient of the output.
+        back_SMBU: Gradient of the input; for a cell, of c_{t-1} through the gate of c_t alone.
+
+    Returns:
+        The columns, [S, M, C] float64; those of a linear map are `NULL`.
     """
     act_grad, act_mean = matrix_norm(act_grad_SMBU), mean(act_SMBU)
-    known = {
-        "act_grad_norm": act_grad,
-        "weight_factor": matrix_norm(back_SMBU) / act_grad,
-        "act_mean": act_mean,
-        "act_std": std(matrix_norm(act_SMBU), act_mean, [act_SMBU]),
-    }
-    nothing = torch.full_like(act_grad, math.nan)
-    return torch.stack([known.get(c.name, nothing) for c in schema.STATISTICS], dim=-1)
+    return columns_from(
+        {
+            "act_grad_norm": act_grad,
+            "weight_factor": ratio(matrix_norm(back_SMBU), act_grad),
+            "act_mean": act_mean,
+            "act_std": std(matrix_norm(act_SMBU), act_mean, [act_SMBU]),
+        }
+    )
+
+
+def _sums(part: LayerTensors, kind: LayerKind) -> _Sums:
+    delta = quick_norm(part.delta)
+    preact_grad = delta if part.preact_grad is part.delta else quick_norm(part.preact_grad)
+    act_grad = preact_grad if part.act_grad is part.preact_grad else quick_norm(part.act_grad)
+    preact, preact_mean = quick_norm(part.preact), mean(part.preact)
+    same = part.act is part.preact
+    return _Sums(
+        delta,
+        preact_grad,
+        act_grad,
+        act_grad if part.out_grad is part.act_grad else quick_norm(part.out_grad),
+        quick_norm(part.back),
+        quick_norm(part.weight),
+        quick_norm(part.weight_grad),
+        quick_norm(_update(part), part.weight.dtype),
+        preact,
+        preact if same else quick_norm(part.act),
+        preact_mean,
+        preact_mean if same else mean(part.act),
+        wide(part.weight_grad).mean(-2),
+        norm(part.bias_grad, -1),
+        _share(torch.eq, part.weight_grad, 0.0),
+        *saturated_and_dead(kind, part.preact),
+    )
+
+
+def _update(part: LayerTensors) -> Tensor:
+    """Return W_after - W; in float32 the difference of near numbers is exact."""
+    return wide(part.weight_after) - wide(part.weight)
 
 
 def std(norms: Tensor, means: Tensor, parts: Sequence[Tensor]) -> Tensor:
-    """Return the population standard deviation over batch and units, [S, M]."""
+    """Return the population standard deviation over the last two dimensions.
+
+    Args:
+        norms: Norms of the tensors, [S, M].
+        means: Their means, [S, M].
+        parts: The tensors [S, M, B, U], divided along S.
+
+    Returns:
+        The standard deviations, [S, M] float64.
+    """
     root = math.sqrt(parts[0].shape[-1] * parts[0].shape[-2])
-
-    def centred(x: Tensor) -> Tensor:
-        return matrix_norm(x.double() - mean(x.double())[..., None, None], x.dtype) / root
-
-    return _less(norms / root, means, parts, centred)
+    return without(norms / root, means, parts, std_exact)
 
 
 def spread(norms: Tensor, means_SMI: Tensor, parts: Sequence[Tensor]) -> Tensor:
-    """Return ‖G - its mean over units‖ of gradients G [S, M, O, I]; NaN for a single unit."""
-    units = parts[0].shape[-2]
-    if units < 2:
-        return torch.full_like(norms, math.nan)
+    """Return ‖G - its mean over units‖ of weight gradients G.
+
+    Args:
+        norms: Norms of the gradients, [S, M].
+        means_SMI: Their means over units, [S, M, I].
+        parts: The gradients [S, M, O, I], divided along S.
+
+    Returns:
+        The norms of the deviations, [S, M] float64.
+    """
 
     def centred(x: Tensor) -> Tensor:
         y = x.double()
         return matrix_norm(y - y.mean(-2, keepdim=True), x.dtype)
 
-    return _less(norms, norm(means_SMI, -1, parts[0].dtype) * math.sqrt(units), parts, centred)
+    root = math.sqrt(parts[0].shape[-2])
+    return without(norms, norm(means_SMI, -1, parts[0].dtype) * root, parts, centred)
 
 
-def _less(
+def without(
     whole: Tensor, part: Tensor, parts: Sequence[Tensor], exact: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Return sqrt(whole² - part²); by `exact` where it is a small difference of large numbers."""
+    """Return sqrt(whole² - part²), [S, M], repaired where digits cancel or a square overflows.
+
+    Args:
+        whole: Norms, [S, M].
+        part: Norms of a part orthogonal to the rest, [S, M].
+        parts: The tensors, divided along S.
+        exact: Computes the result from some of the tensors.
+    """
     left = 1 - (part / whole).square()
-    return repaired(whole * left.sqrt(), ~(left > CANCELLED), parts, exact)
+    return repaired(whole * left.sqrt(), ~(left > CANCELLED) | whole.isinf(), parts, exact)
 
 
 def nonfinite(norms: Tensor, grads: Sequence[Tensor]) -> Tensor:
-    """Return the share of entries that are inf or NaN: none, if the norm is finite."""
+    """Return the share of entries that are inf or NaN, [S, M]; 0 where the norm is finite."""
     if not norms.is_cuda and norms.isfinite().all():
         return torch.zeros_like(norms)
     return torch.cat([(~grad.isfinite()).double().mean((-2, -1)) for grad in grads])
+
+
+def saturated_and_dead(kind: LayerKind, u_SMBU: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the fraction of entries with |phi'| < 5% of its maximum, and of dead units.
+
+    A unit is dead if phi' is exactly 0 for every sample of the batch. Each is [S, M] float64.
+    """
+    if kind.activation is None:
+        zero = u_SMBU.new_zeros(u_SMBU.shape[:2], dtype=torch.float64)
+        return zero, zero
+    if math.isnan(kind.steepest):  # gates are not elementwise functions of u
+        null = u_SMBU.new_full(u_SMBU.shape[:2], NULL, dtype=torch.float64)
+        return null, null
+    if type(kind.activation) is nn.ReLU:  # phi' is 0 or 1: one count gives both
+        off_SMU, batch = _truth(torch.le, u_SMBU, 0.0).sum(-2), u_SMBU.shape[-2]
+        return off_SMU.double().mean(-1) / batch, (off_SMU == batch).double().mean(-1)
+    slope = derivative(kind.activation, u_SMBU).abs_()
+    saturated = _share(torch.lt, slope, SATURATED_BELOW * kind.steepest)
+    return saturated, (slope.amax(-2) == 0).double().mean(-1)
+
+
+def _share(holds: Callable[..., Tensor], x: Tensor, limit: float) -> Tensor:
+    return total(_truth(holds, x, limit)) / (x.shape[-1] * x.shape[-2])
+
+
+def _truth(holds: Callable[..., Tensor], x: Tensor, limit: float) -> Tensor:
+    """Return 1 where `holds(x, limit)`: as floats truths are summed ten times as fast."""
+    return holds(x, limit, out=torch.empty_like(x, dtype=torch.float32))
+
+
+def derivative(activation: nn.Module, u: Tensor) -> Tensor:
+    """Return phi'(u), elementwise, by autograd and in u's dtype."""
+    with torch.enable_grad():
+        u = u.detach().requires_grad_()
+        # A copy, for activations that work in place.
+        out = activation(u.clone() if getattr(activation, "inplace", False) else u)
+        (slope,) = torch.autograd.grad(out, u, torch.ones_like(out))
+    return slope
+
+
+def steepest_slope(activation: nn.Module) -> float:
+    """Return max |phi'| on [-20, 20], which contains the maximum of every activation in use."""
+    grid = torch.linspace(-20, 20, 40_001, dtype=torch.float64)
+    return float(derivative(activation, grid).abs().max())

@@ -1,4 +1,4 @@
-"""Where the recorder looks: layers over depth, steps of recurrent ones and of cells, blocks."""
+"""The modules that `gradlab run` records: layers, steps of recurrent layers and cells, blocks."""
 
 import math
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from torch import nn
 from gradlab.models.feedforward import Layer, Stream
 from gradlab.models.init import has_bias
 from gradlab.models.rnn import RNN, Gates, Recurrent
-from gradlab.recording.slopes import steepest_slope
+from gradlab.recording.columns import steepest_slope
 
 
 @dataclass(frozen=True)
-class Site:
-    """A place under observation.
+class RecordedModule:
+    """A module, or one time step of it, that has a row in each record.
 
     Attributes:
-        axis: "depth" for a layer, "time" for one step of a recurrent layer, "cell" for one of its
-            cell, "block" for the stream of a network with skip connections.
-        position: its place in the chain, 1 = nearest the input, or the first step.
-        name: dotted, as in `model.named_modules()`.
-        module: the layer, or the stream.
-        steepest: the maximum of |phi'| of its activation; 1 if it has none, NaN if it has gates.
-        kind: equal for sites that can be measured together: shapes, activation, normalisation.
-        below: of a block, the stream that enters it.
+        axis: "depth" for a layer, "time" for a step of a recurrent layer, "cell" for a step of its
+            cell, "block" for the output of a block with a skip connection.
+        position: Place in the chain, 1 = nearest the input, or the first time step.
+        name: Dotted name, as in `model.named_modules()`.
+        module: The layer, or the stream.
+        steepest: Maximum of |phi'| of its activation; 1 without activation, NaN for gates.
+        kind: Equal for modules that can be measured together: same shapes, activation, norm.
+        below: For a block, the stream that enters it.
     """
 
     axis: str
@@ -36,57 +36,67 @@ class Site:
     below: Stream | None = None
 
     @property
+    def key(self) -> tuple[str, int, str]:
+        """Axis, position and name."""
+        return self.axis, self.position, self.name
+
+    @property
     def layer(self) -> Layer:
-        """The layer, of a site that has one."""
+        """The layer; for rows over depth, time and cell."""
         assert isinstance(self.module, Layer)
         return self.module
 
     @property
     def maps(self) -> dict[str, nn.Linear]:
-        """The maps that make up its W, side by side, by their names in the layer."""
+        """The linear maps that make up W_l, from left to right, by their names in the layer."""
         if self.axis == "time" and isinstance(self.module, Recurrent):
             return {"recurrent": self.module.recurrent}
         return dict(zip(("linear", "recurrent"), self.layer.maps, strict=False))
 
     @property
     def has_bias(self) -> bool:
-        """Whether a bias goes with it."""
+        """Whether the row has a bias gradient."""
         return self.axis == "depth" and has_bias(self.layer.linear)
 
 
-def find_sites(model: nn.Module) -> list[Site]:
-    """Return the model's layers in the order of registration, which is that of the forward.
+def find_modules(model: nn.Module) -> list[RecordedModule]:
+    """Find the modules of one of gradlab's networks that are recorded.
 
-    Then the steps of each recurrent layer, those of each cell, and the blocks: the streams after
-    the first.
+    Args:
+        model: The network, a member of a stack or alone.
+
+    Returns:
+        The layers in the order of registration, which is the order of the forward pass; then the
+        steps of each recurrent layer, the steps of each cell, and the blocks (every stream but the
+        first).
     """
     named = list(model.named_modules())
     layers = [(name, m) for name, m in named if isinstance(m, Layer)]
     steepest: dict[str, float] = {}  # the same activation in every layer is measured once
-    sites: list[Site] = []
+    found: list[RecordedModule] = []
     for position, (name, layer) in enumerate(layers, start=1):
         phi = repr(layer.activation)
         if phi not in steepest:
             steepest[phi] = _steepest(layer.activation)
         norm = (type(layer.norm), layer.norm_position)
         kind = (*layer.linear.weight.shape, has_bias(layer.linear), phi, *norm)
-        sites.append(Site("depth", position, name, layer, steepest[phi], kind))
+        found.append(RecordedModule("depth", position, name, layer, steepest[phi], kind))
     streams = [(name, m) for name, m in named if isinstance(m, Stream)]
     blocks = [
-        Site("block", position, name, stream, kind=("block",), below=below)
+        RecordedModule("block", position, name, stream, kind=("block",), below=below)
         for position, ((_, below), (name, stream)) in enumerate(pairwise(streams), start=1)
     ]
-    recurrent = [site for site in sites if isinstance(site.module, Recurrent)]
-    gated = [site for site in recurrent if isinstance(site.layer.activation, Gates)]
+    recurrent = [each for each in found if isinstance(each.module, Recurrent)]
+    gated = [each for each in recurrent if isinstance(each.layer.activation, Gates)]
     steps, cells = _steps(model, recurrent, "time"), _steps(model, gated, "cell")
-    return [*sites, *steps, *cells, *blocks]
+    return [*found, *steps, *cells, *blocks]
 
 
-def _steps(model: nn.Module, layers: list[Site], axis: str) -> list[Site]:
+def _steps(model: nn.Module, layers: list[RecordedModule], axis: str) -> list[RecordedModule]:
     steps = next((m.steps[0] for m in model.modules() if isinstance(m, RNN)), 0)
     return [
-        Site(axis, t, site.name, site.module, site.steepest, (axis, site.name))
-        for site in layers
+        RecordedModule(axis, t, each.name, each.module, each.steepest, (axis, each.name))
+        for each in layers
         for t in range(1, steps + 1)
     ]
 

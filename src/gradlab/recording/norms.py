@@ -1,9 +1,10 @@
-"""Euclidean norms that are right over the whole range of a dtype.
+"""Norms, means and standard deviations, correct over the whole range of a dtype.
 
-`torch.linalg.vector_norm` squares in the tensor's own dtype: float32 entries of 1e-25 have norm 0
-there, and entries of 1e25 infinity.
+`torch.linalg.vector_norm` squares in the dtype of the tensor: float32 entries of 1e-25 have norm 0
+there, and entries of 1e25 infinity. `torch.mean` overflows where the sum of finite entries does.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
@@ -17,6 +18,9 @@ SAFE = (1e-12, 1e15)
 ROW = 4096
 """Entries that are summed in float32: what that loses is in the seventh digit."""
 
+CANCELLED = 0.1
+"""A difference of squares below this part of them has lost digits, and is computed another way."""
+
 
 def norm(x: Tensor, dim: Dims, origin: torch.dtype | None = None) -> Tensor:
     """Return the Euclidean norm over `dim`, in float64, subnormal entries included.
@@ -29,11 +33,15 @@ def norm(x: Tensor, dim: Dims, origin: torch.dtype | None = None) -> Tensor:
         return torch.linalg.vector_norm(x, dim=dim, dtype=torch.float64)
     if not x.numel():
         return torch.linalg.vector_norm(x, dim=dim)
-    largest = x.abs().amax(dim, keepdim=True)
-    scale = torch.where((largest == 0) | largest.isinf(), 1.0, largest)
+    scale = _largest(x, dim)
     scaled = torch.linalg.vector_norm(x / scale, dim=dim, keepdim=True) * scale
-    dims = (dim,) if isinstance(dim, int) else dim
-    return scaled.squeeze(dims)
+    return scaled.squeeze(dim)
+
+
+def _largest(x: Tensor, dim: Dims) -> Tensor:
+    """Return the largest |x| over `dim`, which is kept; 1 where it is 0 or not finite."""
+    largest = x.abs().amax(dim, keepdim=True)
+    return torch.where((largest == 0) | ~largest.isfinite(), 1.0, largest)
 
 
 def matrix_norm(x: Tensor, origin: torch.dtype | None = None) -> Tensor:
@@ -89,6 +97,42 @@ def _rows(x: Tensor) -> Tensor:
     if x.stride(-1) != 1:
         x = x.mT
     return x.flatten(-2).unsqueeze(-2) if x.shape[-2] * x.shape[-1] <= ROW else x
+
+
+def mean(x: Tensor) -> Tensor:
+    """Return the mean over the last two dimensions, float64; finite if every entry is."""
+    quick = total(wide(x)) / (x.shape[-1] * x.shape[-2])
+    return repaired(quick, ~quick.isfinite(), [x], lambda part: mean_exact(part, (-2, -1)))
+
+
+def mean_exact(x: Tensor, dim: Dims) -> Tensor:
+    """Return the mean over `dim`, summed in float64; finite if every entry is."""
+    plain = x.mean(dim, dtype=torch.float64)
+    if x.dtype != torch.float64:  # a sum of smaller dtypes does not leave the range of float64
+        return plain
+    scale = _largest(x, dim)
+    scaled = (x / scale).mean(dim, keepdim=True) * scale
+    return torch.where(plain.isfinite(), plain, scaled.squeeze(dim))
+
+
+def std_exact(x: Tensor) -> Tensor:
+    """Return the population standard deviation over the last two dimensions, float64.
+
+    It is finite if every entry is.
+    """
+    root, y = math.sqrt(x.shape[-1] * x.shape[-2]), x.double()
+    plain = matrix_norm(y - mean(y)[..., None, None], x.dtype) / root
+    if x.dtype != torch.float64:
+        return plain
+    scale = _largest(y, (-2, -1))
+    unit = y / scale
+    scaled = matrix_norm(unit - mean(unit)[..., None, None]) / root
+    return torch.where(plain.isfinite(), plain, scaled.clamp(max=1.0) * scale[..., 0, 0])
+
+
+def wide(x: Tensor) -> Tensor:
+    """Return x in the dtype for calculations: float32 as it is, smaller dtypes in float64."""
+    return x if x.dtype == torch.float32 else x.double()
 
 
 def joint_norm(parts: Sequence[Tensor]) -> Tensor:

@@ -1,9 +1,9 @@
-"""Probes that see every signal of a network, forward and backward, and leave no trace.
+"""Probes that read every signal of a network, forward and backward, without changing it.
 
 A probe is a tensor hook on a module's output (or, for a linear map, on an alias of its input),
-never a full backward hook. Inside `torch.func.vmap` the tensor that a module hands on stands for
-one member; the hook is on the tensor of all members beneath it. The same tensors come out either
-way: [M, B, U] (member, sample, unit), where the positions of an image and the steps of a sequence
+never a full backward hook. Inside `torch.func.vmap` a module's output represents one
+member; the hook is on the tensor of all members. The result has the same shape with and without
+vmap: [M, B, U] (member, sample, unit), where the positions of an image and the steps of a sequence
 are samples.
 """
 
@@ -19,7 +19,7 @@ from torch._C._functorch import get_unwrapped, maybe_get_bdim
 from torch.utils.hooks import RemovableHandle
 
 from gradlab.models.rnn import Gates, Recurrent
-from gradlab.recording.modules import Site
+from gradlab.recording.modules import RecordedModule
 
 Visit = Callable[[Tensor], Tensor]
 Hook = Callable[..., Any]
@@ -27,9 +27,9 @@ Hook = Callable[..., Any]
 
 @dataclass
 class Signals:
-    """What one forward and backward pass did at one site; every tensor is [M, B, U].
+    """The signals of one forward and backward pass at one module; every tensor is [M, B, U].
 
-    Gradients are those of the members' own losses, each a mean over the batch.
+    Each member's gradients are of its loss, a mean over the batch.
     """
 
     preact: Tensor | None = None  # u_l
@@ -42,10 +42,10 @@ class Signals:
     out_grad: Tensor | None = None  # dLoss/dh_l
 
 
-class Door(torch.autograd.Function):
-    """The identity, as a way out of vmap: `visit` is called with the tensor of all members.
+class AllMembers(torch.autograd.Function):
+    """The identity; inside vmap it calls `visit` with the tensor of all members.
 
-    It takes a tenth of a millisecond: for what `beneath` cannot do.
+    It costs a tenth of a millisecond, so it is used only where `unwrapped` returns None.
     """
 
     @staticmethod
@@ -61,23 +61,27 @@ class Door(torch.autograd.Function):
     def vmap(  # pyright: ignore[reportIncompatibleMethodOverride]
         info: Any, in_dims: Any, x: Tensor, visit: Visit
     ) -> tuple[Tensor, int]:
-        """Show the physical tensor, member axis in front, to the visitor."""
+        """Call `visit` with the tensor of all members, their axis first."""
         return visit(x.movedim(in_dims[0], 0)), 0
 
 
-def beneath(x: Tensor) -> Tensor | None:
-    """Return the tensor of all members that `x` stands for under vmap, if their axis is its first.
+def unwrapped(x: Tensor) -> Tensor | None:
+    """Return the tensor of all members behind `x` inside vmap; None if their axis is not the first.
 
-    It is to be looked at, not to be calculated with, until vmap has returned.
+    Until vmap has returned, read it only: computing with it fails.
     """
     return get_unwrapped(x) if maybe_get_bdim(x) == 0 else None
 
 
-class Turns:
-    """Which step of a recurrent layer is being made: its sites, one after another."""
+class TimeSteps:
+    """Counts the time steps of a recurrent layer during a forward pass.
 
-    def __init__(self, sites: Sequence[int]) -> None:
-        self.sites, self.step = sites, -1
+    Args:
+        indices: Of the layer's recorded time steps, in order.
+    """
+
+    def __init__(self, indices: Sequence[int]) -> None:
+        self.indices, self.step = indices, -1
 
     def begin(self, *_: object) -> None:
         """Begin a pass."""
@@ -88,31 +92,37 @@ class Turns:
         self.step += 1
 
     def __call__(self) -> int:
-        """Return the index of the site."""
-        return self.sites[self.step]
+        """Return the index of the current time step."""
+        return self.indices[self.step]
 
 
 class Probes:
-    """A context manager: while it is open, every pass through the model fills `signals`.
+    """A context manager in which every pass through the model fills `signals`.
 
-    `stacked` says whether the model runs under vmap. On leaving, all hooks are gone; it can be
-    opened again.
+    On exit all hooks are removed. It can be entered again.
+
+    Args:
+        modules: The modules to record.
+        stacked: Whether the model runs under vmap.
+
+    Attributes:
+        signals: Of each module, in the same order.
     """
 
-    def __init__(self, sites: Sequence[Site], stacked: bool) -> None:
-        self.sites = sites
+    def __init__(self, modules: Sequence[RecordedModule], stacked: bool) -> None:
+        self.modules = modules
         self.stacked = stacked
         self.signals: list[Signals] = []
         self._hooks: list[tuple[Callable[[Hook], RemovableHandle], Hook]] = []
         self._handles: list[RemovableHandle] = []
-        for index, site in enumerate(sites):
-            if site.below is not None:
-                self._plan_block(index, site.below, site.module)
-            elif site.axis == "depth":
-                self._plan(index, site)
+        for index, module in enumerate(modules):
+            if module.below is not None:
+                self._plan_block(index, module.below, module.module)
+            elif module.axis == "depth":
+                self._plan(index, module)
 
     def __enter__(self) -> "Probes":
-        self.signals = [Signals() for _ in self.sites]
+        self.signals = [Signals() for _ in self.modules]
         self._handles = [register(hook) for register, hook in self._hooks]
         return self
 
@@ -129,14 +139,14 @@ class Probes:
             for name, x in vars(signals).items():
                 setattr(signals, name, None if x is None else _flat(x.detach()))
 
-    def _plan(self, index: int, site: Site) -> None:
-        layer = site.layer
+    def _plan(self, index: int, whole: RecordedModule) -> None:
+        layer = whole.layer
         self._on_input(layer.linear, self._visit(index, "", "back"))
         if isinstance(layer, Recurrent):
             self._on_output(layer.linear, self._visit(index, "", "delta"))
-            self._plan_steps(site, layer)
+            self._plan_steps(whole.name, layer)
             return
-        # An in-place activation would overwrite what was kept of its input: it is given a copy.
+        # An in-place activation would overwrite its stored input, so it receives a copy.
         copy = bool(getattr(layer.activation, "inplace", False))
         self._on_output(layer.linear, self._visit(index, "preact", "delta"), copy)
         if layer.norm is not None and layer.norm_position == "before":
@@ -146,45 +156,45 @@ class Probes:
         if layer.norm is not None and layer.norm_position == "after":
             self._on_output(layer.norm, self._visit(index, "", "out_grad"))
 
-    def _plan_steps(self, whole: Site, layer: Recurrent) -> None:
-        turns = self._turns("time", whole.name, layer)
-        self._on_input(layer.recurrent, self._visit(turns, "before", "back"))
-        self._on_output(layer.recurrent, self._visit(turns, "", "delta"))
+    def _plan_steps(self, name: str, layer: Recurrent) -> None:
+        steps = self._time_steps("time", name, layer)
+        self._on_input(layer.recurrent, self._visit(steps, "before", "back"))
+        self._on_output(layer.recurrent, self._visit(steps, "", "delta"))
         if layer.norm is not None and layer.norm_position == "before":
-            self._on_output(layer.norm, self._visit(turns, "", "preact_grad"))
+            self._on_output(layer.norm, self._visit(steps, "", "preact_grad"))
         assert layer.activation is not None
-        self._before(layer.activation, self._visit(turns, "preact", ""))
-        self._on_output(layer.activation, self._visit(turns, "act", "act_grad"))
+        self._before(layer.activation, self._visit(steps, "preact", ""))
+        self._on_output(layer.activation, self._visit(steps, "act", "act_grad"))
         if layer.norm is not None and layer.norm_position == "after":
-            self._on_output(layer.norm, self._visit(turns, "", "out_grad"))
+            self._on_output(layer.norm, self._visit(steps, "", "out_grad"))
         if isinstance(layer.activation, Gates):
-            turns, cell = self._turns("cell", whole.name, layer), layer.activation.cell
-            self._on_input(cell, self._visit(turns, "", "back"))
-            self._on_output(cell, self._visit(turns, "act", "act_grad"))
+            steps, cell = self._time_steps("cell", name, layer), layer.activation.cell
+            self._on_input(cell, self._visit(steps, "", "back"))
+            self._on_output(cell, self._visit(steps, "act", "act_grad"))
 
-    def _turns(self, axis: str, name: str, layer: Recurrent) -> Turns:
-        sites = enumerate(self.sites)
-        turns = Turns([i for i, s in sites if (s.axis, s.name) == (axis, name)])
-        self._hooks.append((layer.register_forward_pre_hook, turns.begin))
-        self._hooks.append((layer.recurrent.register_forward_pre_hook, turns.next))
-        return turns
+    def _time_steps(self, axis: str, name: str, layer: Recurrent) -> TimeSteps:
+        modules = enumerate(self.modules)
+        steps = TimeSteps([i for i, m in modules if (m.axis, m.name) == (axis, name)])
+        self._hooks.append((layer.register_forward_pre_hook, steps.begin))
+        self._hooks.append((layer.recurrent.register_forward_pre_hook, steps.next))
+        return steps
 
     def _plan_block(self, index: int, below: nn.Module, above: nn.Module) -> None:
         self._on_output(below, self._visit(index, "", "back"))
         self._on_output(above, self._visit(index, "act", "act_grad"))
 
-    def _visit(self, site: int | Turns, value: str, grad: str) -> Visit:
-        """Return what is done with a tensor: its value is kept now, its gradient when it comes."""
+    def _visit(self, module: int | TimeSteps, value: str, grad: str) -> Visit:
+        """Return a function that stores a tensor now, and its gradient in the backward pass."""
 
-        def keep(signals: Signals, name: str, x: Tensor) -> None:
+        def store(signals: Signals, name: str, x: Tensor) -> None:
             setattr(signals, name, x if self.stacked else x[None])
 
         def visit(x: Tensor) -> Tensor:
-            signals = self.signals[site if isinstance(site, int) else site()]
+            signals = self.signals[module if isinstance(module, int) else module()]
             if value:
-                keep(signals, value, x)
+                store(signals, value, x)
             if grad:
-                x.register_hook(partial(keep, signals, grad))
+                x.register_hook(partial(store, signals, grad))
             return x
 
         return visit
@@ -195,11 +205,11 @@ class Probes:
 
         def hook(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
             x, *others = inputs
-            seen = beneath(x) if self.stacked else x
+            seen = unwrapped(x) if self.stacked else x
             if seen is not None and seen.requires_grad:
                 # An alias, so that the gradient is this map's alone.
                 return (self._show(x.view_as(x), visit), *others)
-            return (Door.apply(x, visit_leaf) if self.stacked else visit_leaf(x), *others)
+            return (AllMembers.apply(x, visit_leaf) if self.stacked else visit_leaf(x), *others)
 
         self._hooks.append((module.register_forward_pre_hook, hook))
 
@@ -221,10 +231,10 @@ class Probes:
         self._hooks.append((module.register_forward_hook, hook))
 
     def _show(self, x: Tensor, visit: Visit) -> Tensor:
-        """Show the visitor the tensor of all members; return what the network goes on with."""
-        seen = beneath(x) if self.stacked else x
+        """Call `visit` with the tensor of all members; return the tensor for the network."""
+        seen = unwrapped(x) if self.stacked else x
         if seen is None:
-            return Door.apply(x, visit)
+            return AllMembers.apply(x, visit)
         visit(seen)
         return x
 

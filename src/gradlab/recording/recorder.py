@@ -1,4 +1,4 @@
-"""From the signals and parameters of one step to the numbers of its rows."""
+"""Computes the rows of one step of gradlab's networks from signals and parameters."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -9,54 +9,64 @@ from torch import Tensor
 
 from gradlab import schema
 from gradlab.models.rnn import Recurrent
-from gradlab.recording.columns import block, columns
-from gradlab.recording.modules import Site
+from gradlab.recording.columns import LayerKind, LayerTensors, block_columns, layer_columns
+from gradlab.recording.modules import RecordedModule
 from gradlab.recording.probes import Signals
-from gradlab.recording.sums import Kind, Measured
 
 Params = Mapping[str, Tensor]
-Pair = tuple[Site, Signals]
-TOGETHER = 2**17
+Pair = tuple[RecordedModule, Signals]
+CALL_ENTRIES = 2**17
 """Entries of a signal, or of weights, that are measured in one call: half a MB in float32."""
 
 
 def measure(
-    sites: Sequence[Site], signals: Sequence[Signals], before: Params, grads: Params, after: Params
+    modules: Sequence[RecordedModule],
+    signals: Sequence[Signals],
+    before: Params,
+    grads: Params,
+    after: Params,
 ) -> Tensor:
-    """Return [M, S, C] float64: for each member and site, the columns of `schema.STATISTICS`.
+    """Compute the columns of `schema.STATISTICS` for each member and module.
 
     Args:
-        sites: where it was probed.
-        signals: what the probes saw in one forward and backward pass.
-        before: parameters [M, ...] that the pass used, by dotted name.
-        grads: their gradients (of the mean over the batch), before clipping.
-        after: the same parameters after the optimiser's step.
+        modules: The recorded modules.
+        signals: Of each module, from one forward and backward pass.
+        before: Parameters [M, ...] that the pass used, by dotted name.
+        grads: Gradients of the mean loss over the batch, before clipping.
+        after: The parameters after the optimiser's step.
+
+    Returns:
+        The columns, [M, S, C] float64, `NULL` where not measured.
     """
-    signals = _with_steps(sites, signals)
+    signals = _with_steps(modules, signals)
     first = signals[0].delta
     assert first is not None
-    out = first.new_empty((len(sites), first.shape[0], len(schema.STATISTICS)), dtype=torch.float64)
-    for indices in _kinds(sites, signals):
-        pairs = [(sites[i], signals[i]) for i in indices]
+    out = first.new_empty(
+        (len(modules), first.shape[0], len(schema.STATISTICS)), dtype=torch.float64
+    )
+    for indices in _kinds(modules, signals):
+        pairs = [(modules[i], signals[i]) for i in indices]
         if pairs[0][0].axis in ("block", "cell"):  # no linear map
-            out[indices] = block(*(_signal(pairs, name) for name in ("act", "act_grad", "back")))
+            out[indices] = block_columns(
+                *(_signal(pairs, name) for name in ("act", "act_grad", "back"))
+            )
             continue
         parts = [_stack(part, before, grads, after) for part in _parts(pairs)]
-        out[indices] = columns(parts, _kind(pairs[0][0]))
+        out[indices] = layer_columns(parts, _kind(pairs[0][0]))
     return out.transpose(0, 1)
 
 
-def _with_steps(sites: Sequence[Site], signals: Sequence[Signals]) -> Sequence[Signals]:
-    """Return the signals, those of a recurrent layer over depth put together from its steps."""
+def _with_steps(modules: Sequence[RecordedModule], signals: Sequence[Signals]) -> Sequence[Signals]:
+    """Return the signals; a recurrent layer's row over depth gets those of all its time steps."""
     steps: dict[str, list[Signals]] = defaultdict(list)
-    for site, its in zip(sites, signals, strict=True):
-        if site.axis == "time":
-            steps[site.name].append(its)
+    for module, its in zip(modules, signals, strict=True):
+        if module.axis == "time":
+            steps[module.name].append(its)
     return [
-        _joined(its, steps[site.name])
-        if site.axis == "depth" and isinstance(site.module, Recurrent)
+        _joined(its, steps[module.name])
+        if module.axis == "depth" and isinstance(module.module, Recurrent)
         else its
-        for site, its in zip(sites, signals, strict=True)
+        for module, its in zip(modules, signals, strict=True)
     ]
 
 
@@ -69,44 +79,46 @@ def _joined(whole: Signals, steps: Sequence[Signals]) -> Signals:
     return replace(whole, **{name: join(name) for name in names})
 
 
-def _kinds(sites: Sequence[Site], signals: Sequence[Signals]) -> list[list[int]]:
-    """Return the sites of each kind, which also have as many samples."""
+def _kinds(modules: Sequence[RecordedModule], signals: Sequence[Signals]) -> list[list[int]]:
+    """Return the indices of modules with the same kind and shape of signals."""
     kinds: dict[tuple[object, ...], list[int]] = defaultdict(list)
-    for index, (site, its) in enumerate(zip(sites, signals, strict=True)):
+    for index, (module, its) in enumerate(zip(modules, signals, strict=True)):
         assert its.back is not None
-        kinds[(site.kind, its.back.shape)].append(index)
+        kinds[(module.kind, its.back.shape)].append(index)
     return list(kinds.values())
 
 
-def _kind(site: Site) -> Kind:
-    layer = site.layer
-    count = sum(each.weight.numel() for each in site.maps.values())
-    return Kind(layer.activation, site.steepest, layer.norm is not None, site.has_bias, count)
+def _kind(module: RecordedModule) -> LayerKind:
+    layer = module.layer
+    count = sum(each.weight.numel() for each in module.maps.values())
+    return LayerKind(
+        layer.activation, module.steepest, layer.norm is not None, module.has_bias, count
+    )
 
 
 def _parts(pairs: Sequence[Pair]) -> list[Sequence[Pair]]:
-    """Return the sites of one kind that are measured in one call: few enough for the cache.
+    """Divide modules of one kind into parts that fit the cache, each measured in one call.
 
-    Many small sites in one call save calls; a large one alone needs no copy.
+    Many small modules in one call save calls; a large one alone needs no copy.
     """
-    site, first = pairs[0][0], _signal(pairs[:1], "back")[0]
+    module, first = pairs[0][0], _signal(pairs[:1], "back")[0]
     members, batch, _ = first.shape
-    rows = site.layer.linear.out_features
-    columns_ = sum(each.in_features for each in site.maps.values())
+    rows = module.layer.linear.out_features
+    columns_ = sum(each.in_features for each in module.maps.values())
     entries = members * max(rows * columns_, batch * max(rows, columns_))
-    many = len(pairs) if first.is_cuda else max(1, TOGETHER // entries)
+    many = len(pairs) if first.is_cuda else max(1, CALL_ENTRIES // entries)
     return [pairs[start : start + many] for start in range(0, len(pairs), many)]
 
 
-def _stack(pairs: Sequence[Pair], before: Params, grads: Params, after: Params) -> Measured:
-    site = pairs[0][0]
+def _stack(pairs: Sequence[Pair], before: Params, grads: Params, after: Params) -> LayerTensors:
+    module = pairs[0][0]
     preact, delta = _signal(pairs, "preact"), _signal(pairs, "delta")
     preact_grad = _signal(pairs, "preact_grad", delta)
     act_grad = _signal(pairs, "act_grad", preact_grad)
     # Of a step in time: what it adds to dLoss/dV (Pascanu et al. 2013, eq. 4).
-    in_time = site.axis == "time"
+    in_time = module.axis == "time"
     grad = delta.mT @ _signal(pairs, "before") if in_time else _matrices(pairs, grads)
-    return Measured(
+    return LayerTensors(
         preact=preact,
         act=_signal(pairs, "act", preact),
         back=_signal(pairs, "back"),
@@ -117,12 +129,12 @@ def _stack(pairs: Sequence[Pair], before: Params, grads: Params, after: Params) 
         weight=_matrices(pairs, before),
         weight_after=_matrices(pairs, after),
         weight_grad=grad,
-        bias_grad=_biases(pairs, grads) if site.has_bias else grad[..., 0],
+        bias_grad=_biases(pairs, grads) if module.has_bias else grad[..., 0],
     )
 
 
 def _signal(pairs: Sequence[Pair], name: str, otherwise: Tensor | None = None) -> Tensor:
-    """Return a signal of all sites, [S, M, B, U]; `otherwise` if they have none."""
+    """Return a signal of all modules, [S, M, B, U]; `otherwise` if they have none."""
     found = [getattr(signals, name) for _, signals in pairs]
     if found[0] is None:
         assert otherwise is not None
@@ -131,16 +143,16 @@ def _signal(pairs: Sequence[Pair], name: str, otherwise: Tensor | None = None) -
 
 
 def _matrices(pairs: Sequence[Pair], source: Params) -> Tensor:
-    """Return each site's W, or its gradient, [S, M, O, I]."""
+    """Return each module's W_l, or its gradient, [S, M, O, I]."""
     sides = [
-        _stacked([source[f"{site.name}.{name}.weight"] for site, _ in pairs])
+        _stacked([source[f"{module.name}.{name}.weight"] for module, _ in pairs])
         for name in pairs[0][0].maps
     ]
     return torch.cat(sides, -1) if len(sides) > 1 else sides[0]
 
 
 def _biases(pairs: Sequence[Pair], source: Params) -> Tensor:
-    return _stacked([source[f"{site.name}.linear.bias"] for site, _ in pairs])
+    return _stacked([source[f"{module.name}.linear.bias"] for module, _ in pairs])
 
 
 def _stacked(tensors: list[Tensor]) -> Tensor:

@@ -1,64 +1,137 @@
-"""What the loop hands on: rows by column, and how a member's training ended."""
+"""Rows on their way from a recorder to the sinks, and the outcome of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from torch import Tensor
+import pyarrow as pa
 
 from gradlab import schema
-from gradlab.recording.modules import Site
 
-Columns = dict[str, Any]
+if TYPE_CHECKING:  # reports read files without torch
+    from torch import Tensor
+
+Key = tuple[str, int, str]
+"""Axis, position and dotted name of a recorded module."""
+
+NULL_BITS = 0x7FF8_0000_0000_07A2
+NULL: float = np.uint64(NULL_BITS).view(np.float64).item()
+"""The NaN that means "not measured" in float64 tensors of statistics, as `NA_real_` does in R.
+
+Copies between tensors, devices and processes preserve its bits. Arithmetic may not: test with
+`columns.is_null` before computing. In Arrow arrays, and so in files and frames, it is a real null.
+"""
 
 
-@dataclass
-class Rows:
-    """Some training steps of one member, and the layers of one of them, as arrays by column."""
+TYPES = {"int32": pa.int32(), "float64": pa.float64(), "string": pa.string()}
 
-    steps: Columns
-    layers: Columns | None = None
 
-    @classmethod
-    def of_steps(
-        cls,
-        steps: Sequence[int],
-        seconds: Sequence[float],
-        lrs: Sequence[float],
-        table_TK: Tensor,
-        classify: bool,
-    ) -> "Rows":
-        """Make the rows of `steps` from loss, accuracy, grad_norm, clip_factor, descent."""
-        loss, accuracy, grad_norm, clip_factor, descent = table_TK.numpy().T
-        return cls(
-            {
-                "step": np.asarray(steps, dtype=np.int32),
-                "loss": loss,
-                "accuracy": accuracy if classify else None,
-                "grad_norm": grad_norm,
-                "clip_factor": clip_factor,
-                "lr": np.asarray(lrs),
-                "descent": descent,
-                "seconds": np.asarray(seconds),
-            }
+def arrow_schema(columns: tuple[schema.Column, ...]) -> pa.Schema:
+    """Return the Arrow schema of some columns; the metadata has their units and definitions.
+
+    Args:
+        columns: `schema.LAYERS` or `schema.STEPS`.
+    """
+    fields = [
+        pa.field(
+            column.name,
+            TYPES[column.dtype],
+            metadata={
+                "unit": column.unit,
+                "formula": column.formula,
+                "meaning": column.meaning,
+                "null": column.null,
+            },
         )
+        for column in columns
+    ]
+    return pa.schema(fields, metadata={"gradlab_schema": str(schema.VERSION)})
 
-    def add_layers(self, step: int, sites: Sequence[Site], table_SC: Tensor) -> None:
-        """Add the record of `step`: a row per site, `table_SC` in the order of the schema."""
-        table = table_SC.numpy()
-        self.layers = {
-            "step": np.full(len(sites), step, dtype=np.int32),
-            "axis": [site.axis for site in sites],
-            "position": np.array([site.position for site in sites], dtype=np.int32),
-            "module": [site.name for site in sites],
-            **{column.name: table[:, c] for c, column in enumerate(schema.STATISTICS)},
-        }
+
+LAYERS, STEPS = arrow_schema(schema.LAYERS), arrow_schema(schema.STEPS)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some training steps of one run, and the layers at the last of them if it was recorded.
+
+    The columns are Arrow arrays: `rows.steps["loss"]`. null means "not measured".
+
+    Attributes:
+        steps: Rows of `steps.parquet`.
+        layers: Rows of `layers.parquet`, all of one step; None if it was not recorded.
+    """
+
+    steps: pa.RecordBatch
+    layers: pa.RecordBatch | None = None
+
+
+def step_rows(
+    steps: Sequence[int], lrs: Sequence[float], seconds: Sequence[float], measured: "Tensor"
+) -> pa.RecordBatch:
+    """Make rows of `steps.parquet`.
+
+    Args:
+        steps: Updates made before each row.
+        lrs: Learning rate of each step.
+        seconds: Time since training began.
+        measured: loss, accuracy, grad_norm, clip_factor and descent of each step, [T, 5] float64,
+            `NULL` where not measured.
+
+    Returns:
+        A row for each step.
+    """
+    loss, accuracy, grad_norm, clip_factor, descent = _with_nulls(measured.numpy())
+    arrays = [steps, loss, accuracy, grad_norm, clip_factor, _floats(lrs), descent, seconds]
+    return _batch(arrays, STEPS)
+
+
+def layer_rows(step: int, keys: Sequence[Key], table_SC: "Tensor") -> pa.RecordBatch:
+    """Make rows of `layers.parquet`, one for each module.
+
+    Args:
+        step: Updates made before the rows.
+        keys: Axis, position and module of each row.
+        table_SC: The columns of `schema.STATISTICS`, [S, C] float64, `NULL` where not measured.
+
+    Returns:
+        A row for each module.
+    """
+    axes, positions, names = zip(*keys, strict=True)
+    return _batch(
+        [[step] * len(keys), axes, positions, names, *_with_nulls(table_SC.numpy())], LAYERS
+    )
+
+
+def _batch(arrays: Sequence[Any], columns: pa.Schema) -> pa.RecordBatch:
+    filled = [pa.array(a, type=f.type) for a, f in zip(arrays, columns, strict=True)]
+    return pa.RecordBatch.from_arrays(filled, schema=columns)
+
+
+def _floats(values: Sequence[float]) -> Any:
+    return _with_nulls(np.array(values, dtype=np.float64)[:, None])[0]
+
+
+def _with_nulls(table: np.ndarray) -> list[pa.Array]:
+    """Return the columns of a table as Arrow arrays: `NULL` becomes null, NaN and inf remain."""
+    columns = table.T.copy()  # a view would keep the tensor of the whole stack
+    masks = columns.view(np.int64) == NULL_BITS
+    return [
+        pa.array(values, mask=mask if mask.any() else None)
+        for values, mask in zip(columns, masks, strict=True)
+    ]
 
 
 @dataclass
 class Outcome:
-    """How a member's training ended: a status of `schema.STATUSES`, and the steps it made."""
+    """The end of a run.
+
+    Attributes:
+        status: One of `schema.STATUSES`.
+        steps: Training steps made.
+        first_nonfinite: Result of `first_nonfinite`, for a run that diverged.
+    """
 
     status: str = "running"
     steps: int = 0
@@ -66,44 +139,54 @@ class Outcome:
 
 
 class Sink(Protocol):
-    """Where rows go: a file, a service, a screen."""
+    """A destination of rows: a file, a service, a screen."""
 
     def write(self, rows: Rows) -> None:
-        """Take some steps, and perhaps the layers of one of them."""
+        """Take some steps, and the layers of the last one if it was recorded."""
         ...
 
 
-def first_nonfinite(rows: Rows) -> dict[str, Any] | None:
-    """Say where in its last record a member left the finite numbers.
+FORWARD = ("weight_norm", "preact_mean", "preact_std", "act_mean", "act_std")
+BACKWARD = ("delta_norm", "act_grad_norm", "weight_grad_norm")
 
-    A signal that overflows on its way forward does so first at the lowest position, a gradient at
-    the highest. If all that was recorded is finite, the update itself was not.
+
+def first_nonfinite(rows: Rows) -> dict[str, Any] | None:
+    """Locate the first number in the last record of a run that is not finite.
+
+    A signal that overflows in the forward pass does so first at the lowest position, a gradient at
+    the highest. If every recorded number is finite, the update was not.
+
+    Args:
+        rows: The last rows of a run that diverged.
+
+    Returns:
+        `step`, `where` ("forward", "loss", "backward" or "update"), and `position` and `module` of
+        the layer, None for the loss and the update; None if no layer was recorded.
     """
     if rows.layers is None:
         return None
     layers = over_depth(rows.layers)
-    forward = ("weight_norm", "preact_mean", "preact_std", "act_mean", "act_std")
-    backward = ("delta_norm", "act_grad_norm", "weight_grad_norm")
-    where, bad = "forward", _nonfinite(layers, forward)
-    if not len(bad) and not np.isfinite(rows.steps["loss"][-1]):
+    where, bad = "forward", _nonfinite(layers, FORWARD)
+    if not len(bad) and not np.isfinite(rows.steps["loss"][-1].as_py()):
         where = "loss"
     elif not len(bad):
-        where, bad = "backward", _nonfinite(layers, backward)[::-1]
+        bad = _nonfinite(layers, BACKWARD)[::-1]
         where = "backward" if len(bad) else "update"
+    row = layers.slice(int(bad[0]), 1).to_pylist()[0] if len(bad) else {}
     return {
-        "step": int(layers["step"][0]),
+        "step": layers["step"][0].as_py(),
         "where": where,
-        "position": int(layers["position"][bad[0]]) if len(bad) else None,
-        "module": str(layers["module"][bad[0]]) if len(bad) else None,
+        "position": row.get("position"),
+        "module": row.get("module"),
     }
 
 
-def over_depth(layers: Columns) -> Columns:
-    """Return the rows over depth of one record, as arrays by column."""
-    depth = [row for row, axis in enumerate(layers["axis"]) if axis == "depth"]
-    return {name: np.asarray(values)[depth] for name, values in layers.items()}
+def over_depth(layers: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the rows over depth of one record."""
+    return layers.filter(np.array([axis == "depth" for axis in layers["axis"].to_pylist()]))
 
 
-def _nonfinite(layers: Columns, columns: Sequence[str]) -> Any:
-    values = np.stack([layers[column] for column in columns])
+def _nonfinite(layers: pa.RecordBatch, columns: Sequence[str]) -> np.ndarray:
+    """Return the indices of rows in which a measured number is not finite."""
+    values = np.stack([layers[name].fill_null(0.0).to_numpy() for name in columns])
     return np.flatnonzero(~np.isfinite(values).all(axis=0))

@@ -1,4 +1,4 @@
-"""Read results back: every run under a folder, damaged files named and left out."""
+"""Reads runs back: every run under a folder; a damaged run is named and left out."""
 
 import json
 import warnings
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,15 +16,42 @@ from gradlab import schema
 from gradlab.errors import StoreError
 from gradlab.pages.numbers import cell, count
 from gradlab.pages.page import PageTable, notebook_html, table_lines
-from gradlab.results import validation
+from gradlab.recording.rows import LAYERS, STEPS
 from gradlab.results.context import attach
+from gradlab.results.nullable import from_arrow, values_and_mask
 
+FINDING: dict[str, type] = {
+    "kind": str,
+    "where": list,
+    "since": int,
+    "severity": str,
+    "cause": str,
+    "evidence": dict,
+    "remedies": list,
+}
+"""The keys of a finding in `run.json`, as in `diagnosis.finding.Finding`, and their types."""
+OPTIONAL: dict[str, type] = {
+    "test": dict,
+    "first_nonfinite": dict,
+    "error": str,
+    "seed": int,
+    "data": dict,
+}
+NONFINITE: dict[str, type] = {"where": str, "step": int}
 MOST_SHOWN = 20  # runs that the text and the notebook output of `load` show
+KEYS = ("status", "verdict", "config_hash", "seed")
+"""The keys of `run.json` that are columns of `runs`."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run on disk: its name (path below the folder that was searched) and its `run.json`."""
+    """One run on disk.
+
+    Attributes:
+        name: Path below the folder that was searched.
+        path: Of the run's folder.
+        info: Content of `run.json`.
+    """
 
     name: str
     path: Path
@@ -44,14 +72,14 @@ class Run:
 
 
 class Found(NamedTuple):
-    """The runs under a folder, and one line for each file that could not be read."""
+    """The runs under a folder, and one line for each run that cannot be read."""
 
     runs: list[Run]
     damaged: list[str]
 
 
 class Frames(NamedTuple):
-    """Pandas frames of many runs; each has the run's name in the column `run`."""
+    """Pandas frames of many runs; each frame has the run's name, a string, in the column `run`."""
 
     runs: pd.DataFrame
     steps: pd.DataFrame
@@ -85,10 +113,13 @@ class Frames(NamedTuple):
 def find(folder: str | Path) -> Found:
     """Find every run under `folder`, in natural order (2 before 10).
 
-    Only the footers of the Parquet files are read. A run with a damaged file is left out and named.
+    Only the footers of the Parquet files are read.
+
+    Args:
+        folder: A folder of runs, at any depth, or one run.
 
     Raises:
-        StoreError: the folder is missing, or holds no run.
+        StoreError: The folder is missing, or no run in it can be read.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -110,11 +141,15 @@ def find(folder: str | Path) -> Found:
 
 
 def load(folder: str | Path) -> Frames:
-    """Load every run under `folder` as pandas frames: `.runs`, `.steps`, `.layers`.
+    """Load every run under a folder as pandas frames: `.runs`, `.steps`, `.layers`.
 
-    `runs` has a row per run: name, status, verdict, seed, and the configuration as columns; a list
-    in the configuration is there as JSON text, `[0.9, 0.99]`, so that one can group by it. The
-    other two are the Parquet files, stacked, with the run's name in front (see `gradlab.schema`).
+    `runs` has a row per run: name, status, verdict, seed, the final and best training loss and
+    accuracy, loss and accuracy on the test set, and every key of the configuration. A list in the
+    configuration is JSON text, `[0.9, 0.99]`, so that it can be grouped by. `steps` and `layers`
+    are the Parquet files of all runs; see `gradlab.schema` for their columns.
+
+    Float columns of `steps` and `layers` have the Arrow dtype `double[pyarrow]`, in which null
+    ("not measured") and NaN differ; `gradlab.results.nullable` converts them to NumPy.
 
     A run with a damaged file is in none of the three: a `UserWarning` names the file.
 
@@ -151,27 +186,50 @@ def load(folder: str | Path) -> Frames:
         warnings.warn(f"left out: {line}", stacklevel=2)
     infos = {run.name: run.info for run in runs}
     stacked = _stack(runs, steps)
-    return Frames(runs_frame(runs), stacked, attach(_stack(runs, layers), infos, stacked))
+    return Frames(runs_frame(runs, steps), stacked, attach(_stack(runs, layers), infos, stacked))
 
 
 def unreadable(folder: str | Path, damaged: Sequence[str]) -> StoreError:
-    """Return the error of a folder all of whose runs are damaged: it names the first."""
+    """Return the error for a folder in which no run can be read; it names the first."""
     return StoreError(f"no run under {folder} can be read: {damaged[0]}")
 
 
-def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return one row per run: what `run.json` says of it, and its configuration as columns."""
-    keys = ("status", "verdict", "config_hash", "seed")
+def runs_frame(runs: Sequence[Run], steps: Sequence[pd.DataFrame] = ()) -> pd.DataFrame:
+    """Make a frame with a row per run.
+
+    Args:
+        runs: The runs.
+        steps: Frame of `steps.parquet` of each run; without it the columns of the final and best
+            training loss and accuracy are left out.
+
+    Returns:
+        Columns from `run.json`, outcomes, and the configuration.
+    """
     rows: list[dict[str, Any]] = []
-    for run in runs:
-        known = {"run": run.name, **{key: run.info.get(key) for key in keys}}
+    for index, run in enumerate(runs):
+        known = {"run": run.name, **{key: run.info.get(key) for key in KEYS}}
+        if steps:
+            known |= _outcome(steps[index])
+        test: dict[str, Any] = run.info.get("test") or {}
+        known |= {f"test_{name}": test.get(name) for name in ("loss", "accuracy")}
         config = {key: hashable(value) for key, value in run.config.items()}
         rows.append({**known, **config, **known})  # no configuration renames a run
     return pd.DataFrame(rows)
 
 
+def _outcome(steps: pd.DataFrame) -> dict[str, float | None]:
+    """Return the last value of loss and accuracy, and the best finite one; None if not measured."""
+    out: dict[str, float | None] = {}
+    for name, best in ("loss", np.min), ("accuracy", np.max):
+        values, null = values_and_mask(steps, name)
+        finite = values[np.isfinite(values)]
+        out[f"final_{name}"] = float(values[~null][-1]) if not null.all() else None
+        out[f"best_{name}"] = float(best(finite)) if len(finite) else None
+    return out
+
+
 def hashable(value: Any) -> Any:
-    """Return a configuration's value as a frame can group by it: lists and mappings as JSON."""
+    """Return a value of the configuration as something to group by: lists and mappings as JSON."""
     return json.dumps(value) if isinstance(value, list | dict) else value
 
 
@@ -185,8 +243,13 @@ def _open(name: str, file: Path) -> Run:
         info = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{file} is damaged: {error}") from error
-    _refuse(file, validation.in_info(info))
-    for columns, part in (schema.LAYERS, "layers"), (schema.STEPS, "steps"):
+    if (version := _version(info)) != schema.VERSION:
+        raise ValueError(
+            f"{file} has schema {version}, but this version of gradlab reads schema "
+            f"{schema.VERSION}: repeat the run"
+        )
+    _refuse(file, wrong_info(info))
+    for columns, part in (LAYERS, "layers"), (STEPS, "steps"):
         path = file.parent / f"{part}.parquet"
         try:
             present = pq.read_schema(path)
@@ -194,7 +257,7 @@ def _open(name: str, file: Path) -> Run:
             raise ValueError(f"{path} is missing") from None
         except (OSError, pa.ArrowException) as error:
             raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
-        _refuse(path, validation.in_schema(present, columns))
+        _refuse(path, wrong_schema(present, columns))
     return Run(name, file.parent, info)
 
 
@@ -206,10 +269,80 @@ def _refuse(path: Path, wrong: str | None) -> None:
 def _read(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     try:
         with pq.ParquetFile(path) as file:  # a third of the time that read_table takes
-            return file.read(columns and list(columns), use_threads=False).to_pandas()
+            table = file.read(columns and list(columns), use_threads=False)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise StoreError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    return from_arrow(table)
+
+
+def _version(info: Any) -> Any:
+    return info.get("schema") if isinstance(info, dict) else None
 
 
 def _natural(path: Path) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdigit() else (1, part) for part in path.parts]
+
+
+def wrong_info(info: Any) -> str | None:
+    """Return the fault in the content of a `run.json`: expected and given; None if it has none.
+
+    Code that reads a run relies on these types.
+
+    Args:
+        info: Content of a `run.json` of this schema.
+    """
+    if not isinstance(info.get("config"), dict):
+        return f"expected a configuration as config, but it is {info.get('config')!r:.40}"
+    if info.get("status") not in schema.STATUSES:
+        return _choice("status", schema.STATUSES, info.get("status"))
+    if info.get("verdict") not in (None, *schema.VERDICTS):
+        return _choice("verdict", schema.VERDICTS, info.get("verdict"))
+    for key, kind in OPTIONAL.items():
+        if info.get(key) is not None and not isinstance(info[key], kind):
+            return f"expected {key} to be of type {kind.__name__}, but it is {info[key]!r:.40}"
+    where = info.get("first_nonfinite")
+    wrong = _typed("first_nonfinite", where, NONFINITE) if where else None
+    return wrong or _findings(info.get("findings"))
+
+
+def wrong_schema(present: pa.Schema, columns: pa.Schema) -> str | None:
+    """Return the first column that a Parquet file lacks or has with another type; None if none.
+
+    Args:
+        present: Schema of the file.
+        columns: Expected columns.
+    """
+    for expected in columns:
+        index = present.get_field_index(expected.name)
+        if index < 0:
+            return f"it has no column {expected.name}"
+        given = present.field(index).type
+        if given != expected.type:
+            return f"expected {expected.name} to be of type {expected.type}, but it is {given}"
+    return None
+
+
+def _findings(findings: Any) -> str | None:
+    if not isinstance(findings, list):
+        return f"expected a list of findings, but it is {findings!r:.40}"
+    for finding in findings:
+        wrong = _typed("a finding", finding, FINDING)
+        if wrong:
+            return wrong
+        if finding["kind"] not in schema.KINDS:
+            return _choice("the kind of a finding", schema.KINDS, finding["kind"])
+    return None
+
+
+def _typed(name: str, content: Any, types: dict[str, type]) -> str | None:
+    if not isinstance(content, dict):
+        return f"expected {name} to be of type dict, but it is {content!r:.40}"
+    for key, kind in types.items():
+        if not isinstance(content.get(key), kind):
+            given = f"{content[key]!r:.40}" if key in content else "missing"
+            return f"expected {key} of {name} to be of type {kind.__name__}, but it is {given}"
+    return None
+
+
+def _choice(name: str, valid: tuple[str, ...], given: Any) -> str:
+    return f"expected {name} to be one of {', '.join(valid)}, but it is {given!r:.40}"

@@ -1,8 +1,8 @@
-"""Parquet files that can be read at any moment, whatever happens to the process that writes them.
+"""Parquet files that are readable at any moment, also after the writing process was killed.
 
-A Parquet file is unreadable until its footer is written, so a table that grows is rewritten whole
-beside the old file and moved over it in one step. The time between rewrites grows with what a
-rewrite costs, which keeps the total cost below a small share of the run.
+A Parquet file is unreadable until its footer is written. So a growing table is rewritten whole to a
+temporary file, which then replaces the old file in one step. The time between rewrites grows with
+the time that a rewrite takes: the total cost is a small share of the run.
 """
 
 import json
@@ -15,27 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from gradlab import schema
-
-TYPES = {"int32": pa.int32(), "float64": pa.float64(), "string": pa.string()}
-
-
-def arrow_schema(columns: tuple[schema.Column, ...]) -> pa.Schema:
-    """Return the Arrow schema of `columns`, with units, formulas and meanings as metadata."""
-    fields = [
-        pa.field(
-            column.name,
-            TYPES[column.dtype],
-            metadata={
-                "unit": column.unit,
-                "formula": column.formula,
-                "meaning": column.meaning,
-            },
-        )
-        for column in columns
-    ]
-    return pa.schema(fields, metadata={"gradlab_schema": str(schema.VERSION)})
 
 
 def replace(path: Path, write: Any) -> None:
@@ -65,41 +44,33 @@ def _finite(value: Any) -> Any:
 
 
 class Table:
-    """A Parquet file that grows, always readable, short by at most the last `interval`.
+    """A growing Parquet file that is always readable and lacks at most the last `interval`.
 
-    Where `members` such files grow at the same time, each is rewritten as much less often as keeps
-    the cost of all below the same share.
+    Args:
+        path: Of the file.
+        columns: Arrow schema: `rows.LAYERS` or `rows.STEPS`.
+        interval: Least time between rewrites, in seconds.
+        members: Number of such files that grow at the same time. Each is rewritten less often, so
+            that the cost of all stays below the same share.
     """
 
     def __init__(
-        self,
-        path: Path,
-        columns: tuple[schema.Column, ...],
-        interval: float = 2.0,
-        members: int = 1,
+        self, path: Path, columns: pa.Schema, interval: float = 2.0, members: int = 1
     ) -> None:
-        self.path = path
-        self.schema = arrow_schema(columns)
+        self.path, self.schema = path, columns
         self.interval, self.members = interval, members
         self._batches: list[pa.RecordBatch] = []
         self._next_flush = 0.0
         self._written = -1
 
-    def append(self, columns: Mapping[str, Any]) -> None:
-        """Add rows, given as one array per column; None stands for a column of nulls."""
-        rows = len(columns["step"])
-        arrays = [
-            pa.nulls(rows, field.type)
-            if columns[field.name] is None
-            else pa.array(columns[field.name], type=field.type)
-            for field in self.schema
-        ]
-        self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
+    def append(self, rows: pa.RecordBatch) -> None:
+        """Add rows; write the file if it is time to."""
+        self._batches.append(rows)
         if time.monotonic() >= self._next_flush:
             self.flush()
 
     def flush(self) -> None:
-        """Write every row so far."""
+        """Write all rows."""
         if self._written == len(self._batches):
             return
         began = time.monotonic()
@@ -110,5 +81,5 @@ class Table:
         self._next_flush = time.monotonic() + max(self.interval, 20 * took * self.members)
 
     def table(self) -> pa.Table:
-        """Return every row so far as one Arrow table."""
+        """Return all rows as one Arrow table."""
         return pa.Table.from_batches(self._batches, schema=self.schema)

@@ -199,7 +199,7 @@ def _folder(path: Path, resume: bool) -> Parquet:
 def _conclude(
     settings: Settings, folder: Parquet, outcome: Outcome, test: dict[str, float | None]
 ) -> None:
-    layers, steps = folder.frame(), folder.steps.table().to_pandas()
+    layers, steps = folder.frames()
     info = folder.info | {"status": outcome.status}
     findings = diagnose(attach(layers, {ALONE: info}, steps)) if len(layers) else Findings()
     folder.finish(

@@ -1,77 +1,14 @@
-"""Rows in memory: the sites in order of depth, and what was recorded of them as frames."""
+"""A sink that stores rows in memory."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from torch import Tensor
+import pyarrow as pa
 
-from gradlab import schema
-from gradlab.recording.rows import Columns, Rows
+from gradlab.recording.rows import LAYERS, STEPS, Rows
+from gradlab.results.nullable import from_arrow
 from gradlab.sinks.protocol import RunInfo
-
-
-def by_depth(sites: int, heard: Sequence[int]) -> list[int]:
-    """Return all sites, nearest the input first: those that were heard in the order of their calls.
-
-    One that was not comes after the one that was registered before it.
-    """
-    order = list(heard)
-    for index in range(sites):
-        if index not in heard:
-            order.insert(order.index(index - 1) + 1 if index else 0, index)
-    return order
-
-
-def rows_of(step: int, names: Sequence[str], table_SC: Tensor, lr: float, seconds: float) -> Rows:
-    """Return the rows of a recorded step.
-
-    Args:
-        step: updates made before it.
-        names: of the sites, by depth.
-        table_SC: their columns, and in a last row the loss, the norm of the whole gradient and what
-            clipping left of it.
-        lr: the learning rate.
-        seconds: since the beginning.
-    """
-    loss, grad_norm, clip_factor = table_SC[-1, :3].tolist()
-    table = table_SC[:-1].numpy().copy()  # a view would keep the tensor
-    layers: Columns = {
-        "step": np.full(len(names), step, dtype=np.int32),
-        "axis": ["depth"] * len(names),
-        "position": np.arange(1, len(names) + 1, dtype=np.int32),
-        "module": list(names),
-        **{column.name: table[:, c] for c, column in enumerate(schema.STATISTICS)},
-    }
-    steps: Columns = {
-        "step": np.array([step], dtype=np.int32),
-        "loss": np.array([loss]),
-        "accuracy": None,
-        "grad_norm": np.array([grad_norm]),
-        "clip_factor": np.array([clip_factor]),
-        "lr": np.array([lr]),
-        "descent": np.array([math.nan]),
-        "seconds": np.array([seconds]),
-    }
-    return Rows(steps, layers)
-
-
-def frame(parts: Sequence[Columns], columns: tuple[schema.Column, ...]) -> pd.DataFrame:
-    """Return recorded rows as one frame, with the columns and dtypes of the schema."""
-    return pd.DataFrame({column.name: _stacked(parts, column) for column in columns})
-
-
-def _stacked(parts: Sequence[Columns], column: schema.Column) -> Any:
-    if column.dtype == "string":
-        return pd.Series([value for part in parts for value in part[column.name]], dtype=str)
-    given = [_values(part, column.name) for part in parts]
-    return np.concatenate([np.empty(0), *given]).astype(column.dtype)
-
-
-def _values(part: Columns, name: str) -> Any:
-    return np.full(len(part["step"]), np.nan) if part[name] is None else part[name]
 
 
 class Memory:
@@ -112,8 +49,9 @@ class Memory:
 
     def layers(self) -> pd.DataFrame:
         """Return the layers: the columns of `layers.parquet`."""
-        return frame([rows.layers for rows in self.rows if rows.layers is not None], schema.LAYERS)
+        recorded = [rows.layers for rows in self.rows if rows.layers is not None]
+        return from_arrow(pa.Table.from_batches(recorded, LAYERS))
 
     def steps(self) -> pd.DataFrame:
         """Return the steps: the columns of `steps.parquet`."""
-        return frame([rows.steps for rows in self.rows], schema.STEPS)
+        return from_arrow(pa.Table.from_batches([rows.steps for rows in self.rows], STEPS))

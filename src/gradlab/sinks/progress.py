@@ -13,7 +13,6 @@ from rich.progress import Progress as Bar
 
 from gradlab.recording.rows import Rows
 from gradlab.sinks.protocol import RunInfo
-from gradlab.sinks.series import listed
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ class Progress:
 
     def write(self, rows: Rows) -> None:
         """Show the last of some steps."""
-        done, loss = listed(rows.steps, "step")[-1] + 1, listed(rows.steps, "loss")[-1]
+        done, loss = rows.steps["step"].to_pylist()[-1] + 1, rows.steps["loss"].to_pylist()[-1]
         if self._bar is not None:
             self._bar.update(self._task, completed=done, description=f"loss {loss:.4g}")
         elif time.monotonic() >= self._next_line:

@@ -13,7 +13,8 @@ import pandas as pd
 
 from gradlab import schema
 from gradlab.errors import StoreError
-from gradlab.recording.rows import Rows
+from gradlab.recording.rows import LAYERS, STEPS, Rows
+from gradlab.results.nullable import from_arrow
 from gradlab.results.parquet import Table, write_json
 from gradlab.results.resume import clear, free
 from gradlab.sinks.protocol import RunInfo
@@ -77,7 +78,7 @@ class Parquet:
         self._started = datetime.now(UTC)
         self.layers, self.steps = (
             Table(self.path / f"{name}.parquet", columns, self.interval, run.writers)
-            for name, columns in (("layers", schema.LAYERS), ("steps", schema.STEPS))
+            for name, columns in (("layers", LAYERS), ("steps", STEPS))
         )
         self.info = {
             "schema": schema.VERSION,
@@ -113,9 +114,9 @@ class Parquet:
         self.info |= result
         self._flush()
 
-    def frame(self) -> pd.DataFrame:
-        """Return the rows of `layers.parquet`."""
-        return self.layers.table().to_pandas()
+    def frames(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the rows of `layers.parquet` and of `steps.parquet`."""
+        return from_arrow(self.layers.table()), from_arrow(self.steps.table())
 
     def _flush(self) -> None:
         self.layers.flush()

@@ -22,11 +22,12 @@ import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+
+import pyarrow as pa
 
 from gradlab import schema
 from gradlab.errors import SettingsError
-from gradlab.recording.rows import Columns, Rows
+from gradlab.recording.rows import Rows
 
 STEP_COLUMNS = [name for name in schema.names(schema.STEPS) if name not in ("step", "seconds")]
 LAYER_COLUMNS = (
@@ -79,9 +80,9 @@ def scalars(
         Pairs of a step and its numbers, in the order of the steps.
     """
     layers = {} if rows.layers is None else _layer_scalars(rows.layers, prefix, axes)
-    recorded = None if rows.layers is None else listed(rows.layers, "step")[0]
-    columns = {f"{prefix}{name}": listed(rows.steps, name) for name in STEP_COLUMNS}
-    for row, step in enumerate(listed(rows.steps, "step")):
+    recorded = None if rows.layers is None else rows.layers["step"].to_pylist()[0]
+    columns = {f"{prefix}{name}": rows.steps[name].to_pylist() for name in STEP_COLUMNS}
+    for row, step in enumerate(rows.steps["step"].to_pylist()):
         found = {name: values[row] for name, values in columns.items() if values[row] is not None}
         yield step, found | (layers if step == recorded else {})
 
@@ -102,25 +103,17 @@ def check_prefix(prefix: str) -> str:
     return prefix
 
 
-def _layer_scalars(layers: Columns, prefix: str, axes: Sequence[str]) -> dict[str, float]:
-    keys = [listed(layers, name) for name in ("axis", "position", "module")]
+def _layer_scalars(layers: pa.RecordBatch, prefix: str, axes: Sequence[str]) -> dict[str, float]:
+    keys = [layers[name].to_pylist() for name in ("axis", "position", "module")]
     rows = [(row, *key) for row, key in enumerate(zip(*keys, strict=True)) if key[0] in axes]
     counts = {axis: max(each[2] for each in rows if each[1] == axis) for _, axis, *_ in rows}
     return {
         f"{prefix}{series_name(column, axis, position, counts[axis], module)}": values[row]
         for column in LAYER_COLUMNS
-        for values in [listed(layers, column)]
+        for values in [layers[column].to_pylist()]
         for row, axis, position, module in rows
         if values[row] is not None
     }
-
-
-def listed(columns: Columns, name: str) -> list[Any]:
-    """Return a column as a list, None where it is null."""
-    values: Any = columns[name]
-    if values is None:
-        return [None] * len(columns["step"])
-    return values if isinstance(values, list) else values.tolist()
 
 
 def _legal(module: str) -> str:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlparse
 
+import pyarrow as pa
+
 from gradlab.errors import first_line
-from gradlab.recording.rows import Columns, Rows
+from gradlab.recording.rows import Rows
 from gradlab.sinks.protocol import RunInfo
-from gradlab.sinks.series import check_prefix, listed, scalars
+from gradlab.sinks.series import check_prefix, scalars
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +76,7 @@ class WandB:
         self._project, self._entity, self._tags = project, entity, list(tags)
         self._mode: Literal["offline", "online"] = mode
         self._pending: int | None = None  # W&B's step whose row may not have been sent yet
-        self._layers: list[Columns] = []
+        self._layers: list[pa.RecordBatch] = []
 
     def open(self, run: RunInfo) -> None:
         """Start the new run, if there is to be one."""
@@ -196,7 +198,7 @@ def has_account() -> bool:
     return False
 
 
-def profile_charts(records: Sequence[Columns]) -> dict[str, Any]:
+def profile_charts(records: Sequence[pa.RecordBatch]) -> dict[str, Any]:
     """Return W&B's charts of the gradient over depth and, for a recurrent network, over time.
 
     Args:
@@ -207,29 +209,31 @@ def profile_charts(records: Sequence[Columns]) -> dict[str, Any]:
     picked = sorted({round(i * (len(records) - 1) / (PROFILES - 1)) for i in range(PROFILES)})
     shown = [records[i] for i in picked]
     charts = {"gradient_profile": _chart(shown, "depth", "delta_norm", *OVER_DEPTH)}
-    axes = listed(shown[0], "axis")
+    axes = shown[0]["axis"].to_pylist()
     if "time" in axes:
         axis = "cell" if "cell" in axes else "time"
         charts["gradient_through_time"] = _chart(shown, axis, "act_grad_norm", *OVER_TIME)
     return charts
 
 
-def _chart(records: Sequence[Columns], axis: str, column: str, title: str, x_axis: str) -> Any:
+def _chart(
+    records: Sequence[pa.RecordBatch], axis: str, column: str, title: str, x_axis: str
+) -> Any:
     """Return a chart of log10 of a column over an axis; a zero or non-finite norm leaves a gap.
 
     On the axes time and cell, the chart shows the recurrent layer nearest the loss.
     """
     import wandb
 
-    keys = list(zip(listed(records[0], "axis"), listed(records[0], "module"), strict=True))
+    keys = list(zip(records[0]["axis"].to_pylist(), records[0]["module"].to_pylist(), strict=True))
     rows = [row for row, key in enumerate(keys) if key[0] == axis]
     if axis != "depth":
         rows = [row for row in rows if keys[row] == keys[rows[-1]]]
-    positions = listed(records[0], "position")
+    positions = records[0]["position"].to_pylist()
     return wandb.plot.line_series(
         xs=[positions[row] for row in rows],
-        ys=[[_log10(listed(record, column)[row]) for row in rows] for record in records],
-        keys=[f"step {listed(record, 'step')[0]}" for record in records],
+        ys=[[_log10(record[column].to_pylist()[row]) for row in rows] for record in records],
+        keys=[f"step {record['step'].to_pylist()[0]}" for record in records],
         title=title,
         xname=x_axis,
     )

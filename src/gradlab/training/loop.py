@@ -15,11 +15,19 @@ from torch import Tensor, nn
 
 from gradlab.config.settings import Settings
 from gradlab.data.dataset import Dataset
-from gradlab.recording.modules import find_sites
+from gradlab.recording.modules import find_modules
 from gradlab.recording.norms import joint_norm, total
 from gradlab.recording.probes import Probes
 from gradlab.recording.recorder import measure
-from gradlab.recording.rows import Outcome, Rows, Sink, first_nonfinite
+from gradlab.recording.rows import (
+    NULL,
+    Outcome,
+    Rows,
+    Sink,
+    first_nonfinite,
+    layer_rows,
+    step_rows,
+)
 from gradlab.training.clipping import Clipper
 from gradlab.training.minibatches import Minibatches
 from gradlab.training.optimizer import make_updates
@@ -156,13 +164,13 @@ class Loop:
             self.alive = self.alive & loss.isfinite() & parameters.finite()
             if loss.is_cuda or not self.alive.all():  # on a GPU, reading `alive` would wait
                 parameters.restore(~self.alive)
-            layers, descent = None, torch.full_like(grad_norm, torch.nan)
+            layers, descent = None, torch.full_like(grad_norm, NULL)
             if recorded:
                 named = parameters.name_blocks(grads)
                 if self.recorder.descent_due(step):
                     descent = self.recorder.descent(loss, x, y, named)
                 layers = self.recorder.measure(named)
-        accuracy = torch.full_like(loss, torch.nan)
+        accuracy = torch.full_like(grad_norm, NULL)
         if self.minibatches.classify:
             accuracy = _accuracy(output, y)
         seconds, rates = time.perf_counter() - self._began, self.updates.rates
@@ -195,20 +203,20 @@ class Recorder:
     """Measures the layers of a stack.
 
     Attributes:
-        sites: the modules that are measured.
+        modules: the modules that are measured.
         probes: a context manager that collects the signals of one pass.
     """
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
-        self.sites = find_sites(stack.model)
-        self.probes = Probes(self.sites, stacked=stack.size > 1)
+        self.modules = find_modules(stack.model)
+        self.probes = Probes(self.modules, stacked=stack.size > 1)
         self._next_descent = 0
 
     def measure(self, grads: Named) -> Tensor:
         """Return the columns of the pass that the probes saw, [M, S, C], after the update."""
         parameters = self._stack.parameters
-        return measure(self.sites, self.probes.signals, parameters.saved, grads, parameters.named)
+        return measure(self.modules, self.probes.signals, parameters.saved, grads, parameters.named)
 
     def descent_due(self, step: int) -> bool:
         """Return whether a recorded step has its descent measured, and count it."""
@@ -227,7 +235,7 @@ class Recorder:
             grads: before clipping, [M, ...] by dotted name.
 
         Returns:
-            NaN where the gradient promises no decrease, or one that rounding of the loss hides.
+            `NULL` where the gradient promises no decrease, or one that rounding of the loss hides.
         """
         stack, before = self._stack, self._stack.parameters.saved
         buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
@@ -238,7 +246,7 @@ class Recorder:
             promised += total((grad * moved).view(stack.size, -1, grad.shape[-1]))
         floor = RESOLVED * torch.finfo(stack.dtype).eps * loss.double().abs()
         ratio = (after.double() - loss.double()) / promised
-        return torch.where(promised < -floor, ratio, torch.nan)
+        return torch.where(promised < -floor, ratio, NULL)
 
     def measure_member(self, member: int, x: Tensor, y: Tensor) -> Tensor:
         """Return the columns of one member at its present parameters, [S, C], on the CPU.
@@ -250,10 +258,10 @@ class Recorder:
         """
         one = slice(member, member + 1)
         buffers = {name: buffer[one].clone() for name, buffer in self._stack.buffers.items()}
-        with Probes(self.sites, stacked=False) as probes:
+        with Probes(self.modules, stacked=False) as probes:
             _, params, grads = self._stack.evaluate_member(member, x, y, buffers)
         with torch.no_grad():
-            return measure(self.sites, probes.signals, params, grads, params)[0].cpu()
+            return measure(self.modules, probes.signals, params, grads, params)[0].cpu()
 
 
 class History:
@@ -309,18 +317,20 @@ class History:
         outcome, alive_T = self.outcomes[member], table_TK[:, -1].bool()
         diverged = not bool(alive_T.all())
         end = int(alive_T.long().argmin()) + 1 if diverged else len(steps)
-        rows = Rows.of_steps(
+        batch = step_rows(
             [each.step for each in steps[:end]],
-            [each.seconds for each in steps[:end]],
             [each.rates[member] for each in steps[:end]],
+            [each.seconds for each in steps[:end]],
             table_TK[:end, :-1],
-            self._minibatches.classify,
         )
         outcome.steps = steps[end - 1].step + 1
         if diverged and (layers_SC is None or end < len(steps)):
             layers_SC = self._recorder.measure_member(member, *self._minibatches.of_member(member))
+        layers = None
         if layers_SC is not None:
-            rows.add_layers(steps[end - 1].step, self._recorder.sites, layers_SC)
+            keys = [module.key for module in self._recorder.modules]
+            layers = layer_rows(steps[end - 1].step, keys, layers_SC)
+        rows = Rows(batch, layers)
         if diverged:
             outcome.status = "diverged"
             outcome.first_nonfinite = first_nonfinite(rows)

@@ -84,7 +84,7 @@ def test_a_killed_one_fails_its_own_jobs_and_no_other(capsys, monkeypatch):
     whole = Loop.step
 
     def killed(self, step, recorded):
-        if len(self.recorder.sites) == 2 and step == 2:
+        if len(self.recorder.modules) == 2 and step == 2:
             os.kill(os.getpid(), signal.SIGKILL)
         return whole(self, step, recorded)
 
