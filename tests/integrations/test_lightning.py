@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import gradlab
+from gradlab.results.nullable import numpy_floats
 from tests.monitor.loops import batches, loss_of, mlp
 
 with warnings.catch_warnings():
@@ -57,8 +58,10 @@ def test_it_records_what_the_plain_loop_does(tmp_path):
             optimizer.zero_grad()
             loss_of(plain, batch).backward()
             optimizer.step()
-    numbers = watch.monitor.frame().select_dtypes("float64")
-    np.testing.assert_allclose(numbers, monitor.frame().select_dtypes("float64"), rtol=1e-6)
+    numbers = numpy_floats(watch.monitor.frame()).select_dtypes("float64")
+    np.testing.assert_allclose(
+        numbers, numpy_floats(monitor.frame()).select_dtypes("float64"), rtol=1e-6
+    )
     np.testing.assert_allclose(watch.monitor.steps()["loss"], monitor.steps()["loss"], rtol=1e-6)
     assert watch.monitor.modules == ["net.0", "net.3", "net.5"]
     for a, b in zip(module.net.parameters(), plain.parameters(), strict=True):

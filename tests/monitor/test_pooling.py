@@ -1,19 +1,19 @@
 """Parts of a batch, however it is cut, make the whole."""
 
-import math
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gradlab.monitor.pooling import KNOWN, pooled
+from gradlab.recording.columns import is_null
+from gradlab.recording.rows import NULL
 
 K = {name: k for k, name in enumerate(KNOWN)}
 
 
 def row(z, grad):
-    out = torch.full((len(KNOWN),), math.nan, dtype=torch.float64)
+    out = torch.full((len(KNOWN),), NULL, dtype=torch.float64)
     out[K["preact_count"]] = out[K["act_count"]] = len(z)
     out[K["preact_mean"]] = out[K["act_mean"]] = z.mean()
     out[K["preact_std"]] = out[K["act_std"]] = z.std(correction=0)
@@ -39,6 +39,6 @@ def test_any_cut_gives_the_same(sizes, offset, seed):
 
 def test_a_part_that_has_nothing_adds_nothing():
     one = row(torch.tensor([1.0, 3.0]).double(), torch.ones(2).double())
-    nothing = torch.full_like(one, math.nan)
+    nothing = torch.full_like(one, NULL)
     torch.testing.assert_close(pooled(torch.stack([nothing, one])), one, equal_nan=True)
-    assert pooled(torch.stack([nothing, nothing])).isnan().all()
+    assert is_null(pooled(torch.stack([nothing, nothing]))).all()

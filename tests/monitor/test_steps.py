@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import gradlab
+from gradlab.results.nullable import numpy_floats
 from tests.monitor.loops import batches, error_signals, gradients, loss_of, mlp, train
 
 cross_entropy = nn.functional.cross_entropy
@@ -80,8 +81,8 @@ def test_a_scaled_loss_gives_the_same_rows(unscale, fused):
                 scaler.unscale_(optimizer)
             scaler.step(optimizer)
             scaler.update()
-    numbers = monitor.frame().select_dtypes("float64")
-    expected_numbers = expected.frame().select_dtypes("float64")
+    numbers = numpy_floats(monitor.frame()).select_dtypes("float64")
+    expected_numbers = numpy_floats(expected.frame()).select_dtypes("float64")
     np.testing.assert_allclose(numbers, expected_numbers, rtol=2e-4, equal_nan=True)
     assert not numbers["delta_norm"].isna().any()
     np.testing.assert_allclose(monitor.steps()["loss"], expected.steps()["loss"], rtol=1e-4)
@@ -294,8 +295,8 @@ def test_another_network_in_the_loop_is_none_of_its_business():
                 scaler.step(its)
                 scaler.update()
     assert monitor.notes == []
-    numbers = monitor.frame().select_dtypes("float64")
-    wanted = expected.frame().select_dtypes("float64")
+    numbers = numpy_floats(monitor.frame()).select_dtypes("float64")
+    wanted = numpy_floats(expected.frame()).select_dtypes("float64")
     np.testing.assert_allclose(numbers, wanted, rtol=2e-4, equal_nan=True)
     for column in ("loss", "grad_norm", "clip_factor"):
         np.testing.assert_allclose(monitor.steps()[column], expected.steps()[column], rtol=1e-4)

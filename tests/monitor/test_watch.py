@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 import gradlab
 from gradlab.errors import StoreError, WatchError
+from gradlab.results.nullable import numpy_floats
 from tests.monitor.loops import batches, loss_of, mlp, train
 
 
@@ -342,7 +343,8 @@ def test_a_report_reads_like_that_of_a_run(tmp_path):
     assert frames.runs["status"].tolist() == ["completed"]
     loaded = frames.layers.drop(columns="run")
     np.testing.assert_array_equal(
-        loaded.select_dtypes("number"), monitor.frame().select_dtypes("number")
+        numpy_floats(loaded).select_dtypes("number"),
+        numpy_floats(monitor.frame()).select_dtypes("number"),
     )
     assert loaded["module"].tolist() == monitor.frame()["module"].tolist()
     assert [f.kind for f in gradlab.diagnose(loaded)] == [f.kind for f in monitor.diagnose()]

@@ -199,8 +199,7 @@ def runs_frame(runs: Sequence[Run], steps: Sequence[pd.DataFrame] = ()) -> pd.Da
 
     Args:
         runs: The runs.
-        steps: Frame of `steps.parquet` of each run; without it the columns of the final and best
-            training loss and accuracy are left out.
+        steps: Frame of `steps.parquet` of each run; without it loss and accuracy are left out.
 
     Returns:
         Columns from `run.json`, outcomes, and the configuration.
@@ -209,9 +208,9 @@ def runs_frame(runs: Sequence[Run], steps: Sequence[pd.DataFrame] = ()) -> pd.Da
     for index, run in enumerate(runs):
         known = {"run": run.name, **{key: run.info.get(key) for key in KEYS}}
         if steps:
-            known |= _outcome(steps[index])
-        test: dict[str, Any] = run.info.get("test") or {}
-        known |= {f"test_{name}": test.get(name) for name in ("loss", "accuracy")}
+            test: dict[str, Any] = run.info.get("test") or {}
+            held_out = {f"test_{name}": test.get(name) for name in ("loss", "accuracy")}
+            known |= {**_outcome(steps[index]), **held_out}
         config = {key: hashable(value) for key, value in run.config.items()}
         rows.append({**known, **config, **known})  # no configuration renames a run
     return pd.DataFrame(rows)
