@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from gradlab import schema
-from gradlab.recording.rows import Rows
+from gradlab.recording.rows import LAYERS, STEPS, Rows
 from gradlab.sinks.protocol import RunInfo, Sinks
 from gradlab.sinks.wandb import WandB, has_account, set_directories
+from tests.configs import batch
 
 CONFIG = {"model": "mlp", "model.depth": 3, "clip": "none", "seed": 7}
 
@@ -35,11 +36,9 @@ def rows(first: int, count: int, layers: int = 3) -> Rows:
     columns = {
         "step": steps,
         "loss": 1.0 / (1 + steps),
-        "accuracy": None,
         "grad_norm": 10.0 + steps,
         "clip_factor": np.ones(count),
         "lr": np.full(count, 0.1),
-        "descent": None,
         "seconds": steps * 0.01,
     }
     positions = np.arange(1, layers + 1, dtype=np.int32)
@@ -48,7 +47,7 @@ def rows(first: int, count: int, layers: int = 3) -> Rows:
     for index, column in enumerate(schema.STATISTICS):
         record[column.name] = positions * 10.0**index + steps[-1]
     record["delta_norm"] = np.array([0.0, 1e-5, 0.1])[:layers]
-    return Rows(columns, record)
+    return Rows(batch(columns, STEPS), batch(record, LAYERS))
 
 
 def stored(file: Path) -> Iterator[bytes]:
@@ -148,16 +147,15 @@ def test_what_wandb_is_given(tmp_path, capfd):
 def test_the_state_of_the_last_recurrent_layer_is_drawn_over_time(tmp_path):
     sites = [("depth", 1, "layers.0"), ("depth", 2, "layers.1")]
     sites += [(a, t, f"layers.{l}") for a in ("time", "cell") for l in (0, 1) for t in (1, 2)]
-    record = rows(0, 1)
     axis, position, site = zip(*sites, strict=True)
     norms = 10.0 ** -np.arange(len(sites))
-    record.layers = {
+    layers = {
         "step": np.zeros(len(sites), dtype=np.int32), "axis": list(axis),
         "position": np.array(position), "module": list(site),
         **{c.name: np.ones(len(sites)) for c in schema.STATISTICS}, "act_grad_norm": norms,
     }  # fmt: skip
     track = tracking(tmp_path)
-    track.write(record)
+    track.write(Rows(rows(0, 1).steps, batch(layers, LAYERS)))
     track.finish({})
     charts = {key for row in read_back(tmp_path)["history"] for key in row}
     assert any("gradient_through_time" in key for key in charts)

@@ -114,6 +114,8 @@ class LayerTensors:
     `preact_grad = delta`, without bias any `bias_grad`.
     """
 
+    # attributes: the tensors in the formulas of the columns.
+
     delta: Tensor  # SMBU
     preact_grad: Tensor  # SMBU
     act_grad: Tensor  # SMBU
@@ -129,6 +131,8 @@ class LayerTensors:
 
 class _Sums(NamedTuple):
     """Results of the first pass over the tensors of some layers; norms are `quick_norm`s."""
+
+    # attributes: what the formulas of the columns need of each tensor.
 
     delta: Tensor
     preact_grad: Tensor
