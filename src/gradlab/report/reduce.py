@@ -78,8 +78,7 @@ def reduce_runs(runs: Iterable[Run], drawn: bool = True) -> Reduced:
     columns = ["step", "axis", "position", *SIGNALS, *(("preact_std", *FACTORS) if drawn else ())]
     for run in runs:
         try:
-            record = numpy_floats(run.layers(columns))
-            steps = numpy_floats(run.steps(["step", "loss"]))
+            record, steps = run.layers(columns), run.steps(["step", "loss"])
             states = read_states(run) if (record["axis"] == "time").any() else None
         except StoreError as error:
             damaged.append(str(error))
@@ -112,7 +111,7 @@ class States(NamedTuple):
 
 def read_states(run: Run) -> States:
     """Read the rows of the state of a run's last recurrent layer: its cell's, if it has one."""
-    rows = numpy_floats(run.layers(["step", "axis", "position", "module", STATE]))
+    rows = run.layers(["step", "axis", "position", "module", STATE])
     last = rows[rows["module"] == rows["module"][rows["axis"] == "time"].iloc[-1]]
     return States(last, "cell" if (last["axis"] == "cell").any() else "time")
 

@@ -33,7 +33,6 @@ from gradlab.report.titles import (
 )
 from gradlab.report.training_curves import draw_losses, draw_timeline, pick_runs
 from gradlab.results.load import Run
-from gradlab.results.nullable import numpy_floats
 
 
 @dataclass(frozen=True)
@@ -101,11 +100,7 @@ def _drawings(
     record = ["step", "axis", "position", "delta_norm"]
     taken = frame.set_index("run")["steps"]
     single = [
-        (
-            names[run],
-            rows_with_signal(by_name[run], numpy_floats(by_name[run].layers(record))),
-            int(taken[run]),
-        )
+        (names[run], rows_with_signal(by_name[run], by_name[run].layers(record)), int(taken[run]))
         for run in picked
     ]
     deep = bool(frame["decades"].notna().any())

@@ -8,7 +8,6 @@ from gradlab.pages.style import printed
 from gradlab.report.layer_profile import draw_profile
 from gradlab.report.reduce import layer_means, thin_losses
 from gradlab.report.training_curves import draw_losses, draw_timeline
-from gradlab.results.nullable import numpy_floats
 
 PROFILES = {"signal": "delta_norm", "gradients": "weight_grad_norm"}
 NAMES = (*PROFILES, "timeline", "loss")
@@ -34,7 +33,6 @@ def draw_watched(name: str, layers: pd.DataFrame, steps: pd.DataFrame, title: st
     if name not in NAMES:
         hint = nearest(name, NAMES)
         raise WatchError(f"expected the name of a figure, given {name!r}; {hint}")
-    layers, steps = numpy_floats(layers), numpy_floats(steps)
     with printed():
         if name == "loss":
             runs = pd.DataFrame({"run": [""], "verdict": [title.split(": ")[-1]]})
