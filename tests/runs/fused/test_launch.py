@@ -130,16 +130,16 @@ def test_failures_of_some_harm_no_other(capsys, monkeypatch):
 
 
 def test_a_member_that_cannot_be_written_to_fails_alone(capsys, monkeypatch):
-    from gradlab.sinks.run_folder import Folder
+    from gradlab.sinks.run_folder import Parquet
 
-    write = Folder.write
+    write = Parquet.write
 
     def full(self, rows):
         if self.path.name == "2" and rows.steps["step"][-1] > 1:
             raise OSError(28, "No space left on device")
         write(self, rows)
 
-    monkeypatch.setattr(Folder, "write", full)
+    monkeypatch.setattr(Parquet, "write", full)
     assert sweep("s", "seed=0,1,2,3") == 1
     out = capsys.readouterr().out
     assert "3 runs: 3 healthy; 1 failed\n  s/2: OSError: [Errno 28] No space left" in out
