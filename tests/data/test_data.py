@@ -71,7 +71,7 @@ def test_adding_asks_for_the_sum_of_one_number_of_each_half(length, seed):
 def test_adding_is_what_the_run_gets():
     data = settings(data="adding", loss="mse", data__length=10, data__samples=3000).data.call()
     assert data.shape == (10, 2)
-    assert data.asked is None
+    assert data.target_steps is None
     for x, y in ((data.x_train, data.y_train), (data.x_test, data.y_test)):
         numbers, marks = in_own_units(data, x).unbind(-1)
         total = y[:, 0] * data.y_std + data.y_mean
@@ -95,7 +95,7 @@ def test_copying_shows_each_symbol_once_and_then_calls_for_them(delay, copied, s
 
 def test_copying_is_what_the_run_gets():
     data = settings(data="copying", data__delay=4, data__copied=3, data__samples=500).data.call()
-    assert (data.shape, data.asked, data.n_out) == ((10, 10), 3, 8)
+    assert (data.shape, data.target_steps, data.n_out) == ((10, 10), 3, 8)
     shown = in_own_units(data, data.x_train).argmax(-1)
     assert torch.equal(shown[:, :3], data.y_train)
     # The call always comes at the same step, and is told from the others none the less.

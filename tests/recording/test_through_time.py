@@ -82,7 +82,7 @@ def by_hand(run, cell):
         steps = list(cell(W, V, b, h, leaf))
         layers.append((V, h, steps))
         h = torch.stack([step[3] for step in steps], 1)
-    out = h[:, -1] if dataset.asked is None else h[:, -dataset.asked :]
+    out = h[:, -1] if dataset.target_steps is None else h[:, -dataset.target_steps :]
     last = f"layers.{run.model.depth}.linear"
     out = out @ params[f"{last}.weight"].T + params[f"{last}.bias"]
     loss = run.loss.component.call(out, y)
@@ -259,7 +259,9 @@ def cells_by_hand(run):
         h = torch.sigmoid(o) * torch.tanh(c)
         for kept, new in ((cells, c), (forgets, forget.detach()), (outs, h)):
             kept.append(new)
-    out = outs[-1] if dataset.asked is None else torch.stack(outs[-dataset.asked :], 1)
+    out = (
+        outs[-1] if dataset.target_steps is None else torch.stack(outs[-dataset.target_steps :], 1)
+    )
     loss = run.loss.component.call(
         out @ p["layers.1.linear.weight"].T + p["layers.1.linear.bias"], y
     )

@@ -48,7 +48,7 @@ def cure(arguments: Sequence[str]) -> int:
     place = Path(how["dir"] or patient.run.path / "cure")
     cure_page.make_folders(place)
     with Interrupt() as interrupt, _log_to_stderr():
-        found = course.course(trials, findings, remedies, lambda: interrupt.asked)
+        found = course.course(trials, findings, remedies, lambda: interrupt.requested)
         if found is not None:
             path = cure_page.write_page(found, place)
             print(as_text(words.story(found)))

@@ -25,7 +25,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupt:
-    """A context manager: inside it, the first signal only sets `asked`, unless `at_once`."""
+    """A context manager: inside it, the first signal only sets `requested`, unless `at_once`."""
 
     def __init__(self, at_once: bool = False) -> None:
         self.at_once = at_once
@@ -33,7 +33,7 @@ class Interrupt:
         self._before: dict[signal.Signals, Any] = {}
 
     @property
-    def asked(self) -> bool:
+    def requested(self) -> bool:
         """Whether a signal has come."""
         return self.number is not None
 
@@ -60,7 +60,7 @@ class Interrupt:
             signal.signal(each, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        again, self.number = self.asked, number
+        again, self.number = self.requested, number
         if again or self.at_once:
             raise Interrupted(number)
 

@@ -32,8 +32,8 @@ class Dataset:
         y_mean: of a regression's targets, in that unit.
         y_std: likewise; targets are (y - y_mean) / y_std.
         shape: of a sample before it was laid flat: (rows, columns) or (steps, features).
-        asked: how many steps at the end of a sample have a target each, y [N, asked]; None: one
-            target a sample.
+        target_steps: steps at the end of a sample that have a target each, y [N, target_steps];
+            None for one target a sample.
     """
 
     # attributes: a record without behaviour; all describe the same samples.
@@ -52,7 +52,7 @@ class Dataset:
     y_mean: float = 0.0
     y_std: float = 1.0
     shape: tuple[int, int] | None = None
-    asked: int | None = None
+    target_steps: int | None = None
 
 
 class Standardised(NamedTuple):

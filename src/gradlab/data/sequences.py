@@ -74,7 +74,7 @@ def copying(delay: int, copied: int, symbols: int, samples: int, test_fraction: 
         features=tuple(f"{name}, step {t}" for t in range(1, steps + 1) for name in names),
         target="symbols",
         shape=shape,
-        asked=copied,
+        target_steps=copied,
     )
 
 

@@ -101,7 +101,7 @@ def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
     one = Run(settings, path, label)
     dataset = prepare(settings)
     with Interrupt() as interrupt:
-        train([one], dataset, lambda: interrupt.asked)
+        train([one], dataset, lambda: interrupt.requested)
     if one.error is not None:
         raise one.error
     interrupt.check()

@@ -220,7 +220,7 @@ def build_network(settings: Settings, dataset: Dataset, dtype: torch.dtype) -> n
     """
     with wrap_errors("the network cannot be built"):
         n_in, n_out = dataset.x_train.shape[1], dataset.n_out
-        model = build(settings.model, n_in, n_out, dataset.shape, dataset.asked).to(dtype)
+        model = build(settings.model, n_in, n_out, dataset.shape, dataset.target_steps).to(dtype)
     samples, batch_size = len(dataset.x_train), settings.train.batch_size
     batch = Batches(samples, batch_size, [settings.seed]).next()[0]
     generator = torch.Generator().manual_seed(settings.seed)

@@ -156,7 +156,9 @@ def _work(seats: Sequence[Seat], said: Said) -> None:
             runs = [seat.run for seat in live if seat.run is not None and seat.ended is None]
             with Interrupt() as interrupt:
                 if runs and data.last is not None:
-                    train_together(runs, data.last, lambda: interrupt.asked, watched=not working())
+                    train_together(
+                        runs, data.last, lambda: interrupt.requested, watched=not working()
+                    )
                 for seat in live:
                     seat.settle()
             interrupt.check()

@@ -65,10 +65,10 @@ def share(tasks: Sequence[int], work: Work, count: int) -> Generator[tuple[int, 
     waiting, hands, told = deque(tasks), _Hands(work, count), False
     with Interrupt() as interrupt:
         try:
-            while hands.busy or (waiting and not interrupt.asked):
-                while waiting and not interrupt.asked and len(hands.busy) < count:
+            while hands.busy or (waiting and not interrupt.requested):
+                while waiting and not interrupt.requested and len(hands.busy) < count:
                     hands.give(waiting.popleft())
-                if interrupt.asked and not told:
+                if interrupt.requested and not told:
                     told = True
                     hands.tell(signal.SIGTERM)
                 yield from hands.done()
