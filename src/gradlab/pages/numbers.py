@@ -36,6 +36,35 @@ def power(decades: float) -> str:
     return f"{10.0**decades:.3g} ({decades:+.2f} decades)" if np.isfinite(decades) else "exactly 0"
 
 
+def factor_text(decades: float) -> str:
+    """Return the plain factor of a number of decades, to two digits: `1,600-fold` for 3.2.
+
+    The sign is dropped: the sentence around it says "grows" or "falls". Beyond 10^15 the factor
+    stays a power of ten: `10^17.6-fold`.
+
+    Args:
+        decades: the log10 of a ratio, finite.
+    """
+    if abs(decades) > 15:
+        return f"10^{abs(decades):.1f}-fold"
+    factor = float(f"{10.0 ** abs(decades):.1e}")  # two digits
+    for unit, name in ((1e12, "-trillion"), (1e9, "-billion"), (1e6, "-million")):
+        if factor >= unit:
+            return f"{factor / unit:,.4g}{name}-fold"
+    return f"{factor:,.0f}-fold" if factor >= 10 else f"{factor:g}-fold"
+
+
+def decades_text(decades: float) -> str:
+    """Return a number of decades and its plain factor: `8.5 decades (320-million-fold)`.
+
+    The sign is dropped.
+
+    Args:
+        decades: the log10 of a ratio, finite.
+    """
+    return f"{abs(decades):.1f} decades ({factor_text(decades)})"
+
+
 def cell(value: Any) -> str:
     """Return a value for a table: four digits of a number, "" for None, NA and NaN."""
     if pd.isna(value):
