@@ -138,8 +138,8 @@ class Outcome:
     first_nonfinite: dict[str, Any] | None = None
 
 
-class Sink(Protocol):
-    """A destination of rows: a file, a service, a screen."""
+class RowWriter(Protocol):
+    """What the training loop needs of a sink: see `gradlab.sinks.protocol.Sink`."""
 
     def write(self, rows: Rows) -> None:
         """Take some steps, and the layers of the last one if it was recorded."""

@@ -19,7 +19,7 @@ from gradlab.config.interrupt import broken, described
 from gradlab.config.settings import Settings
 from gradlab.data.dataset import Dataset
 from gradlab.errors import GradlabError
-from gradlab.recording.rows import Outcome, Rows, Sink
+from gradlab.recording.rows import Outcome, Rows, RowWriter
 from gradlab.sinks.progress import Progress
 from gradlab.sinks.protocol import RunInfo
 from gradlab.training.loop import Loop
@@ -174,13 +174,13 @@ def _run(members: Sequence[Member], loop: Loop, stop: Callable[[], bool]) -> Non
 
 def _built(
     members: Sequence[Member], dataset: Dataset
-) -> tuple[Sequence[Member], Loop | None, list[list[Sink]]]:
+) -> tuple[Sequence[Member], Loop | None, list[list[RowWriter]]]:
     """Return those whose networks can be built, which the others have failed with, and a loop."""
     networks: list[nn.Module] = []
     for member in members:
         member.attempt(partial(_build, member.settings, dataset, networks))
     members = [member for member in members if member.error is None]
-    sinks: list[list[Sink]] = [[] for _ in members]
+    sinks: list[list[RowWriter]] = [[] for _ in members]
     try:
         with wrap_errors("the network cannot be built"):
             if not members:

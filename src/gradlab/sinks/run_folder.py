@@ -95,7 +95,7 @@ class Parquet:
         }
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            (self.path / "run.json").unlink(missing_ok=True)  # without it, the rest is no run
+            (self.path / "run.json").unlink(missing_ok=True)  # no run without it
             if self.replace == "unfinished":
                 clear(self.path)
             self._flush()

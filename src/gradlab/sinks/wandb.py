@@ -128,7 +128,7 @@ class WandB:
 
         run = self._run or wandb.run
         if run is None:
-            raise RuntimeError("there is no W&B run: call wandb.init() first, or pass project=")
+            raise RuntimeError("no W&B run is active: call wandb.init() first, or pass project=")
         return run
 
     def _start(self, run: RunInfo) -> Any:
@@ -174,7 +174,7 @@ def summary(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def set_directories(folder: Path) -> None:
-    """Set W&B's directories to a place under `folder`, if there is no home directory to write to.
+    """Set W&B's directories to a place under `folder`, if the home directory is not writable.
 
     Otherwise W&B fails, and its service writes its log to the terminal.
     """
@@ -229,11 +229,11 @@ def _chart(
     rows = [row for row, key in enumerate(keys) if key[0] == axis]
     if axis != "depth":
         rows = [row for row in rows if keys[row] == keys[rows[-1]]]
-    positions = records[0]["position"].to_pylist()
+    values = [record[column].take(rows).to_pylist() for record in records]
     return wandb.plot.line_series(
-        xs=[positions[row] for row in rows],
-        ys=[[_log10(record[column].to_pylist()[row]) for row in rows] for record in records],
-        keys=[f"step {record['step'].to_pylist()[0]}" for record in records],
+        xs=records[0]["position"].take(rows).to_pylist(),
+        ys=[[_log10(value) for value in each] for each in values],
+        keys=[f"step {record['step'][0]}" for record in records],
         title=title,
         xname=x_axis,
     )

@@ -23,7 +23,7 @@ from gradlab.recording.rows import (
     NULL,
     Outcome,
     Rows,
-    Sink,
+    RowWriter,
     first_nonfinite,
     layer_rows,
     step_rows,
@@ -74,7 +74,7 @@ class Loop:
         self,
         settings: Sequence[Settings],
         dataset: Dataset,
-        sinks: Sequence[Sequence[Sink]],
+        sinks: Sequence[Sequence[RowWriter]],
         networks: Sequence[nn.Module] | None = None,
     ) -> None:
         """Prepare the training.
@@ -272,7 +272,7 @@ class History:
     """
 
     def __init__(
-        self, recorder: Recorder, minibatches: Minibatches, sinks: Sequence[Sequence[Sink]]
+        self, recorder: Recorder, minibatches: Minibatches, sinks: Sequence[Sequence[RowWriter]]
     ) -> None:
         """Begin without a step.
 
