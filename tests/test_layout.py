@@ -128,14 +128,11 @@ REPEATED_CLASSES = {
     "Run",
     "Signals",
     "Sink",
-    "Site",
 }
 """Still to be renamed."""
 LARGE_CLASSES = {
-    "Measured",
     "Rank",
     "Round",
-    "Sums",
     "Trial",
 }
 """Still to be split, or to be given a reason."""
