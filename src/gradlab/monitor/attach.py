@@ -24,7 +24,7 @@ FIRST = "put one batch through the model first"
 
 
 @dataclass(frozen=True)
-class Site:
+class WatchedModule:
     """A watched module.
 
     Parameters are looked up by name at each step, for a wrapper may replace them.
@@ -75,7 +75,9 @@ def unwrap(model: nn.Module) -> nn.Module:
         model = inner
 
 
-def find_sites(model: nn.Module, chosen: Choice | Sequence[Choice] | None = None) -> list[Site]:
+def find_modules(
+    model: nn.Module, chosen: Choice | Sequence[Choice] | None = None
+) -> list[WatchedModule]:
     """Return the modules to watch, in the order of registration.
 
     Args:
@@ -104,7 +106,7 @@ def find_sites(model: nn.Module, chosen: Choice | Sequence[Choice] | None = None
     holders = {id(m) for _, m in picked for n in m.modules() if n is not m if _among(n, picked)}
     parents = {id(child): parent for _, parent in named for child in parent.children()}
     return [
-        _site(
+        _watched_module(
             name, module, _output_module(module, parents.get(id(module)), holders, chosen is None)
         )
         for name, module in picked
@@ -164,12 +166,12 @@ def _output_module(
     return None if default and id(module) in holders else module
 
 
-def _site(name: str, module: nn.Module, output_of: nn.Module | None) -> Site:
+def _watched_module(name: str, module: nn.Module, output_of: nn.Module | None) -> WatchedModule:
     own = _owned(module)
     biases = tuple(each for each, _ in own if "bias" in each)
     matrices = tuple(each[0] for each in own if _is_matrix(each))
     others = tuple(each for each, _ in own if each not in biases)
-    return Site(name, module, output_of, matrices or others, biases)
+    return WatchedModule(name, module, output_of, matrices or others, biases)
 
 
 def _describe_no_match(names: Sequence[str], chosen: object) -> str:

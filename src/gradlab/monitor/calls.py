@@ -44,14 +44,14 @@ class Call:
     """One call of a watched module.
 
     Attributes:
-        site: Index of the module.
+        index: Index of the module.
         output: Weak reference to its first output tensor.
         known: Numbers keyed by `pooling.KNOWN`.
         alive_U: 1.0 for each unit that is alive, else 0.0.
         scale: Factor of the loss scale; None if the loss was not scaled.
     """
 
-    site: int
+    index: int
     output: Any = None
     known: dict[str, Tensor | float] = field(default_factory=dict[str, "Tensor | float"])
     alive_U: Tensor | None = None

@@ -52,33 +52,33 @@ def batch_of_all(
     The gradient of the mean over ranks is that of a rank's own loss, divided by their number.
 
     Args:
-        known_SK: of each site, the columns `pool.KNOWN`.
-        alive: of sites that tell it, for each unit 0.0 if it is dead, else 1.0.
+        known_SK: For each module, the columns `KNOWN`.
+        alive: of modules that tell it, for each unit 0.0 if it is dead, else 1.0.
         loss: the rank's own.
         ranks: their number.
     """
     if ranks == 1:
         return known_SK, alive, loss
-    sites, cols = known_SK.shape
-    units_S = known_SK.new_tensor([len(alive.get(site, ())) for site in range(sites)])
+    modules, cols = known_SK.shape
+    units_S = known_SK.new_tensor([len(alive.get(index, ())) for index in range(modules)])
     mine = torch.cat([known_SK.flatten(), units_S, loss.double().reshape(1)])
     parts = [torch.empty_like(mine) for _ in range(ranks)]
     dist.all_gather(parts, mine)
-    known_R, units_RS, loss_R = torch.stack(parts).split([sites * cols, sites, 1], dim=1)
-    known = pooled(known_R.view(ranks, sites, cols))
+    known_R, units_RS, loss_R = torch.stack(parts).split([modules * cols, modules, 1], dim=1)
+    known = pooled(known_R.view(ranks, modules, cols))
     known[:, LOCAL] = ratio(known[:, LOCAL], known.new_tensor(ranks))
     loss = torch.where(is_null(loss_R).any(), NULL, mean_exact(loss_R, (0, 1)))
     return known, _alive_anywhere(alive, units_RS), loss
 
 
 def _alive_anywhere(alive: Alive, units_RS: Tensor) -> Alive:
-    """Return which units are alive on any rank; one that has not called a site has no say."""
+    """Return which units are alive on any rank that has called the module."""
     most_S = units_RS.amax(0)
     agreed_S = ((units_RS == most_S) | (units_RS == 0)).all(0) & (most_S > 0)
-    units = {int(site): int(most_S[site]) for site in agreed_S.nonzero()}
+    units = {int(index): int(most_S[index]) for index in agreed_S.nonzero()}
     if not units:
         return {}
-    parts = [alive.get(site, units_RS.new_zeros(count)) for site, count in units.items()]
+    parts = [alive.get(index, units_RS.new_zeros(count)) for index, count in units.items()]
     every = torch.cat(parts)
     dist.all_reduce(every, dist.ReduceOp.MAX)
     return dict(zip(units, every.split(list(units.values())), strict=True))

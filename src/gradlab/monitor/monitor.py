@@ -24,13 +24,13 @@ from gradlab.diagnosis.finding import Findings
 from gradlab.diagnosis.grid import overflowed, slope
 from gradlab.errors import WatchError, first_line
 from gradlab.monitor.activations import ONE_SIDED
-from gradlab.monitor.attach import Choice, Site, find_sites, unwrap
+from gradlab.monitor.attach import Choice, WatchedModule, find_modules, unwrap
 from gradlab.monitor.distributed import first_rank, ranks_of
 from gradlab.monitor.failsafe import Failures
 from gradlab.monitor.optimizers import WatchedOptimizers, configuration
 from gradlab.monitor.signals import Signals
 from gradlab.monitor.statistics import by_depth, measure, rows_of
-from gradlab.monitor.step import Round
+from gradlab.monitor.step import Step
 from gradlab.monitor.steps import StepTracker, schedule
 from gradlab.results.context import ALONE, attach
 from gradlab.sinks.memory import Memory
@@ -167,7 +167,7 @@ class Monitor:
         self._sinks = Sinks(sinks, self._note)
         optimizers = WatchedOptimizers(optimizer, self._network)
         failures = Failures(self._ranks == 1, self._note_failure)
-        self._signals = Signals(self._network, find_sites(self._network, modules), failures)
+        self._signals = Signals(self._network, find_modules(self._network, modules), failures)
         self._tracker = StepTracker(self._signals, optimizers, schedule(every), self._record)
         self._memory, self._session = Memory(), _Session()
         self._order: list[int] = []
@@ -227,7 +227,7 @@ class Monitor:
     @property
     def modules(self) -> list[str]:
         """Names of the recorded modules, the one nearest the input first."""
-        return [self._signals.sites[index].name or "model" for index in self._order]
+        return [self._signals.modules[index].name or "model" for index in self._order]
 
     def frame(self) -> pd.DataFrame:
         """Return a row per recorded step and module: the columns of `layers.parquet`."""
@@ -301,7 +301,7 @@ class Monitor:
         count = len(self._memory.rows)
         steps = f"{count} recorded step{'' if count == 1 else 's'}"
         network = type(self._network).__name__
-        return f"Monitor({network}, {state}, {steps}, {len(self._signals.sites)} modules)"
+        return f"Monitor({network}, {state}, {steps}, {len(self._signals.modules)} modules)"
 
     def __str__(self) -> str:
         if not self._order:
@@ -321,13 +321,13 @@ class Monitor:
         if not self._order:
             raise WatchError("expected a recorded step, but no optimiser has made one yet")
 
-    def _record(self, step: Round) -> None:
+    def _record(self, step: Step) -> None:
         """Write a recorded step to memory and to the sinks."""
-        sites = self._signals.sites
-        layers_SC, of_step = measure(sites, step, self._ranks)
+        modules = self._signals.modules
+        layers_SC, of_step = measure(modules, step, self._ranks)
         if not self._order:
-            self._order = by_depth(len(sites), self._signals.order)
-            for text in _describe_silent_modules(sites, step):
+            self._order = by_depth(len(modules), self._signals.order)
+            for text in _describe_silent_modules(modules, step):
                 self._note(text)
         seconds = self._session.elapse()
         rows = rows_of(step, self.modules, layers_SC[self._order], of_step, seconds)
@@ -353,7 +353,7 @@ class Monitor:
     def _diagnosis_info(self) -> dict[str, Any]:
         """Return the entries of `run.json` that a diagnosis needs."""
         one_sided = [
-            self._signals.sites[index].name or "model"
+            self._signals.modules[index].name or "model"
             for index, phi in self._signals.phi.items()
             if isinstance(phi, ONE_SIDED)
         ]
@@ -388,20 +388,20 @@ def _check_not_watched(network: nn.Module) -> None:
         )
 
 
-def _describe_silent_modules(sites: Sequence[Site], step: Round) -> list[str]:
+def _describe_silent_modules(modules: Sequence[WatchedModule], step: Step) -> list[str]:
     """Return a line about modules with a gradient and without a signal; none if there are none."""
-    called = {call.site for call in step.calls}
+    called = {call.index for call in step.calls}
     silent = [
-        site.name
-        for index, site in enumerate(sites)
-        if index not in called and site.output_of is not None
-        if any(id(p) in step.readings for p in [*site.all_weights(), *site.all_biases()])
+        watched.name
+        for index, watched in enumerate(modules)
+        if index not in called and watched.output_of is not None
+        if any(id(p) in step.readings for p in [*watched.all_weights(), *watched.all_biases()])
     ]
     if not silent:
         return []
     names = ", ".join(silent[:SHOWN]) + (", …" if len(silent) > SHOWN else "")
     return [
-        f"no signals from {len(silent)} of {len(sites)} modules, which run inside torch.compile, "
+        f"no signals from {len(silent)} of {len(modules)} modules, which run inside torch.compile, "
         f"without being called, without a backward(), or give no dense tensor: {names}; only "
         "their parameters are recorded"
     ]

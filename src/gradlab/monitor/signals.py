@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.monitor.activations import Slopes, is_activation
-from gradlab.monitor.attach import Site, owns_weights
+from gradlab.monitor.attach import WatchedModule, owns_weights
 from gradlab.monitor.calls import (
     Call,
     Hook,
@@ -45,7 +45,7 @@ class Signals:
 
     Args:
         network: The watched network, without wrappers.
-        sites: Its watched modules.
+        modules: Its watched modules.
         failures: The handler of exceptions in hooks.
 
     Attributes:
@@ -53,8 +53,10 @@ class Signals:
         phi: The activation after each module that has one, keyed by the module's index.
     """
 
-    def __init__(self, network: nn.Module, sites: Sequence[Site], failures: Failures) -> None:
-        self.sites, self.failures = sites, failures
+    def __init__(
+        self, network: nn.Module, modules: Sequence[WatchedModule], failures: Failures
+    ) -> None:
+        self.modules, self.failures = modules, failures
         self.on, self._in_backward = True, False
         self.phi: dict[int, nn.Module] = {}
         self._network = network
@@ -68,17 +70,17 @@ class Signals:
         """Register the hooks, and remove them when the context closes."""
         with ExitStack() as stack:
             stack.callback(self.take)
-            watched = {id(site.module) for site in self.sites}
-            for index, site in enumerate(self.sites):
-                if site.output_of is not None:
-                    before = partial(self._before_call, index, site.output_of is site.module)
-                    self._hook(stack, site.output_of, before, partial(self._after_call, index))
+            recorded = {id(watched.module) for watched in self.modules}
+            for index, watched in enumerate(self.modules):
+                if watched.output_of is not None:
+                    before = partial(self._before_call, index, watched.output_of is watched.module)
+                    self._hook(stack, watched.output_of, before, partial(self._after_call, index))
             self._hook(stack, self._network, self._forget_last_call, None)
             for module in self._network.modules():
                 if is_activation(module):
                     self._hook(stack, module, self._before_activation, self._after_activation)
             for module in self._network.modules():
-                if owns_weights(module) and id(module) not in watched:
+                if owns_weights(module) and id(module) not in recorded:
                     self._hook(stack, module, self._forget_last_call, None)
             yield
 
@@ -207,13 +209,13 @@ class Signals:
         if not torch.is_grad_enabled() or not has_dense_gradient(args[0]):
             return
         self._pass.activating[id(module)] = call
-        self.phi[call.site] = module
-        u, site = args[0], self.sites[call.site]
+        self.phi[call.index] = module
+        u, watched = args[0], self.modules[call.index]
         if call.output() is not u:  # another module lies between, such as a normalisation
             call.known |= _moments("preact", u)
             u.register_hook(partial(self._receive, call, "preact_grad"))
         if u.is_floating_point():
-            saturated, call.alive_U = self._slopes.of(module, u.detach(), site.channels)
+            saturated, call.alive_U = self._slopes.of(module, u.detach(), watched.channels)
             call.known["saturated"] = saturated
 
     @catch_failures

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gradlab.monitor.attach import Site
+from gradlab.monitor.attach import WatchedModule
 from gradlab.monitor.calls import Call
 from gradlab.monitor.distributed import Alive, batch_of_all
 from gradlab.monitor.optimizers import parameters_of
-from gradlab.monitor.parameters import Reading
 from gradlab.monitor.pooling import KNOWN, NORMS, pooled
-from gradlab.monitor.step import Round
+from gradlab.monitor.step import Reading, Step
 from gradlab.recording.columns import columns_from, is_null, ratio
 from gradlab.recording.norms import norm
 from gradlab.recording.rows import NULL, Rows, layer_rows, step_rows
@@ -19,11 +18,11 @@ from gradlab.recording.rows import NULL, Rows, layer_rows, step_rows
 SCALED = [KNOWN.index(name) for name in NORMS]
 
 
-def measure(sites: Sequence[Site], found: Round, ranks: int) -> tuple[Tensor, Tensor]:
+def measure(modules: Sequence[WatchedModule], found: Step, ranks: int) -> tuple[Tensor, Tensor]:
     """Compute the columns of a recorded step of a watched network.
 
     Args:
-        sites: The watched modules.
+        modules: The watched modules.
         found: The step.
         ranks: Number of processes that average their gradients.
 
@@ -33,7 +32,7 @@ def measure(sites: Sequence[Site], found: Round, ranks: int) -> tuple[Tensor, Te
         measured.
     """
     device = next((p.norm.device for p in found.readings.values()), torch.device("cpu"))
-    known_SK, alive = _signals(sites, found.calls, device)
+    known_SK, alive = _signals(modules, found.calls, device)
     known_SK, alive, loss = batch_of_all(known_SK, alive, _loss(found.losses, device), ranks)
     at = {name: known_SK[:, k] for k, name in enumerate(KNOWN)}
     delta, act_grad = at["delta"], at["act_grad"]
@@ -50,7 +49,7 @@ def measure(sites: Sequence[Site], found: Round, ranks: int) -> tuple[Tensor, Te
             **{name: at[name] for name in ("preact_mean", "preact_std", "act_mean", "act_std")},
             "saturated": at["saturated"],
             "dead": _dead(alive, delta),
-            **_weights(sites, found, device),
+            **_weights(modules, found, device),
         }
     )
     step = torch.full((5,), NULL, dtype=torch.float64, device=device)
@@ -61,7 +60,7 @@ def measure(sites: Sequence[Site], found: Round, ranks: int) -> tuple[Tensor, Te
 
 
 def rows_of(
-    found: Round, names: Sequence[str], layers_SC: Tensor, step: Tensor, seconds: float
+    found: Step, names: Sequence[str], layers_SC: Tensor, step: Tensor, seconds: float
 ) -> Rows:
     """Make the rows of a recorded step.
 
@@ -74,8 +73,8 @@ def rows_of(
     """
     keys = [("depth", position, name) for position, name in enumerate(names, start=1)]
     return Rows(
-        step_rows([found.step], [found.lr], [seconds], step),
-        layer_rows(found.step, keys, layers_SC),
+        step_rows([found.index], [found.lr], [seconds], step),
+        layer_rows(found.index, keys, layers_SC),
     )
 
 
@@ -102,13 +101,13 @@ def _loss(losses: Sequence[Tensor], device: torch.device) -> Tensor:
 
 
 def _signals(
-    sites: Sequence[Site], calls: Sequence[Call], device: torch.device
+    modules: Sequence[WatchedModule], calls: Sequence[Call], device: torch.device
 ) -> tuple[Tensor, Alive]:
-    """Return [S, K] what is known of each site, and which of its units are alive."""
-    table = torch.full((len(sites), len(KNOWN)), NULL, dtype=torch.float64, device=device)
+    """Return the columns `KNOWN` of each module, [S, K], and which of its units are alive."""
+    table = torch.full((len(modules), len(KNOWN)), NULL, dtype=torch.float64, device=device)
     alive: Alive = {}
-    for index in sorted({call.site for call in calls}):
-        mine = [call for call in calls if call.site == index]
+    for index in sorted({call.index for call in calls}):
+        mine = [call for call in calls if call.index == index]
         rows = torch.stack([_row(call, device) for call in mine])
         table[index] = rows[0] if len(rows) == 1 else pooled(rows)
         found = [call.alive_U for call in mine if call.alive_U is not None]
@@ -127,17 +126,19 @@ def _row(call: Call, device: torch.device) -> Tensor:
 
 
 def _dead(alive: Alive, like_S: Tensor) -> Tensor:
-    """Return the share of each site's units whose phi' is 0 for the whole batch."""
+    """Return the share of each module's units whose phi' is 0 for the whole batch."""
     out = torch.full_like(like_S, NULL)
     for index, alive_U in alive.items():
         out[index] = (alive_U == 0).double().mean()
     return out
 
 
-def _weights(sites: Sequence[Site], found: Round, device: torch.device) -> dict[str, Tensor]:
+def _weights(
+    modules: Sequence[WatchedModule], found: Step, device: torch.device
+) -> dict[str, Tensor]:
     names = ("weight_grad_norm", "bias_grad_norm", "weight_norm", "update_ratio", "weight_count")
     names += ("unit_spread", "grad_zeros", "grad_nonfinite")
-    rows = [_of_site(site, found) for site in sites]
+    rows = [_of_module(watched, found) for watched in modules]
     return {
         name: torch.stack(
             [
@@ -149,20 +150,20 @@ def _weights(sites: Sequence[Site], found: Round, device: torch.device) -> dict[
     }
 
 
-def _of_site(site: Site, found: Round) -> dict[str, Tensor | float]:
-    weights, biases = site.all_weights(), site.all_biases()
+def _of_module(watched: WatchedModule, found: Step) -> dict[str, Tensor | float]:
+    weights, biases = watched.all_weights(), watched.all_biases()
     count = float(sum(p.numel() for p in weights))
     out: dict[str, Tensor | float] = {"weight_count": count if weights else NULL}
-    size = [found.weights[id(p)] for p in weights if id(p) in found.weights]
+    size = [found.weights.norms[id(p)] for p in weights if id(p) in found.weights.norms]
     if size:
         out["weight_norm"] = _root(size)
-    learning = [id(p) for p in weights if id(p) in found.moved]
+    learning = [id(p) for p in weights if id(p) in found.weights.moved]
     if learning:
-        steps = _root([found.moved[key] for key in learning])
-        out["update_ratio"] = ratio(steps, _root([found.weights[key] for key in learning]))
+        steps = _root([found.weights.moved[key] for key in learning])
+        out["update_ratio"] = ratio(steps, _root([found.weights.norms[key] for key in learning]))
     readings = [found.readings[id(p)] for p in weights if id(p) in found.readings]
     if readings:
-        out |= _of_gradients(readings, count, site.units_second)
+        out |= _of_gradients(readings, count, watched.units_second)
     pulled = [found.readings[id(p)].norm for p in biases if id(p) in found.readings]
     if pulled:
         out["bias_grad_norm"] = _root(pulled)
@@ -184,7 +185,7 @@ def _of_gradients(
     return out
 
 
-def _whole(found: Round, device: torch.device) -> Tensor:
+def _whole(found: Step, device: torch.device) -> Tensor:
     """Return the norm of the whole gradient before clipping, and what clipping left of it."""
     held = {id(p) for optimizer in found.stepped for p in parameters_of(optimizer)}
     before = {key: reading.norm for key, reading in found.readings.items() if key in held}

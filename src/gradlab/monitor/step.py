@@ -1,96 +1,162 @@
-"""What is known of one step: of each parameter before, at and after its update."""
+"""The numbers of one step: gradients, and weights before and after the update."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from gradlab.monitor.attach import Site
+from gradlab.monitor.attach import WatchedModule
 from gradlab.monitor.calls import Call
 from gradlab.monitor.distributed import whole
-from gradlab.monitor.parameters import Reading, moved, of_bias, of_weight
-from gradlab.monitor.tensor_norms import size_of
+from gradlab.monitor.tensor_norms import real, size_of, unit_spread
 from gradlab.recording.rows import NULL
 
 
-@dataclass
-class Round:
-    """What is known of a step; parameters by their id.
+class Reading(NamedTuple):
+    """The numbers of one gradient, float64 scalars.
 
     Attributes:
-        step: rounds before it.
-        sites: whose weights are told of one by one.
-        recorded: whether it is one to be recorded.
-        calls: of the sites, up to the last optimiser's update.
-        losses: of the backward passes.
-        lr: of the first optimiser's first group, `NULL` if it has none.
-        readings: of gradients.
-        clipped: norms of gradients after clipping, of those that were.
-        before: weights, until the update.
-        weights: norms of the weights before it.
-        moved: norms of what it added.
-        stepped: optimisers that have made their update.
+        norm: Its norm.
+        zeros: Number of entries that are 0; None for a bias, as are the next two.
+        nonfinite: Number of entries that are not finite.
+        spread: Its unit spread, keyed by whether the units are the second dimension. A weight that
+            an embedding and a head share has both.
     """
 
-    step: int
-    sites: Sequence[Site]
+    norm: Tensor
+    zeros: Tensor | None = None
+    nonfinite: Tensor | None = None
+    spread: Mapping[bool, Tensor] | None = None
+
+
+def read_gradient(grad: Tensor, layouts: Collection[bool]) -> Reading:
+    """Return the numbers of a gradient.
+
+    Args:
+        grad: Gradient of a parameter, the sum or mean over samples that training uses.
+        layouts: For a weight, whether its units are the second dimension; empty for other
+            parameters, of which only the norm is read.
+    """
+    grad = grad.detach()
+    size = size_of(grad)
+    if not layouts:
+        return Reading(size)
+    none = torch.zeros_like(size)
+    finite = grad.device.type == "cpu" and bool(size.isfinite())  # reading it on a GPU would wait
+    nonfinite = none if finite else (~grad.isfinite()).sum().double()
+    zeros = (grad.numel() - torch.count_nonzero(grad)).double()
+    spread = {
+        second: unit_spread(grad.transpose(0, 1) if second and grad.ndim > 1 else grad, size)
+        for second in layouts
+    }
+    return Reading(size, zeros, nonfinite, spread)
+
+
+def norm_of_change(before: Tensor, after: Tensor) -> Tensor:
+    """Return ‖after − before‖; `before` is overwritten.
+
+    The difference of near float32 numbers is exact in float32.
+    """
+    exact = after.dtype in (torch.float32, torch.complex64)
+    return size_of(before.sub_(after) if exact else real(before).double() - real(after).double())
+
+
+class WatchedWeights:
+    """The weights of the watched modules in one step, keyed by the parameter's id.
+
+    Args:
+        modules: The watched modules.
+
+    Attributes:
+        norms: Norms before the update.
+        moved: Norms of the change by the update.
+    """
+
+    def __init__(self, modules: Sequence[WatchedModule]) -> None:
+        self.modules = modules
+        self.norms: dict[int, Tensor] = {}
+        self.moved: dict[int, Tensor] = {}
+        self._before: dict[int, Tensor] = {}
+
+    def copy(self) -> None:
+        """Copy the weights before the first update of the step."""
+        for p in self._parameters():
+            if id(p) not in self.norms:
+                full = whole(p.detach())
+                self.norms[id(p)] = size_of(full)
+                if p.requires_grad:
+                    self._before[id(p)] = full.clone()
+
+    def compare(self) -> None:
+        """Measure the change since `copy`, and free the copies."""
+        for p in self._parameters():
+            if id(p) in self._before:
+                self.moved[id(p)] = norm_of_change(self._before.pop(id(p)), whole(p.detach()))
+        self._before.clear()
+
+    @cached_property
+    def layouts(self) -> dict[int, set[bool]]:
+        """For each weight, whether its units are the second dimension; a tied one may have both."""
+        layouts: dict[int, set[bool]] = defaultdict(set)
+        for watched in self.modules:
+            for p in watched.all_weights():
+                layouts[id(p)].add(watched.units_second)
+        return layouts
+
+    def _parameters(self) -> Iterator[Tensor]:
+        for watched in self.modules:
+            yield from watched.all_weights()
+
+
+@dataclass
+class Step:
+    """The numbers of one step; parameters are keyed by their id.
+
+    Attributes:
+        index: Number of steps before it.
+        weights: The weights of the watched modules.
+        recorded: Whether it is recorded.
+        calls: Calls of the modules, up to the last optimiser's update.
+        losses: Losses of the backward passes.
+        lr: Learning rate of the first optimiser's first group; `NULL` if it has none.
+        readings: Gradients before clipping.
+        clipped: Norms of the clipped gradients.
+        stepped: Optimisers that have made their update.
+    """
+
+    index: int
+    weights: WatchedWeights
     recorded: bool
     calls: list[Call] = field(default_factory=list[Call])
     losses: list[Tensor] = field(default_factory=list[Tensor])
     lr: float = NULL
     readings: dict[int, Reading] = field(default_factory=dict[int, Reading])
     clipped: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
-    before: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
-    weights: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
-    moved: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
     stepped: list[Optimizer] = field(default_factory=list[Optimizer])
 
-    def remember(self) -> None:
-        """Keep the weights as they are before any update."""
-        for p in self._weights():
-            if id(p) not in self.weights:
-                full = whole(p.detach())
-                self.weights[id(p)] = size_of(full)
-                if p.requires_grad:
-                    self.before[id(p)] = full.clone()
-
     def read(self, p: Tensor, scale: Tensor | None) -> None:
-        """Read the gradient of a parameter, which is multiplied by a scale."""
+        """Read the gradient of a parameter.
+
+        Args:
+            p: The parameter.
+            scale: The loss scale that its gradient contains; None for 1.
+        """
         if p.grad is None:
             return
         grad = whole(p.grad)
         grad = grad.to_dense() if grad.is_sparse else grad
-        kinds = self._kinds.get(id(p))
-        found = of_weight(grad, kinds) if kinds else of_bias(grad)
+        reading = read_gradient(grad, self.weights.layouts.get(id(p), ()))
         if scale is not None:
-            found = found._replace(norm=found.norm / scale.to(found.norm.device))
-        self.readings[id(p)] = found
-
-    @cached_property
-    def _kinds(self) -> dict[int, set[bool]]:
-        """Of each weight, whether its units are its second dimension; a tied one may be both."""
-        kinds: dict[int, set[bool]] = defaultdict(set)
-        for site in self.sites:
-            for p in site.all_weights():
-                kinds[id(p)].add(site.units_second)
-        return kinds
+            reading = reading._replace(norm=reading.norm / scale.to(reading.norm.device))
+        self.readings[id(p)] = reading
 
     def read_clipped(self, parameters: Iterable[Tensor]) -> None:
-        """Take the norms of gradients that have been read, and then clipped."""
+        """Read the norms of gradients after clipping."""
         for p in parameters:
             if p.grad is not None:
                 self.clipped[id(p)] = size_of(whole(p.grad))
-
-    def settle(self) -> None:
-        """Take the norms of what the updates added, and let the weights go."""
-        for p in self._weights():
-            if id(p) in self.before:
-                self.moved[id(p)] = moved(self.before.pop(id(p)), whole(p.detach()))
-        self.before.clear()
-
-    def _weights(self) -> Iterator[Tensor]:
-        for site in self.sites:
-            yield from site.all_weights()

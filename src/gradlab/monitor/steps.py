@@ -23,7 +23,7 @@ from gradlab.monitor.backward import BackwardPasses
 from gradlab.monitor.failsafe import Failures, catch_failures
 from gradlab.monitor.optimizers import WatchedOptimizers, holds_inf, parameters_of, setting
 from gradlab.monitor.signals import Signals
-from gradlab.monitor.step import Round
+from gradlab.monitor.step import Step, WatchedWeights
 from gradlab.monitor.torch_hooks import notify
 
 PER_DECADE = 10
@@ -76,7 +76,7 @@ class StepTracker:
         signals: Signals,
         optimizers: WatchedOptimizers,
         is_recorded: Callable[[int], bool],
-        on_step: Callable[[Round], None],
+        on_step: Callable[[Step], None],
     ) -> None:
         self.signals, self.optimizers = signals, optimizers
         self.is_recorded, self.on_step = is_recorded, on_step
@@ -85,7 +85,7 @@ class StepTracker:
         self._scaler_steps: Optimizer | None = None  # asked by a GradScaler to step, not yet called
         self._passes = BackwardPasses(optimizers.network, signals)
         self._read: set[int] = set()  # gradients read since the last backward pass, for clipping
-        self._step = Round(0, signals.sites, is_recorded(0))
+        self._step = Step(0, WatchedWeights(signals.modules), is_recorded(0))
 
     @property
     def failures(self) -> Failures:
@@ -179,7 +179,7 @@ class StepTracker:
         if any(optimizer is other for other in self._step.stepped):
             self._complete()
         if self._step.recorded and not self._step.stepped:
-            self._step.remember()
+            self._step.weights.copy()
             self._step.lr = setting(optimizer, "lr")
 
     @catch_failures
@@ -208,9 +208,10 @@ class StepTracker:
         """Hand on the step, and begin the next."""
         step = self._step
         if step.recorded:
-            step.settle()
+            step.weights.compare()
             self.on_step(step)
-        self._step = Round(step.step + 1, step.sites, self.is_recorded(step.step + 1))
+        weights = WatchedWeights(self.signals.modules)
+        self._step = Step(step.index + 1, weights, self.is_recorded(step.index + 1))
         self._set_recording()
         self._passes.scales.end_step()
         # Clipped together with this step's gradients, for an optimiser that steps later.
@@ -220,7 +221,7 @@ class StepTracker:
     def _set_recording(self) -> None:
         """Record signals if this step is recorded, or if they may belong to a recorded next one."""
         step = self._step
-        self.signals.on = step.recorded or (bool(step.stepped) and self.is_recorded(step.step + 1))
+        self.signals.on = step.recorded or (bool(step.stepped) and self.is_recorded(step.index + 1))
 
     def _skip(self) -> None:
         """Discard what belongs to a skipped update."""
