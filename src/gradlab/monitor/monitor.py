@@ -30,7 +30,7 @@ from gradlab.monitor.failsafe import Failures
 from gradlab.monitor.optimizers import WatchedOptimizers, configuration
 from gradlab.monitor.signals import Signals
 from gradlab.monitor.statistics import by_depth, measure, rows_of
-from gradlab.monitor.step import Step
+from gradlab.monitor.step import StepRecord
 from gradlab.monitor.steps import StepTracker, schedule
 from gradlab.results.context import ALONE, attach
 from gradlab.sinks.memory import Memory
@@ -321,7 +321,7 @@ class Monitor:
         if not self._order:
             raise WatchError("expected a recorded step, but no optimiser has made one yet")
 
-    def _record(self, step: Step) -> None:
+    def _record(self, step: StepRecord) -> None:
         """Write a recorded step to memory and to the sinks."""
         modules = self._signals.modules
         layers_SC, of_step = measure(modules, step, self._ranks)
@@ -388,7 +388,7 @@ def _check_not_watched(network: nn.Module) -> None:
         )
 
 
-def _describe_silent_modules(modules: Sequence[WatchedModule], step: Step) -> list[str]:
+def _describe_silent_modules(modules: Sequence[WatchedModule], step: StepRecord) -> list[str]:
     """Return a line about modules with a gradient and without a signal; none if there are none."""
     called = {call.index for call in step.calls}
     silent = [

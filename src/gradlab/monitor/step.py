@@ -114,7 +114,7 @@ class WatchedWeights:
 
 
 @dataclass
-class Step:
+class StepRecord:
     """The numbers of one step; parameters are keyed by their id.
 
     Attributes:

@@ -23,7 +23,7 @@ from gradlab.monitor.backward import BackwardPasses
 from gradlab.monitor.failsafe import Failures, catch_failures
 from gradlab.monitor.optimizers import WatchedOptimizers, holds_inf, parameters_of, setting
 from gradlab.monitor.signals import Signals
-from gradlab.monitor.step import Step, WatchedWeights
+from gradlab.monitor.step import StepRecord, WatchedWeights
 from gradlab.monitor.torch_hooks import notify
 
 PER_DECADE = 10
@@ -76,7 +76,7 @@ class StepTracker:
         signals: Signals,
         optimizers: WatchedOptimizers,
         is_recorded: Callable[[int], bool],
-        on_step: Callable[[Step], None],
+        on_step: Callable[[StepRecord], None],
     ) -> None:
         self.signals, self.optimizers = signals, optimizers
         self.is_recorded, self.on_step = is_recorded, on_step
@@ -85,7 +85,7 @@ class StepTracker:
         self._scaler_steps: Optimizer | None = None  # asked by a GradScaler to step, not yet called
         self._passes = BackwardPasses(optimizers.network, signals)
         self._read: set[int] = set()  # gradients read since the last backward pass, for clipping
-        self._step = Step(0, WatchedWeights(signals.modules), is_recorded(0))
+        self._step = StepRecord(0, WatchedWeights(signals.modules), is_recorded(0))
 
     @property
     def failures(self) -> Failures:
@@ -211,7 +211,7 @@ class StepTracker:
             step.weights.compare()
             self.on_step(step)
         weights = WatchedWeights(self.signals.modules)
-        self._step = Step(step.index + 1, weights, self.is_recorded(step.index + 1))
+        self._step = StepRecord(step.index + 1, weights, self.is_recorded(step.index + 1))
         self._set_recording()
         self._passes.scales.end_step()
         # Clipped together with this step's gradients, for an optimiser that steps later.
