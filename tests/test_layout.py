@@ -126,13 +126,11 @@ CLASSES = {
 }
 REPEATED_CLASSES = {
     "Run",
-    "Signals",
     "Sink",
 }
 """Still to be renamed."""
 LARGE_CLASSES = {
     "Rank",
-    "Round",
     "Trial",
 }
 """Still to be split, or to be given a reason."""

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from gradlab.monitor.calls import Call
-from gradlab.monitor.signals import Signals
+from gradlab.monitor.signals import WatchedSignals
 
 
 class LossScales:
@@ -68,7 +68,7 @@ class BackwardPasses:
         scales: The loss scales.
     """
 
-    def __init__(self, network: nn.Module, signals: Signals) -> None:
+    def __init__(self, network: nn.Module, signals: WatchedSignals) -> None:
         self.network, self.signals, self.scales = network, signals, LossScales()
         self._depth, self._calls_before = 0, 0
         self._loss: Tensor | None = None

@@ -28,9 +28,9 @@ from gradlab.monitor.attach import Choice, WatchedModule, find_modules, unwrap
 from gradlab.monitor.distributed import first_rank, ranks_of
 from gradlab.monitor.failsafe import Failures
 from gradlab.monitor.optimizers import WatchedOptimizers, configuration
-from gradlab.monitor.signals import Signals
+from gradlab.monitor.signals import WatchedSignals
 from gradlab.monitor.statistics import by_depth, measure, rows_of
-from gradlab.monitor.step import StepRecord
+from gradlab.monitor.step import WatchedStep
 from gradlab.monitor.steps import StepTracker, schedule
 from gradlab.results.context import ALONE, attach
 from gradlab.sinks.memory import Memory
@@ -167,7 +167,9 @@ class Monitor:
         self._sinks = Sinks(sinks, self._note)
         optimizers = WatchedOptimizers(optimizer, self._network)
         failures = Failures(self._ranks == 1, self._note_failure)
-        self._signals = Signals(self._network, find_modules(self._network, modules), failures)
+        self._signals = WatchedSignals(
+            self._network, find_modules(self._network, modules), failures
+        )
         self._tracker = StepTracker(self._signals, optimizers, schedule(every), self._record)
         self._memory, self._session = Memory(), _Session()
         self._order: list[int] = []
@@ -321,7 +323,7 @@ class Monitor:
         if not self._order:
             raise WatchError("expected a recorded step, but no optimiser has made one yet")
 
-    def _record(self, step: StepRecord) -> None:
+    def _record(self, step: WatchedStep) -> None:
         """Write a recorded step to memory and to the sinks."""
         modules = self._signals.modules
         layers_SC, of_step = measure(modules, step, self._ranks)
@@ -388,7 +390,7 @@ def _check_not_watched(network: nn.Module) -> None:
         )
 
 
-def _describe_silent_modules(modules: Sequence[WatchedModule], step: StepRecord) -> list[str]:
+def _describe_silent_modules(modules: Sequence[WatchedModule], step: WatchedStep) -> list[str]:
     """Return a line about modules with a gradient and without a signal; none if there are none."""
     called = {call.index for call in step.calls}
     silent = [

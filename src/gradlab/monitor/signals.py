@@ -40,7 +40,7 @@ class _ForwardPass(threading.local):
         self.order: list[int] = []
 
 
-class Signals:
+class WatchedSignals:
     """The calls whose gradients have arrived since they were last taken.
 
     Args:

@@ -10,7 +10,7 @@ from gradlab.monitor.calls import Call
 from gradlab.monitor.distributed import Alive, batch_of_all
 from gradlab.monitor.optimizers import parameters_of
 from gradlab.monitor.pooling import KNOWN, NORMS, pooled
-from gradlab.monitor.step import Reading, StepRecord
+from gradlab.monitor.step import Reading, WatchedStep
 from gradlab.recording.columns import columns_from, is_null, ratio
 from gradlab.recording.norms import norm
 from gradlab.recording.rows import NULL, Rows, layer_rows, step_rows
@@ -19,7 +19,7 @@ SCALED = [KNOWN.index(name) for name in NORMS]
 
 
 def measure(
-    modules: Sequence[WatchedModule], found: StepRecord, ranks: int
+    modules: Sequence[WatchedModule], found: WatchedStep, ranks: int
 ) -> tuple[Tensor, Tensor]:
     """Compute the columns of a recorded step of a watched network.
 
@@ -62,7 +62,7 @@ def measure(
 
 
 def rows_of(
-    found: StepRecord, names: Sequence[str], layers_SC: Tensor, step: Tensor, seconds: float
+    found: WatchedStep, names: Sequence[str], layers_SC: Tensor, step: Tensor, seconds: float
 ) -> Rows:
     """Make the rows of a recorded step.
 
@@ -136,7 +136,7 @@ def _dead(alive: Alive, like_S: Tensor) -> Tensor:
 
 
 def _weights(
-    modules: Sequence[WatchedModule], found: StepRecord, device: torch.device
+    modules: Sequence[WatchedModule], found: WatchedStep, device: torch.device
 ) -> dict[str, Tensor]:
     names = ("weight_grad_norm", "bias_grad_norm", "weight_norm", "update_ratio", "weight_count")
     names += ("unit_spread", "grad_zeros", "grad_nonfinite")
@@ -152,7 +152,7 @@ def _weights(
     }
 
 
-def _of_module(watched: WatchedModule, found: StepRecord) -> dict[str, Tensor | float]:
+def _of_module(watched: WatchedModule, found: WatchedStep) -> dict[str, Tensor | float]:
     weights, biases = watched.all_weights(), watched.all_biases()
     count = float(sum(p.numel() for p in weights))
     out: dict[str, Tensor | float] = {"weight_count": count if weights else NULL}
@@ -187,7 +187,7 @@ def _of_gradients(
     return out
 
 
-def _whole(found: StepRecord, device: torch.device) -> Tensor:
+def _whole(found: WatchedStep, device: torch.device) -> Tensor:
     """Return the norm of the whole gradient before clipping, and what clipping left of it."""
     held = {id(p) for optimizer in found.stepped for p in parameters_of(optimizer)}
     before = {key: reading.norm for key, reading in found.readings.items() if key in held}

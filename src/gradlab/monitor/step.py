@@ -114,7 +114,7 @@ class WatchedWeights:
 
 
 @dataclass
-class StepRecord:
+class WatchedStep:
     """The numbers of one step; parameters are keyed by their id.
 
     Attributes:

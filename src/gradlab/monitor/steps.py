@@ -22,8 +22,8 @@ from gradlab.errors import WatchError
 from gradlab.monitor.backward import BackwardPasses
 from gradlab.monitor.failsafe import Failures, catch_failures
 from gradlab.monitor.optimizers import WatchedOptimizers, holds_inf, parameters_of, setting
-from gradlab.monitor.signals import Signals
-from gradlab.monitor.step import StepRecord, WatchedWeights
+from gradlab.monitor.signals import WatchedSignals
+from gradlab.monitor.step import WatchedStep, WatchedWeights
 from gradlab.monitor.torch_hooks import notify
 
 PER_DECADE = 10
@@ -73,10 +73,10 @@ class StepTracker:
 
     def __init__(
         self,
-        signals: Signals,
+        signals: WatchedSignals,
         optimizers: WatchedOptimizers,
         is_recorded: Callable[[int], bool],
-        on_step: Callable[[StepRecord], None],
+        on_step: Callable[[WatchedStep], None],
     ) -> None:
         self.signals, self.optimizers = signals, optimizers
         self.is_recorded, self.on_step = is_recorded, on_step
@@ -85,7 +85,7 @@ class StepTracker:
         self._scaler_steps: Optimizer | None = None  # asked by a GradScaler to step, not yet called
         self._passes = BackwardPasses(optimizers.network, signals)
         self._read: set[int] = set()  # gradients read since the last backward pass, for clipping
-        self._step = StepRecord(0, WatchedWeights(signals.modules), is_recorded(0))
+        self._step = WatchedStep(0, WatchedWeights(signals.modules), is_recorded(0))
 
     @property
     def failures(self) -> Failures:
@@ -211,7 +211,7 @@ class StepTracker:
             step.weights.compare()
             self.on_step(step)
         weights = WatchedWeights(self.signals.modules)
-        self._step = StepRecord(step.index + 1, weights, self.is_recorded(step.index + 1))
+        self._step = WatchedStep(step.index + 1, weights, self.is_recorded(step.index + 1))
         self._set_recording()
         self._passes.scales.end_step()
         # Clipped together with this step's gradients, for an optimiser that steps later.
