@@ -55,7 +55,7 @@ def mean_std(x: Tensor) -> tuple[Tensor, Tensor]:
     std = without(size_of(x), mean.abs() * root, exact) / root
     if std.device.type == "cpu" and bool(std.isfinite()):
         return mean, std
-    return mean, torch.where(std.isfinite(), std, std_exact(x.detach().reshape(1, -1))[0])
+    return mean, torch.where(std.isfinite(), std, std_exact(x.detach().reshape(1, 1, -1))[0])
 
 
 def unit_spread(grad: Tensor, size: Tensor) -> Tensor:
