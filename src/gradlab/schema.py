@@ -153,7 +153,7 @@ STATISTICS = (
         "1",
         "‖W_after − W_before‖_F / ‖W_before‖_F",
         "learning speed of the layer",
-        f"{WEIGHTS}, or none that an optimiser updates; 0/0",
+        f"{WEIGHTS}, or every one frozen; 0/0",
     ),
     _f64("weight_count", "1", "", "number of entries of W_l", WEIGHTS),
     _f64(

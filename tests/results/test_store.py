@@ -208,3 +208,15 @@ def test_lists_in_the_configuration_can_be_grouped_by(tmp_path):
 def test_no_configuration_renames_a_run(tmp_path):
     write_run(tmp_path / "a", run="x")
     assert load(tmp_path).runs["run"].tolist() == ["a"]
+
+
+def test_runs_have_the_final_and_the_best_loss(tmp_path):
+    write_run(tmp_path / "0", losses=(2.0, 0.5, 1.0), lr=0.1)
+    write_run(tmp_path / "1", losses=(3.0, np.nan), status="diverged", verdict="diverged", lr=1.0)
+    runs = load(tmp_path).runs.set_index("run")
+    assert runs.index.tolist() == ["0", "1"]
+    assert runs["status"].tolist() == ["completed", "diverged"]
+    assert runs["lr"].tolist() == [0.1, 1.0]
+    np.testing.assert_array_equal(runs["final_loss"], [1.0, np.nan])
+    assert runs["best_loss"].tolist() == [0.5, 3.0]
+    assert {"final_accuracy", "best_accuracy", "test_loss", "test_accuracy"} <= set(runs)
