@@ -12,7 +12,7 @@ from gradlab.cure.patient import Patient
 from gradlab.cure.ranking import rank
 from gradlab.cure.remedies import UNCHANGED, Remedy
 from gradlab.cure.trial import FAILED, Trial
-from gradlab.pages.style import printed
+from gradlab.pages.style import print_style
 from gradlab.results.load import Run
 from tests.configs import settings
 from tests.report.test_report_figures import cut
@@ -82,7 +82,7 @@ def test_beside_what_helps_nothing_useless_is_drawn():
 
 @pytest.mark.parametrize("groups", [(GOOD, SMALL, LOST), (LOST,), (FAILURE,)])
 def test_nothing_is_cut_and_lines_differ_without_colour(groups):
-    with printed():
+    with print_style():
         for figure in cure_figures.draw(course(*groups)).values():
             ticks = [
                 t for ax in figure.axes for t in (*ax.get_xticklabels(), *ax.get_yticklabels())
@@ -99,7 +99,7 @@ def test_nothing_is_cut_and_lines_differ_without_colour(groups):
 def test_a_curve_is_of_so_many_points_and_its_last_is_marked():
     assert cure_figures.window(40) == 1
     assert cure_figures.window(200) == 4
-    with printed():
+    with print_style():
         sick = trials("optim.lr=9", math.nan, 1e9, ("diverged",), 3)
         figure = cure_figures.draw(course(sick))["loss"]
     assert [line.get_marker() for line in figure.axes[0].lines].count("x") == 3

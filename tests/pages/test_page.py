@@ -1,4 +1,4 @@
-"""One content of a page, as text, Markdown, HTML and notebook output."""
+"""One page as text, Markdown, HTML and notebook output."""
 
 import re
 
@@ -41,7 +41,7 @@ def test_html_escapes_every_cell_and_aligns_numbers_right():
     assert f'<td class="wide">{"z" * 50}</td>' in text
 
 
-def test_html_marks_rows_and_cells_with_their_classes():
+def test_html_rows_and_cells_have_their_css_classes():
     table = PageTable(["a"], [["x"], ["y"]], row_classes=["r", ""], cell_classes=[[""], ["k"]])
     assert '<tr class="r"><td>x</td></tr>\n<tr><td class="k">y</td></tr>' in as_html(table)
 
@@ -56,7 +56,7 @@ def test_notebook_output_is_escaped():
     assert "<script>" not in text
 
 
-def test_a_page_holds_its_sections_and_figures(tmp_path):
+def test_a_written_page_contains_its_sections_and_figures(tmp_path):
     page = Page("T <x>", [*PAGE.sections, Section("Three", figure="f", caption="c & d")])
     text = write(page, {"f": Figure()}, tmp_path, markdown=True).read_text()
     assert "<h1>T &lt;x&gt;</h1>" in text
@@ -72,6 +72,6 @@ def test_a_page_holds_its_sections_and_figures(tmp_path):
     }
 
 
-def test_every_verdict_of_the_schema_has_a_look_and_a_tint():
+def test_every_verdict_of_the_schema_has_a_colour_and_a_background():
     assert set(VERDICTS) == set(verdict_tints()) == set(schema.VERDICTS)
     assert len(set(verdict_tints().values())) == len(VERDICTS)

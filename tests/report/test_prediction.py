@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import gradlab
-from gradlab.pages.style import printed
+from gradlab.pages.style import print_style
 from gradlab.report.prediction import draw_theory, join_theory, theory_residuals, theory_title
 from gradlab.report.reduce import reduce_folder
 from gradlab.report.report_page import write_report
@@ -135,7 +135,7 @@ def test_a_run_that_theory_cannot_follow_is_trained_all_the_same(tmp_path):
 def test_the_figure_shows_theory_as_line_and_band_and_runs_as_marks(trained):
     table = join_theory(*reduce_folder(trained))
     table = table[table["run"].isin(["0", "1"])].assign(**{"model.activation": "sigmoid"})
-    with printed():
+    with print_style():
         figure = draw_theory(table, ["model.activation"], "2 seeds", "a title")
     (ax,) = figure.axes
     line, marks = ax.lines

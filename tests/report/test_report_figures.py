@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from gradlab import schema
-from gradlab.pages.style import balanced, printed
+from gradlab.pages.style import balance_lines, print_style
 from gradlab.report.by_setting import pivot_decades
 from gradlab.report.factor_figures import (
     draw_factor_plane,
@@ -55,7 +55,7 @@ def cut(figure):
 @pytest.mark.parametrize("column", ["delta_norm", "weight_grad_norm"])
 def test_no_label_of_a_figure_of_one_row_is_cut(inits, column):
     frame, layers = inits
-    with printed():
+    with print_style():
         assert not cut(draw_profile(layers, ["model.init"], column, "2 seeds", "title"))
         assert not cut(draw_heatmap(pivot_decades(frame, ["model.init"]), "2 seeds", "title"))
 
@@ -72,7 +72,7 @@ def looks(figure):
 
 def test_levels_differ_without_colour(inits):
     _, layers = inits
-    with printed():
+    with print_style():
         drawn = draw_profile(
             layers, ["clip", "model.activation", "model.init"], "delta_norm", "2 seeds", "t"
         )
@@ -87,7 +87,7 @@ def test_levels_differ_without_colour(inits):
 
 def test_one_key_of_the_plane_has_the_colours_of_its_legend(inits):
     _, layers = inits
-    with printed():
+    with print_style():
         plane = draw_factor_plane(
             factors_by_setting(layers, ["model.init"]), ["model.init"], "2 seeds", "t"
         )
@@ -101,7 +101,7 @@ def test_one_key_of_the_plane_has_the_colours_of_its_legend(inits):
 def test_marks_of_what_is_not_finite_say_of_which_setting(inits):
     _, layers = inits
     keys = ["model.depth", "model.activation", "model.init", "clip"]
-    with printed():
+    with print_style():
         figure = draw_profile(layers, keys, "delta_norm", "2 seeds", "title")
     marks = [line for line in figure.axes[0].lines if line.get_gid() == "inf"]
     assert [(m.get_marker(), m.get_fillstyle()) for m in marks] == [("s", "full"), ("^", "full")]
@@ -114,7 +114,7 @@ def test_marks_of_what_is_not_finite_say_of_which_setting(inits):
 def test_a_panel_without_a_run_says_so(inits):
     _, layers = inits
     some = layers[(layers["model.init"] != "a") | (layers["clip"] != "norm")]
-    with printed():
+    with print_style():
         figure = draw_profile(some, ["model.init", "clip"], "delta_norm", "2 seeds", "title")
     told = {ax.get_title(): [text.get_text() for text in ax.texts] for ax in figure.axes}
     assert [name for name, texts in told.items() if texts] == ["clip norm, init a"]
@@ -130,7 +130,7 @@ def test_no_tick_is_at_a_layer_that_does_not_exist(tmp_path):
             for s in (0, 10)
         ]
     )
-    with printed():
+    with print_style():
         for axis in (
             draw_profile(whole.layers, [], "delta_norm", "2 seeds", "t").axes[0].xaxis,
             draw_factors_by_layer([("a", whole.layers[whole.layers["run"] == "a"])], "t")
@@ -144,7 +144,7 @@ def test_no_tick_is_at_a_layer_that_does_not_exist(tmp_path):
 def test_panels_of_factors_share_their_scale(inits):
     _, layers = inits
     records = [(run, layers[layers["run"] == run]) for run in ("0", "1")]
-    with printed():
+    with print_style():
         one, two = draw_factors_by_layer(records, "t").axes
     assert one.get_ylim() == two.get_ylim()
     assert "decades" in one.get_ylabel()
@@ -157,7 +157,7 @@ def test_the_last_record_ends_where_training_ends():
 
 def test_a_colour_bar_is_named_and_only_where_there_is_colour():
     record = pd.DataFrame({"step": 0, "axis": "depth", "position": [1, 2], "delta_norm": [0.0, 1]})
-    with printed():
+    with print_style():
         figure = draw_timeline([("a", record, 1), ("b", record.assign(delta_norm=0.0), 1)], "t")
     assert [ax.get_ylabel() for ax in figure.axes[2:]] == ["log10 ‖delta‖"]
 
@@ -167,7 +167,7 @@ def test_labels_of_many_columns_do_not_overlap(tmp_path):
         write_run(tmp_path / str(depth), [1.0] * (depth + 1), **{"model.depth": depth, "clip": "x"})
     frame, _, whole = reduced(tmp_path)
     layers = whole.layers.merge(frame[["run", "model.depth", "clip"]], on="run")
-    with printed():
+    with print_style():
         figure = draw_profile(layers, ["model.depth", "clip"], "delta_norm", "2 seeds", "title")
         assert not cut(figure)
     texts = [text for text in figure.findobj(Text) if text.get_text()]
@@ -183,7 +183,7 @@ def test_losses_of_runs_that_ended_at_once(tmp_path):
     write_run(tmp_path / "1", verdict="diverged", status="diverged", losses=[1.0, 2.0, np.inf])
     write_run(tmp_path / "2", verdict="exploding", losses=[np.nan])
     frame, keys, whole = reduced(tmp_path)
-    with printed():
+    with print_style():
         exploding, diverged = draw_losses(whole.losses, frame, keys, "t").axes
     head = diverged.get_title().replace("\n", " ")
     assert head == "diverged: 2 runs of 1 setting, 1 without a finite loss"
@@ -212,17 +212,17 @@ def test_an_axis_names_a_power_of_ten_where_there_is_one(logs, named):
 
 
 def test_a_title_has_lines_of_one_length():
-    lines = balanced("one two three four five six", 25).split("\n")
+    lines = balance_lines("one two three four five six", 25).split("\n")
     assert [len(line) for line in lines] == [13, 13]
-    assert balanced("short", 92) == "short"
-    assert balanced("it stays in 2 of 4 at depth 50", 27) == "it stays in 2 of 4 at\ndepth 50"
+    assert balance_lines("short", 92) == "short"
+    assert balance_lines("it stays in 2 of 4 at depth 50", 27) == "it stays in 2 of 4 at\ndepth 50"
 
 
 def test_loss_curves_have_a_panel_for_every_verdict_of_the_schema():
     names = [str(i) for i, _ in enumerate(schema.VERDICTS)]
     runs = pd.DataFrame({"run": names, "verdict": schema.VERDICTS})
     losses = pd.DataFrame({"run": np.repeat(names, 2), "step": [0, 1] * len(names), "loss": 1.0})
-    with printed():
+    with print_style():
         figure = draw_losses(losses, runs, [], "title")
     titles = {ax.get_title().split(":")[0] for ax in figure.axes if ax.get_visible()}
     assert titles == set(schema.VERDICTS)
@@ -231,7 +231,7 @@ def test_loss_curves_have_a_panel_for_every_verdict_of_the_schema():
 def test_a_null_is_a_gap_and_a_nan_is_marked():
     rows = {"step": [0] * 3, "axis": ["depth"] * 3, "position": [1, 2, 3]}
     record = from_arrow(pa.table({**rows, "delta_norm": [None, float("nan"), 1.0]}))
-    with printed():
+    with print_style():
         figure = draw_timeline([("a run", record, 1)], "title")
     (crossed,) = [c for c in figure.axes[0].collections if c.get_gid() == "not finite"]
     assert (~np.ma.getmaskarray(crossed.get_array())).ravel().tolist() == [False, True, False]

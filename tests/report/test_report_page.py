@@ -12,7 +12,7 @@ from rich.console import Console
 
 from gradlab.diagnosis.grid import Grid, gained
 from gradlab.errors import StoreError
-from gradlab.pages.style import printed
+from gradlab.pages.style import print_style
 from gradlab.report.by_setting import (
     count_typical,
     decades_by_setting,
@@ -113,7 +113,7 @@ def test_zeros_and_infinities_are_drawn(sweep):
     write_run(sweep / "8", [np.inf] * 3, verdict="diverged", **{"model.depth": 2})
     frame, keys, whole = reduced(sweep)
     layers = whole.layers.merge(frame[["run", *keys]], on="run")
-    with printed():
+    with print_style():
         figure = draw_profile(layers, keys, "delta_norm", "2 seeds", "title")
         drawn = [line for ax in figure.axes for line in ax.lines]
         zeros = [line for line in drawn if line.get_gid() == "zero" and len(line.get_xdata())]
@@ -231,7 +231,7 @@ def unlike(folder):
 
 def test_what_was_not_run_is_blank_and_not_called_without_a_gradient(tmp_path):
     frame, keys = unlike(tmp_path)
-    with printed():
+    with print_style():
         figure = draw_heatmap(pivot_decades(frame, keys), "2 seeds", "title")
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts == ["-2.0", "", "+0.0", "", "-3.0 (1/2)", "", "", "", "n/a"]
@@ -363,7 +363,7 @@ def test_it_does_without_torch():
 
 def test_losses_of_every_verdict_have_a_panel(sweep):
     frame, keys, whole = reduced(sweep)
-    with printed():
+    with print_style():
         figure = draw_losses(whole.losses, frame, keys, "title")
     heads = [ax.get_title() for ax in figure.axes if ax.get_visible()]
     assert heads == ["healthy: 6 runs of 3 settings", "vanishing: 2 runs of 1 setting"]

@@ -32,7 +32,7 @@ def explain(arguments: Sequence[str]) -> int:
     settings, how = compose("explain", [each for each in overrides if each not in topics])
     from gradlab.pages.html import write
     from gradlab.pages.page import as_text
-    from gradlab.pages.style import printed
+    from gradlab.pages.style import print_style
 
     folder = Path(how["dir"])
     if topics:
@@ -42,7 +42,7 @@ def explain(arguments: Sequence[str]) -> int:
             raise SettingsError(
                 f"{' '.join(topics)} is not an atlas; {nearest(topics[0], ATLASES)}"
             )
-        with printed():
+        with print_style():
             story, atlas = ATLASES[topics[0]]()
             path = write(story, {"atlas": atlas}, folder / topics[0], markdown=True)
     else:
@@ -53,7 +53,7 @@ def explain(arguments: Sequence[str]) -> int:
 
         found = pass_sample(settings, load(settings), how)
         story = chain_rule_page(found)
-        with printed():
+        with print_style():
             drawn = {"network": network_figures.network(found)}
             if len(found.sample.layers) > 1:
                 drawn["decades"] = network_figures.signal(found)

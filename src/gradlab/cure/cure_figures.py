@@ -12,7 +12,16 @@ from gradlab.cure.course import Course
 from gradlab.cure.ranking import Rank
 from gradlab.cure.words import decades, left, number
 from gradlab.pages.numbers import count
-from gradlab.pages.style import COLOURS, LINES, MARKERS, grid, head, legend, log_axis, step_ticks
+from gradlab.pages.style import (
+    COLOURS,
+    LINES,
+    MARKERS,
+    add_legend,
+    make_axes,
+    set_log_axis,
+    set_step_ticks,
+    set_title,
+)
 from gradlab.report.layer_profile import draw_profile
 
 BEST = 3
@@ -62,7 +71,7 @@ def signal_title(shown: list[Rank]) -> str:
 
 def loss(course: Course, shown: list[Rank]) -> Figure:
     """Draw the training loss over steps."""
-    figure, axes = grid(1, 1, 3.0)
+    figure, axes = make_axes(1, 1, 3.0)
     ax = axes[0, 0]
     extent: list[float] = []
     for index, each in enumerate(shown):
@@ -71,14 +80,14 @@ def loss(course: Course, shown: list[Rank]) -> Figure:
     ax.set_ylabel("training loss (batch mean)")
     last = course.settings.train.steps
     ax.set_xlim(-0.03 * last, 1.03 * last)
-    step_ticks(ax.xaxis)
+    set_step_ticks(ax.xaxis)
     if extent and min(extent) > 0 and max(extent) / min(extent) > 30:
-        log_axis(ax)
-    head(figure, loss_title(course, shown))
+        set_log_axis(ax)
+    set_title(figure, loss_title(course, shown))
     handles = [
         Line2D([], [], label=each.remedy.name, **_look(index)) for index, each in enumerate(shown)
     ]
-    legend(figure, handles)
+    add_legend(figure, handles)
     return figure
 
 

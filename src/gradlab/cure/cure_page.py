@@ -14,7 +14,7 @@ from gradlab.errors import StoreError
 from gradlab.pages.html import render
 from gradlab.pages.numbers import count
 from gradlab.pages.page import Page, PageTable, Section
-from gradlab.pages.style import printed, save
+from gradlab.pages.style import print_style, save_figure
 
 VERDICT_MEANINGS = (
     "cures: most seeds are healthy, and their loss ends at least a tenth below its first value and "
@@ -53,10 +53,10 @@ def write_page(course: Course, folder: Path) -> Path:
     path = folder / "index.html"
     try:
         remedy_table(course).to_csv(folder / "remedies.csv", index=False)
-        with printed():
+        with print_style():
             drawn = cure_figures.draw(course)
             for name, figure in drawn.items():
-                save(figure, folder / "figures", name)
+                save_figure(figure, folder / "figures", name)
         path.write_text(
             render(cure_page(course, list(drawn)), folder / "figures"), encoding="utf-8"
         )

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from gradlab.config import choices
 from gradlab.config.choices import component, pick
 from gradlab.pages.page import Page, PageTable, Section
-from gradlab.pages.style import COLOURS, LINES, grid, head, legend
+from gradlab.pages.style import COLOURS, LINES, add_legend, make_axes, set_title
 from gradlab.recording.columns import derivative
 from gradlab.reference.activation_functions import ACTIVATIONS, Array
 from gradlab.reference.loss_functions import LOSSES, Loss
@@ -197,13 +197,13 @@ def draw(entries: Sequence[Entry], title: str, names: tuple[str, str]) -> Figure
     """Draw each function and its derivative; grey where it is flat, hatched where it is 0."""
     columns = 4 if len(entries) > 6 else 3
     rows = -(-len(entries) // columns)
-    figure, axes = grid(rows, columns, 0.9 + 1.7 * rows)
+    figure, axes = make_axes(rows, columns, 0.9 + 1.7 * rows)
     for ax, each in zip(axes.flat, entries, strict=False):
         _panel(ax, each)
     for ax in axes.flat[len(entries) :]:
         ax.set_visible(False)
-    head(figure, title)
-    legend(
+    set_title(figure, title)
+    add_legend(
         figure,
         [
             Line2D([], [], color=COLOURS[0], ls=LINES[0], label=names[0]),

@@ -4,7 +4,7 @@ import numpy as np
 
 from gradlab.explain.credit import credit_section, signal_section, step_section
 from gradlab.explain.sample_pass import SamplePass, norm, shape
-from gradlab.pages.numbers import number, percent
+from gradlab.pages.numbers import four_digits, percent
 from gradlab.pages.page import Page, PageTable, Section
 from gradlab.reference.activation_functions import Array
 from gradlab.reference.chain_rule import ChainFactor, blame, paths, strongest_path
@@ -36,7 +36,7 @@ def _title(passed: SamplePass) -> str:
     heavy = int(np.argmax(shares))
     blamed = f", of whose blame layer {heavy + 1} gets {percent(shares[heavy])}"
     return (
-        f"Why dLoss/d{passed.name} is {number(passed.gradient)} in a network of {hidden}"
+        f"Why dLoss/d{passed.name} is {four_digits(passed.gradient)} in a network of {hidden}"
         f"{blamed if max(shares) > 0 else ', which gets no gradient at all'}"
     )
 
@@ -86,8 +86,9 @@ def path_section(passed: SamplePass) -> Section:
     i, j = passed.weight
     value = passed.sample.layers[passed.layer - 1].W[i, j]
     before = [
-        f"{name} = {number(value)}{found}. If it moves, unit {j} of layer {passed.layer} moves, "
-        "and so on up to the loss: each link multiplies the change. "
+        f"{name} = {four_digits(value)}{found}. If this weight changes, unit {j} of layer "
+        f"{passed.layer} changes, then the next layer, up to the loss. Each link multiplies the "
+        "change by one factor. "
         + (
             "There is one path."
             if count == 1
@@ -95,13 +96,15 @@ def path_section(passed: SamplePass) -> Section:
         )
     ]
     rows = [_factor(passed, factor, k == 0) for k, factor in enumerate(path.factors)]
-    rows.append(["the product", f"= {number(share)}", "this path's share of the gradient"])
+    rows.append(["the product", f"= {four_digits(share)}", "this path's share of the gradient"])
     if count > 1:
         rest = total - share
         sign = "-" if rest < 0 else "+"
-        rows.append([f"the other {count - 1:,}", f"{sign} {number(abs(rest))}", "all other paths"])
-    rows.append([f"dLoss/d{name}", f"= {number(total)}", "by hand"])
-    rows.append(["", f"= {number(passed.of_autograd)}", "by autograd"])
+        rows.append(
+            [f"the other {count - 1:,}", f"{sign} {four_digits(abs(rest))}", "all other paths"]
+        )
+    rows.append([f"dLoss/d{name}", f"= {four_digits(total)}", "by hand"])
+    rows.append(["", f"= {four_digits(passed.of_autograd)}", "by autograd"])
     gap = abs(total - passed.of_autograd) / max(abs(total), np.finfo(float).tiny)
     down = "increase" if total < 0 else "decrease"
     after = [f"By hand and by autograd differ by {gap:.1g} of the value."]
@@ -123,7 +126,7 @@ def _factor(passed: SamplePass, factor: ChainFactor, first: bool) -> list[str]:
     elif factor.kind == "slope":
         phi, z = sample.layers[layer - 1].phi.name, sample.caches[layer - 1].Z[0, unit]
         name = f"phi'(z_{layer}[{unit}])"
-        said = f"{phi} at z = {number(float(z))} passes this much of a change on"
+        said = f"{phi} at z = {four_digits(float(z))} passes this much of a change on"
         if phi == "identity":
             said = "no activation here: a change passes as it is"
     elif factor.kind == "weight":
@@ -137,7 +140,7 @@ def _factor(passed: SamplePass, factor: ChainFactor, first: bool) -> list[str]:
             if layer
             else f"what comes through the weight: {passed.dataset.features[unit]}, standardised"
         )
-    return [name, f"{times}{number(factor.value)}", said]
+    return [name, f"{times}{four_digits(factor.value)}", said]
 
 
 def _loss_words(passed: SamplePass) -> str:
@@ -179,9 +182,9 @@ def matrix_section(passed: SamplePass) -> Section:
     rows.append([f"db_{l}", f"Σ dZ_{l}", f"[{len(g.db)}]", _size(g.db), "summed over the samples"])
     a, d = float(A_prev[0, i]), float(g.dZ[0, j])
     after = [
-        f"dW_{l}[{i}, {j}] = {before}[0, {i}] · dZ_{l}[0, {j}] = {number(a)} × {number(d)} = "
-        f"{number(passed.gradient)}: the same number, all paths taken at once. Rows are samples "
-        "(here one); with more, dW and db are sums over them."
+        f"dW_{l}[{i}, {j}] = {before}[0, {i}] · dZ_{l}[0, {j}] = {four_digits(a)} × "
+        f"{four_digits(d)} = {four_digits(passed.gradient)}: the same number, from all paths at "
+        "once. Each row is one sample; dW and db are sums over samples."
     ]
     table = PageTable(["", "equation", "shapes", "‖·‖", ""], rows)
     return Section("The same in matrix form", (), table, after)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from gradlab.explain.sample_pass import SamplePass, norm, steepest
-from gradlab.pages.numbers import decade, percent, power
+from gradlab.pages.numbers import percent, power_text, signed_decades
 from gradlab.pages.page import PageTable, Section
 from gradlab.reference.activation_functions import Array
 from gradlab.reference.chain_rule import Sample, Step, blame, decades, step
@@ -21,8 +21,8 @@ def signal_section(passed: SamplePass) -> Section:
             [
                 str(l),
                 f"{sizes[l - 1]:.3g}",
-                decade(act[l - 1]) if hidden else "",
-                decade(weights[l - 1]) if l > 1 else "",
+                signed_decades(act[l - 1]) if hidden else "",
+                signed_decades(weights[l - 1]) if l > 1 else "",
             ]
         )
     n, phi = len(sample.layers) - 1, sample.layers[0].phi
@@ -33,10 +33,10 @@ def signal_section(passed: SamplePass) -> Section:
         f"({n * np.log10(bound):+.2f} decades): {phi.name}'s steepest slope, once per activation."
         if bound > 0
         else "",
-        f"phi' in this network: {power(taken)}, the product of the {n} activation factors.",
-        f"The weights: {power(given)}, the product of the factors of "
+        f"phi' in this network: {power_text(taken)}, the product of the {n} activation factors.",
+        f"The weights: {power_text(given)}, the product of the factors of "
         f"W_{len(sample.layers)} to W_2.",
-        f"Together ‖dZ_1‖ / ‖dZ_{len(sample.layers)}‖ = {power(_together(sample))}.",
+        f"Together ‖dZ_1‖ / ‖dZ_{len(sample.layers)}‖ = {power_text(_together(sample))}.",
     ]
     off = [l for l, size in enumerate(sizes, start=1) if size == 0]
     if off:

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from gradlab.explain.sample_pass import SamplePass, steepest
 from gradlab.pages.numbers import percent
-from gradlab.pages.style import COLOURS, LINES, grid, head, legend
+from gradlab.pages.style import COLOURS, LINES, add_legend, make_axes, set_title
 from gradlab.reference.activation_functions import Array
 from gradlab.reference.chain_rule import Sample, blame, decades, strongest_path
 
@@ -28,7 +28,7 @@ def network(passed: SamplePass) -> Figure:
     path = strongest_path(sample, passed.layer, passed.weight)
     on_path = [f for f in path.factors if f.kind != "weight"]
     places = _places(shares, [(f.layer, f.units[-1]) for f in on_path])
-    figure, axes = grid(1, 1, 3.8)
+    figure, axes = make_axes(1, 1, 3.8)
     ax = axes[0, 0]
     _edges(ax, sample, shares, places)
     ax.plot(
@@ -41,12 +41,12 @@ def network(passed: SamplePass) -> Figure:
     ax.margins(0.06, 0.1)
     ax.spines[:].set_visible(False)
     heavy = int(np.argmax([share.sum() for share in shares]))
-    head(
+    set_title(
         figure,
         f"Layer {heavy + 1} carries {percent(shares[heavy].sum())} of the blame for this sample's "
         f"loss; dotted, the strongest path to {passed.name}",
     )
-    legend(
+    add_legend(
         figure,
         [
             Line2D(
@@ -70,7 +70,7 @@ def signal(passed: SamplePass) -> Figure:
     by_phi = np.append(np.cumsum(act[:-1][::-1])[::-1], 0.0)
     by_weights = np.append(np.cumsum(weights[1:][::-1])[::-1], 0.0)
     bound = float(np.log10(steepest(passed.sample.layers[0].phi)))
-    figure, axes = grid(1, 1, 3.2)
+    figure, axes = make_axes(1, 1, 3.2)
     ax = axes[0, 0]
     series = (
         (by_phi + by_weights, "the error signal: both", COLOURS[0], LINES[0], "o"),
@@ -95,7 +95,7 @@ def signal(passed: SamplePass) -> Figure:
     ax.legend(frameon=False)
     total = float((by_phi + by_weights)[0])
     change = "exactly nothing is left" if not np.isfinite(total) else f"{total:+.1f} decades"
-    head(
+    set_title(
         figure,
         f"From the last layer to the first, the error signal changes by {change}: activations "
         f"{by_phi[0]:+.1f}, weights {by_weights[0]:+.1f} ({10**bound:.4g}^{last - 1}, the bound of "

@@ -11,7 +11,15 @@ from gradlab.errors import CheckError, StoreError
 from gradlab.gradcheck.comparison import sample
 from gradlab.gradcheck.gradient_report import Options
 from gradlab.gradcheck.problem import Problem, one_thread
-from gradlab.pages.style import COLOURS, LINES, MARKERS, grid, head, printed, save
+from gradlab.pages.style import (
+    COLOURS,
+    LINES,
+    MARKERS,
+    make_axes,
+    print_style,
+    save_figure,
+    set_title,
+)
 from gradlab.reference.differences import POWERS, difference, scale_of
 
 STEPS = 10.0 ** np.arange(1, -14.25, -0.25)  # in units of an element's scale
@@ -95,7 +103,7 @@ BEST_STEPS = {"one_sided": (1, 1 / 2), "two_sided": (2, 1 / 3)}
 
 def draw_trade_off(table: pd.DataFrame, title: str) -> Figure:
     """Draw the columns `one_sided` and `two_sided` against `h`, with lines of slope 1, 2 and -1."""
-    figure, axes = grid(1, 1, 3.6)
+    figure, axes = make_axes(1, 1, 3.6)
     ax = axes[0, 0]
     h = table["h"].to_numpy()
     least = table[[*BEST_STEPS]].where(table[[*BEST_STEPS]] > 0).min().min()
@@ -121,7 +129,7 @@ def draw_trade_off(table: pd.DataFrame, title: str) -> Figure:
     ax.set_xlabel("step h (in units of the weight's scale)")
     ax.set_ylabel("relative error of the derivative (median)")
     ax.legend(frameon=False, loc="lower left")
-    head(figure, title)
+    set_title(figure, title)
     return figure
 
 
@@ -137,8 +145,8 @@ def save_trade_off(table: pd.DataFrame, folder: Path) -> Path:
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with printed():
-            save(draw_trade_off(table, title), folder, "trade_off")
+        with print_style():
+            save_figure(draw_trade_off(table, title), folder, "trade_off")
     except OSError as error:
         raise StoreError(f"{folder} cannot be written: {error.strerror or error}") from error
     return folder / "trade_off.png"

@@ -1,1 +1,1 @@
-"""What every page and terminal output shares: style, templates, numbers."""
+"""The base of every page and figure: content, HTML template, figure style, numbers as text."""

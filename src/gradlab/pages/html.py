@@ -1,4 +1,4 @@
-"""A page as files: `index.html`, which opens from disk without a network, and its figures."""
+"""Write a page as `index.html` with its figures. The page needs no network."""
 
 import base64
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ from matplotlib.figure import Figure
 
 from gradlab.errors import StoreError
 from gradlab.pages.page import Page, PageTable, as_html, as_markdown
-from gradlab.pages.style import save, verdict_tints
+from gradlab.pages.style import save_figure, verdict_tints
 
 
 def write(page: Page, figures: Mapping[str, Figure], folder: Path, markdown: bool = False) -> Path:
-    """Write a page, and its figures as PNG and SVG.
+    """Write a page, and each figure as PNG and SVG.
 
     Args:
         page: the content.
-        figures: the figures by name; a section shows the figure that it names.
-        folder: where to write; it is made if it is missing.
+        figures: the figures by name. A section shows the figure that it names.
+        folder: the folder to write to; it is made if it is missing.
         markdown: whether to write `index.md` too.
 
     Returns:
@@ -33,7 +33,7 @@ def write(page: Page, figures: Mapping[str, Figure], folder: Path, markdown: boo
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in figures.items():
-            save(figure, folder, name)
+            save_figure(figure, folder, name)
         path.write_text(render(page, folder), encoding="utf-8")
         if markdown:
             text = as_markdown(page, {name: f"{name}.png" for name in figures})
@@ -44,14 +44,14 @@ def write(page: Page, figures: Mapping[str, Figure], folder: Path, markdown: boo
 
 
 def render(page: Page, figures: Path) -> str:
-    """Return a page in HTML, with its figures inside.
+    """Return a page as one HTML document that contains its figures.
 
     Args:
         page: the content.
         figures: the folder of the PNG files that the sections name.
 
     Returns:
-        The HTML document, everything escaped.
+        The HTML document; every text is escaped.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gradlab", "pages"), autoescape=True, trim_blocks=True

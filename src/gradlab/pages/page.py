@@ -1,7 +1,7 @@
-"""The content of a page: a title and sections, as plain text, Markdown and HTML tables.
+"""The content of a page, and its forms as plain text and Markdown.
 
-Every command that writes a page fills a `Page`. `pages.html` writes it with the base template;
-`as_text` prints the same page in a terminal.
+Every command that writes a page fills a `Page`. `pages.html` writes it as HTML with the base
+template. `as_text` returns the same page for a terminal.
 """
 
 import re
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from html import escape
 from textwrap import wrap
 
-WIDTH = 100  # columns of text in a terminal
-WIDE = 40  # characters: HTML tables break the lines of longer cells
+WIDTH = 100  # characters in a line of text in a terminal
+WIDE = 40  # HTML tables break the lines of cells with more characters
 NUMBER = re.compile(r"[=×+\-−± ]*(\d[\d.,e+\-−%/ ±]*|inf|nan|n/a|exactly 0)?")
 
 
@@ -20,12 +20,12 @@ class PageTable:
     """Rows of cells under headings.
 
     Attributes:
-        headings: one per column.
+        headings: a heading for each column.
         rows: the cells of each row. The first column holds names, the others numbers.
         prose: whether the last column holds text instead of numbers.
-        row_classes: a CSS class per row, such as a verdict; empty for none.
-        cell_classes: a CSS class per cell; empty for none.
-        sortable: whether a click on a heading sorts the rows, on a page.
+        row_classes: a CSS class for each row, such as a verdict; empty for none.
+        cell_classes: a CSS class for each cell; empty for none.
+        sortable: whether a click on a heading of an HTML page sorts the rows.
     """
 
     headings: Sequence[str]
@@ -41,15 +41,15 @@ class Section:
     """A part of a page, in this order: heading, paragraphs, list, code, table, figure, paragraphs.
 
     Attributes:
-        heading: of the section; "" for none.
+        heading: the heading of the section; "" for none.
         before: the paragraphs before the table.
         table: the table, if there is one.
         after: the paragraphs after the table and the figure.
         figure: the name of the figure, if there is one.
         items: the items of a list.
         code: lines that a reader copies, such as a command.
-        alt: what the figure shows, in a sentence; the heading by default.
-        caption: how to read the figure.
+        alt: a sentence that describes the figure; the heading by default.
+        caption: a text below the figure that explains how to read it.
     """
 
     heading: str
@@ -73,7 +73,7 @@ class Page:
 
 
 def as_text(page: Page) -> str:
-    """Return the page for a terminal, at most 100 columns wide except for tables."""
+    """Return the page for a terminal. Lines have at most 100 characters, except in tables."""
     lines = [*wrap(page.title, WIDTH), ""]
     for paragraph in page.introduction:
         lines += [*_wrap_paragraph(paragraph), ""]
@@ -97,10 +97,10 @@ def as_markdown(page: Page, pictures: Mapping[str, str]) -> str:
 
     Args:
         page: the page.
-        pictures: the file of each figure, by the figure's name.
+        pictures: the path of each figure's file, by the name of the figure.
 
     Returns:
-        The text of an `index.md`.
+        The Markdown text.
     """
     parts = [f"# {page.title}", *page.introduction]
     for section in page.sections:
@@ -117,10 +117,9 @@ def as_markdown(page: Page, pictures: Mapping[str, str]) -> str:
 
 
 def as_html(table: PageTable) -> str:
-    """Return the table in HTML, every cell escaped.
+    """Return the table in HTML, for pages and for notebooks (`_repr_html_`).
 
-    Pages and notebooks (`_repr_html_`) show this table. Columns of numbers are aligned right, and
-    long cells wrap.
+    Every cell is escaped. Columns of numbers are aligned right. Long cells wrap.
     """
     rows = [list(row) for row in table.rows]
     columns = [_column_class([row[i] for row in rows]) for i in range(len(table.headings))]
@@ -141,7 +140,16 @@ def as_html(table: PageTable) -> str:
 
 
 def notebook_html(heading: str, table: PageTable, sentences: Sequence[str] = ()) -> str:
-    """Return what `_repr_html_` of a result shows: a heading, a table and sentences, escaped."""
+    """Return the HTML that a result shows in a notebook. Every text is escaped.
+
+    Args:
+        heading: the first line, bold.
+        table: the table.
+        sentences: paragraphs below the table.
+
+    Returns:
+        One `<div>`.
+    """
     lines = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
     return f"<div><p><b>{escape(heading)}</b></p>{as_html(table)}{lines}</div>"
 
@@ -149,15 +157,15 @@ def notebook_html(heading: str, table: PageTable, sentences: Sequence[str] = ())
 def aligned_lines(
     rows: Sequence[Sequence[str]], right: Sequence[int] = (), gap: str = "  "
 ) -> list[str]:
-    """Return rows of cells as lines of text, every column as wide as its longest cell.
+    """Format rows of cells as lines of text. Each column is as wide as its longest cell.
 
     Args:
-        rows: the cells, [rows, columns]; the headings are the first row.
-        right: the columns that are aligned right; the others are aligned left.
+        rows: the cells [rows, columns]; the headings are the first row.
+        right: indices of the columns to align right; the others are aligned left.
         gap: the text between two columns.
 
     Returns:
-        A line per row.
+        A line for each row.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
@@ -170,7 +178,7 @@ def aligned_lines(
 
 
 def table_lines(table: PageTable) -> list[str]:
-    """Return the table as lines of text, numbers aligned right."""
+    """Return the table as lines of text, with numbers aligned right."""
     last = len(table.headings) - 1
     right = [i for i in range(1, last + 1) if not (table.prose and i == last)]
     return aligned_lines([table.headings, *table.rows], right)

@@ -1,4 +1,4 @@
-"""How figures look: print sizes, a colour-blind-safe palette, and marks that survive in grey."""
+"""The style of figures: sizes for print, a colour-blind-safe palette, marks that differ in grey."""
 
 import re
 from collections.abc import Generator
@@ -22,7 +22,7 @@ from gradlab import schema
 COLOURS: list[Any] = list(sns.color_palette("colorblind"))
 LINES: list[Any] = ["-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1, 1, 1)), (0, (6, 2, 1, 2, 1, 2))]
 FILLS: list[Any] = ["full", "none", "left", "bottom", "right", "top"]
-"""How much of a marker is filled: tells levels apart where colour cannot."""
+"""How much of a marker is filled. Levels then differ without colour."""
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*", "<", ">"]
 
 _LOOKS: dict[str, tuple[Any, Any]] = {
@@ -48,9 +48,9 @@ VERDICTS = _LOOKS | {
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 NO_BREAK = "\N{NO-BREAK SPACE}"
-ROUND = [1, 2, 5, 10]  # times powers of ten: where ticks may be
+ROUND = [1, 2, 5, 10]  # ticks are at these multiples of a power of ten
 DPI = 200
-WIDTH = 7.0  # inches: two columns of a paper
+WIDTH = 7.0  # inches, the width of two columns of a paper
 
 RC: Any = {
     "font.size": 8,
@@ -75,7 +75,11 @@ RC: Any = {
 
 
 def verdict_tints() -> dict[str, str]:
-    """Return a light background for each verdict, as CSS: 15 % of its colour on white."""
+    """Mix a light background for each verdict: 15 % of its colour on white.
+
+    Returns:
+        CSS colours by verdict.
+    """
     return {verdict: to_hex(_tint(*to_rgb(colour))) for verdict, (colour, _) in VERDICTS.items()}
 
 
@@ -84,34 +88,57 @@ def _tint(*parts: float) -> Any:
 
 
 @contextmanager
-def printed() -> Generator[None]:
-    """Draw with these settings, and leave the user's own as they were."""
+def print_style() -> Generator[None]:
+    """Apply these settings inside a `with` block, and restore the user's settings after it."""
     with sns.axes_style("ticks"), mpl.rc_context(RC):
         yield
 
 
-def grid(rows: int, columns: int, height: float, **kwargs: Any) -> tuple[Figure, Any]:
-    """Return a figure of the full width, laid out tightly, and its axes [rows, columns]."""
+def make_axes(rows: int, columns: int, height: float, **kwargs: Any) -> tuple[Figure, Any]:
+    """Make a figure of the full width with a grid of axes.
+
+    Args:
+        rows: number of rows of axes.
+        columns: number of columns of axes.
+        height: height of the figure in inches.
+        kwargs: arguments of `Figure.subplots`.
+
+    Returns:
+        The figure, and its axes as an array [rows, columns].
+    """
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False, **kwargs)
     return figure, axes
 
 
-def head(figure: Figure, text: str) -> None:
-    """Set the figure's title: the finding, in as many lines as the width asks for."""
-    figure.suptitle(balanced(text, 92))
+def set_title(figure: Figure, text: str) -> None:
+    """Set the title of a figure, in as few lines as its width allows."""
+    figure.suptitle(balance_lines(text, 92))
 
 
-def panel_head(axes: Axes, text: str, columns: int) -> None:
-    """Set a panel's title, broken to the width of one of `columns` panels."""
-    axes.set_title(balanced(text, 96 // columns - 4))
+def set_panel_title(axes: Axes, text: str, columns: int) -> None:
+    """Set the title of a panel, in as few lines as the panel's width allows.
+
+    Args:
+        axes: the panel.
+        text: the title.
+        columns: number of panels in a row of the figure.
+    """
+    axes.set_title(balance_lines(text, 96 // columns - 4))
 
 
-def balanced(text: str, width: int) -> str:
-    """Return the text in as few lines as `width` allows, all of about the same length.
+def balance_lines(text: str, width: int) -> str:
+    """Break a text into as few lines as `width` allows, of similar length.
 
-    A number is not parted from the words beside it.
+    No line break separates a number from the words next to it.
+
+    Args:
+        text: the text, one line.
+        width: most characters in a line.
+
+    Returns:
+        The text with line breaks.
     """
     text = re.sub(r"(?<=\d) (?=\w)|(?<=\w) (?=[-+]?\d)", NO_BREAK, text)
     lines = len(wrap(text, width))
@@ -119,16 +146,21 @@ def balanced(text: str, width: int) -> str:
     return fill(text, next(widths, width)).replace(NO_BREAK, " ")
 
 
-def panels(count: int) -> tuple[int, int]:
-    """Return rows and columns for `count` panels, at most three a row."""
+def arrange_panels(count: int) -> tuple[int, int]:
+    """Return the numbers of rows and columns for `count` panels, at most three in a row."""
     columns = 2 if count == 4 else min(count, 3)
     return -(-count // columns), columns
 
 
-def save(figure: Figure, folder: Path, name: str) -> None:
-    """Write `name`.png (200 dots an inch) and `name`.svg.
+def save_figure(figure: Figure, folder: Path, name: str) -> None:
+    """Write a figure as PNG (200 dots per inch) and as SVG.
 
-    Drawn once for each, and laid out once for both: `savefig` would do all of it twice.
+    The layout is computed once for both files. `savefig` would compute it for each.
+
+    Args:
+        figure: the figure.
+        folder: the folder, which exists.
+        name: name of both files, without suffix.
     """
     figure.dpi = DPI
     FigureCanvasAgg(figure).print_png(folder / f"{name}.png")
@@ -136,8 +168,14 @@ def save(figure: Figure, folder: Path, name: str) -> None:
     figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
 
 
-def legend(figure: Figure, handles: list[Any], title: str | None = None) -> None:
-    """Put one legend below the axes, outside the data."""
+def add_legend(figure: Figure, handles: list[Any], title: str | None = None) -> None:
+    """Put one legend below the axes, outside the data.
+
+    Args:
+        figure: the figure.
+        handles: entries of the legend.
+        title: title of the legend.
+    """
     if handles or title:
         longest = max((len(handle.get_label()) for handle in handles), default=0)
         columns = max(1, min(len(handles), 6, 140 // (longest + 9)))
@@ -146,25 +184,31 @@ def legend(figure: Figure, handles: list[Any], title: str | None = None) -> None
         )
 
 
-def power(exponent: int) -> str:
-    """Return a power of ten: 10⁻⁵, as plain text, which is drawn sooner than a formula."""
+def power_of_ten(exponent: int) -> str:
+    """Return a power of ten as plain text, 10⁻⁵. Matplotlib draws it faster than a formula."""
     return f"10{str(exponent).translate(SUPERSCRIPTS)}"
 
 
-def log_axis(axes: Axes) -> None:
-    """Give a log y axis few, round ticks, over however many decades."""
+def set_log_axis(axes: Axes) -> None:
+    """Give axes a logarithmic y axis with a few ticks at powers of ten."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(numticks=6))
-    axes.yaxis.set_major_formatter(lambda value, _: power(round(np.log10(value))))
+    axes.yaxis.set_major_formatter(lambda value, _: power_of_ten(round(np.log10(value))))
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def layer_ticks(axis: Axis, layers: int, most: int = 6) -> None:
-    """Put ticks at whole layers, the first among them: there is no layer 0."""
+def set_layer_ticks(axis: Axis, layers: int, most: int = 6) -> None:
+    """Put ticks at whole layers, starting with layer 1.
+
+    Args:
+        axis: the axis.
+        layers: number of layers.
+        most: most ticks.
+    """
     nice = MaxNLocator(most, integer=True, steps=ROUND).tick_values(1, max(layers, 2))
     axis.set_ticks([1, *(int(tick) for tick in nice if 1 < tick <= layers)])
 
 
-def step_ticks(axis: Axis, most: int = 6) -> None:
-    """Put ticks at whole steps, however few there are."""
+def set_step_ticks(axis: Axis, most: int = 6) -> None:
+    """Put at most `most` ticks at whole steps."""
     axis.set_major_locator(MaxNLocator(most, integer=True, steps=ROUND))

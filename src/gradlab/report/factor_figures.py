@@ -12,12 +12,12 @@ from gradlab.pages.style import (
     FILLS,
     LINES,
     MARKERS,
-    grid,
-    head,
-    layer_ticks,
-    legend,
-    panel_head,
-    panels,
+    add_legend,
+    arrange_panels,
+    make_axes,
+    set_layer_ticks,
+    set_panel_title,
+    set_title,
 )
 from gradlab.report.reduce import FACTORS
 from gradlab.report.swept_keys import Role, assign_roles, describe_left_out, format_value, short_key
@@ -59,7 +59,7 @@ def draw_factor_plane(table: pd.DataFrame, keys: list[str], behind: str, title: 
     of how many runs a mark is the mean.
     """
     frame, roles = assign_roles(table, _by_activation(keys))
-    figure, axes = grid(1, 1, 3.9)
+    figure, axes = make_axes(1, 1, 3.9)
     ax = axes[0, 0]
     y = frame["weight_factor"] + frame["norm_factor"].fillna(0)
     x = frame["act_factor"]
@@ -82,8 +82,8 @@ def draw_factor_plane(table: pd.DataFrame, keys: list[str], behind: str, title: 
     ax.set_xlabel("activations: mean log10 of ‖phi' · signal‖ / ‖signal‖ (decades a layer)")
     normed = bool((frame["norm_factor"].abs() > 1e-6).any())
     ax.set_ylabel(f"weights{' and normalisation' if normed else ''} (decades a layer)")
-    head(figure, title + describe_left_out(roles))
-    legend(figure, _handles(roles[hue], roles["row"]), f"a mark is a setting, mean of {behind}")
+    set_title(figure, title + describe_left_out(roles))
+    add_legend(figure, _handles(roles[hue], roles["row"]), f"a mark is a setting, mean of {behind}")
     return figure
 
 
@@ -139,8 +139,8 @@ def _handles(hue: Role, shape: Role) -> list[Line2D]:
 
 def draw_factors_by_layer(records: list[tuple[str, pd.DataFrame]], title: str) -> Figure:
     """Draw, for single runs, the decades of each factor at each layer, on one scale."""
-    rows, columns = panels(len(records))
-    figure, axes = grid(rows, columns, 1.1 + 1.6 * rows, sharey=True)
+    rows, columns = arrange_panels(len(records))
+    figure, axes = make_axes(rows, columns, 1.1 + 1.6 * rows, sharey=True)
     shown = [c for c in FACTORS if c != "norm_factor" or any(_normed(r) for _, r in records)]
     for ax, (name, layers) in zip(axes.flat, records, strict=False):
         layers = layers.sort_values("position")
@@ -151,17 +151,19 @@ def draw_factors_by_layer(records: list[tuple[str, pd.DataFrame]], title: str) -
             sparse = max(1, len(layers) // 10)
             ax.plot(layers["position"], values, markevery=sparse, **_line(i))
         ax.axhline(0, color="0.5", lw=0.6)
-        panel_head(ax, name, columns)
+        set_panel_title(ax, name, columns)
         ax.set_xlim(0.5, len(layers) + 0.5)
-        layer_ticks(ax.xaxis, len(layers))
+        set_layer_ticks(ax.xaxis, len(layers))
     for ax in axes.flat[len(records) :]:
         ax.set_visible(False)
     for ax in axes[:, 0]:
         ax.set_ylabel("log10 of the factor\n(decades)")
     for ax in axes.flat[max(0, len(records) - columns) : len(records)]:
         ax.set_xlabel("layer (1 = nearest the input)")
-    head(figure, title)
-    legend(figure, [Line2D([], [], label=FACTOR_NAMES[c], **_line(i)) for i, c in enumerate(shown)])
+    set_title(figure, title)
+    add_legend(
+        figure, [Line2D([], [], label=FACTOR_NAMES[c], **_line(i)) for i, c in enumerate(shown)]
+    )
     return figure
 
 

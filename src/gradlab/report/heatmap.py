@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from gradlab.pages.style import WIDTH, grid, head
+from gradlab.pages.style import WIDTH, make_axes, set_title
 from gradlab.report.by_setting import Cells
 from gradlab.report.swept_keys import format_value, short_key
 
@@ -32,7 +32,7 @@ def draw_heatmap(cells: Cells, behind: str, title: str) -> Figure:
     """
     decades, runs, of = (table.iloc[:MOST_ROWS, :MOST_COLUMNS] for table in cells)
     values = decades.to_numpy(dtype=float)
-    figure, axes = grid(1, 1, 1.7 + 0.21 * len(decades))
+    figure, axes = make_axes(1, 1, 1.7 + 0.21 * len(decades))
     ax = axes[0, 0]
     shown = np.where(np.isfinite(values), values, np.sign(values) * SCALE)
     look = {"cmap": "RdBu_r", "vmin": -SCALE, "vmax": SCALE, "edgecolors": "white", "lw": 0.6}
@@ -48,7 +48,7 @@ def draw_heatmap(cells: Cells, behind: str, title: str) -> Figure:
     bar = figure.colorbar(mesh, ax=ax, location="bottom", extend="both", shrink=0.5, aspect=40)
     bar.set_label(f"decades gained (+) or lost (-) from last layer to first: mean of {behind}")
     beyond = " (cut to fit; whole in tables/decades.csv)" if values.shape != cells[0].shape else ""
-    head(figure, title + beyond)
+    set_title(figure, title + beyond)
     _explain(figure, {text.split(" ")[0] for text in texts.ravel()})
     return figure
 

@@ -15,11 +15,11 @@ from gradlab.pages.style import (
     LINES,
     MARKERS,
     ROUND,
-    grid,
-    head,
-    layer_ticks,
-    legend,
-    power,
+    add_legend,
+    make_axes,
+    power_of_ten,
+    set_layer_ticks,
+    set_title,
 )
 from gradlab.report.reduce import STATE
 from gradlab.report.swept_keys import Role, assign_roles, describe_left_out
@@ -84,7 +84,7 @@ class Edges:
         low, high = self.data
         nice = MaxNLocator(5, integer=True, steps=ROUND).tick_values(low - 0.5, high + 0.5)
         exponents = [round(tick) for tick in nice if low - 0.5 <= tick <= high + 0.5]
-        return {float(exponent): power(exponent) for exponent in exponents}
+        return {float(exponent): power_of_ten(exponent) for exponent in exponents}
 
 
 def profile_over_seeds(layers: pd.DataFrame, by: list[str], column: str) -> pd.DataFrame:
@@ -123,7 +123,7 @@ def draw_profile(
     table = profile_over_seeds(frame, ["column", "row", "colour", "line"], column)
     rows, columns = roles["row"].values, roles["column"].values
     height = 1.1 + 1.45 * max(len(rows), 1.4)
-    figure, axes = grid(len(rows), len(columns), height, sharey="row", sharex="col")
+    figure, axes = make_axes(len(rows), len(columns), height, sharey="row", sharex="col")
     for i, row in enumerate(rows):
         in_row = table[table["row"] == row]
         marked = {kind: _marked(in_row, kind) for kind in ("zero", "inf")}
@@ -139,13 +139,13 @@ def draw_profile(
     for j, value in enumerate(columns):
         layers_there = int(table[table["column"] == value]["position"].max())
         axes[-1, j].set_xlim(0.5, layers_there + 0.5)
-        layer_ticks(axes[-1, j].xaxis, layers_there)
+        set_layer_ticks(axes[-1, j].xaxis, layers_there)
         axes[-1, j].set_xlabel(STEPS.get(column, "layer, 1 = input side"))
     figure.supylabel(NAMES[column], fontsize=8)
-    head(figure, title + describe_left_out(roles))
+    set_title(figure, title + describe_left_out(roles))
     several = bool((table["runs"] > 1).any())
     told = f"a line is the mean of {behind}, a band their range" if several else f"of {behind}"
-    legend(figure, _handles(roles), told)
+    add_legend(figure, _handles(roles), told)
     return figure
 
 

@@ -10,7 +10,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from gradlab.pages.numbers import count
-from gradlab.pages.style import COLOURS, LINES, MARKERS, grid, head, layer_ticks, legend
+from gradlab.pages.style import (
+    COLOURS,
+    LINES,
+    MARKERS,
+    add_legend,
+    make_axes,
+    set_layer_ticks,
+    set_title,
+)
 from gradlab.report.reduce import Reduced
 from gradlab.report.swept_keys import assign_roles, describe_left_out
 from gradlab.results.load import Run
@@ -111,7 +119,7 @@ def draw_theory(table: pd.DataFrame, keys: list[str], behind: str, title: str) -
     """
     frame, roles = assign_roles(table, model_keys(keys))
     rows, columns = roles["row"].values, roles["column"].values
-    figure, axes = grid(
+    figure, axes = make_axes(
         len(rows), len(columns), 1.1 + 1.35 * max(len(rows), 1.5), sharey="row", sharex="col"
     )
     for i, row in enumerate(rows):
@@ -126,11 +134,11 @@ def draw_theory(table: pd.DataFrame, keys: list[str], behind: str, title: str) -
                 ax.text(0.5, 0.5, "no theory, or not run", transform=ax.transAxes, ha="center")
     for j, column in enumerate(columns):
         deepest = frame[frame["column"] == column]["position"].max()
-        layer_ticks(axes[-1, j].xaxis, int(deepest) if len(frame) else 1)
+        set_layer_ticks(axes[-1, j].xaxis, int(deepest) if len(frame) else 1)
         axes[-1, j].set_xlabel("layer, 1 = input side")
     figure.supylabel("log10 of ‖delta_l‖ / ‖delta_L‖ (decades)", fontsize=8)
-    head(figure, title + describe_left_out(roles))
-    legend(figure, _handles(roles), f"{behind} a setting")
+    set_title(figure, title + describe_left_out(roles))
+    add_legend(figure, _handles(roles), f"{behind} a setting")
     return figure
 
 

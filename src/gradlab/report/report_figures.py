@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from gradlab.pages.style import printed, save
+from gradlab.pages.style import print_style, save_figure
 from gradlab.report.by_setting import decades_by_setting, describe_seeds, pivot_decades
 from gradlab.report.factor_figures import (
     draw_factor_plane,
@@ -64,8 +64,8 @@ def draw_figures(
     drawn: list[Drawn] = []
     for name, possible, title, drawing in _drawings(runs, frame, keys, reduced, theory, left):
         if possible:
-            with printed():
-                save(drawing(title), folder, name)
+            with print_style():
+                save_figure(drawing(title), folder, name)
             drawn.append(Drawn(name, title))
     return drawn
 

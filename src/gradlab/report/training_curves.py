@@ -15,14 +15,14 @@ from gradlab.diagnosis.grid import over_depth
 from gradlab.pages.numbers import count
 from gradlab.pages.style import (
     VERDICTS,
-    grid,
-    head,
-    layer_ticks,
-    legend,
-    log_axis,
-    panel_head,
-    panels,
-    step_ticks,
+    add_legend,
+    arrange_panels,
+    make_axes,
+    set_layer_ticks,
+    set_log_axis,
+    set_panel_title,
+    set_step_ticks,
+    set_title,
 )
 from gradlab.results.nullable import values_and_mask
 
@@ -38,13 +38,13 @@ def draw_losses(losses: pd.DataFrame, runs: pd.DataFrame, keys: list[str], title
     """
     table = losses.merge(runs[["run", "verdict"]], on="run")
     shown = [v for v in VERDICTS if (runs["verdict"] == v).any()]
-    rows, columns = panels(max(len(shown), 1))
-    figure, axes = grid(rows, columns, 1.0 + 1.9 * rows)
+    rows, columns = arrange_panels(max(len(shown), 1))
+    figure, axes = make_axes(rows, columns, 1.0 + 1.9 * rows)
     drawn: set[str] = set()
     for ax, verdict in zip(axes.flat, shown, strict=False):
         curves = table[table["verdict"] == verdict]
         drawn |= _draw_loss_panel(ax, curves, verdict)
-        panel_head(
+        set_panel_title(
             ax, _panel_name(runs[runs["verdict"] == verdict], keys, curves, verdict), columns
         )
     for ax in axes.flat[len(shown) :]:
@@ -53,13 +53,13 @@ def draw_losses(losses: pd.DataFrame, runs: pd.DataFrame, keys: list[str], title
         ax.set_ylabel("training loss (batch mean)")
     for ax in axes.flat[max(0, len(shown) - columns) : len(shown)]:
         ax.set_xlabel("step (updates)")
-    head(figure, title)
+    set_title(figure, title)
     marks = {
         "run": Line2D([], [], **THIN),
         "median": Line2D([], [], label="median of the runs", **MEDIAN),
         "last": Line2D([], [], label="the last finite loss", **LAST),
     }
-    legend(figure, [handle for kind, handle in marks.items() if kind in drawn])
+    add_legend(figure, [handle for kind, handle in marks.items() if kind in drawn])
     return figure
 
 
@@ -92,9 +92,9 @@ def _draw_loss_panel(ax: Any, table: pd.DataFrame, verdict: str) -> set[str]:
         ax.text(0.5, 0.5, "no finite loss to draw", ha="center", transform=ax.transAxes)
         return kinds
     ax.set_xlim(*_room(finite["step"]))
-    step_ticks(ax.xaxis)
+    set_step_ticks(ax.xaxis)
     if finite["loss"].min() > 0 and finite["loss"].max() / finite["loss"].min() > 30:
-        log_axis(ax)
+        set_log_axis(ax)
     return kinds
 
 
@@ -128,12 +128,12 @@ def draw_timeline(records: Sequence[tuple[str, pd.DataFrame, int]], title: str) 
         records: of each run its name, its layers, and how many steps it took.
         title: of the figure.
     """
-    rows, columns = panels(len(records))
-    figure, axes = grid(rows, columns, 1.1 + 1.9 * rows)
+    rows, columns = arrange_panels(len(records))
+    figure, axes = make_axes(rows, columns, 1.1 + 1.9 * rows)
     kinds: set[str] = set()
     for ax, (name, record, steps) in zip(axes.flat, records, strict=False):
         mesh = _draw_timeline_panel(ax, record, steps, kinds)
-        panel_head(ax, name, columns)
+        set_panel_title(ax, name, columns)
         if mesh.get_array().count():  # else there is nothing that has a colour
             bar = figure.colorbar(mesh, ax=ax, pad=0.02)
             bar.set_label("log10 ‖delta‖", fontsize=7)
@@ -146,7 +146,7 @@ def draw_timeline(records: Sequence[tuple[str, pd.DataFrame, int]], title: str) 
         ax.set_ylabel("layer (1 = nearest the input)")
     for ax in axes.flat[max(0, len(records) - columns) : len(records)]:
         ax.set_xlabel("step (updates)")
-    head(figure, title)
+    set_title(figure, title)
     handles = [
         Patch(facecolor="white", edgecolor="0.4", hatch=hatch, label=label)
         for label, hatch in (("exactly 0", "////"), ("not finite", "xxxx"))
@@ -178,8 +178,8 @@ def _draw_timeline_panel(ax: Any, record: pd.DataFrame, steps: int, kinds: set[s
             grey = ListedColormap(["0.92"])
             ax.pcolor(x, y, masked, cmap=grey, hatch=hatch, edgecolor="0.5", lw=0, gid=label)
     ax.invert_yaxis()
-    step_ticks(ax.xaxis, 5)
-    layer_ticks(ax.yaxis, int(positions[-1]))
+    set_step_ticks(ax.xaxis, 5)
+    set_layer_ticks(ax.yaxis, int(positions[-1]))
     return mesh
 
 

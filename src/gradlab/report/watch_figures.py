@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from gradlab.errors import WatchError, nearest
-from gradlab.pages.style import printed
+from gradlab.pages.style import print_style
 from gradlab.report.layer_profile import draw_profile
 from gradlab.report.reduce import layer_means, thin_losses
 from gradlab.report.training_curves import draw_losses, draw_timeline
@@ -33,7 +33,7 @@ def draw_watched(name: str, layers: pd.DataFrame, steps: pd.DataFrame, title: st
     if name not in NAMES:
         hint = nearest(name, NAMES)
         raise WatchError(f"expected the name of a figure, given {name!r}; {hint}")
-    with printed():
+    with print_style():
         if name == "loss":
             runs = pd.DataFrame({"run": [""], "verdict": [title.split(": ")[-1]]})
             return draw_losses(thin_losses(steps).assign(run=""), runs, [], title)
