@@ -1,4 +1,4 @@
-"""One array against differences: kinks apart, noise told, and nothing wrong let through."""
+"""The comparison of one array: wrong elements, kinks, and derivatives below the noise."""
 
 import numpy as np
 import pytest
@@ -17,11 +17,11 @@ def check(f, x, gradient, options=EVERY):
     def value():
         return float(f(array))
 
-    claimed = np.array(gradient(array), dtype=float)
-    return compare("x", value, array, claimed, options)
+    analytic = np.array(gradient(array), dtype=float)
+    return compare("x", value, array, analytic, options)
 
 
-def test_a_right_gradient_is_right_from_both_sides_and_from_one():
+def test_a_correct_gradient_passes_with_both_schemes():
     for scheme, tolerance in (("two_sided", 1e-8), ("one_sided", 1e-5)):
         options = Options(scheme, None)
         row = check(lambda x: np.sin(x).sum(), [0.3, 1.2, -2.0], np.cos, options)
@@ -30,7 +30,7 @@ def test_a_right_gradient_is_right_from_both_sides_and_from_one():
 
 
 @given(st.floats(1.0001, 3.0), st.integers(0, 4))
-def test_one_wrong_element_is_found_and_named(factor, at):
+def test_one_wrong_element_is_located(factor, at):
     def gradient(x):
         out = 3 * x**2
         out[at] *= factor
@@ -43,8 +43,8 @@ def test_one_wrong_element_is_found_and_named(factor, at):
 
 
 @given(st.floats(-1, 1), st.floats(-12, -6))
-def test_an_element_beside_a_kink_is_counted_apart(sign, power):
-    # The kink lies within h = 6e-6 of the point, or at it: the analytic slope is that of one side.
+def test_an_element_near_a_kink_is_counted_separately(sign, power):
+    # The kink is less than h = 6e-6 away: the analytic derivative is one of both slopes.
     x = np.array([np.copysign(10.0**power, sign), 0.7])
     row = check(
         lambda x: np.maximum(x, 0).sum() + 0.1 * (x**2).sum(), x, lambda x: (x > 0) + 0.2 * x
@@ -68,12 +68,12 @@ def test_two_samples_on_a_kink_whose_slopes_do_not_enclose_the_gradient():
     assert (row.kinks, row.wrong) == (1, False)
 
 
-def test_a_wrong_gradient_beside_a_kink_is_still_wrong():
+def test_a_wrong_gradient_near_a_kink_is_wrong():
     row = check(lambda x: np.maximum(x, 0).sum(), [1e-7], lambda x: 0 * x + 3.0)
     assert row.wrong
 
 
-def test_what_rounding_hides_is_told_and_a_missing_gradient_is_not_hidden():
+def test_elements_below_the_rounding_error_are_counted_and_missing_gradients_are_wrong():
     def f(x):
         return 1e6 + (x**2).sum()
 
@@ -85,7 +85,7 @@ def test_what_rounding_hides_is_told_and_a_missing_gradient_is_not_hidden():
 
 
 @given(st.floats(-8, 8))
-def test_a_factor_on_the_function_changes_nothing(power):
+def test_the_result_does_not_depend_on_the_scale_of_the_function(power):
     scale = 10.0**power
     row = check(lambda x: scale * np.sin(x).sum(), [0.3, 1.2], lambda x: scale * np.cos(x))
     assert not row.wrong
@@ -94,7 +94,7 @@ def test_a_factor_on_the_function_changes_nothing(power):
     assert bad.wrong
 
 
-def test_a_wrong_shape_and_a_nan_are_told_in_words():
+def test_a_wrong_shape_and_a_nan_are_described():
     row = check(lambda x: x.sum(), [1.0, 2.0], lambda x: np.ones((2, 1)))
     assert (row.wrong, row.problem) == (True, "shape [2, 1], expected [2]")
     row = check(lambda x: x.sum(), [1.0, 2.0], lambda x: x * np.nan)
@@ -102,7 +102,7 @@ def test_a_wrong_shape_and_a_nan_are_told_in_words():
     assert "nan at [0]" in row.problem
 
 
-def test_the_sample_is_stated_and_holds_the_largest():
+def test_the_sample_is_reproducible_and_contains_the_largest_element():
     gradient = np.zeros((40, 50))
     gradient[7, 31] = -2.0
     found = sample(gradient, Options(samples=10))

@@ -5,7 +5,7 @@ import numpy as np
 from gradlab import check_gradients
 
 
-def test_a_wrong_gradient_is_shown_in_every_form():
+def test_a_wrong_gradient_is_shown_in_text_and_html():
     report = check_gradients(lambda x: (x**3).sum(), np.ones(2), gradient=lambda x: 2 * x**2)
     assert repr(report) == "GradientReport(the error enters at x)"
     assert "WRONG" in str(report)

@@ -1,4 +1,4 @@
-"""Does the check find bugs, and where; and is it silent on what is right?"""
+"""The check locates mistakes in hand-written backward passes, and accepts correct ones."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradlab.gradcheck.gradient_report import Options
-from gradlab.gradcheck.hand_written import check_network, mutation_table, try_mutation
+from gradlab.gradcheck.hand_written import check_mutation, check_network, mutation_table
 from gradlab.reference.activation_functions import ACTIVATIONS
 from gradlab.reference.loss_functions import LOSSES
 from gradlab.reference.mutations import MUTATIONS
@@ -20,13 +20,13 @@ def test_there_are_enough_mistakes():
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.name)
-def test_each_is_caught_where_it_is(mutation, seed):
-    caught = try_mutation(mutation, seed, Options())
-    assert list(caught.enters) == [caught.expected]
-    assert caught.wrong
+def test_each_mistake_is_located(mutation, seed):
+    result = check_mutation(mutation, seed, Options())
+    assert list(result.enters) == [result.expected]
+    assert result.wrong
 
 
-def test_two_mistakes_are_both_named():
+def test_two_mistakes_are_both_located():
     first, second = (
         next(m for m in MUTATIONS if m.name == n) for n in ("wrong sign", "forgotten phi'")
     )
@@ -46,9 +46,9 @@ def test_two_mistakes_are_both_named():
     assert report.enters == ["layer 4: dZ", "layer 2: dW"]
 
 
-def test_the_table_is_what_the_command_prints():
-    lines, right = mutation_table()
-    assert right
+def test_the_mutation_table_locates_all_mistakes():
+    lines, all_located = mutation_table()
+    assert all_located
     assert lines[-1] == f"{len(MUTATIONS)} of {len(MUTATIONS)} mistakes found where they are"
 
 
@@ -61,7 +61,7 @@ def test_the_table_is_what_the_command_prints():
     st.sampled_from([0.05, 0.6, 1.0, 1.4, 4.0, 20.0]),
     st.integers(0, 10**6),
 )
-def test_no_right_network_is_called_wrong(widths, samples, phi, loss, gain, seed):
+def test_correct_networks_pass(widths, samples, phi, loss, gain, seed):
     widths = [*widths, max(widths[-1], 2)]
     rng = np.random.default_rng(seed)
     X, Y = batch(widths, samples, loss, rng)

@@ -1,4 +1,4 @@
-"""The check of torch modules: what it finds, where, and what it says where there is nothing."""
+"""The check of torch modules: errors, their places, and messages if no gradient can be checked."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def check(model, x=X, y=Y, loss=F.mse_loss, **kwargs):
 
 
 class Wrong(torch.autograd.Function):
-    """tanh, whose derivative is taken at z instead of at a."""
+    """tanh with a wrong derivative: 1 - z² instead of 1 - tanh(z)²."""
 
     @staticmethod
     def forward(ctx, z):
@@ -80,7 +80,7 @@ class Language(nn.Module):
     ],
     ids=["mlp", "batch norm", "dropout", "in place", "transformer", "lstm", "convolution"],
 )
-def test_right_modules_are_right_and_left_as_they_are(model, x, y, loss):
+def test_correct_modules_pass_and_are_not_changed(model, x, y, loss):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
     report = check(model, x, y, loss)
@@ -105,19 +105,19 @@ def test_a_wrong_backward_is_found_in_its_module():
     assert "the error enters at 3 (WrongTanh)" in str(report)
 
 
-def test_a_wrong_backward_is_found_where_the_loss_itself_can_tell_nothing():
-    # Ten sigmoid layers behind it: a difference of losses at its input is all rounding.
-    behind = [m for _ in range(10) for m in (nn.Linear(7, 7), nn.Sigmoid())]
-    report = check(nn.Sequential(nn.Linear(5, 7), WrongTanh(), *behind, nn.Linear(7, 2)))
+def test_a_wrong_backward_is_found_although_its_gradient_vanishes():
+    # After ten sigmoid layers, a finite difference of the loss is only rounding.
+    sigmoids = [m for _ in range(10) for m in (nn.Linear(7, 7), nn.Sigmoid())]
+    report = check(nn.Sequential(nn.Linear(5, 7), WrongTanh(), *sigmoids, nn.Linear(7, 2)))
     assert report.enters == ["1 (WrongTanh): input"]
     assert not report.passed
 
 
-def test_a_detached_branch_is_between_modules():
+def test_a_detached_branch_is_located_between_modules():
     report = check(Detached())
     assert set(report.wrong) == {"input", "a.weight", "a.bias"}
     assert report.enters == [
-        "Detached, in its own forward, after a and before b: its parts are right"
+        "Detached, in its forward method, after a and before b: its submodules are right"
     ]
     assert "no gradient arrives, but the loss depends on it" in str(report)
 
@@ -170,8 +170,8 @@ LINEAR = nn.Linear(5, 2)
             F.mse_loss,
             r"\[8\] against outputs of \[8, 1\] would broadcast",
         ),
-        (LINEAR, X, Y[:4], F.mse_loss, "the loss refuses"),
-        (LINEAR, X, CLASSES.double(), F.cross_entropy, "the loss refuses outputs"),
+        (LINEAR, X, Y[:4], F.mse_loss, "the loss does not accept"),
+        (LINEAR, X, CLASSES.double(), F.cross_entropy, "the loss does not accept outputs"),
         (LINEAR, X, Y, "cros_entropy", "did you mean cross_entropy?"),
         (LINEAR, X, Y, None, "expected a loss, a function of"),
         (LINEAR, X[:, :3], Y, F.mse_loss, "the model cannot be run in float64"),
@@ -193,15 +193,15 @@ LINEAR = nn.Linear(5, 2)
         ),
     ],
 )
-def test_where_there_is_nothing_to_check_it_says_why_in_one_line(model, x, y, loss, words):
+def test_the_reason_is_given_in_one_line_if_there_is_no_gradient(model, x, y, loss, words):
     with pytest.raises(CheckError, match=words) as caught:
         check(model, x, y, loss)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.trace.*:DeprecationWarning")
-def test_a_scripted_model_is_refused():
-    with pytest.raises(CheckError, match="a scripted model cannot be watched"):
+def test_a_scripted_model_is_rejected():
+    with pytest.raises(CheckError, match="a scripted model cannot be checked"):
         check(torch.jit.trace(LINEAR, X))
 
 
@@ -244,13 +244,14 @@ def test_a_plain_function_with_its_gradient():
         ({"gradient": lambda x: {"y": x}}, "expected a gradient with the keys x"),
     ],
 )
-def test_misuse_is_refused(arguments, words):
-    given = {"gradient": lambda x: {"x": 2 * x["x"]}, **arguments}
+def test_invalid_arguments_are_rejected(arguments, words):
+    arguments = {"gradient": lambda x: {"x": 2 * x["x"]}, **arguments}
+    point = {"x": np.ones(2)}
     with pytest.raises(CheckError, match=words):
-        gradlab.check_gradients(lambda p: float((p["x"] ** 2).sum()), {"x": np.ones(2)}, **given)
+        gradlab.check_gradients(lambda p: float((p["x"] ** 2).sum()), point, **arguments)
 
 
-def test_a_subject_of_no_kind_is_refused():
+def test_invalid_subjects_are_rejected():
     with pytest.raises(CheckError, match="given a int"):
         gradlab.check_gradients(3, X, Y)
     rng = np.random.default_rng(0)
@@ -270,7 +271,7 @@ class Checkpointed(nn.Module):
 
 
 class Twice(nn.Module):
-    """Calls one activation twice: first where it is right, then where it is wrong."""
+    """Calls one activation twice; its gradient is wrong only for the second input."""
 
     def __init__(self):
         super().__init__()
@@ -297,7 +298,7 @@ class WrongBelow(nn.Module):
 
 
 class Whole(nn.Module):
-    """Twenty sigmoid layers in one module, of which the second has a wrong gradient."""
+    """Twenty sigmoid layers in one module; the second has a wrong gradient."""
 
     def __init__(self):
         super().__init__()
@@ -317,11 +318,11 @@ def test_checkpoints_are_checked():
     assert check(Checkpointed()).passed
 
 
-def test_what_is_wrong_in_its_second_call_alone_is_found():
+def test_a_module_that_is_wrong_only_in_its_second_call_is_found():
     assert check(Twice()).enters == ["a (WrongBelow): input"]
 
 
-def test_what_could_not_be_told_is_not_called_right():
+def test_undecided_gradients_are_not_counted_as_right():
     report = check(Whole())
     assert report.passed  # nothing was shown to be wrong
     assert "w.1" in report.undecided
@@ -338,11 +339,11 @@ def test_a_gradient_hook_is_part_of_the_gradient():
     assert "weight: hooks after accumulation are not checked" in str(check(model))
 
 
-@pytest.mark.parametrize("how", ["scaled", "detached"])
-def test_a_wrong_gradient_of_the_loss_is_found_at_the_loss(how):
+@pytest.mark.parametrize("mistake", ["scaled", "detached"])
+def test_a_wrong_gradient_of_the_loss_is_located_at_the_loss(mistake):
     def loss(output, target):
         error = output - target
-        if how == "detached":
+        if mistake == "detached":
             return (error * error.detach()).mean()
         return (error**2).mean() / 2 + ((error**2).mean() / 2).detach()
 
@@ -357,7 +358,7 @@ def test_an_embeddings_padding_has_no_gradient_by_design():
     assert "row 0 is padding" in str(report)
 
 
-def test_one_wrong_element_of_many_is_found_if_all_are_asked_for():
+def test_one_wrong_element_of_many_is_found_if_all_are_checked():
     class OneWrong(torch.autograd.Function):
         @staticmethod
         def forward(ctx, w):
@@ -383,7 +384,7 @@ def test_one_wrong_element_of_many_is_found_if_all_are_asked_for():
     assert report.enters == ["1 (Wide): w"]
 
 
-def test_nested_inputs_and_losses_with_tensors_of_their_own_become_float64():
+def test_nested_inputs_and_tensors_of_the_loss_become_float64():
     class Sum(nn.Module):
         def __init__(self):
             super().__init__()
@@ -400,6 +401,6 @@ def test_nested_inputs_and_losses_with_tensors_of_their_own_become_float64():
         assert check(nn.Linear(5, 2)).passed
 
 
-def test_spectral_normalisation_is_held_still():
+def test_the_buffers_of_spectral_normalisation_stay_fixed():
     model = nn.utils.parametrizations.spectral_norm(nn.Linear(5, 2))
     assert check(model).undecided == []

@@ -1,4 +1,4 @@
-"""The configured network three ways, the trade-off of the step, and the refusal to train."""
+"""The three ways to check a configured network, and the error as a function of the step."""
 
 import hypothesis
 import numpy as np
@@ -25,16 +25,16 @@ SMALL = {"model__depth": 3, "model__width": 6, "train__batch_size": 8}
         (activation, init)
         for activation in choices.names("model/activation")
         for init in choices.names("model/init")
-        if (activation, init) != ("softplus", "critical")  # which has no such point
+        if (activation, init) != ("softplus", "critical")  # softplus has no critical point
     ],
 )
-def test_every_configured_network_is_right_three_ways(activation, init):
+def test_every_configured_network_passes_all_three_ways(activation, init):
     run = settings(
         **SMALL, model__activation=activation, model__init=init, data="diabetes", loss="huber"
     )
-    found = check_settings(run, run.data.call(), Options(samples=6))
-    assert found.passed, str(found)
-    assert max(found.by_hand.values()) < 1e-12
+    result = check_settings(run, run.data.call(), Options(samples=6))
+    assert result.passed, str(result)
+    assert max(result.by_hand.values()) < 1e-12
 
 
 ZOO = {
@@ -55,30 +55,30 @@ ZOO = {
 
 @hypothesis.settings(max_examples=100)
 @given(st.fixed_dictionaries(ZOO))
-def test_no_right_network_of_the_zoo_is_called_wrong(overrides):
+def test_random_configurations_pass(overrides):
     if overrides["data"] != "digits" and overrides["loss"] not in ("mse", "huber"):
         overrides["loss"] = "mse"
     if (overrides["model__activation"], overrides["model__init"]) == ("softplus", "critical"):
-        overrides["model__init"] = "lsuv"  # there is no such point
+        overrides["model__init"] = "lsuv"  # softplus has no critical point
     run = settings(**overrides)
-    found = check_settings(run, DATA[overrides["data"]], Options(samples=4, seed=run.seed))
-    assert found.passed, f"{overrides}\n{found}"
+    result = check_settings(run, DATA[overrides["data"]], Options(samples=4, seed=run.seed))
+    assert result.passed, f"{overrides}\n{result}"
     by_hand = overrides["model"] == "mlp" and overrides["model__norm"] == "none"
-    assert (found.by_hand is not None) == by_hand
-    assert ("not checked by hand: model" in str(found)) == (not by_hand)
+    assert (result.by_hand is not None) == by_hand
+    assert ("not checked by hand: model" in str(result)) == (not by_hand)
 
 
-def test_a_vanished_gradient_is_checked_step_by_step():
+def test_a_vanishing_gradient_is_checked_module_by_module():
     run = settings(model__depth=12, model__activation="sigmoid", model__width=8)
-    found = check_settings(run, run.data.call(), Options(samples=6))
-    assert found.passed
-    assert not found.report.rows[1].resolved  # layer 1's weights, 8 decades below the last one's
-    assert found.report.local
-    alone = [row for row in found.report.local if "(Linear)" in row.name or "(Sigmoid)" in row.name]
-    assert len(alone) == 13 * 3 + 12
-    assert all(row.resolved for row in alone)
-    assert not found.report.undecided
-    assert "checked step by step instead" in str(found)
+    result = check_settings(run, run.data.call(), Options(samples=6))
+    assert result.passed
+    assert not result.report.rows[1].resolved  # the gradient of layer 1 is 8 decades smaller
+    assert result.report.local
+    rows = [row for row in result.report.local if "(Linear)" in row.name or "(Sigmoid)" in row.name]
+    assert len(rows) == 13 * 3 + 12
+    assert all(row.resolved for row in rows)
+    assert not result.report.undecided
+    assert "checked step by step instead" in str(result)
 
 
 def test_the_orders_of_both_schemes_and_the_floor():

@@ -1,1 +1,1 @@
-"""The gradient check: analytic gradients against finite differences, and where an error enters."""
+"""Compares analytic gradients with finite differences, and locates the first wrong layer."""

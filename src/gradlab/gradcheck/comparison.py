@@ -1,8 +1,9 @@
-"""One array's analytic gradient against finite differences: which elements agree, and which can't.
+"""Compares the analytic gradient of one array with finite differences, element by element.
 
-An element is *wrong* when analytic a and numeric n differ by more than the tolerance, relative to
-the larger of them, and by more than rounding explains. Both at once is |a - n| / max(|a|, |n|,
-floor) > tolerance with floor = noise / tolerance: below the floor, a difference cannot tell.
+Let a be the analytic and n the numeric derivative of an element. The element is *wrong* if
+|a - n| / max(|a|, |n|, floor) > tolerance, with floor = noise / tolerance. So a wrong element
+differs by more than the tolerance, and by more than rounding explains. If both |a| and |n| are
+below the floor, the comparison decides nothing.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from gradlab.reference.differences import (
     step_size,
 )
 
-SHRINK = (8.0, 64.0, 512.0, 4096.0)  # of a step that is too long, or crosses a kink
+SHRINK = (8.0, 64.0, 512.0, 4096.0)  # divisors of a step that may cross a kink
 
 
 def compare(
@@ -32,45 +33,48 @@ def compare(
     options: Options,
     skip: int | None = None,
 ) -> Row:
-    """Compare the gradient of f with respect to `array` (float64, changed in place and restored).
+    """Compare the gradient of f with respect to an array with finite differences.
 
     Args:
-        name: of the array.
-        f: the function, read at what the array holds.
-        array: of any shape.
-        analytic: the gradient to be checked; None stands for 0.
-        options: how to check.
-        skip: a row that has no gradient by design, and is left out.
+        name: the name of the array.
+        f: returns the value of the function at the current values of `array`.
+        array: float64, any shape; changed in place and restored.
+        analytic: the gradient to check, in the shape of `array`; None means 0.
+        options: the options of the check.
+        skip: the index of a row without a gradient by design; its elements are not checked.
+
+    Returns:
+        The result for this array.
     """
     if analytic is None:
         analytic = np.zeros_like(array)
     if analytic.shape != array.shape:
-        said = f"shape {list(analytic.shape)}, expected {list(array.shape)}"
-        return Row(name, array.size, problem=said, wrong=True)
+        problem = f"shape {list(analytic.shape)}, expected {list(array.shape)}"
+        return Row(name, array.size, problem=problem, wrong=True)
     if not np.isfinite(analytic).all():
         at = tuple(int(i) for i in np.argwhere(~np.isfinite(analytic))[0])
         return Row(name, array.size, where=at, problem=f"{analytic[at]} at {list(at)}", wrong=True)
     sigma = noise_of(f, array)
-    found: list[tuple[float, Index, float, float]] = []
+    compared: list[tuple[float, Index, float, float]] = []
     kinks = unresolved = 0
     indices = [each for each in sample(analytic, options) if skip is None or each[0] != skip]
     for index in indices:
-        a, first = float(analytic[index]), _at(f, array, index, options, sigma)
+        a, first = float(analytic[index]), _difference_at(f, array, index, options, sigma)
         best = (
             first
             if _agree(a, first, options)
-            else _closer(a, first, f, array, index, options, sigma)
+            else _refine(a, first, f, array, index, options, sigma)
         )
         if best is None:
             kinks += 1
             continue
-        error, below = _relative(a, best, options)
-        unresolved += below
-        found.append((error, index, a, best.value))
-    if not found:
+        error, is_below_floor = _relative_error(a, best, options)
+        unresolved += is_below_floor
+        compared.append((error, index, a, best.value))
+    if not compared:
         return Row(name, array.size, len(indices), kinks=kinks, unresolved=unresolved)
-    errors = [error for error, *_ in found]
-    worst, where, a, n = max(found, key=lambda each: each[0])
+    errors = [error for error, *_ in compared]
+    worst, where, a, n = max(compared, key=lambda each: each[0])
     return Row(
         name=name,
         size=array.size,
@@ -87,7 +91,7 @@ def compare(
 
 
 def sample(analytic: Array, options: Options) -> Sequence[Index]:
-    """Return the indices to check: all, or a random sample and the gradient's largest element."""
+    """Return the indices to check: all, or a random sample with the gradient's largest element."""
     count = analytic.size
     if options.only is not None:
         return [options.only]
@@ -100,15 +104,37 @@ def sample(analytic: Array, options: Options) -> Sequence[Index]:
     return [tuple(int(i) for i in np.unravel_index(each, analytic.shape)) for each in flat]
 
 
-def _at(
+def _difference_at(
     f: Evaluate, array: Array, index: Index, options: Options, sigma: float, shrink: float = 1.0
 ) -> Difference:
+    """Return the finite difference of f at one element.
+
+    Args:
+        f: returns the value of the function at the current values of `array`.
+        array: float64, any shape.
+        index: the element.
+        options: the options of the check.
+        sigma: the noise of f.
+        shrink: the divisor of the step size.
+
+    Returns:
+        The difference, with an estimate of its noise.
+    """
     h = step_size(array, index, options.scheme, options.typical) / shrink
     return difference(f, array, index, h, options.scheme, sigma)
 
 
-def _relative(a: float, d: Difference, options: Options) -> tuple[float, bool]:
-    """Return the relative error, and whether both are below the floor."""
+def _relative_error(a: float, d: Difference, options: Options) -> tuple[float, bool]:
+    """Return the relative error of an element.
+
+    Args:
+        a: the analytic derivative.
+        d: the finite difference.
+        options: the options of the check.
+
+    Returns:
+        The error, and whether both derivatives are below the floor.
+    """
     noise = max(d.noise, options.rounding)
     floor = noise / options.tolerance if options.floor is None else options.floor
     size = max(abs(a), abs(d.value))
@@ -116,10 +142,20 @@ def _relative(a: float, d: Difference, options: Options) -> tuple[float, bool]:
 
 
 def _agree(a: float, d: Difference, options: Options) -> bool:
-    return _relative(a, d, options)[0] <= options.tolerance
+    """Return whether both derivatives of an element agree within the tolerance.
+
+    Args:
+        a: the analytic derivative.
+        d: the finite difference.
+        options: the options of the check.
+
+    Returns:
+        True if they agree.
+    """
+    return _relative_error(a, d, options)[0] <= options.tolerance
 
 
-def _closer(
+def _refine(
     a: float,
     first: Difference,
     f: Evaluate,
@@ -128,17 +164,29 @@ def _closer(
     options: Options,
     sigma: float,
 ) -> Difference | None:
-    """Look closer at an element that disagrees; None if f has a kink within ±h of it.
+    """Compare an element that disagrees again, with other steps.
 
-    Over a smooth stretch the jump from the left slope to the right one is h f'', in proportion to
-    the step. A jump that no step makes smaller is a kink at the point itself, where there is no
-    gradient; one that a smaller step leaves behind is beside it, and the analytic gradient is then
-    one of the slopes, or between them.
+    Let the jump be the right slope minus the left slope. Where f is smooth, the jump is h f'', so
+    it shrinks with the step. If the element is at a kink, no step makes the jump smaller, and the
+    gradient does not exist. If a kink is near, the jump vanishes for steps that do not reach it;
+    the analytic derivative is then one of both slopes or between them.
+
+    Args:
+        a: the analytic derivative.
+        first: the finite difference with the usual step.
+        f: returns the value of the function at the current values of `array`.
+        array: float64, any shape.
+        index: the element.
+        options: the options of the check.
+        sigma: the noise of f.
+
+    Returns:
+        The finite difference to compare with, None if f has a kink within ±h of the element.
     """
-    if _relative(a, first, options)[1]:
-        # So small that it may be rounding, more of it than was estimated: a longer step, which has
-        # less of it, then gives another value.
-        far = _at(f, array, index, options, sigma, 1 / SHRINK[0])
+    if _relative_error(a, first, options)[1]:
+        # The value may be rounding error above the estimate. A longer step has less rounding error
+        # and then gives another value.
+        far = _difference_at(f, array, index, options, sigma, 1 / SHRINK[0])
         noise = max(first.noise, 3 * abs(first.value - far.value))
         first = replace(first, noise=noise)
         if _agree(a, first, options):
@@ -148,12 +196,12 @@ def _closer(
     between = min(first.left, first.right) - slack <= a <= max(first.left, first.right) + slack
     smooth = True
     for shrink in SHRINK:
-        near = _at(f, array, index, options, sigma, shrink)
+        near = _difference_at(f, array, index, options, sigma, shrink)
         if abs(near.jump) > max(jump / 2, 10 * near.noise):
             return None
         smooth = abs(abs(near.jump) * shrink - jump) <= jump / 2
         if near.noise > off / 10:
-            break  # the value is too noisy to tell
+            break  # too noisy to decide
         if _agree(a, near, options):
             return near if smooth else None
     return None if between and not smooth else first

@@ -1,4 +1,4 @@
-"""The result of a gradient check: a row per array, and the report that a person reads."""
+"""The result of a gradient check: one row for each array, and a printed report."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,23 +9,23 @@ from gradlab.pages.page import PageTable, notebook_html, table_lines
 from gradlab.reference.activation_functions import Array
 from gradlab.reference.differences import EPS, Index
 
-ROUNDINGS = 1e4  # of the largest gradient: a thousandth of what a difference can tell
+ROUNDINGS = 1e4  # rounding error that is tolerated, in EPS times the largest gradient
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to check.
+    """The options of a gradient check.
 
     Attributes:
         scheme: "two_sided" or "one_sided".
-        samples: elements of each array that are checked, drawn at random; None for all.
-        tolerance: the relative error from which an element is wrong.
-        floor: the least size that errors are relative to; None for what rounding allows.
-        seed: of the sample, and of torch's generator during the check.
-        rounding: what rounding may do to the analytic gradient, an absolute number.
-        only: the one element to check, if not a sample.
-        typical: the size at which an element matters; None for the array's root mean square. 1 for
-            the parameters of networks.
+        samples: the number of elements checked in each array, drawn at random; None for all.
+        tolerance: the relative error above which an element is wrong.
+        floor: the smallest denominator of the relative error; None to derive it from rounding.
+        seed: the seed of the sample, and of torch's generator during the check.
+        rounding: the possible rounding error of the analytic gradient, an absolute number.
+        only: the index of a single element to check instead of a sample.
+        typical: the typical size of an element, which scales the step; None for the array's root
+            mean square. It is 1 for the parameters of networks.
     """
 
     scheme: str = "two_sided"
@@ -37,39 +37,39 @@ class Options:
     only: Index | None = None
     typical: float | None = None
 
-    def beside(self, grads: Iterable[Array | None]) -> "Options":
-        """Return the options for gradients of one backward pass, whose largest rules the rounding.
+    def for_gradients(self, grads: Iterable[Array | None]) -> "Options":
+        """Return the options with the rounding error of one backward pass.
 
-        A gradient that cancels, such as that of a bias before normalisation, is not 0 but a few
-        roundings of what it is a sum of.
+        The largest gradient determines the rounding error. For example, the gradient of a bias
+        before a normalisation is 0, but it is computed as a sum of larger terms that cancel.
         """
         largest = max(
             (float(np.abs(g).max(initial=0.0)) for g in grads if g is not None), default=0.0
         )
         return replace(self, rounding=ROUNDINGS * EPS * largest if np.isfinite(largest) else 0.0)
 
-    def of_parameters(self) -> "Options":
-        """Return the options for arrays that are a network's parameters."""
+    def for_parameters(self) -> "Options":
+        """Return the options for the parameters of a network."""
         return replace(self, typical=1.0)
 
 
 @dataclass(frozen=True)
 class Row:
-    """The check of one array.
+    """The result of the check for one array.
 
     Attributes:
-        name: of the array.
-        size: how many elements it has.
-        checked: how many of them were compared.
-        worst: the largest relative error among those that were compared; NaN if none was.
-        median: the median of the same.
-        where: the element of the worst error.
-        analytic: its analytic gradient.
-        numeric: its finite difference.
-        kinks: elements whose ±h crosses a kink of the function; not compared.
-        unresolved: elements of which both are below the floor, so that agreement says little.
-        problem: what else is wrong, in words, such as a shape; None if nothing.
-        wrong: whether an element is, or there is a problem.
+        name: the name of the array.
+        size: the number of elements.
+        checked: the number of elements that were selected for the check.
+        worst: the largest relative error; NaN if no element was compared.
+        median: the median relative error; NaN if no element was compared.
+        where: the index of the element with the largest error.
+        analytic: the analytic derivative of this element.
+        numeric: the finite difference of this element.
+        kinks: the number of elements near a kink of the function; they are not compared.
+        unresolved: the number of elements whose derivatives are both below the floor.
+        problem: another problem in words, such as a wrong shape; None if there is none.
+        wrong: whether an element is wrong, or there is a problem that makes the gradient wrong.
     """
 
     # attributes: a record, whose fields are the columns of the printed table
@@ -89,22 +89,22 @@ class Row:
 
     @property
     def resolved(self) -> bool:
-        """Whether any element is large enough for a difference to tell right from wrong."""
+        """Whether at least one element could be decided, right or wrong."""
         return self.wrong or self.kinks + self.unresolved < self.checked or not self.size
 
 
 @dataclass(frozen=True, repr=False)
 class GradientReport:
-    """The result of a check.
+    """The result of a gradient check.
 
     Attributes:
-        rows: one per array, the parameters in order from the input to the output.
-        options: how it was checked.
-        local: checks of single steps of the pass, each from the gradient that reaches it, which
-            show where an error enters; and what the whole could not resolve. Empty if not needed.
-        enters: the places where an error enters, those nearest the loss first.
-        notes: what else should be known, a line each.
-        covered: the arrays that only the local checks could tell of.
+        rows: one row for each array, the parameters in order from the input to the output.
+        options: the options of the check.
+        local: the checks of single modules or equations, each with its incoming gradient. They
+            locate errors, and decide arrays that the whole network cannot. Empty if not needed.
+        enters: the places where an error enters, nearest to the loss first.
+        notes: further remarks, one line each.
+        covered: the arrays that only the local checks could decide.
     """
 
     rows: Sequence[Row]
@@ -121,9 +121,9 @@ class GradientReport:
 
     @property
     def undecided(self) -> list[str]:
-        """The names of the arrays that no check could decide, of the whole or of a step."""
-        blind = [row.name for row in self.rows if not row.resolved and not row.problem]
-        return [name for name in blind if name not in self.covered]
+        """The names of the arrays that neither the whole network nor a local check could decide."""
+        unresolved = [row.name for row in self.rows if not row.resolved and not row.problem]
+        return [name for name in unresolved if name not in self.covered]
 
     @property
     def wrong(self) -> list[str]:
@@ -135,7 +135,7 @@ class GradientReport:
         return "\n".join([*table_lines(row_table(self.rows)), "", *self.summary()])
 
     def __repr__(self) -> str:
-        """Return the same in one line."""
+        """Return the last line of the summary."""
         return f"GradientReport({self.summary()[-1]})"
 
     def _repr_html_(self) -> str:
@@ -143,33 +143,34 @@ class GradientReport:
         return notebook_html("Gradient check", row_table(self.rows), self.summary())
 
     def summary(self) -> list[str]:
-        """Return the summary, a sentence per line."""
+        """Return the summary, one sentence per line."""
         lines = [f"note: {note}" for note in self.notes]
         if self.covered:
-            small = "too small for a difference of losses to tell; checked step by step instead"
-            lines.append(f"{_some(self.covered)}: {small}")
+            small = "too small for a finite difference of the loss; checked step by step instead"
+            lines.append(f"{_first_names(self.covered)}: {small}")
         if self.undecided:
-            lines.append(f"{_some(self.undecided)}: too near to 0 or to a kink to tell")
+            lines.append(f"{_first_names(self.undecided)}: not decided, too near to 0 or a kink")
         if self.passed:
             right = len(self.rows) - len(self.undecided)
             many = f"{right} of {len(self.rows)}" if self.undecided else f"all {len(self.rows)}"
             limit = f"the elements checked differ by less than {self.options.tolerance:g}"
-            return [*lines, f"{many} gradients are right: {limit}" if right else "nothing was told"]
+            verdict = f"{many} gradients are right: {limit}" if right else "no gradient was decided"
+            return [*lines, verdict]
         wrong = self.wrong or [row.name for row in self.local if row.wrong]
-        lines.append(f"wrong: {_some(wrong)}")
+        lines.append(f"wrong: {_first_names(wrong)}")
         lines += [f"the error enters at {place}" for place in self.enters]
         return lines
 
 
 def row_table(rows: Sequence[Row], extra: Sequence[tuple[str, Sequence[str]]] = ()) -> PageTable:
-    """Return checked arrays as a table.
+    """Return the checked arrays as a table.
 
     Args:
-        rows: an array each.
-        extra: further columns, as (heading, cells).
+        rows: one row for each array.
+        extra: further columns, each as (heading, cells).
 
     Returns:
-        The table; its last column is the result of each array.
+        The table; its last column is the result for each array.
     """
     columns = [
         ("gradient", [row.name for row in rows]),
@@ -198,6 +199,6 @@ def _number(value: float, digits: int = 2) -> str:
     return "" if value != value else f"{value:.{digits}g}"
 
 
-def _some(names: Sequence[str], most: int = 4) -> str:
+def _first_names(names: Sequence[str], most: int = 4) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

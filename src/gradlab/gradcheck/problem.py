@@ -1,4 +1,4 @@
-"""loss(model(*inputs), target) as a function of arrays that can be varied one element at a time."""
+"""loss(model(*inputs), target) as a function of NumPy arrays, evaluated in float64."""
 
 import copy
 import warnings
@@ -13,13 +13,20 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from gradlab.errors import CheckError
+from gradlab.errors import CheckError, first_line
 from gradlab.reference.activation_functions import Array
 
 
 @dataclass(frozen=True)
 class ModuleCall:
-    """A call of a module, in the order in which calls began; inputs are detached copies."""
+    """One call of a module.
+
+    Attributes:
+        name: the name of the module.
+        module: the module.
+        args: detached copies of the arguments.
+        kwargs: detached copies of the keyword arguments.
+    """
 
     name: str
     module: nn.Module
@@ -28,9 +35,12 @@ class ModuleCall:
 
 
 class Observer(TorchFunctionMode):
-    """Watches a float64 model: keeps its calls, and raises where it leaves float64 or the finite.
+    """Records the calls of a model, and checks that it computes finite numbers in float64.
 
-    A context manager. Only what depends on parameters counts: a mask may be of any dtype.
+    A context manager. Only values that depend on parameters are checked: a mask may have any dtype.
+
+    Args:
+        model: the model, in float64.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -60,22 +70,24 @@ class Observer(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Run an operation, and see that what it makes of parameters is float64."""
+        """Run an operation, and check that results that depend on parameters are float64."""
         out = func(*args, **(kwargs or {}))
         for tensor in tensors(out):
             if tensor.requires_grad and tensor.dtype != torch.float64:
                 raise CheckError(
-                    f"{self.place()} computes in {_name(tensor.dtype)}, by {_said(func)}: finite "
-                    f"differences need float64 throughout{self._concerned()}"
+                    f"{self.running_module()} computes in {_dtype_name(tensor.dtype)}, by "
+                    f"{_function_name(func)}: finite differences need float64 throughout"
+                    f"{self._list_parameters()}"
                 )
         return out
 
-    def place(self) -> str:
+    def running_module(self) -> str:
         """Return the name of the innermost module that is running, or the model's class."""
         name = self.inside[-1] if self.inside else ""
         return name or type(self.model).__name__
 
-    def _concerned(self) -> str:
+    def _list_parameters(self) -> str:
+        """Return a clause with the parameters of the running module, empty if it has none."""
         module = self.model.get_submodule(self.inside[-1] if self.inside else "")
         names = [name for name, _ in module.named_parameters()]
         return f"; parameters concerned: {', '.join(names[:4])}" if names else ""
@@ -83,16 +95,35 @@ class Observer(TorchFunctionMode):
     def _enter(
         self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
+        """Record a call of a module, before its forward pass.
+
+        Args:
+            name: the name of the module.
+            module: the module.
+            args: the arguments.
+            kwargs: the keyword arguments.
+        """
         self.inside.append(name)
-        self.calls.append(ModuleCall(name, module, *_copies((args, kwargs))))
+        self.calls.append(ModuleCall(name, module, *_detached_copies((args, kwargs))))
 
     def _leave(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
+        """Check the output of a module, after its forward pass.
+
+        Args:
+            name: the name of the module.
+            module: the module.
+            args: the arguments.
+            output: the output.
+
+        Raises:
+            CheckError: the output is not finite.
+        """
         self.inside.pop()
         for tensor in tensors(output):
             if not tensor.isfinite().all():
-                place = name or type(module).__name__
+                label = name or type(module).__name__
                 raise CheckError(
-                    f"the output of {place} is not finite: there is no gradient to check"
+                    f"the output of {label} is not finite: there is no gradient to check"
                 )
 
 
@@ -101,19 +132,19 @@ def tensors(tree: Any) -> list[Tensor]:
     return [v for v in tree_leaves(tree) if isinstance(v, Tensor) and v.is_floating_point()]
 
 
-def _copies(tree: Any) -> Any:
+def _detached_copies(tree: Any) -> Any:
     return tree_map(lambda v: v.detach().clone() if isinstance(v, Tensor) else v, tree)
 
 
-def _name(dtype: torch.dtype) -> str:
+def _dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _said(func: Callable[..., Any]) -> str:
+def _function_name(func: Callable[..., Any]) -> str:
     return getattr(func, "__name__", str(func)).strip("_")
 
 
-REFUSALS = (
+USER_ERRORS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -122,23 +153,33 @@ REFUSALS = (
     TypeError,
     ValueError,
 )
-"""What somebody's code raises for shapes, dtypes and values that it cannot take."""
+"""Errors of models and losses that do not accept a shape, a dtype or a value."""
 
 TorchLoss = Callable[[Any, Any], Any]
 
 
 class Problem:
-    """loss(model(*inputs), target) as a function of arrays: a float64 copy of all of it.
+    """loss(model(*inputs), target) as a function of arrays, with a float64 copy of the model.
 
-    `arrays` are the parameters and floating inputs by name; they share memory with what is
-    evaluated.
+    `arrays` contains the parameters and floating-point inputs by name. They share memory with the
+    copy: a change of an element changes the next value.
+
+    Args:
+        model: the network; it is not changed.
+        inputs: its arguments.
+        target: the second argument of the loss.
+        loss: returns one number for (output, target).
+        seed: the seed of torch's generator at each evaluation.
+
+    Raises:
+        CheckError: the model cannot be copied, or a parameter is not a real number.
     """
 
     def __init__(
         self, model: nn.Module, inputs: Sequence[Any], target: Any, loss: TorchLoss, seed: int
     ) -> None:
         if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
-            raise CheckError("a scripted model cannot be watched: check what it was made from")
+            raise CheckError("a scripted model cannot be checked: use the original module")
         for name, parameter in model.named_parameters():
             if isinstance(parameter, nn.parameter.UninitializedParameter):
                 raise CheckError(f"{name} is not initialised: run the model once first")
@@ -147,8 +188,8 @@ class Problem:
         try:
             self.model = copy.deepcopy(model).double().cpu()
             self.loss = copy.deepcopy(loss).double().cpu() if isinstance(loss, nn.Module) else loss
-        except REFUSALS as error:
-            raise CheckError(f"the model cannot be copied: {_line(error)}") from error
+        except USER_ERRORS as error:
+            raise CheckError(f"the model cannot be copied: {first_line(error)}") from error
         self.unchecked_hooks = _copy_hooks(model, self.model)
         self.inputs: list[Any] = [tree_map(_double, each) for each in inputs]
         self.target, self.seed = tree_map(_double, target), seed
@@ -170,35 +211,43 @@ class Problem:
         return [name for name, p in self.model.named_parameters() if not p.requires_grad]
 
     def value(self) -> float:
-        """Return the loss at what the arrays hold."""
+        """Return the loss at the current values of the arrays."""
         with torch.no_grad():
             return float(self._loss())
 
     def gradients(self) -> tuple[Mapping[str, Array | None], Observer]:
-        """Return autograd's gradients by name, None where none arrives, and the pass's observer."""
+        """Compute the gradients with autograd.
+
+        Returns:
+            The gradient of each array by name, None where no gradient arrives; and the observer of
+            the forward pass.
+
+        Raises:
+            CheckError: the loss or its backward pass fails, is random, or has no gradient.
+        """
         observer = Observer(self.model)
         with torch.enable_grad():
             with observer:
                 self._loss()
-            loss = self._loss()  # unobserved, so that checkpoints find what they expect
+            loss = self._loss()  # without the observer, which would disturb checkpoints
         if not loss.requires_grad:
             raise CheckError("the loss does not depend on any parameter by way of autograd")
-        try:  # None where no gradient arrives
+        try:
             leaves = list(self.leaves.values())
-            found: Any = torch.autograd.grad(loss, leaves, allow_unused=True)
-        except REFUSALS as error:
-            raise CheckError(f"the backward pass fails: {_line(error)}") from error
+            grads: Any = torch.autograd.grad(loss, leaves, allow_unused=True)
+        except USER_ERRORS as error:
+            raise CheckError(f"the backward pass fails: {first_line(error)}") from error
         first, second = self.value(), self.value()
         if first != second:
             raise CheckError(
                 f"the loss is random: at the same weights it is {first!r}, then {second!r}; "
-                "expected randomness from torch's generator alone, which is held fixed"
+                "the check can only fix torch's default generator"
             )
-        arrays = [None if grad is None else grad.to_dense().numpy() for grad in found]
+        arrays = [None if grad is None else grad.to_dense().numpy() for grad in grads]
         return dict(zip(self.leaves, arrays, strict=True)), observer
 
     def notes(self) -> list[str]:
-        """Return what was not checked, or held fixed."""
+        """Return notes on parameters and hooks that are not checked."""
         notes: list[str] = []
         if self.frozen:
             notes.append(f"{', '.join(self.frozen)}: frozen, so there is no gradient to check")
@@ -208,8 +257,8 @@ class Problem:
             )
         return notes
 
-    def of_the_loss(self) -> "Problem | None":
-        """Return the loss as a function of the network's output, if that is a tensor."""
+    def loss_problem(self) -> "Problem | None":
+        """Return the loss as a function of the network's output, None if it is not a tensor."""
         with torch.no_grad(), _seeded(self.seed):
             output: Any = self.model(*tree_map(_clone, self.inputs))
         if not isinstance(output, Tensor):
@@ -218,28 +267,29 @@ class Problem:
 
     def _loss(self) -> Tensor:
         with _seeded(self.seed):
-            # A model may change its input and its buffers in place; what is varied must stay.
+            # A model may change its inputs and buffers in place.
             inputs: list[Any] = tree_map(_clone, self.inputs)
             with torch.no_grad():
-                for buffer, kept in self.buffers:
-                    buffer.copy_(kept)
+                for buffer, saved in self.buffers:
+                    buffer.copy_(saved)
             try:
                 output = self.model(*inputs)
-            except REFUSALS as error:
-                raise CheckError(f"the model cannot be run in float64: {_line(error)}") from error
+            except USER_ERRORS as error:
+                message = f"the model cannot be run in float64: {first_line(error)}"
+                raise CheckError(message) from error
             _check_targets(output, self.target)
             try:
                 with warnings.catch_warnings():
                     warnings.filterwarnings("error", message="Using a target size")
                     loss = self.loss(output, self.target)
-            except (*REFUSALS, UserWarning) as error:
-                said = f"the loss refuses {_shapes(output, self.target)}"
-                raise CheckError(f"{said}: {_line(error)}") from error
+            except (*USER_ERRORS, UserWarning) as error:
+                pair = _describe_pair(output, self.target)
+                raise CheckError(f"the loss does not accept {pair}: {first_line(error)}") from error
         if isinstance(loss, Tensor) and loss.is_complex():
             raise CheckError("expected a loss that is a real number, given a complex one")
         if not isinstance(loss, Tensor) or loss.numel() != 1:
-            said = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-            raise CheckError(f"expected a loss that is one number, given {said}: take its mean")
+            kind = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise CheckError(f"expected a loss that is one number, given {kind}: take its mean")
         if not loss.isfinite():
             raise CheckError(f"the loss is {float(loss)}: there is no gradient to check")
         return loss.reshape(())
@@ -247,7 +297,7 @@ class Problem:
 
 @contextmanager
 def _seeded(seed: int) -> Generator[None]:
-    """Fix what torch's generator draws, and leave it afterwards as it was."""
+    """Seed torch's generator, and restore its state at the end."""
     generator = torch.default_generator
     state = generator.get_state()
     generator.manual_seed(seed)
@@ -259,7 +309,7 @@ def _seeded(seed: int) -> Generator[None]:
 
 @contextmanager
 def one_thread() -> Generator[None]:
-    """Compute on one thread: small networks are fastest so, and sums are always split alike."""
+    """Compute on one thread: faster for small networks, and sums always have the same order."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -269,10 +319,10 @@ def one_thread() -> Generator[None]:
 
 
 def _check_targets(output: Any, target: Any) -> None:
-    """Raise CheckError for numbers that would be broadcast against an output of another shape."""
+    """Raise CheckError if the targets would be broadcast against outputs of another shape."""
     if isinstance(output, Tensor) and isinstance(target, Tensor) and target.is_floating_point():
-        numbers = target.ndim and output.ndim and target.shape != output.shape
-        if numbers and target.numel() == output.numel():
+        differ = target.ndim and output.ndim and target.shape != output.shape
+        if differ and target.numel() == output.numel():
             raise CheckError(
                 f"targets of shape {list(target.shape)} against outputs of {list(output.shape)} "
                 f"would broadcast: expected {list(output.shape)}"
@@ -280,10 +330,10 @@ def _check_targets(output: Any, target: Any) -> None:
 
 
 def _copy_hooks(model: nn.Module, copied: nn.Module) -> list[str]:
-    """Give the copy the gradient hooks of the model's parameters, which a copy loses.
+    """Copy the gradient hooks of the parameters, which `deepcopy` loses.
 
-    Returns the names of the parameters that have hooks of the other kind, which run only when a
-    gradient is accumulated.
+    Returns:
+        The names of the parameters with hooks after accumulation, which are not copied.
     """
     copies = dict(copied.named_parameters())
     unchecked_hooks: list[str] = []
@@ -306,15 +356,10 @@ def _double(value: Any) -> Any:
     return value
 
 
-def _shapes(output: Any, target: Any) -> str:
+def _describe_pair(output: Any, target: Any) -> str:
+    """Return the shapes and dtypes of outputs and targets, in words."""
     parts = [
-        f"{list(v.shape)} {str(v.dtype).removeprefix('torch.')}"
-        if isinstance(v, Tensor)
-        else repr(v)
+        f"{list(v.shape)} {_dtype_name(v.dtype)}" if isinstance(v, Tensor) else repr(v)
         for v in (output, target)
     ]
     return f"outputs {parts[0]} with targets {parts[1]}"
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,4 +1,4 @@
-"""The check of a configured network, three ways: by hand, by autograd, by finite differences."""
+"""Checks a configured network in three ways: autograd, finite differences, and NumPy equations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,19 +22,19 @@ from gradlab.reference.dense import loss_and_gradients
 from gradlab.training.minibatches import Batches
 from gradlab.training.stack import build_network
 
-BY_HAND = 1e-10  # relative to an array's largest gradient: two exact computations in float64
+BY_HAND = 1e-10  # allowed difference, relative to an array's largest gradient: float64 rounding
 
 
 @dataclass(frozen=True)
 class ThreeWays:
-    """Autograd against finite differences, and against the pass by hand where there is one.
+    """Autograd compared with finite differences, and with the hand-written NumPy network.
 
     Attributes:
-        description: what was checked, in a line.
-        report: autograd against finite differences.
-        by_hand: by array, the largest difference between the pass by hand and autograd, relative to
-            the array's largest gradient; None if the network is not written by hand.
-        why_not: why it is not.
+        description: the network, data and scheme, in one line.
+        report: the comparison of autograd with finite differences.
+        by_hand: for each array, the largest difference between the hand-written pass and autograd,
+            relative to the array's largest gradient; None if the network has no NumPy version.
+        why_not: the reason why the network has no NumPy version.
     """
 
     description: str
@@ -44,12 +44,12 @@ class ThreeWays:
 
     @property
     def passed(self) -> bool:
-        """Whether all of them agree."""
+        """Whether all gradients agree."""
         return self.report.passed and not self.differing
 
     @property
     def differing(self) -> list[str]:
-        """The arrays in which the pass by hand and autograd differ."""
+        """The arrays in which the hand-written pass and autograd differ."""
         return [name for name, error in (self.by_hand or {}).items() if not error <= BY_HAND]
 
     def __str__(self) -> str:
@@ -67,7 +67,7 @@ class ThreeWays:
         return row_table(self.report.rows, [("by hand", errors)])
 
     def summary(self) -> list[str]:
-        """Return the summary, a sentence per line."""
+        """Return the summary, one sentence per line."""
         if self.by_hand is None:
             last = f"not checked by hand: {self.why_not}"
         elif self.differing:
@@ -78,7 +78,15 @@ class ThreeWays:
 
 
 def problem_of(settings: Settings, dataset: Dataset) -> tuple[Any, Tensor, Tensor, Any]:
-    """Return the network at initialisation (float64), its first batch x and y, and its loss."""
+    """Return the network at initialisation (float64), its first batch x and y, and its loss.
+
+    Args:
+        settings: the configuration.
+        dataset: its data.
+
+    Returns:
+        (network, x, y, loss).
+    """
     check_data(settings, len(dataset.x_train), dataset.task)
     model = build_network(settings, dataset, torch.float64)
     size = settings.train.batch_size
@@ -94,9 +102,17 @@ def problem_of(settings: Settings, dataset: Dataset) -> tuple[Any, Tensor, Tenso
 def check_settings(settings: Settings, dataset: Dataset, options: Options) -> ThreeWays:
     """Check a configured network at initialisation, on its first batch, in float64.
 
+    Args:
+        settings: the configuration.
+        dataset: its data.
+        options: the options of the check.
+
+    Returns:
+        The results of all comparisons.
+
     Raises:
         SettingsError: the configuration cannot be run.
-        CheckError: there is no gradient that could be checked.
+        CheckError: no gradient can be checked.
     """
     model, x, y, loss = problem_of(settings, dataset)
     report = check_module(model, (x,), y, loss, options)
@@ -104,18 +120,18 @@ def check_settings(settings: Settings, dataset: Dataset, options: Options) -> Th
     try:
         layers, hand_loss = twin(settings, model)
         _, grads = loss_and_gradients(layers, x.numpy(), y.numpy(), hand_loss)
-        found, _ = Problem(model, (x,), y, loss, options.seed).gradients()
+        autograd, _ = Problem(model, (x,), y, loss, options.seed).gradients()
         hand: dict[str, Array] = {"input": grads[0].dA_prev}
         for index, each in enumerate(grads):
             hand[f"layers.{index}.linear.weight"] = each.dW.T
             hand[f"layers.{index}.linear.bias"] = each.db
-        by_hand = {name: _relative_difference(hand[name], found[name]) for name in found}
+        by_hand = {name: _relative_difference(hand[name], autograd[name]) for name in autograd}
     except SettingsError as error:
         why_not = str(error)
-    chosen = settings.model
+    network = settings.model
     description = (
-        f"{chosen.component.name} of {chosen.depth} hidden layers, width {chosen.width}, "
-        f"{chosen.activation.name}, {chosen.init.name}; {settings.data.name}, "
+        f"{network.component.name} of {network.depth} hidden layers, width {network.width}, "
+        f"{network.activation.name}, {network.init.name}; {settings.data.name}, "
         f"{settings.loss.component.name}, {len(x)} samples; float64, seed {settings.seed}; "
         f"{options.scheme.replace('_', '-')} differences"
     )

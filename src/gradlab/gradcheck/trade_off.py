@@ -1,4 +1,4 @@
-"""Error against step: where a finite difference is best, how fast it gets there, and the figure."""
+"""The error of a finite difference as a function of its step: table, measured order and figure."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,16 +24,22 @@ from gradlab.reference.differences import POWERS, difference, scale_of
 
 STEPS = 10.0 ** np.arange(1, -14.25, -0.25)  # in units of an element's scale
 ORDERS = {"one_sided": 1, "two_sided": 2}
-CLEAR = 100.0  # times the least error: above this, truncation rules
-SMALL = 1e-3  # a relative error at which the next order of the expansion does not count
+CLEAR = 100.0  # times the smallest error: above it, truncation dominates
+SMALL = 1e-3  # relative error below which the next order of the expansion is negligible
 
 
 def trade_off(problem: Problem, options: Options) -> pd.DataFrame:
-    """Return the median relative error |n - a| / |a| of both schemes: a row per step.
+    """Return the median relative error |n - a| / |a| of both schemes for each step.
 
-    Over a sample of each parameter, those elements whose gradient is at least the median in size,
-    so that rounding is compared with a gradient and not with its absence. Columns: `h` (in units of
-    an element's scale), `one_sided`, `two_sided`.
+    The errors are taken over a sample of each parameter, without the elements whose gradient is
+    smaller than the median: rounding would dominate them.
+
+    Args:
+        problem: the network and its loss.
+        options: the options of the check.
+
+    Returns:
+        A table with the columns `h` (in units of an element's scale), `one_sided`, `two_sided`.
 
     Raises:
         CheckError: every gradient is 0.
@@ -66,12 +72,17 @@ def _trade_off(problem: Problem, options: Options) -> pd.DataFrame:
 
 
 def measured_order(table: pd.DataFrame, scheme: str) -> float:
-    """Return the measured order: the slope of log error against log h above the round-off floor.
+    """Return the measured order: the slope of log error against log h where truncation dominates.
 
-    NaN if truncation rules at fewer than three steps.
+    Args:
+        table: the result of `trade_off`.
+        scheme: "one_sided" or "two_sided".
+
+    Returns:
+        The order; NaN if truncation dominates at fewer than three steps.
     """
     error, h = table[scheme], table["h"]
-    # Noise rules below the step of least error, which is as large there as truncation above it.
+    # Below the step with the smallest error, rounding dominates.
     used = (h > h.iloc[int(error.argmin())]) & (error <= SMALL) & (error >= CLEAR * error.min())
     if used.sum() < 3:
         return float("nan")
@@ -87,10 +98,10 @@ def trade_off_lines(table: pd.DataFrame) -> Sequence[str]:
     ]
     for scheme, order in ORDERS.items():
         order = measured_order(table, scheme)
-        said = f"h^{order:.2f}" if order == order else "no power of h, for there are kinks"
+        power = f"h^{order:.2f}" if order == order else "no power of h, because of kinks"
         best = table.iloc[int(table[scheme].argmin())]
         lines.append(
-            f"{scheme.replace('_', '-')}: error ~ {said} (theory: {order}), "
+            f"{scheme.replace('_', '-')}: error ~ {power} (theory: {order}), "
             f"least {best[scheme]:.1e} at h = {best['h']:.1e} of the scale "
             f"(theory: eps^{POWERS[scheme]:.2f} = {np.finfo(float).eps ** POWERS[scheme]:.1e})"
         )
@@ -98,7 +109,7 @@ def trade_off_lines(table: pd.DataFrame) -> Sequence[str]:
 
 
 BEST_STEPS = {"one_sided": (1, 1 / 2), "two_sided": (2, 1 / 3)}
-"""Of each scheme: the order of its truncation error, and the power of eps of its best step."""
+"""For each scheme: the order of its truncation error, and the power of eps of its best step."""
 
 
 def draw_trade_off(table: pd.DataFrame, title: str) -> Figure:
@@ -112,7 +123,7 @@ def draw_trade_off(table: pd.DataFrame, title: str) -> Figure:
         label = f"{scheme.replace('_', '-')}: truncation ~ h{'²' if order == 2 else ''}"
         look = {"color": COLOURS[i], "marker": MARKERS[i], "markersize": 3}
         ax.plot(h, error, label=label, linestyle="none", **look)
-        # Truncation is what is seen where it is a thousandth: a line through there.
+        # The guide passes through the error nearest to 1e-3, where truncation dominates.
         anchor = np.nanargmin(np.abs(np.log10(error / 1e-3)) + np.where(h < 1e-6, 99, 0))
         guide = error[anchor] * (h / h[anchor]) ** order
         ax.plot(h, guide, color=COLOURS[i], linestyle=LINES[i], lw=0.8)
@@ -141,7 +152,8 @@ def save_trade_off(table: pd.DataFrame, folder: Path) -> Path:
     """
     two, one = table["two_sided"].min(), table["one_sided"].min()
     title = (
-        f"A two-sided difference reaches {two:.0e}, a one-sided one {one:.0e}; then rounding rules"
+        f"Two-sided differences reach an error of {two:.0e}, one-sided {one:.0e}; rounding limits"
+        " both"
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
