@@ -1,12 +1,14 @@
-"""Readers that go away, full disks and missing homes, as the shell shows them."""
+"""Commands in a shell: the reader of a pipe exits, the disk is full, or there is no home folder."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
 GRADLAB = f"{sys.executable} -m gradlab"
+PROGRESS = re.compile(r"step \d of 4, loss [\d.]+")
 SHORT = "model.depth=2 model.width=8 train.steps=4 record.every=2 hydra.run.dir=out"
 
 
@@ -19,27 +21,32 @@ def folder(tmp_path_factory):
 
 
 def shell(folder, command: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
-    given = {name: v for name, v in {**os.environ, **environment}.items() if v is not None}
+    variables = {name: v for name, v in {**os.environ, **environment}.items() if v is not None}
     return subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=given, capture_output=True, text=True, check=False
+        ["bash", "-c", command],
+        cwd=folder,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
 @pytest.mark.parametrize("command", ["show out", "run --cfg all", "run --help"])
 @pytest.mark.parametrize("reader", ["true", "head -1"])
-def test_a_reader_that_goes_away_is_no_error(folder, command, reader):
+def test_a_reader_that_exits_early_causes_no_error(folder, command, reader):
     done = shell(folder, f"{GRADLAB} {command} | {reader}; exit ${{PIPESTATUS[0]}}")
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("command", ["show out", "report out", "run --cfg job", "--help"])
-def test_a_full_disk_under_the_output_is_one_line(folder, command):
+def test_output_to_a_full_disk_gives_a_one_line_error(folder, command):
     done = shell(folder, f"{GRADLAB} {command} >/dev/full")
     assert done.returncode == 2
     assert done.stderr == "gradlab: the output cannot be written: No space left on device\n"
 
 
-def test_a_closed_output_is_no_error(folder):
+def test_a_closed_output_causes_no_error(folder):
     done = shell(folder, f"{GRADLAB} --help >&-")
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -48,7 +55,9 @@ def test_a_closed_output_is_no_error(folder):
 def test_without_a_home_a_run_is_tracked_and_silent(tmp_path, home):
     done = shell(tmp_path, f"{GRADLAB} run {SHORT}", HOME=home)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "healthy\nout\n"
+    # Only a slow machine prints progress: a run is silent for its first ten seconds.
+    lines = [each for each in done.stdout.splitlines() if not PROGRESS.fullmatch(each)]
+    assert lines == ["healthy", "out"]
     assert list(tmp_path.glob("out/wandb/offline-run-*/files/media/table/*.json"))
 
 

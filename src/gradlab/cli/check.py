@@ -1,5 +1,6 @@
-"""gradlab check."""
+"""The command `gradlab check`."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,44 +9,55 @@ from gradlab.errors import SettingsError
 
 HELP = """\
 gradlab check [overrides]     compare the gradients of the configured network at initialisation:
-                              by hand, by autograd, by finite differences
+                              by hand, by autograd and by finite differences, in float64
   --trade-off                 print the error of finite differences against the step size, one- and
                               two-sided, and draw it in check/
-  --mutations                 insert 16 mistakes in a backward pass; print which the check finds
+  --mutations                 insert 16 mistakes into a backward pass, one at a time; print which of
+                              them the check finds
 
-Overrides: as for gradlab run, and check.scheme, check.elements, check.tolerance.
+Overrides: as for gradlab run, and
+  check.scheme                two_sided or one_sided differences
+  check.elements              elements to check in each array; null: all
+  check.tolerance             the largest accepted error, relative
 Exit codes: 0 all gradients are right, 1 a gradient is wrong, 2 the command or the configuration is
 wrong.
 """
 
 
 def check(arguments: Sequence[str]) -> int:
-    """Print a gradient check; return 1 if a gradient is wrong."""
-    flags, overrides = split(arguments, ("--trade-off", "--mutations"))
+    """Check gradients and print the result; return 1 if a gradient is wrong."""
+    flags, overrides = split(arguments, ("--trade-off", "--mutations"), "check")
     if "--mutations" in flags:
         from gradlab.gradcheck.hand_written import mutation_table
 
         if overrides or len(flags) > 1:
             raise SettingsError("--mutations takes no other arguments: it checks fixed networks")
-        lines, right = mutation_table()
+        lines, all_found = mutation_table()
         print("\n".join(lines))
-        return 0 if right else 1
+        return 0 if all_found else 1
     from gradlab.config.compose import compose
 
-    settings, how = compose("check", overrides)
+    settings, section = compose("check", overrides)
+    dtype = settings.train.dtype
+    if dtype != "float64" and any(each.startswith("train.dtype=") for each in overrides):
+        print(
+            f"train.dtype={dtype} is not used: gradlab check computes in float64", file=sys.stderr
+        )
     from gradlab.data.dataset import load
     from gradlab.gradcheck.gradient_report import Options
     from gradlab.gradcheck.three_ways import check_settings, problem_of
 
-    options = Options(how["scheme"], how["elements"], how["tolerance"], seed=settings.seed)
+    options = Options(
+        section["scheme"], section["elements"], section["tolerance"], seed=settings.seed
+    )
     dataset = load(settings)
     if "--trade-off" in flags:
         from gradlab.gradcheck.problem import Problem
         from gradlab.gradcheck.trade_off import save_trade_off, trade_off, trade_off_lines
 
         model, x, y, loss = problem_of(settings, dataset)
-        found = trade_off(Problem(model, (x,), y, loss, settings.seed), options)
-        print("\n".join([*trade_off_lines(found), str(save_trade_off(found, Path("check")))]))
+        errors = trade_off(Problem(model, (x,), y, loss, settings.seed), options)
+        print("\n".join([*trade_off_lines(errors), str(save_trade_off(errors, Path("check")))]))
         return 0
     result = check_settings(settings, dataset, options)
     print(result)

@@ -25,7 +25,7 @@ and the overrides of gradlab run, which then apply to every training, unchanged 
 
 def cure(arguments: Sequence[str]) -> int:
     """Try remedies on the run in a folder; print and write what came of each."""
-    _, given = split(arguments)
+    _, given = split(arguments, config="cure")
     if not given:
         raise SettingsError("expected the folder of a run: gradlab cure RUN")
     from gradlab.config.compose import compose

@@ -1,4 +1,4 @@
-"""gradlab doctor."""
+"""The command `gradlab doctor`."""
 
 from collections.abc import Sequence
 
@@ -6,24 +6,32 @@ from gradlab.cli.arguments import split
 from gradlab.errors import SettingsError
 
 HELP = """\
-gradlab doctor FILE.py           run a few steps of the training in a script, and print the mistakes
-                                 it finds: the line, the evidence, the fix
+gradlab doctor FILE.py           run a few steps of the training in a script; print each mistake
+                                 with its line, the evidence and the fix
 gradlab doctor FILE.py:FUNCTION  do the same with a function in a file
 gradlab doctor MODULE:FUNCTION   do the same with a function in a module
 gradlab doctor --catalogue       test the doctor with every mistake of gradlab mistakes, broken and
                                  fixed; --markdown prints the result as a page
 
-FUNCTION takes no arguments. Either it trains, and gradlab stops it after a few steps. Or it returns
-(step, model, optimizer, batch): step(model, optimizer, batch) makes one optimizer step, and batch
-is one batch or an iterable of batches. gradlab may run it several times.
+FUNCTION takes no arguments, and a script gets none. FUNCTION trains, and gradlab stops it after a
+few steps. Or it returns (step, model, optimizer, batch): step(model, optimizer, batch) makes one
+optimizer step, and batch is one batch or an iterable of batches. gradlab may run the training
+several times.
 Exit codes: 0 no mistake found, 1 a mistake found, 2 the command is wrong or nothing trains.
 With --catalogue: 0 the doctor finds every mistake and no fixed form, 1 otherwise.
 """
+FLAGS = ("--catalogue", "--markdown")
 
 
 def doctor(arguments: Sequence[str]) -> int:
-    """Examine a training; return 1 if a mistake is found."""
-    flags, targets = split(arguments, ("--catalogue", "--markdown"))
+    """Examine a training program and print its mistakes; return 1 if there are any."""
+    program, *rest = arguments or [""]
+    if rest and program.partition(":")[0].endswith(".py") and rest[0] not in FLAGS:
+        raise SettingsError(
+            f"gradlab doctor passes no arguments to a program, given {' '.join(rest)}: set them in "
+            f"a function without arguments, and examine {program.partition(':')[0]}:FUNCTION"
+        )
+    flags, targets = split(arguments, FLAGS)
     if "--catalogue" in flags and not targets:
         return _self_test("--markdown" in flags)
     if flags:
@@ -36,9 +44,9 @@ def doctor(arguments: Sequence[str]) -> int:
     from gradlab.debugger.code_finding import print_findings
     from gradlab.debugger.entry_point import examine_target
 
-    found = examine_target(targets[0])
-    print_findings(found)
-    return 1 if found else 0
+    findings = examine_target(targets[0])
+    print_findings(findings)
+    return 1 if findings else 0
 
 
 def _self_test(as_page: bool) -> int:

@@ -25,7 +25,7 @@ Try: gradlab explain model.activation=sigmoid model.depth=10
 
 def explain(arguments: Sequence[str]) -> int:
     """Explain the chain rule through one weight, or draw all functions of a kind; write a page."""
-    _, overrides = split(arguments)
+    _, overrides = split(arguments, config="explain")
     topics = [each for each in overrides if "=" not in each and each[:1] not in ("+", "~")]
     from gradlab.config.compose import compose
 

@@ -14,7 +14,7 @@ Overrides: as for gradlab run.
 
 def predict(arguments: Sequence[str]) -> int:
     """Print the prediction for a plain network, and its phase."""
-    _, overrides = split(arguments)
+    _, overrides = split(arguments, config="config")
     from gradlab.config.compose import compose
 
     settings, _ = compose("config", overrides)

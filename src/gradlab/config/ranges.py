@@ -6,7 +6,7 @@ A key without a rule must have the type of its default.
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,17 @@ from gradlab.errors import SettingsError, nearest
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
+MOST_KEYS = 10
+"""Keys that a message lists; more do not help."""
 FIXED = ("_target_", "tasks", "reads")
 """Keys that define a choice: to change one, write another file."""
 
 
 def validate(
-    config: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = ""
+    config: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    prefix: str = "",
+    known: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return `config` after checking every key; whole numbers become floats where one is expected.
 
@@ -28,36 +33,61 @@ def validate(
         config: the configuration, nested.
         defaults: the same keys with their defaults.
         prefix: the keys above these, with a final dot, for messages.
+        known: the dotted keys of the whole configuration, for messages; default: those below.
+
+    Returns:
+        The configuration, nested.
 
     Raises:
         SettingsError: a key is missing or unknown, or a value has a wrong type or is out of range.
     """
+    known = known or flatten(defaults)
     for key in defaults:
         if key not in config:
             raise SettingsError(f"{prefix}{key} is missing")
-    found: dict[str, Any] = {}
+    checked: dict[str, Any] = {}
     for key, value in config.items():
         dotted = f"{prefix}{key}"
         if key not in defaults:
-            hidden = (*FIXED, "name")
-            valid = [f"{prefix}{name}" for name in defaults if name not in hidden] or [prefix[:-1]]
-            raise SettingsError(f"{dotted} is not a key; {nearest(dotted, valid)}")
+            section = [each for each in known if each.startswith(prefix)]
+            valid = known if same_last_part(dotted, known) else section or [prefix[:-1]]
+            raise SettingsError(f"{dotted} is not a key; {nearest_key(dotted, valid)}")
         default = defaults[key]
         if isinstance(default, Mapping):
             if not isinstance(value, Mapping):
                 raise SettingsError(f"{dotted} is a section, but was given {value!r}")
-            found[key] = validate(value, default, f"{dotted}.")
+            checked[key] = validate(value, default, f"{dotted}.", known)
         elif key in FIXED:
             if value != default:
                 raise SettingsError(
                     f"{dotted}={value}: expected {default}, as in the choice's file"
                 )
-            found[key] = value
+            checked[key] = value
         else:
             if not (key == "name" and prefix):
                 check_value(dotted, value, default)
-            found[key] = cast(value, default)
-    return found
+            checked[key] = cast(value, default)
+    return checked
+
+
+def same_last_part(key: str, known: Iterable[str]) -> list[str]:
+    """Return the known keys with the last part of `key`, sorted: `train.lr` finds `optim.lr`."""
+    last = key.rpartition(".")[2]
+    return sorted(each for each in known if each.rpartition(".")[2] == last)
+
+
+def nearest_key(key: str, known: Collection[str]) -> str:
+    """Return a clause that names the keys that an unknown key may stand for.
+
+    >>> nearest_key("train.lr", ["optim.lr", "train.dtype"])
+    'did you mean optim.lr?'
+    """
+    same = same_last_part(key, known)
+    if same:
+        return f"did you mean {' or '.join(same)}?"
+    clause = nearest(key, known)
+    long = len(known) > MOST_KEYS and not clause.startswith("did")
+    return "gradlab run --cfg job lists all keys" if long else clause
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -215,6 +245,12 @@ TYPES: tuple[tuple[type, Rule], ...] = (
     (str, NAME),
     (list, Rule("a list", lambda v: isinstance(v, list | tuple))),
 )
+
+
+def expected_value(key: str) -> str:
+    """Return in words the values that `key` can have; empty if it has no rule."""
+    rule = RULES.get(key, RULES.get(key.rsplit(".", 1)[-1]))
+    return "" if rule is None else rule.expected
 
 
 def check_value(key: str, value: Any, default: Any) -> None:

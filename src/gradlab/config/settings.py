@@ -15,6 +15,7 @@ from gradlab.config.choices import Component, component, pick
 from gradlab.config.ranges import flatten, validate
 from gradlab.errors import SettingsError, nearest
 
+USUAL_LOSS = {"classification": "cross_entropy", "regression": "mse"}
 INITIAL = ("spectral_radius",)
 """Parameters of a network that only its initialisation uses."""
 GROUPS = ("model", "data", "loss", "optim", "clip", "diagnose")
@@ -187,9 +188,10 @@ def check_data(settings: Settings, samples: int, task: str) -> None:
             f"{settings.data.name} has {samples} training samples"
         )
     if task not in settings.loss.tasks:
+        fix = f": add loss={USUAL_LOSS[task]}" if task in USUAL_LOSS else ""
         raise SettingsError(
             f"loss={settings.loss.component.name} is for {' and '.join(settings.loss.tasks)}, but "
-            f"data={settings.data.name} is a {task} set"
+            f"data={settings.data.name} is a {task} task{fix}"
         )
 
 

@@ -95,8 +95,15 @@ def _predict(
 
 
 def _check(widths: Sequence[int], input_rms: float, norm: str, branch_scale: float | None) -> None:
-    if len(widths) < 2 or not all(n == int(n) > 0 for n in widths):
-        raise PredictionError(f"expected at least two widths, all above 0, given {list(widths)}")
+    try:
+        valid = len(widths) >= 2 and all(n == int(n) > 0 for n in widths)
+    except (TypeError, ValueError, OverflowError):
+        valid = False
+    if not valid:
+        raise PredictionError(
+            f"widths={widths!r}: expected a sequence of at least two whole numbers above 0, "
+            "such as [64, 64, 10]"
+        )
     if not input_rms > 0:
         raise PredictionError(f"input_rms={input_rms}: expected a number above 0")
     if norm not in NORMS:
