@@ -38,7 +38,10 @@ def alone():
 def assert_same(frame, expected, rtol=1e-5):
     assert frame["module"].tolist() == expected["module"].tolist()
     names = expected.select_dtypes("float64").columns.drop("seconds", errors="ignore")
-    np.testing.assert_allclose(frame[names], expected[names], rtol=rtol, atol=1e-9)
+    found, wanted = frame[names], expected[names]
+    assert found.isna().equals(wanted.isna())  # null where nothing is measured
+    numbers = [each.to_numpy(dtype=float, na_value=np.nan) for each in (found, wanted)]
+    np.testing.assert_allclose(*numbers, rtol=rtol, atol=1e-9, equal_nan=True)
 
 
 def test_ddp_is_one_record_of_the_whole_batch(told, alone):
