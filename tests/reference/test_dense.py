@@ -1,4 +1,4 @@
-"""By hand = autograd = finite differences, for every activation, loss and shape; and it trains."""
+"""Gradients by hand = autograd = finite differences, for every activation, loss and shape."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_by_hand_equals_finite_differences(phi, loss):
         assert row.median < 1e-7
 
 
-def test_each_sample_has_its_own_gradient_and_the_batch_their_mean():
+def test_the_gradient_of_a_batch_is_the_mean_over_its_samples():
     rng = np.random.default_rng(2)
     network = layers([3, 4, 2], "tanh", rng)
     X, Y = batch([3, 4, 2], 5, "mse", rng)
@@ -64,7 +64,7 @@ def test_each_sample_has_its_own_gradient_and_the_batch_their_mean():
         np.testing.assert_allclose(g.dW, np.mean([a[l].dW for a in alone], axis=0), rtol=1e-12)
 
 
-def test_it_trains_on_deliveries_step_for_step_as_torch_does():
+def test_each_training_step_on_deliveries_equals_torchs():
     data = settings(data="delivery", loss="mse").data.call()
     X, Y = data.x_train.numpy(), data.y_train.numpy()
     network = layers([6, 8, 1], "tanh", np.random.default_rng(3), gain=1.0)

@@ -1,4 +1,4 @@
-"""Finite differences: their orders, their step, their noise, and what they leave behind."""
+"""Finite differences: order of the error, step size, noise, and the restored array."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_the_order_of_the_truncation_error(scheme, order):
     assert np.polyfit(np.log(steps), np.log(errors), 1)[0] == pytest.approx(order, abs=0.05)
 
 
-def test_a_line_is_exact_and_a_parabola_too_from_both_sides():
+def test_differences_are_exact_for_a_line_and_two_sided_ones_for_a_parabola():
     array = at(3.0)
     for f, slope in ((lambda: 5 * array[0] - 2, 5.0), (lambda: array[0] ** 2, 6.0)):
         assert difference(f, array, (0,), 0.5).value == slope
@@ -30,7 +30,7 @@ def test_a_line_is_exact_and_a_parabola_too_from_both_sides():
 
 
 @given(st.floats(-1e3, 1e3), st.sampled_from(["one_sided", "two_sided"]))
-def test_the_array_is_left_as_it_was_whatever_f_does(x, scheme):
+def test_the_array_is_restored_even_if_f_raises(x, scheme):
     array = np.array([[x, 1.0]])
     before = array.copy()
     difference(lambda: float((array**2).sum()), array, (0, 0), 1e-3, scheme)
@@ -48,7 +48,7 @@ def test_the_array_is_left_as_it_was_whatever_f_does(x, scheme):
 
 
 @given(st.floats(1e-6, 1e6), st.floats(0.1, 10))
-def test_the_step_is_in_units_of_the_scale(factor, x):
+def test_the_step_is_proportional_to_the_scale(factor, x):
     array = np.array([x, 2 * x])
     assert scale_of(array * factor, (0,)) == pytest.approx(factor * scale_of(array, (0,)))
     assert step_size(array, (1,)) == pytest.approx(EPS ** (1 / 3) * 2 * x)
@@ -58,7 +58,7 @@ def test_the_step_is_in_units_of_the_scale(factor, x):
 
 
 @pytest.mark.parametrize("sigma", [1e-14, 1e-10, 1e-6])
-def test_the_noise_that_was_put_in_is_found(sigma):
+def test_added_noise_is_estimated_to_a_factor_of_three(sigma):
     rng = np.random.default_rng(0)
     array = rng.normal(size=20)
     found = [
@@ -67,7 +67,7 @@ def test_the_noise_that_was_put_in_is_found(sigma):
     assert sigma / 2 < np.median(found) < 3 * sigma
 
 
-def test_the_noise_of_rounding_is_a_few_roundings():
+def test_the_estimate_of_rounding_noise_is_a_few_roundings():
     array = np.random.default_rng(1).normal(size=(8, 8))
     before = array.copy()
     assert 0 < noise_of(lambda: float(np.tanh(array).sum()), array) < 100 * EPS * 8

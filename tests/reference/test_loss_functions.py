@@ -1,4 +1,4 @@
-"""The losses by hand: against torch, against exact arithmetic, and where naive forms fail."""
+"""The losses by hand, compared with torch and exact arithmetic, also where naive forms fail."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def numbers_or_classes(name, shape, rng):
 @pytest.mark.parametrize("shape", [(1, 2), (6, 3), (5, 10)])
 @pytest.mark.parametrize("targets", ["usual", "classes", "probabilities"])
 @pytest.mark.parametrize("name", LOSSES)
-def test_values_and_derivatives_are_torchs(name, targets, shape):
+def test_values_and_derivatives_equal_torchs(name, targets, shape):
     rng = np.random.default_rng(0)
     output, target = 3 * rng.normal(size=shape), numbers_or_classes(name, shape, rng)
     if targets == "classes":
@@ -55,7 +55,7 @@ def test_values_and_derivatives_are_torchs(name, targets, shape):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", LOSSES)
-def test_logits_of_ten_thousand_overflow_nothing(name, dtype):
+def test_logits_of_ten_thousand_do_not_overflow(name, dtype):
     ends = np.array([-1e4, -100.0, 0.0, 100.0, 1e4], dtype=dtype)
     output = np.stack(np.meshgrid(ends, ends), axis=-1).reshape(-1, 2)
     for target in (np.zeros(25, int), np.ones(25, int)):
@@ -73,7 +73,7 @@ def test_logits_of_ten_thousand_overflow_nothing(name, dtype):
         assert tensor.grad.isfinite().all()
 
 
-def test_the_naive_forms_fail_where_the_docstring_says():
+def test_the_naive_forms_fail_where_the_docstring_states():
     z = np.array([[40.0]])
     naive = 1 / (1 + np.exp(-z))
     assert naive == 1.0
@@ -87,7 +87,7 @@ def test_the_naive_forms_fail_where_the_docstring_says():
     assert log_sigmoid(np.array([-1e4]))[0] == -1e4
 
 
-def test_derivatives_are_small_and_not_zero_where_the_probability_rounds_to_one():
+def test_derivatives_are_not_zero_where_the_probability_becomes_exactly_one():
     with mp.workdps(50):
         exact = float(-1 / (1 + mp.exp(mpf(45))))
     assert BCE().derivative(np.array([[45.0]]), np.array([[1.0]]))[0, 0] == pytest.approx(exact)
@@ -124,7 +124,7 @@ def test_focal_against_exact_arithmetic(gamma, scale):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_without_focus_focal_is_the_cross_entropy(name):
+def test_focal_with_gamma_zero_is_the_cross_entropy(name):
     rng = np.random.default_rng(2)
     output, target = rng.normal(size=(7, 3)), rng.integers(0, 3, 7)
     assert Focal(0.0).value(output, target) == pytest.approx(CrossEntropy().value(output, target))
@@ -135,7 +135,7 @@ def test_without_focus_focal_is_the_cross_entropy(name):
     )
 
 
-def test_two_classes_of_focal_are_one_logit_of_binary_focal():
+def test_focal_with_two_classes_equals_binary_focal_with_one_logit():
     z = np.array([[1.3], [-0.4], [6.0]])
     two = np.concatenate([z, np.zeros_like(z)], axis=1)
     binary = BinaryFocal(gamma=2.0, alpha=0.5).value(z, np.ones_like(z))
@@ -143,7 +143,7 @@ def test_two_classes_of_focal_are_one_logit_of_binary_focal():
 
 
 @given(st.floats(0.1, 5), st.floats(-20, 20))
-def test_huber_is_quadratic_near_and_straight_beyond(delta, e):
+def test_huber_is_quadratic_for_small_errors_and_linear_for_large_ones(delta, e):
     loss, output, target = Huber(delta), np.array([[e]]), np.zeros((1, 1))
     expected = e**2 / 2 if abs(e) <= delta else delta * (abs(e) - delta / 2)
     assert loss.value(output, target) == pytest.approx(expected, rel=1e-12, abs=1e-300)
@@ -151,7 +151,7 @@ def test_huber_is_quadratic_near_and_straight_beyond(delta, e):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_batch_twice_over_has_the_same_mean_and_half_the_derivative(name):
+def test_a_batch_repeated_twice_has_the_same_loss_and_half_the_derivative(name):
     rng = np.random.default_rng(3)
     output = rng.normal(size=(4, 3))
     target = numbers_or_classes(name, (4, 3), rng)
@@ -166,7 +166,7 @@ def test_a_batch_twice_over_has_the_same_mean_and_half_the_derivative(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_it_can_be_stacked(name):
+def test_losses_can_be_stacked(name):
     rng = np.random.default_rng(4)
     outputs = torch.from_numpy(rng.normal(size=(3, 5, 4)))
     target = np.stack([numbers_or_classes(name, (5, 4), rng) for _ in range(3)])

@@ -7,7 +7,7 @@ from gradlab.explain.sample_pass import SamplePass, norm, shape
 from gradlab.pages.numbers import four_digits, percent
 from gradlab.pages.page import Page, PageTable, Section
 from gradlab.reference.activation_functions import Array
-from gradlab.reference.chain_rule import ChainFactor, blame, paths, strongest_path
+from gradlab.reference.chain_rule import ChainFactor, count_paths, gradient_shares, strongest_path
 
 MOST_FEATURES = 8
 
@@ -32,7 +32,7 @@ def _title(passed: SamplePass) -> str:
     if chosen.depth:
         layers, units = _count(chosen.depth, "hidden layer"), _count(chosen.width, "unit")
         hidden = f"{layers} of {units} ({chosen.activation.name})"
-    shares = [float(share.sum()) for share in blame(passed.sample)]
+    shares = [float(share.sum()) for share in gradient_shares(passed.sample)]
     heavy = int(np.argmax(shares))
     blamed = f", of whose blame layer {heavy + 1} gets {percent(shares[heavy])}"
     return (
@@ -79,7 +79,7 @@ def _sample(passed: SamplePass) -> Section:
 def path_section(passed: SamplePass) -> Section:
     """Return the path's factors, their product, and the gradient that they are a share of."""
     path = strongest_path(passed.sample, passed.layer, passed.weight)
-    count, share = paths(passed.sample, passed.layer), path.product
+    count, share = count_paths(passed.sample, passed.layer), path.product
     total = passed.gradient
     name = passed.name
     found = "" if passed.chosen else f", the most blamed weight of layer {passed.layer}"

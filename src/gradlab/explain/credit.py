@@ -6,13 +6,13 @@ from gradlab.explain.sample_pass import SamplePass, norm, steepest
 from gradlab.pages.numbers import percent, power_text, signed_decades
 from gradlab.pages.page import PageTable, Section
 from gradlab.reference.activation_functions import Array
-from gradlab.reference.chain_rule import Sample, Step, blame, decades, step
+from gradlab.reference.chain_rule import Sample, Step, factor_decades, gradient_shares, take_step
 
 
 def signal_section(passed: SamplePass) -> Section:
     """Return the decades of each layer's activation and weights, and what they multiply to."""
     sample = passed.sample
-    act, weights = decades(sample)
+    act, weights = factor_decades(sample)
     sizes = [norm(g.dZ) for g in sample.grads]
     rows: list[list[str]] = []
     for l in range(len(sample.layers), 0, -1):
@@ -78,7 +78,7 @@ SHRINK = (1.0, 0.1, 0.01)  # times the learning rate
 
 def credit_section(passed: SamplePass) -> Section:
     """Return each layer's blame, and the weights with most."""
-    shares = blame(passed.sample)
+    shares = gradient_shares(passed.sample)
     weights = [
         (float(share[i, j]), l, int(i), int(j))
         for l, share in enumerate(shares, start=1)
@@ -114,7 +114,7 @@ def step_section(passed: SamplePass) -> Section:
     """Return what a step changes, predicted to first order and measured, at three rates."""
     lr = passed.settings.optim.params["lr"]
     classes = passed.dataset.task == "classification"
-    steps = [step(passed.sample, lr * shrink, passed.target) for shrink in SHRINK]
+    steps = [take_step(passed.sample, lr * shrink, passed.target) for shrink in SHRINK]
     rows = [
         [
             f"{s.lr:g}",

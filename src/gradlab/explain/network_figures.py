@@ -12,7 +12,7 @@ from gradlab.explain.sample_pass import SamplePass, steepest
 from gradlab.pages.numbers import percent
 from gradlab.pages.style import COLOURS, LINES, add_legend, make_axes, set_title
 from gradlab.reference.activation_functions import Array
-from gradlab.reference.chain_rule import Sample, blame, decades, strongest_path
+from gradlab.reference.chain_rule import Sample, factor_decades, gradient_shares, strongest_path
 
 Places = dict[tuple[int, int], tuple[float, float]]
 """Where each drawn unit stands, by layer (0 = the input) and unit."""
@@ -24,7 +24,7 @@ MOST_UNITS = 12  # drawn of a layer: those with most blame
 
 def network(passed: SamplePass) -> Figure:
     """Draw the units, and each weight as a line as wide as its blame."""
-    shares, sample = blame(passed.sample), passed.sample
+    shares, sample = gradient_shares(passed.sample), passed.sample
     path = strongest_path(sample, passed.layer, passed.weight)
     on_path = [f for f in path.factors if f.kind != "weight"]
     places = _places(shares, [(f.layer, f.units[-1]) for f in on_path])
@@ -63,7 +63,7 @@ def network(passed: SamplePass) -> Figure:
 
 def signal(passed: SamplePass) -> Figure:
     """Draw log10 of ‖dZ_l‖ / ‖dZ_L‖, its two parts, and what phi' alone could do at most."""
-    act, weights = decades(passed.sample)
+    act, weights = factor_decades(passed.sample)
     last = len(act)
     position = np.arange(1, last + 1)
     # From layer l up to the last: activations of l..L-1, weights of l+1..L.

@@ -14,7 +14,7 @@ from gradlab.errors import SettingsError
 from gradlab.models.feedforward import Layer
 from gradlab.models.network import check_twin, twin
 from gradlab.reference.activation_functions import Activation, Array
-from gradlab.reference.chain_rule import Sample, Weight, most_blamed, run
+from gradlab.reference.chain_rule import Sample, Weight, compute_passes, find_largest_gradient
 from gradlab.reference.dense import train
 from gradlab.training.stack import build_network
 
@@ -92,7 +92,7 @@ def pass_sample(settings: Settings, dataset: Dataset, how: Mapping[str, Any]) ->
                 layer.linear.bias.copy_(torch.from_numpy(hand.b))
     index = _below("explain.sample", how["sample"], len(dataset.x_test), "held-out samples")
     x, y = dataset.x_test[index : index + 1], dataset.y_test[index : index + 1]
-    sample = run(layers, x.numpy(), y.numpy(), loss)
+    sample = compute_passes(layers, x.numpy(), y.numpy(), loss)
     if not np.isfinite(sample.value):
         raise SettingsError(f"the loss is {sample.value}: there is no gradient to explain")
     layer = how["layer"]
@@ -102,7 +102,9 @@ def pass_sample(settings: Settings, dataset: Dataset, how: Mapping[str, Any]) ->
     (scale * call(model(x), y)).backward()
     autograd = [_gradient(layer.linear.weight) for layer in _linears(model)]
     chosen = how["weight"] is not None
-    weight = _weight(how["weight"], sample, layer) if chosen else most_blamed(sample, layer)
+    weight = (
+        _weight(how["weight"], sample, layer) if chosen else find_largest_gradient(sample, layer)
+    )
     return SamplePass(settings, dataset, index, sample, layer, weight, chosen, autograd)
 
 

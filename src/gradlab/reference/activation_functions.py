@@ -1,8 +1,8 @@
-"""The activations and their derivatives, by hand: elementwise, in the dtype they are given.
+"""The activations and their derivatives, by hand: elementwise, in the dtype of their argument.
 
-Each is written in the form that keeps its digits at both ends: the textbook's 1 / (1 + exp(-z))
-overflows below z = -709 (float32: -88), and s (1 - s) is 0 from z = 37 (float32: 17) on, where the
-derivative is merely small. At a kink the derivative is that from below, as in torch.
+Each form stays accurate for large |z|. The textbook's 1 / (1 + exp(-z)) overflows below z = -709
+(float32: -88). s (1 - s) is exactly 0 from z = 37 on (float32: 17), where the derivative is only
+small. At a kink, the derivative is the left one, as in torch.
 """
 
 import math
@@ -24,8 +24,8 @@ class Activation:
         f: phi, of an array of any shape.
         derivative: phi', likewise.
         use: when to use it, in one line.
-        pitfall: what goes wrong with it in floating point, in one line.
-        kinks: where phi' jumps.
+        pitfall: its problem in floating point or in training, in one line.
+        kinks: the z at which phi' jumps.
     """
 
     name: str

@@ -32,7 +32,7 @@ class Dense:
 
 @dataclass(frozen=True)
 class Cache:
-    """What a layer remembers of its forward pass: A_prev [B, n_in], Z and A [B, n_out]."""
+    """The arrays of a layer's forward pass: A_prev [B, n_in], Z and A [B, n_out]."""
 
     A_prev: Array
     Z: Array
@@ -41,7 +41,15 @@ class Cache:
 
 @dataclass(frozen=True)
 class Gradients:
-    """What a layer makes of dA, the gradient that reaches its output; dX has the shape of X."""
+    """The arrays of a layer's backward pass; dX = dLoss/dX has the shape of X.
+
+    Attributes:
+        dA: dLoss/dA, [B, n_out], which the layer receives.
+        dZ: dLoss/dZ, the error signal, [B, n_out].
+        dW: dLoss/dW, [n_in, n_out], a sum over the samples.
+        db: dLoss/db, [n_out], a sum over the samples.
+        dA_prev: dLoss/dA_prev, [B, n_in], which the layer passes on.
+    """
 
     dA: Array
     dZ: Array
@@ -60,7 +68,16 @@ def layer_forward(layer: Dense, A_prev: Array) -> Cache:
 
 
 def layer_backward(layer: Dense, cache: Cache, dA: Array) -> Gradients:
-    """Return dZ, dW, db and dA_prev of one layer, from dA at its output."""
+    """Return the gradients of one layer (Rumelhart, Hinton & Williams 1986).
+
+    Args:
+        layer: the layer.
+        cache: the arrays of its forward pass.
+        dA: dLoss/dA at its output, [B, n_out].
+
+    Returns:
+        dZ, dW, db and dA_prev; dW and db are sums over the samples.
+    """
     dZ = dA * layer.phi.derivative(cache.Z)
     dW = cache.A_prev.T @ dZ
     db = dZ.sum(axis=0)
@@ -69,7 +86,7 @@ def layer_backward(layer: Dense, cache: Cache, dA: Array) -> Gradients:
 
 
 def forward(layers: Sequence[Dense], X: Array) -> list[Cache]:
-    """Return every layer's cache; the network's output is the last one's A."""
+    """Return the cache of every layer; the network's output is the last cache's A."""
     caches: list[Cache] = []
     for layer in layers:
         caches.append(layer_forward(layer, caches[-1].A if caches else X))
@@ -79,7 +96,17 @@ def forward(layers: Sequence[Dense], X: Array) -> list[Cache]:
 def backward(
     layers: Sequence[Dense], caches: Sequence[Cache], dA: Array, rules: Sequence[Rule] | None = None
 ) -> list[Gradients]:
-    """Return every layer's gradients, from dLoss/dA_L; `rules` replaces each `layer_backward`."""
+    """Return the gradients of every layer, from the last layer to the first.
+
+    Args:
+        layers: layers 1..L.
+        caches: the arrays of their forward passes.
+        dA: dLoss/dA_L, [B, n_L].
+        rules: replaces `layer_backward`, one rule for each layer.
+
+    Returns:
+        The gradients of layers 1..L; dW and db are sums over the samples.
+    """
     rules = rules or [layer_backward] * len(layers)
     grads: list[Gradients] = []
     for layer, cache, rule in zip(layers[::-1], caches[::-1], rules[::-1], strict=True):
@@ -90,14 +117,33 @@ def backward(
 def loss_and_gradients(
     layers: Sequence[Dense], X: Array, Y: Array, loss: Loss
 ) -> tuple[float, list[Gradients]]:
-    """Return the loss on a batch, a mean over its samples, and every layer's gradients."""
+    """Return the loss on a batch and the gradients of every layer.
+
+    Args:
+        layers: layers 1..L.
+        X: inputs, [B, n_0].
+        Y: targets: class indices [B], or numbers [B, n_L].
+        loss: the loss, a mean over the samples.
+
+    Returns:
+        The loss, and the gradients of layers 1..L.
+    """
     caches = forward(layers, X)
     output = caches[-1].A
     return loss.value(output, Y), backward(layers, caches, loss.derivative(output, Y))
 
 
 def descend(layers: Sequence[Dense], grads: Sequence[Gradients], lr: float) -> list[Dense]:
-    """Return the layers after one step of gradient descent: W - lr dW, b - lr db."""
+    """Return the layers after one step of gradient descent.
+
+    Args:
+        layers: layers 1..L.
+        grads: their gradients.
+        lr: the learning rate.
+
+    Returns:
+        New layers with W - lr dW and b - lr db.
+    """
     return [
         replace(layer, W=layer.W - lr * g.dW, b=layer.b - lr * g.db)
         for layer, g in zip(layers, grads, strict=True)
@@ -107,7 +153,19 @@ def descend(layers: Sequence[Dense], grads: Sequence[Gradients], lr: float) -> l
 def train(
     layers: Sequence[Dense], X: Array, Y: Array, loss: Loss, lr: float, steps: int
 ) -> tuple[list[Dense], list[float]]:
-    """Return the layers after `steps` of gradient descent on all of X, and the loss before each."""
+    """Train by gradient descent on the whole batch.
+
+    Args:
+        layers: layers 1..L.
+        X: inputs, [B, n_0].
+        Y: targets: class indices [B], or numbers [B, n_L].
+        loss: the loss, a mean over the samples.
+        lr: the learning rate.
+        steps: the number of steps.
+
+    Returns:
+        The layers after the last step, and the loss before each step.
+    """
     layers, losses = list(layers), list[float]()
     for _ in range(steps):
         value, grads = loss_and_gradients(layers, X, Y, loss)

@@ -1,14 +1,14 @@
-"""Finite differences: the slow derivative that needs no calculus, and how far it can be trusted.
+"""Finite differences: the derivative without calculus, and the limits of its accuracy.
 
-    one-sided   (f(x + h) - f(x)) / h             truncation h |f''| / 2
-    two-sided   (f(x + h) - f(x - h)) / (2 h)     truncation h² |f'''| / 6
+    one-sided   (f(x + h) - f(x)) / h             truncation error h |f''| / 2
+    two-sided   (f(x + h) - f(x - h)) / (2 h)     truncation error h² |f'''| / 6
 
-Both lose sigma / h to rounding, where sigma is the noise in f. The sum of the two errors is least
-near h = eps^(1/2) and h = eps^(1/3), in units of the scale over which f bends (Nocedal & Wright
-2006, section 8.1; Gill, Murray & Wright 1981, section 8.6).
+Rounding adds an error of sigma / h, where sigma is the noise in f. The sum of both errors is
+smallest near h = eps^(1/2) (one-sided) and h = eps^(1/3) (two-sided). The unit of h is the scale
+over which f bends (Nocedal & Wright 2006, section 8.1; Gill, Murray & Wright 1981, section 8.6).
 
-Functions take no argument: they are evaluated at the array that they read, which is changed in
-place, one element at a time, and restored.
+A function f takes no argument: it reads an array. The functions here change one element of that
+array in place, call f, and restore the element.
 """
 
 from collections.abc import Callable
@@ -23,9 +23,10 @@ Evaluate = Callable[[], float]
 Index = tuple[int, ...]
 
 EPS = float(np.finfo(np.float64).eps)
-NOISE = 15.0  # times sigma, itself known to a factor of 2, is what rounding is allowed
+NOISE = 15.0
+"""The bound on rounding, in units of sigma, which is known to a factor of 2."""
 POWERS = {"two_sided": 1 / 3, "one_sided": 1 / 2}
-"""h is eps to this power, times the element's scale."""
+"""h is eps to this power, times the scale of the element."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Difference:
         value: the finite difference.
         left: the slope between x - h and x.
         right: the slope between x and x + h.
-        noise: a bound on what rounding does to `value`.
+        noise: a bound on the rounding error of `value`.
     """
 
     value: float
@@ -46,16 +47,23 @@ class Difference:
 
     @property
     def jump(self) -> float:
-        """The slope from the right less that from the left: h f'' for a smooth f."""
+        """The right slope minus the left slope: h f'' for a smooth f."""
         return self.right - self.left
 
 
 def scale_of(array: Array, index: Index, typical: float | None = None) -> float:
-    """Return the scale of an element: its size, or `typical` if that is larger.
+    """Return the scale of an element: its absolute value, or `typical` if that is larger.
 
-    `typical` is the size at which such an element matters (Dennis & Schnabel 1983, section 5.4). A
-    weight of a network whose signals are of order 1 bends the loss over about 1, however small it
-    is itself. If None, the array's root mean square; 1 for zeros.
+    A small weight of a network whose signals have order 1 still bends the loss over about 1. So its
+    scale is 1 and not its value (Dennis & Schnabel 1983, section 5.4).
+
+    Args:
+        array: the array that f reads.
+        index: the element.
+        typical: the size at which such an element matters; None: the array's root mean square.
+
+    Returns:
+        The scale; 1 for an array of zeros.
     """
     if typical is None:
         typical = float(np.sqrt(np.mean(array**2)))
@@ -65,16 +73,38 @@ def scale_of(array: Array, index: Index, typical: float | None = None) -> float:
 def step_size(
     array: Array, index: Index, scheme: str = "two_sided", typical: float | None = None
 ) -> float:
-    """Return the h of least error for an element, to an order of magnitude."""
+    """Return the step h with the smallest total error, to an order of magnitude.
+
+    Args:
+        array: the array that f reads.
+        index: the element.
+        scheme: "two_sided" or "one_sided".
+        typical: as in `scale_of`.
+
+    Returns:
+        h = eps^(1/3) or eps^(1/2), times the scale of the element.
+    """
     return EPS ** POWERS[scheme] * scale_of(array, index, typical)
 
 
 def difference(
     f: Evaluate, array: Array, index: Index, h: float, scheme: str = "two_sided", sigma: float = 0.0
 ) -> Difference:
-    """Return the finite difference of f in `array[index]`; `sigma` is the noise in f."""
+    """Return the finite difference of f with respect to `array[index]`.
+
+    Args:
+        f: reads `array` and returns a number.
+        array: the array; it is changed in place and restored.
+        index: the element.
+        h: the step.
+        scheme: "two_sided" or "one_sided".
+        sigma: the standard deviation of the noise in f.
+
+    Returns:
+        The difference, the slopes on both sides, and a bound on the rounding error.
+    """
     x = float(array[index])
-    # The step is a difference of floats, so x + h is exact.
+    # The steps are differences of floats, so x + up and x - down are exact.
     up, down = (x + h) - x, x - (x - h)
     try:
         middle = f()
@@ -90,14 +120,22 @@ def difference(
 
 
 def noise_of(f: Evaluate, array: Array, points: int = 9) -> float:
-    """Return the noise in f: how much of a value is rounding, estimated from a difference table.
+    """Estimate the standard deviation of the rounding noise in f, from a table of differences.
 
-    f is read at `points` arrays, 2^14 roundings between them; k-th differences of smooth f vanish,
-    and of noise of size sigma have a mean square of sigma² (2k)! / (k!)² (Moré & Wild 2011, section
-    2). At least half a rounding of f itself.
+    f is evaluated at `points` arrays, 2^14 roundings apart. The k-th differences of a smooth f
+    vanish. For noise with standard deviation sigma, their mean square is sigma² (2k)! / (k!)²
+    (Moré & Wild 2011, section 2).
+
+    Args:
+        f: reads `array` and returns a number.
+        array: the array; it is changed in place and restored.
+        points: the number of evaluations.
+
+    Returns:
+        The estimate; at least half a rounding of f.
     """
     original = array.copy()
-    ramp = np.where(np.indices(array.shape).sum(axis=0) % 2, 1.0, -1.0)  # not along one element
+    ramp = np.where(np.indices(array.shape).sum(axis=0) % 2, 1.0, -1.0)  # moves all elements
     unit = 2**14 * EPS * (np.abs(original) + (np.sqrt(np.mean(original**2)) or 1.0)) * ramp
     values: list[float] = []
     try:

@@ -1,14 +1,18 @@
 """The losses and their derivatives with respect to the network's output, by hand.
 
-Outputs are [B, n]; targets are class indices [B] (integers) or numbers [B, n]. A value is a mean
-over the samples (and, where each output has a separate loss, over the outputs), so a derivative
-dLoss/doutput [B, n] carries the factor 1/B (or 1/(B n)) with it.
+Outputs have the shape [B, n]. Targets are class indices [B] (integers) or numbers [B, n]. A loss is
+a mean over the samples; losses with a separate term for each output are a mean over outputs too.
+So dLoss/doutput [B, n] contains the factor 1/B or 1/(B n).
 
-Nothing here leaves the range of the dtype for logits of ±1e4. The naive forms do: sigmoid(z)
-rounds to exactly 1 from z = 37 on (float32: 17), and log(1 - sigmoid(z)) is then -inf where the
-loss is merely z; softmax's exp(z) overflows from z = 709 on (float32: 89). So probabilities are
-never formed first: log sigmoid(z) = min(z, 0) - log1p(exp(-|z|)), and log softmax subtracts the
-log of a sum of exponentials whose largest exponent is 0.
+No function here overflows for logits of ±1e4, in float32 or float64. The naive forms do:
+
+- sigmoid(z) rounds to exactly 1 from z = 37 on (float32: 17). Then log(1 - sigmoid(z)) is -inf,
+  although the loss is only z.
+- exp(z) in softmax overflows from z = 709 on (float32: 89).
+
+So the functions compute logarithms of probabilities directly. log sigmoid(z) = min(z, 0) -
+log1p(exp(-|z|)). Log softmax subtracts the log of a sum of exponentials whose largest exponent is
+0.
 """
 
 from dataclasses import dataclass
@@ -22,8 +26,10 @@ from gradlab.reference.activation_functions import Array, sigmoid
 class Loss(Protocol):
     """A loss: its value, a mean over the batch, and dLoss/doutput.
 
-    `takes` is what its outputs are: "numbers", "logits" (one each), or the logits of "classes";
-    `use` and `pitfall` describe when to use it and its most common mistake, in a line each.
+    Attributes:
+        takes: the kind of outputs: "numbers", "logits" (separate ones) or the logits of "classes".
+        use: when to use it, in a line.
+        pitfall: its most common mistake, in a line.
     """
 
     takes: ClassVar[str]
@@ -67,13 +73,13 @@ class Huber:
 
     delta: float = 1.0
     takes: ClassVar[str] = "numbers"
-    use: ClassVar[str] = "regression with outliers: no error pulls harder than delta"
+    use: ClassVar[str] = "regression with outliers: the derivative never exceeds delta"
     pitfall = (
-        "delta is in the targets' unit: too large and nothing is clipped, too small and all is"
+        "delta has the targets' unit: too large, it clips nothing; too small, it clips every error"
     )
 
     def value(self, output: Array, target: Array) -> float:
-        """Return the mean of the clipped squared errors."""
+        """Return the mean of e²/2 (small errors) or delta (|e| - delta/2) (large errors)."""
         e = np.abs(output - rows(target, output))
         near = np.minimum(e, self.delta)  # only small errors are squared
         return float((near**2 / 2 + self.delta * (e - near)).mean())
@@ -100,9 +106,9 @@ class BCE:
         return float((np.maximum(z, 0) - y * z + np.log1p(np.exp(-np.abs(z)))).mean())
 
     def derivative(self, output: Array, target: Array) -> Array:
-        """Return (s(z) - y) / (B n): phi' of the sigmoid has cancelled out.
+        """Return (s(z) - y) / (B n): the derivative of the sigmoid cancels.
 
-        As (1 - y) s(z) - y s(-z), which is small, and not 0, where s(z) rounds to y.
+        The form (1 - y) s(z) - y s(-z) is small and not 0 where s(z) rounds to y.
         """
         z, y = output, rows(target, output)
         return ((1 - y) * sigmoid.f(z) - y * sigmoid.f(-z)) / z.size
@@ -110,12 +116,12 @@ class BCE:
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """Mean over samples of -log softmax(z)[y]; for rows of targets, of -Σ y log softmax(z)."""
+    """Mean over samples of -log softmax(z)[y]; for target probabilities, of -Σ y log softmax(z)."""
 
     takes: ClassVar[str] = "classes"
     use: ClassVar[str] = "one class of several; n logits"
     pitfall: ClassVar[str] = (
-        "takes logits: a softmax before it is a second one, which flattens the gradient"
+        "takes logits: a softmax before it is a second softmax, which shrinks the gradient"
     )
 
     def value(self, output: Array, target: Array) -> float:
@@ -126,7 +132,7 @@ class CrossEntropy:
     def derivative(self, output: Array, target: Array) -> Array:
         """Return (p Σ y - y) / B, p = softmax(z).
 
-        As p_k Σ_{j≠k} y_j - y_k Σ_{j≠k} p_j, which is small, and not 0, where p_k rounds to y_k.
+        The form p_k Σ_{j≠k} y_j - y_k Σ_{j≠k} p_j is small and not 0 where p_k rounds to y_k.
         """
         y, p = rows(target, output), np.exp(log_softmax(output))
         others = 1 - np.eye(output.shape[1], dtype=output.dtype)
@@ -137,15 +143,16 @@ class CrossEntropy:
 class Focal:
     """Mean over samples of -(1 - p)^gamma log p, p = softmax(z)[y] (Lin et al. 2017, eq. 4).
 
-    For targets of one class each, of two or more.
-    1 - p is taken as the probability of the other classes, exp(v) with v = log Σ_{k≠y} exp(z_k) -
-    log Σ exp(z_k), which has all its digits when p rounds to 1; and its derivative never divides by
-    it. gamma = 0 is the cross entropy.
+    Each target is one class. With gamma = 0 it is the cross-entropy. 1 - p is computed as exp(v),
+    with v = log Σ_{k≠y} exp(z_k) - log Σ exp(z_k): this form keeps its precision where p rounds to
+    1. The derivative never divides by 1 - p.
     """
 
     gamma: float = 2.0
     takes: ClassVar[str] = "classes"
-    use: ClassVar[str] = "classes of very different frequency: samples already right hardly count"
+    use: ClassVar[str] = (
+        "classes of very different frequency: samples that are already right hardly count"
+    )
     pitfall: ClassVar[str] = (
         "(1 - p)^(gamma - 1) in the chain rule is infinite at p = 1 for gamma < 1"
     )
@@ -156,7 +163,7 @@ class Focal:
         return float(-(np.exp(self.gamma * v) * log_p).mean())
 
     def derivative(self, output: Array, target: Array) -> Array:
-        """Return g at the true class and -g q_k at the others, over B; q = softmax of the others.
+        """Return g / B at the true class and -g q_k / B at the others, q = softmax over the others.
 
         g = (1 - p)^gamma (gamma p log p - (1 - p)).
         """
@@ -177,7 +184,7 @@ class Focal:
 class BinaryFocal:
     """Mean over samples and outputs of -w (1 - p)^gamma log p on logits (Lin et al. 2017, eq. 5).
 
-    p = s(z), w = alpha where y = 1; p = s(-z), w = 1 - alpha where y = 0.
+    Where y = 1, p = s(z) and w = alpha. Where y = 0, p = s(-z) and w = 1 - alpha.
     """
 
     gamma: float = 2.0
@@ -185,26 +192,27 @@ class BinaryFocal:
     takes: ClassVar[str] = "logits"
     use: ClassVar[str] = "rare positives among many easy negatives, as in detection"
     pitfall: ClassVar[str] = (
-        "alpha = 0.25 weighs the rare class down: it was tuned together with gamma = 2"
+        "alpha = 0.25 reduces the weight of the rare class: it was tuned together with gamma = 2"
     )
 
     def value(self, output: Array, target: Array) -> float:
-        """Return the mean over both cases, weighted by y and 1 - y."""
+        """Return the mean of the loss, weighted by y and 1 - y."""
         y = rows(target, output)
-        yes, no = self._of(output), self._of(-output)
+        yes, no = self._loss_of_ones(output), self._loss_of_ones(-output)
         return float((self.alpha * y * yes + (1 - self.alpha) * (1 - y) * no).mean())
 
     def derivative(self, output: Array, target: Array) -> Array:
-        """Return the derivative of the same, over B n."""
+        """Return the derivative of the mean, with the factor 1/(B n)."""
         y = rows(target, output)
-        yes, no = self._slope(output), -self._slope(-output)
+        yes, no = self._slope_of_ones(output), -self._slope_of_ones(-output)
         return (self.alpha * y * yes + (1 - self.alpha) * (1 - y) * no) / output.size
 
-    def _of(self, z: Array) -> Array:
+    def _loss_of_ones(self, z: Array) -> Array:
+        """Return -(1 - p)^gamma log p, p = s(z)."""
         return -np.exp(self.gamma * log_sigmoid(-z)) * log_sigmoid(z)
 
-    def _slope(self, z: Array) -> Array:
-        """(1 - p)^gamma (gamma p log p - (1 - p)), p = s(z)."""
+    def _slope_of_ones(self, z: Array) -> Array:
+        """Return the derivative (1 - p)^gamma (gamma p log p - (1 - p)), p = s(z)."""
         p, rest = sigmoid.f(z), sigmoid.f(-z)
         return np.exp(self.gamma * log_sigmoid(-z)) * (self.gamma * p * log_sigmoid(z) - rest)
 
@@ -213,8 +221,8 @@ class BinaryFocal:
 class Scaled:
     """A loss times a number."""
 
-    takes: ClassVar[str] = "whatever the loss takes"
-    use: ClassVar[str] = "to study what a factor on the loss changes"
+    takes: ClassVar[str] = "the outputs that the loss takes"
+    use: ClassVar[str] = "to study the effect of a factor on the loss"
     pitfall: ClassVar[str] = "a small factor underflows in half precision"
     loss: Loss
     scale: float
@@ -236,7 +244,7 @@ LOSSES: dict[str, Any] = {
     "focal": Focal,
     "binary_focal": BinaryFocal,
 }
-"""By name, as in `loss=`."""
+"""The losses by name, as in `loss=`."""
 
 
 def rows(target: Array, output: Array) -> Array:
@@ -249,8 +257,8 @@ def rows(target: Array, output: Array) -> Array:
 def log_softmax(z: Array) -> Array:
     """Return z - log Σ exp(z), over the last axis.
 
-    The largest logit is taken out of the sum: log(1 + the rest) has all its digits where the
-    largest probability rounds to 1.
+    The largest logit is taken out of the sum: log(1 + rest) keeps its precision where the largest
+    probability rounds to 1.
     """
     largest = z.argmax(axis=-1)[..., None]
     shifted = z - np.take_along_axis(z, largest, axis=-1)

@@ -1,8 +1,8 @@
-"""Wrong backward passes: what people write by mistake, each a few lines away from the right one.
+"""Wrong backward passes: mistakes that people make, each a few characters away from the right code.
 
-A mutation of layer l replaces that layer's rule, or the derivative of the loss; the rest of the
-pass is right. So every gradient before the place where the error enters is wrong as well, and
-finding the place is the harder half of finding the bug.
+A mutation of layer l replaces the backward pass of that layer, or the derivative of the loss. The
+rest stays right. Every gradient that is computed after the mistake is wrong too, so the check has
+to find the first wrong one.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,9 +27,15 @@ Slope = Callable[[Loss, Array, Array], Array]
 
 @dataclass(frozen=True)
 class Mutation:
-    """A mistake: `rule` makes a layer's wrong rule from (layers, caches, l); `slope`, dLoss/dA_L.
+    """A mistake in a backward pass.
 
-    `enters` names the quantity that is the first to be wrong, as the gradient check calls it.
+    Attributes:
+        name: the mistake, in words.
+        written: the wrong line of code.
+        enters: the first wrong quantity, as the gradient check calls it.
+        loss: the loss with which the mistake is tested.
+        rule: makes the wrong `layer_backward` from (layers, caches, l); None if the layer is right.
+        slope: computes the wrong dLoss/dA_L; None if the derivative of the loss is right.
     """
 
     name: str
@@ -42,7 +48,18 @@ class Mutation:
     def backward(
         self, layers: Sequence[Dense], X: Array, Y: Array, loss: Loss, mutated: int
     ) -> list[Gradients]:
-        """Return every layer's gradients, with the mistake at layer `mutated` (0 = nearest X)."""
+        """Return the gradients of every layer, with the mistake in one layer.
+
+        Args:
+            layers: layers 1..L.
+            X: inputs, [B, n_0].
+            Y: targets: class indices [B], or numbers [B, n_L].
+            loss: the loss, a mean over the samples.
+            mutated: the index of the wrong layer; 0 is the first layer.
+
+        Returns:
+            The gradients of layers 1..L.
+        """
         caches = forward(layers, X)
         rules: list[Rule] = [layer_backward] * len(layers)
         if self.rule is not None:
@@ -52,12 +69,22 @@ class Mutation:
 
 
 def _from(layer: Dense, cache: Cache, dA: Array, dZ: Array) -> Gradients:
-    """Return what follows from a dZ that may be wrong."""
+    """Return the gradients that follow from a dZ that may be wrong.
+
+    Args:
+        layer: the layer.
+        cache: the arrays of its forward pass.
+        dA: dLoss/dA, [B, n_out].
+        dZ: dLoss/dZ, right or wrong, [B, n_out].
+
+    Returns:
+        dW, db and dA_prev, computed from dZ.
+    """
     return Gradients(dA, dZ, cache.A_prev.T @ dZ, dZ.sum(axis=0), dZ @ layer.W.T)
 
 
 def _local(change: Callable[[Dense, Cache, Gradients], Gradients]) -> Callable[..., Rule]:
-    """Return a rule-maker: the right gradients of the layer, then `change`."""
+    """Return a maker of rules: a rule computes the right gradients, then applies `change`."""
 
     def make(layers: Sequence[Dense], caches: Sequence[Cache], l: int) -> Rule:
         return lambda layer, cache, dA: change(layer, cache, layer_backward(layer, cache, dA))
@@ -66,6 +93,17 @@ def _local(change: Callable[[Dense, Cache, Gradients], Gradients]) -> Callable[.
 
 
 def _next_layers_weights(layers: Sequence[Dense], caches: Sequence[Cache], l: int) -> Rule:
+    """Return a rule that computes dA_prev with the weights of the next layer.
+
+    Args:
+        layers: layers 1..L.
+        caches: the arrays of their forward passes.
+        l: the index of the wrong layer.
+
+    Returns:
+        The wrong rule.
+    """
+
     def rule(layer: Dense, cache: Cache, dA: Array) -> Gradients:
         right = layer_backward(layer, cache, dA)
         return replace(right, dA_prev=right.dZ @ layers[l + 1].W.T)
@@ -74,6 +112,17 @@ def _next_layers_weights(layers: Sequence[Dense], caches: Sequence[Cache], l: in
 
 
 def _earlier_preactivation(layers: Sequence[Dense], caches: Sequence[Cache], l: int) -> Rule:
+    """Return a rule that evaluates phi' at the pre-activation of the layer before.
+
+    Args:
+        layers: layers 1..L.
+        caches: the arrays of their forward passes.
+        l: the index of the wrong layer.
+
+    Returns:
+        The wrong rule.
+    """
+
     def rule(layer: Dense, cache: Cache, dA: Array) -> Gradients:
         return _from(layer, cache, dA, dA * layer.phi.derivative(caches[l - 1].Z))
 
@@ -81,6 +130,16 @@ def _earlier_preactivation(layers: Sequence[Dense], caches: Sequence[Cache], l: 
 
 
 def _diagonal_softmax(loss: Loss, output: Array, target: Array) -> Array:
+    """Return dLoss/dA_L with only the diagonal of the softmax's Jacobian.
+
+    Args:
+        loss: the loss; not used.
+        output: logits, [B, n].
+        target: class indices [B], or numbers [B, n].
+
+    Returns:
+        The wrong dLoss/doutput, [B, n], with the factor 1/B.
+    """
     y = rows(target, output)
     z = output - output.max(axis=1, keepdims=True)
     p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
