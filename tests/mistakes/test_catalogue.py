@@ -1,4 +1,4 @@
-"""Every mistake: its symptom is there in the broken form and gone in the fixed one."""
+"""Every mistake of the catalogue: the broken form has the symptom, the fixed form does not."""
 
 import math
 import sys
@@ -18,7 +18,7 @@ FILES = {file.stem for file in Path(cases.__file__).parent.glob("[!_]*.py")}
 each = pytest.mark.parametrize("mistake", CATALOGUE, ids=NAMES)
 
 
-def test_every_file_is_in_the_catalogue_once_under_its_name():
+def test_the_catalogue_contains_every_file_once():
     assert len(NAMES) == len(FILES) >= 20
     assert {*NAMES} == FILES
 
@@ -34,7 +34,7 @@ def test_the_proof_holds(mistake, seed):
 
 
 @each
-def test_a_practice_is_the_same_each_time_and_leaves_the_generator_alone(mistake):
+def test_equal_seeds_build_equal_programs_and_keep_the_generator(mistake):
     before = torch.get_rng_state()
     for form in (mistake.broken, mistake.fixed):
         one, other = form(seed=5), form(seed=5)
@@ -45,15 +45,15 @@ def test_a_practice_is_the_same_each_time_and_leaves_the_generator_alone(mistake
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def codes(subject) -> set[CodeType]:
-    """The code objects of a function, or of the methods of a class."""
+def code_objects(subject) -> set[CodeType]:
+    """Return the code objects of a function, or of the methods of a class."""
     parts = vars(subject).values() if isinstance(subject, type) else [subject]
     functions = [getattr(part, "__func__", part) for part in parts]
     return {f.__code__ for f in functions if hasattr(f, "__code__")}
 
 
 def run(mistake, form) -> set[CodeType]:
-    """The code objects that ran while a form was built and measured."""
+    """Return the code objects that run while a form is built and measured."""
     ran: set[CodeType] = set()
     sys.setprofile(lambda frame, event, arg: ran.add(frame.f_code))
     try:
@@ -65,8 +65,8 @@ def run(mistake, form) -> set[CodeType]:
 
 @pytest.mark.filterwarnings("ignore:.*lr_scheduler.step")
 @each
-def test_what_is_shown_is_what_runs(mistake):
-    broken, fixed = map(codes, mistake.code)
+def test_the_pages_show_the_code_that_runs(mistake):
+    broken, fixed = map(code_objects, mistake.code)
     ran = run(mistake, mistake.broken)
     assert broken & ran
     assert not fixed & ran
@@ -78,29 +78,29 @@ def test_what_is_shown_is_what_runs(mistake):
 @each
 def test_the_forms_differ_in_a_few_lines(mistake):
     broken, fixed = differing_lines(mistake)
-    assert 1 <= sum(only for _, only in broken) + sum(only for _, only in fixed) <= 6
-    assert [line for line, only in broken[1:] if not only] == [
-        line for line, only in fixed[1:] if not only
+    assert 1 <= sum(differs for _, differs in broken + fixed) <= 6
+    assert [line for line, differs in broken[1:] if not differs] == [
+        line for line, differs in fixed[1:] if not differs
     ]
 
 
 @each
-def test_the_words_are_there(mistake):
-    for words in (mistake.why, mistake.fix):
-        assert words[-1] in ".`)"
-        assert 20 < len(words) < 420
+def test_the_explanations_are_complete_and_short(mistake):
+    for text in (mistake.why, mistake.fix):
+        assert text[-1] in ".`)"
+        assert 20 < len(text) < 420
     assert mistake.source
 
 
 @pytest.mark.parametrize(
-    ("bound", "said", "inside", "outside"),
+    ("bound", "text", "inside", "outside"),
     [
         (Bound(high=2), "at most 2", [2, -1e9, 0], [2.1, math.nan, math.inf]),
         (Bound(low=2), "at least 2", [2, 1e9, math.inf], [1.9, math.nan]),
         (Bound(1, 3), "1 to 3", [1, 3], [0.9, 3.1, math.nan]),
     ],
 )
-def test_a_bound(bound, said, inside, outside):
-    assert str(bound) == said
+def test_a_bound_is_described_and_excludes_nan(bound, text, inside, outside):
+    assert str(bound) == text
     assert all(bound(Symptom("", value)) for value in inside)
     assert not any(bound(Symptom("", value)) for value in outside)

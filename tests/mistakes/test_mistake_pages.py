@@ -1,4 +1,4 @@
-"""The command, its table and its pages, and the page in docs/."""
+"""The output of `gradlab mistakes`, and docs/mistakes.md."""
 
 import dataclasses
 import io
@@ -32,26 +32,26 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("| \n").split(" | ")]
 
 
-def test_the_page_in_docs_says_what_the_code_says(proofs):
-    told = catalogue_markdown(proofs)
-    assert told.startswith(INTRODUCTION)
+def test_the_page_in_docs_is_generated(proofs):
+    page = catalogue_markdown(proofs)
+    assert page.startswith(INTRODUCTION)
     words, rows = ([], []), ([], [])
-    for i, text in enumerate((told, DOCS)):
+    for i, text in enumerate((page, DOCS)):
         for line in text.rstrip().splitlines():
             (rows if line.startswith("| [") else words)[i].append(line)
     assert words[0] == words[1]
     for now, then in zip(*rows, strict=True):
-        (*what, _, _, sound), was = cells(now), cells(then)
-        assert what == was[:2]
-        assert sound == was[4] != "holds"
+        (*names, _, _, expected), old = cells(now), cells(then)
+        assert names == old[:2]
+        assert expected == old[4] != "holds"
 
 
 def number(cell: str) -> float:
     return float(cell.rstrip("%"))
 
 
-def test_the_numbers_in_docs_are_those_that_are_measured(proofs):
-    """What blew up may differ between machines by its very nature; what was sound may not."""
+def test_the_numbers_in_docs_are_measured(proofs):
+    """Numbers of broken forms may differ between machines; numbers of fixed forms may not."""
     rows = [cells(line) for line in DOCS.splitlines() if line.startswith("| [")]
     for proof, (_, _, broken, fixed, *_) in zip(proofs, rows, strict=True):
         holds, measured = proof.mistake.holds, proof.fixed
@@ -67,7 +67,7 @@ def test_a_proof_needs_both_forms(proofs):
         assert not dataclasses.replace(proof, fixed=proof.broken).holds
 
 
-def test_the_table(capsys):
+def test_the_table_has_a_row_for_each_mistake(capsys):
     assert main(["mistakes"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:-1]] == NAMES
@@ -76,31 +76,31 @@ def test_the_table(capsys):
 
 
 @pytest.mark.parametrize("name", ["no_zero_grad", "plain_list", "sigmoid_before_bce"])
-def test_a_page_shows_the_code_with_its_marks(name, capsys):
+def test_a_page_marks_the_lines_that_differ(name, capsys):
     assert main(["mistakes", name]) == 0
-    told = capsys.readouterr().out
+    page = capsys.readouterr().out
     broken, fixed = differing_lines(catalogue.CATALOGUE[NAMES.index(name)])
     for mark, lines in (("-", broken), ("+", fixed)):
-        marked = [line[2:] for line in told.splitlines() if line.startswith(f"{mark} ")]
-        assert marked == [line for line, only in lines if only]
+        marked = [line[2:] for line in page.splitlines() if line.startswith(f"{mark} ")]
+        assert marked == [line for line, differs in lines if differs]
     for heading in ("What people write", "What happens", "Why", "The fix", "Proof", "Source"):
-        assert f"\n{heading}\n" in told
-    assert "the proof holds" in told
-    assert max(map(len, told.splitlines())) <= 102
+        assert f"\n{heading}\n" in page
+    assert "the proof holds" in page
+    assert max(map(len, page.splitlines())) <= 102
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_a_narrow_terminal_folds_words_and_cuts_nothing(proofs, width):
+def test_a_narrow_terminal_wraps_the_table(proofs, width):
     out = io.StringIO()
     print_catalogue(proofs, Console(file=out, force_terminal=True, width=width, color_system=None))
-    said = out.getvalue().split()
+    printed = {*out.getvalue().split()}
     for proof in proofs:
-        assert {*" ".join(catalogue_row(proof)).split()} <= {*said}
+        assert {*" ".join(catalogue_row(proof)).split()} <= printed
     assert "…" not in out.getvalue()
     assert max(map(len, out.getvalue().splitlines())) <= width
 
 
-def test_a_proof_that_does_not_hold_is_told_and_is_exit_1(monkeypatch, capsys):
+def test_a_proof_that_does_not_hold_is_printed_with_exit_code_1(monkeypatch, capsys):
     mistake = dataclasses.replace(CATALOGUE[0], holds=Bound(high=-1))
     monkeypatch.setattr(catalogue, "CATALOGUE", (mistake, CATALOGUE[1]))
     assert main(["mistakes"]) == 1
@@ -120,7 +120,7 @@ def test_a_proof_that_does_not_hold_is_told_and_is_exit_1(monkeypatch, capsys):
         (["--markdwon"], "--markdwon is not a flag; did you mean --markdown?"),
     ],
 )
-def test_a_wrong_command_is_one_line_and_exit_2(arguments, words, capsys):
+def test_a_wrong_command_prints_one_line_with_exit_code_2(arguments, words, capsys):
     assert main(["mistakes", *arguments]) == 2
     printed = capsys.readouterr()
     assert words in printed.err
@@ -128,7 +128,7 @@ def test_a_wrong_command_is_one_line_and_exit_2(arguments, words, capsys):
     assert not printed.out
 
 
-def test_help(capsys):
+def test_help_lists_the_forms_of_the_command(capsys):
     assert main(["mistakes", "--help"]) == 0
     assert "gradlab mistakes NAME" in capsys.readouterr().out
 
@@ -139,7 +139,7 @@ def test_markdown_is_printed(capsys, monkeypatch):
     assert f"## {NAMES[0]}" in capsys.readouterr().out
 
 
-def test_colours_are_for_a_terminal(proofs):
+def test_a_terminal_shows_colours(proofs):
     proof = proofs[NAMES.index("no_zero_grad")]
     out = io.StringIO()
     print_mistake(proof, Console(file=out, force_terminal=True, width=80, color_system="standard"))

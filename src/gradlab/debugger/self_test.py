@@ -55,8 +55,8 @@ def run_self_test(mistake: Mistake, seed: int = 0) -> SelfTest:
 
 def _findings(form: Builder, seed: int) -> tuple[str, ...]:
     with seeded(seed), one_thread():
-        practice = form(seed)
-        found = doctor(practice.step, practice.model, practice.optimizer, practice.batches)
+        program = form(seed)
+        found = doctor(program.step, program.model, program.optimizer, program.batches)
     return tuple(each.kind for each in found)
 
 

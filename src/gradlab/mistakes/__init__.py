@@ -1,1 +1,1 @@
-"""Common mistakes in backpropagation, one small file each: broken, fixed, and measured."""
+"""A catalogue of common mistakes in training code: a broken form, a fixed form, a measurement."""

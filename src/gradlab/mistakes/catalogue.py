@@ -1,4 +1,4 @@
-"""All mistakes: in the model, in its data, in the loss, in the backward pass, in the update."""
+"""The list of all mistakes: in the model, its data, the loss, the backward pass, the update."""
 
 from gradlab.mistakes.cases import (
     broadcast_target,

@@ -1,4 +1,4 @@
-"""What is measured of a practice while it trains: one number, by the same code for both forms."""
+"""Measurements of a program while it trains; each returns one number."""
 
 from itertools import cycle, islice
 from statistics import fmean
@@ -7,56 +7,68 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradlab.mistakes.material import LR, MAX_NORM, the_digits
-from gradlab.mistakes.mistake import Practice, Symptom
+from gradlab.mistakes.building_blocks import LR, MAX_NORM, digits_dataset
+from gradlab.mistakes.mistake import Program, Symptom
 
-THREE_EPOCHS = 66  # steps: the digits are 22 batches of 64
+THREE_EPOCHS = 66  # steps; the digits have 22 batches of 64
 
 
-def train(practice: Practice, steps: int) -> list[float]:
-    """Make so many updates, batch after batch; return the losses."""
+def train(program: Program, steps: int) -> list[float]:
+    """Train for a number of steps, batch after batch, and return the losses."""
     losses: list[Tensor] = []
-    for batch in islice(cycle(practice.batches), steps):
-        loss = practice.step(practice.model, practice.optimizer, batch)
-        assert loss is not None, "the practices of the catalogue return their loss"
+    for batch in islice(cycle(program.batches), steps):
+        loss = program.step(program.model, program.optimizer, batch)
+        assert loss is not None, "expected a step that returns its loss"
         losses.append(loss.detach())
     return torch.stack(losses).tolist()
 
 
-def accuracy(practice: Practice, steps: int = THREE_EPOCHS) -> Symptom:
-    """Return the share of held-out digits that are read rightly after training."""
-    train(practice, steps)
-    data = the_digits()
-    practice.model.eval()
+def measure_accuracy(program: Program, steps: int = THREE_EPOCHS) -> Symptom:
+    """Train, and return the fraction of correctly classified held-out digits."""
+    train(program, steps)
+    data = digits_dataset()
+    program.model.eval()
     with torch.no_grad():
-        said = practice.model(data.x_test.float()).argmax(1)
-    right = (said == data.y_test).double().mean()
-    return Symptom(f"held-out accuracy after {steps} steps", 100 * float(right), "%")
+        predicted = program.model(data.x_test.float()).argmax(1)
+    correct = (predicted == data.y_test).double().mean()
+    return Symptom(f"held-out accuracy after {steps} steps", 100 * float(correct), "%")
 
 
-def last_loss(practice: Practice, steps: int = THREE_EPOCHS, last: int = 10) -> Symptom:
-    """Return the mean loss of the last steps of training."""
-    losses = train(practice, steps)[-last:]
+def measure_last_loss(program: Program, steps: int = THREE_EPOCHS, last: int = 10) -> Symptom:
+    """Train, and return the mean loss of the last steps.
+
+    Args:
+        program: the program.
+        steps: the number of steps.
+        last: the number of losses in the mean.
+
+    Returns:
+        The mean loss.
+    """
+    losses = train(program, steps)[-last:]
     return Symptom(f"loss, mean of steps {steps - last + 1} to {steps}", fmean(losses))
 
 
-def moved(practice: Practice, steps: int = 5) -> Symptom:
-    """Return the share of weight arrays, the model's and the loss's, that a few steps change."""
-    first = practice.step(practice.model, practice.optimizer, practice.batches[0])
-    weights = {id(w): w for w in [*practice.model.parameters(), *leaves(first)]}.values()
+def measure_moved_weights(program: Program, steps: int = 5) -> Symptom:
+    """Train, and return the fraction of weight tensors that change.
+
+    The weight tensors are the model's parameters and all other leaves of the loss's graph.
+    """
+    first = program.step(program.model, program.optimizer, program.batches[0])
+    weights = {id(w): w for w in [*program.model.parameters(), *loss_weights(first)]}.values()
     before = [w.detach().clone() for w in weights]
-    train(practice, steps)
+    train(program, steps)
     changed = [not torch.equal(w, old) for w, old in zip(weights, before, strict=True)]
     return Symptom("weight arrays that training moves", 100 * fmean(changed), "%")
 
 
-def leaves(loss: Tensor | None) -> list[Tensor]:
-    """Return the weights that a loss was computed from, as far as its graph leads."""
-    return [node.variable for node in graph(loss) if hasattr(node, "variable")]
+def loss_weights(loss: Tensor | None) -> list[Tensor]:
+    """Return the leaves of a loss's graph: the weights that it was computed from."""
+    return [node.variable for node in graph_nodes(loss) if hasattr(node, "variable")]
 
 
-def graph(loss: Tensor | None) -> list[Any]:
-    """Return the nodes of a loss's graph."""
+def graph_nodes(loss: Tensor | None) -> list[Any]:
+    """Return all nodes of a loss's graph."""
     seen: dict[Any, None] = {}
     waiting = [] if loss is None or loss.grad_fn is None else [loss.grad_fn]
     while waiting:
@@ -67,55 +79,64 @@ def graph(loss: Tensor | None) -> list[Any]:
     return [*seen]
 
 
-def grad_norm(model: nn.Module) -> float:
-    """Return the norm of all gradients of a model together."""
+def gradient_norm(model: nn.Module) -> float:
+    """Return the norm of the gradient of all parameters together."""
     grads = [w.grad.flatten() for w in model.parameters() if w.grad is not None]
     return float(torch.cat(grads).norm()) if grads else 0.0
 
 
-def longest_update(practice: Practice, steps: int, unit: float) -> float:
-    """Return the longest update of all weights together that a step makes, in a unit."""
+def longest_update(program: Program, steps: int, unit: float) -> float:
+    """Train, and return the norm of the longest update of all weights together.
+
+    Args:
+        program: the program.
+        steps: the number of steps.
+        unit: the norm is divided by it.
+
+    Returns:
+        The largest norm of an update.
+    """
     longest = 0.0
-    for batch in islice(cycle(practice.batches), steps):
-        before = nn.utils.parameters_to_vector(practice.model.parameters()).detach()
-        practice.step(practice.model, practice.optimizer, batch)
-        after = nn.utils.parameters_to_vector(practice.model.parameters()).detach()
+    for batch in islice(cycle(program.batches), steps):
+        before = nn.utils.parameters_to_vector(program.model.parameters()).detach()
+        program.step(program.model, program.optimizer, batch)
+        after = nn.utils.parameters_to_vector(program.model.parameters()).detach()
         longest = max(longest, float((after - before).norm()) / unit)
     return longest
 
 
-def slope(practice: Practice, length: float = 1e-5) -> float:
-    """Return how fast the loss rises along its gradient, in units of the gradient's norm.
+def measure_slope(program: Program, length: float = 1e-5) -> float:
+    """Return the slope of the loss along the computed gradient, over the gradient's norm.
 
-    The learning rate is set to 0, so that a step gives the loss and the gradient at the weights and
-    leaves them. It is a central difference: 1 if the gradient is that of the loss, up to length².
+    The slope is a central difference, so a correct gradient gives 1, up to length². The learning
+    rate is set to 0, so that a step does not change the weights.
     """
-    for group in practice.optimizer.param_groups:
+    for group in program.optimizer.param_groups:
         group["lr"] = 0.0
-    weights = list(practice.model.parameters())
-    practice.step(practice.model, practice.optimizer, practice.batches[0])
+    weights = list(program.model.parameters())
+    program.step(program.model, program.optimizer, program.batches[0])
     grads = [torch.zeros_like(w) if w.grad is None else w.grad.clone() for w in weights]
-    norm = grad_norm(practice.model)
+    norm = gradient_norm(program.model)
 
     def loss_at(distance: float) -> float:
         with torch.no_grad():
             for w, g in zip(weights, grads, strict=True):
                 w += distance / norm * g
-        return train(practice, 1)[0]
+        return train(program, 1)[0]
 
     ahead, behind = loss_at(length), loss_at(-2 * length)
     return (ahead - behind) / (2 * length) / norm
 
 
-def finite(practice: Practice, steps: int = 5) -> Symptom:
-    """Return the share of weights that are finite numbers after a few steps."""
-    train(practice, steps)
-    weights = nn.utils.parameters_to_vector(practice.model.parameters()).detach()
+def measure_finite_weights(program: Program, steps: int = 5) -> Symptom:
+    """Train, and return the fraction of weights that are finite."""
+    train(program, steps)
+    weights = nn.utils.parameters_to_vector(program.model.parameters()).detach()
     value = 100 * float(weights.isfinite().double().mean())
     return Symptom(f"weights that are finite after {steps} steps", value, "%")
 
 
-def longest_of_clipped(practice: Practice) -> Symptom:
-    """Return the longest of ten updates; plain descent along a clipped gradient makes at most 1."""
-    value = longest_update(practice, 10, unit=LR * MAX_NORM)
+def measure_longest_update(program: Program) -> Symptom:
+    """Return the longest of ten updates; with plain SGD and clipped gradients it is at most 1."""
+    value = longest_update(program, 10, unit=LR * MAX_NORM)
     return Symptom("longest update, in units of learning rate × max_norm", value)

@@ -1,4 +1,4 @@
-"""A mistake of the catalogue: two forms of a practice, one measure of both, and the proof."""
+"""A mistake of the catalogue: its broken and fixed programs, and the measurement of both."""
 
 import warnings
 from collections.abc import Callable, Generator, Sequence
@@ -20,14 +20,14 @@ Step = Callable[[Any, Optimizer, Any], Tensor | None]
 
 
 @dataclass(frozen=True)
-class Practice:
-    """Training code as people write it.
+class Program:
+    """A training program.
 
     Attributes:
-        step: one update, called as step(model, optimizer, batch); returns the loss if it likes.
-        model: what is trained.
-        optimizer: what moves it.
-        batches: what `step` is given, one after another, over and over.
+        step: makes one update, called as step(model, optimizer, batch); may return the loss.
+        model: the network.
+        optimizer: the optimiser of its weights.
+        batches: the batches; after the last batch, training continues with the first.
     """
 
     step: Step
@@ -37,16 +37,22 @@ class Practice:
 
 
 class Builder(Protocol):
-    """Makes a practice; the same seed makes the same one, and torch's generator is left alone."""
+    """Builds a program; equal seeds build equal programs, and torch's generator is unchanged."""
 
-    def __call__(self, seed: int = 0) -> Practice:
-        """Return a fresh practice."""
+    def __call__(self, seed: int = 0) -> Program:
+        """Return a new program."""
         ...
 
 
 @dataclass(frozen=True)
 class Symptom:
-    """One number that was measured while a practice trained."""
+    """One number, measured while a program trains.
+
+    Attributes:
+        name: the quantity, in words.
+        value: the number.
+        unit: "%" or empty.
+    """
 
     name: str
     value: float
@@ -58,13 +64,13 @@ class Symptom:
 
 @dataclass(frozen=True)
 class Bound:
-    """What a sound practice meets: low <= value <= high. NaN does not meet it."""
+    """The values of a correct program: low <= value <= high. NaN is outside."""
 
     low: float = -inf
     high: float = inf
 
     def __call__(self, symptom: Symptom) -> bool:
-        """Say whether a symptom is within the bound."""
+        """Return whether a symptom is within the bound."""
         return self.low <= symptom.value <= self.high
 
     def __str__(self) -> str:
@@ -75,19 +81,19 @@ class Bound:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A mistake, why it matters, the fix, and the proof: broken and fixed, by one measure.
+    """A mistake with its explanation, its fix, and a broken and a fixed program.
 
     Attributes:
-        name: its file's name.
-        title: what people write, in a few words.
-        why: what goes wrong, and through what.
-        fix: what to write instead.
-        broken: makes the practice with the mistake.
-        fixed: makes the same practice without it.
-        symptom: trains a practice and measures it.
-        holds: what the symptom of the fixed practice meets, and that of the broken one does not.
-        code: the two functions or classes that differ, broken first: what is shown is what runs.
-        source: where people meet it.
+        name: the name of its file.
+        title: the mistake in a few words.
+        why: the effect of the mistake and its cause.
+        fix: the correct code, in words.
+        broken: builds the program with the mistake.
+        fixed: builds the same program without it.
+        symptom: trains a program and measures the symptom.
+        holds: the bound of correct programs; the symptom of the broken program is outside.
+        code: the two functions or classes that differ, broken first; the pages show this code.
+        source: a link to documentation, or a paper.
     """
 
     name: str
@@ -96,7 +102,7 @@ class Mistake:
     fix: str
     broken: Builder
     fixed: Builder
-    symptom: Callable[[Practice], Symptom]
+    symptom: Callable[[Program], Symptom]
     holds: Bound
     code: tuple[Any, Any]
     source: str
@@ -104,19 +110,20 @@ class Mistake:
 
 @contextmanager
 def seeded(seed: int) -> Generator[None]:
-    """Draw from torch's generator as if it had this seed, and leave it as it was."""
+    """Seed torch's generator, and restore its state at the end."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 
 
-Lines = list[tuple[str, bool]]
+MarkedLines = list[tuple[str, bool]]
+"""Lines of code, each with True if the other form does not contain it."""
 
 
-def differing_lines(mistake: Mistake) -> tuple[Lines, Lines]:
-    """Return the lines of the broken and of the fixed form, and whether each is only in that one.
+def differing_lines(mistake: Mistake) -> tuple[MarkedLines, MarkedLines]:
+    """Return the code of the broken and of the fixed form, with marks on the lines that differ.
 
-    The first line of each, which only names it, counts as the same.
+    The first lines differ only in the name of the function, and are not marked.
     """
     broken, fixed = (dedent(getsource(each)).splitlines() for each in mistake.code)
     blocks = SequenceMatcher(None, broken[1:], fixed[1:], autojunk=False).get_matching_blocks()
@@ -124,14 +131,20 @@ def differing_lines(mistake: Mistake) -> tuple[Lines, Lines]:
     return _mark_lines(broken, {a for a, _ in same}), _mark_lines(fixed, {b for _, b in same})
 
 
-def _mark_lines(lines: list[str], same: set[int]) -> Lines:
+def _mark_lines(lines: list[str], same: set[int]) -> MarkedLines:
     head, *body = lines
     return [(head, False), *((line, i not in same) for i, line in enumerate(body))]
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What was measured of both forms."""
+    """The measurements of both forms.
+
+    Attributes:
+        mistake: the mistake.
+        broken: the symptom of the broken form.
+        fixed: the symptom of the fixed form.
+    """
 
     mistake: Mistake
     broken: Symptom
@@ -139,39 +152,49 @@ class Proof:
 
     @property
     def holds(self) -> bool:
-        """Whether the fixed form is within the bound, and the broken one is not."""
+        """Whether the fixed form is within the bound, and the broken form is not."""
         return self.mistake.holds(self.fixed) and not self.mistake.holds(self.broken)
 
     @property
     def verdict(self) -> str:
-        """Whether it holds, in words."""
+        """Whether the proof holds, in words."""
         return "holds" if self.holds else "does not hold"
 
     @property
-    def sound(self) -> str:
-        """What a sound practice meets."""
+    def expected(self) -> str:
+        """The bound of correct programs, in words."""
         return f"{self.mistake.holds}{self.fixed.unit}"
 
     @property
-    def happens(self) -> str:
-        """What was measured of the broken form."""
-        return f"{self.broken.name}: {self.broken}; sound is {self.sound}"
+    def effect(self) -> str:
+        """The symptom of the broken form, in words."""
+        return f"{self.broken.name}: {self.broken}; expected {self.expected}"
 
     @property
     def summary(self) -> str:
-        """The proof in a sentence."""
+        """The proof in one sentence."""
         both = f"{self.broken} broken, {self.fixed} fixed"
-        return f"{both}; sound is {self.sound}: the proof {self.verdict}"
+        return f"{both}; expected {self.expected}: the proof {self.verdict}"
 
 
 def prove(mistake: Mistake, seed: int = 0) -> Proof:
-    """Run both forms of a mistake; torch's generator is left as it was."""
+    """Measure both forms of a mistake; torch's generator is unchanged."""
     return Proof(
         mistake, *(_measure(mistake, form, seed) for form in (mistake.broken, mistake.fixed))
     )
 
 
 def _measure(mistake: Mistake, form: Builder, seed: int) -> Symptom:
+    """Return the symptom of one form of a mistake.
+
+    Args:
+        mistake: the mistake.
+        form: builds the broken or the fixed program.
+        seed: the seed of the program and of torch's generator.
+
+    Returns:
+        The measured symptom.
+    """
     with seeded(seed), one_thread(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns of some mistakes: it is their number we want
+        warnings.simplefilter("ignore")  # torch warns about some of the mistakes
         return mistake.symptom(form(seed))

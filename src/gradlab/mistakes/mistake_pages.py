@@ -1,4 +1,4 @@
-"""`gradlab mistakes`: the catalogue as a table, one mistake, and the catalogue in Markdown."""
+"""The output of `gradlab mistakes`: a table, the page of one mistake, and a Markdown page."""
 
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
@@ -6,47 +6,48 @@ from textwrap import wrap
 from rich.console import Console
 from rich.text import Text
 
-from gradlab.mistakes.mistake import Lines, Mistake, Proof, differing_lines
+from gradlab.mistakes.mistake import MarkedLines, Mistake, Proof, differing_lines
 from gradlab.pages.terminal import plain_table, terminal, write
 
-HEADINGS = ("mistake", "what is measured", "broken", "fixed", "proof")
+HEADINGS = ("mistake", "measured symptom", "broken", "fixed", "proof")
 
 
 def catalogue_row(proof: Proof) -> tuple[str, ...]:
-    """Return a mistake's cells, one for each heading."""
+    """Return the cells of a mistake, one for each heading."""
     mistake, measured = proof.mistake, proof.fixed
     return (mistake.name, measured.name, str(proof.broken), str(measured), proof.verdict)
 
 
 def print_catalogue(proofs: Sequence[Proof], console: Console | None = None) -> None:
-    """Print a line for each mistake."""
+    """Print one row for each mistake, and the number of proofs that hold."""
     console = terminal(console)
     out = plain_table(console)
     for heading in HEADINGS:
-        right, prose = heading in ("broken", "fixed"), heading == "what is measured"
-        out.add_column(heading, justify="right" if right else "left", no_wrap=not prose)
+        is_number, is_prose = heading in ("broken", "fixed"), heading == "measured symptom"
+        out.add_column(heading, justify="right" if is_number else "left", no_wrap=not is_prose)
     for proof in proofs:
         out.add_row(*map(Text, catalogue_row(proof)), style="" if proof.holds else "red")
-    held = sum(proof.holds for proof in proofs)
-    told = f"{held} of {len(proofs)} proofs hold; gradlab mistakes NAME shows one"
-    write(console, out, Text(told))
+    count = sum(proof.holds for proof in proofs)
+    summary = f"{count} of {len(proofs)} proofs hold; gradlab mistakes NAME explains one mistake"
+    write(console, out, Text(summary))
 
 
 WIDTH = 100
 
 
 def print_mistake(proof: Proof, console: Console | None = None) -> None:
-    """Print what people write, what happens, why, the fix, and the proof."""
+    """Print the broken code, its effect, the reason, the fix and the proof."""
     write(terminal(console), Text("\n").join(_mistake_lines(proof)))
 
 
 def _mistake_lines(proof: Proof) -> Iterator[Text]:
     mistake, (broken, fixed) = proof.mistake, differing_lines(proof.mistake)
     yield Text(f"{mistake.name}: {mistake.title}", "bold")
-    yield from _section("What people write", *_marked(broken, "-", "red"))
-    yield from _section("What happens", *_prose(proof.happens))
+    removed, added = _mark(broken, "-", "red"), _mark(fixed, "+", "green")
+    yield from _section("What people write", *removed)
+    yield from _section("What happens", *_prose(proof.effect))
     yield from _section("Why", *_prose(mistake.why))
-    yield from _section("The fix", *_prose(mistake.fix), Text(), *_marked(fixed, "+", "green"))
+    yield from _section("The fix", *_prose(mistake.fix), Text(), *added)
     yield from _section("Proof", *_prose(proof.summary, "" if proof.holds else "red"))
     yield from _section("Source", *_prose(mistake.source))
 
@@ -63,26 +64,39 @@ def _prose(text: str, style: str = "") -> list[Text]:
     ]
 
 
-def _marked(lines: Lines, mark: str, style: str) -> list[Text]:
+def _mark(lines: MarkedLines, mark: str, style: str) -> list[Text]:
+    """Put a mark before each line that the other form does not contain.
+
+    Args:
+        lines: the code.
+        mark: "-" or "+".
+        style: the colour of marked lines.
+
+    Returns:
+        The printable lines.
+    """
     return [
-        Text(f"{mark if only else ' '} {line}".rstrip(), style if only else "")
-        for line, only in lines
+        Text(f"{mark if is_different else ' '} {line}".rstrip(), style if is_different else "")
+        for line, is_different in lines
     ]
 
 
 INTRODUCTION = """\
 # Common mistakes in backpropagation
 
-Each mistake is run in two forms, which differ in the line or so that people get wrong, and both are
-measured by the same code. `gradlab mistakes` runs them all, `gradlab mistakes NAME` shows one with
-its code. This page is what `gradlab mistakes --markdown` printed, on a CPU and with seed 0; of a
-training that blows up, other machines will print other numbers.
+This catalogue shows common mistakes in training code, with their effect and their fix. Each mistake
+has a broken and a fixed form, which differ in a few lines. The same code measures both. The last
+column of the table is the expected value of a correct program.
+
+`gradlab mistakes` runs the whole catalogue. `gradlab mistakes NAME` explains one mistake and shows
+its code. `gradlab mistakes --markdown` printed this page, on a CPU with seed 0. The numbers of
+diverging trainings differ between machines.
 """
 
 
 def catalogue_markdown(proofs: Sequence[Proof]) -> str:
     """Return the page: a table, then a paragraph for each mistake."""
-    head = [*HEADINGS[:-1], "sound"]
+    head = [*HEADINGS[:-1], "expected"]
     rows = [head, ["---"] * len(head), *map(_row, proofs)]
     lines = [INTRODUCTION, *(f"| {' | '.join(each)} |" for each in rows)]
     for proof in proofs:
@@ -92,7 +106,7 @@ def catalogue_markdown(proofs: Sequence[Proof]) -> str:
 
 def _row(proof: Proof) -> list[str]:
     name, *measured, _ = catalogue_row(proof)
-    return [f"[{name}](#{name})", *measured, proof.sound]
+    return [f"[{name}](#{name})", *measured, proof.expected]
 
 
 def _entry(mistake: Mistake) -> Iterator[str]:

@@ -1,1 +1,1 @@
-"""The mistakes, one a file: the broken form, the fixed form, and what is measured of both."""
+"""The mistakes, one in each file: the broken form, the fixed form, and the measured symptom."""

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import Batch, deliveries, deliveries_batches
+from gradlab.mistakes.building_blocks import Batch, delivery_batches, delivery_dataset
 from gradlab.mistakes.measures import train
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, Step, Symptom, seeded
+from gradlab.mistakes.mistake import Bound, Mistake, Program, Step, Symptom, seeded
 
 
 def broken_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
@@ -29,17 +29,17 @@ def fixed_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
     return loss
 
 
-def practice(step: Step, seed: int = 0) -> Practice:
+def build(step: Step, seed: int = 0) -> Program:
     with seeded(seed):
         model = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 1))
-    return Practice(step, model, torch.optim.SGD(model.parameters(), lr=0.1), deliveries_batches())
+    return Program(step, model, torch.optim.SGD(model.parameters(), lr=0.1), delivery_batches())
 
 
-def symptom(practice: Practice) -> Symptom:
-    train(practice, 100)
-    data = deliveries()
+def measure(program: Program) -> Symptom:
+    train(program, 100)
+    data = delivery_dataset()
     with torch.no_grad():
-        missed = data.y_test - practice.model(data.x_test.float())
+        missed = data.y_test - program.model(data.x_test.float())
     explained = 1 - float(missed.square().mean() / data.y_test.var())
     return Symptom("explained share of the held-out variance", 100 * explained, "%")
 
@@ -47,13 +47,13 @@ def symptom(practice: Practice) -> Symptom:
 MISTAKE = Mistake(
     name="broadcast_target",
     title="a target of shape (N,) against an output of (N, 1)",
-    why="Broadcasting makes the difference an (N, N) matrix of all pairs. The best that a network "
-    "can do against all targets at once is their mean, so it learns that, whatever the input. "
-    "(`mse_loss` warns of it; a formula of one's own does not.)",
-    fix="Give both the same shape: `output.squeeze(1)`, or `target.unsqueeze(1)`.",
-    broken=partial(practice, broken_step),
-    fixed=partial(practice, fixed_step),
-    symptom=symptom,
+    why="Broadcasting makes the difference an (N, N) matrix of all pairs. The loss is smallest if "
+    "every output is the mean of all targets, so the network learns this mean for every input. "
+    "(`mse_loss` warns of it; a hand-written formula does not.)",
+    fix="Give both tensors the same shape: `output.squeeze(1)`, or `target.unsqueeze(1)`.",
+    broken=partial(build, broken_step),
+    fixed=partial(build, fixed_step),
+    symptom=measure,
     holds=Bound(low=50),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.mse_loss.html",

@@ -1,4 +1,4 @@
-"""Clipping after `step`: the update has been made by then."""
+"""Clipping after `step`: the update has already used the gradient."""
 
 from functools import partial
 
@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import MAX_NORM, Batch, with_an_outlier
-from gradlab.mistakes.measures import longest_of_clipped
+from gradlab.mistakes.building_blocks import MAX_NORM, Batch, outlier_program
+from gradlab.mistakes.measures import measure_longest_update
 from gradlab.mistakes.mistake import Bound, Mistake
 
 
@@ -34,13 +34,12 @@ def fixed_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
 MISTAKE = Mistake(
     name="clip_after_step",
     title="clipping after `step`",
-    why="The optimiser has already used the whole gradient; what is clipped afterwards is thrown "
-    "away by the next `zero_grad`. One batch with an outlier then moves the weights as far as it "
-    "likes.",
+    why="The optimiser has already used the unclipped gradient, and the next `zero_grad` discards "
+    "the clipped one. So a single batch with an outlier can move the weights by any distance.",
     fix="Clip between `backward` and `step`.",
-    broken=partial(with_an_outlier, broken_step),
-    fixed=partial(with_an_outlier, fixed_step),
-    symptom=longest_of_clipped,
+    broken=partial(outlier_program, broken_step),
+    fixed=partial(outlier_program, fixed_step),
+    symptom=measure_longest_update,
     holds=Bound(high=1.01),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html",

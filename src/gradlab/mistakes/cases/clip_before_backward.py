@@ -1,4 +1,4 @@
-"""Clipping before `backward`: there is no gradient yet."""
+"""Clipping before `backward`: the gradients do not exist yet."""
 
 from functools import partial
 
@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import MAX_NORM, Batch, with_an_outlier
-from gradlab.mistakes.measures import longest_of_clipped
+from gradlab.mistakes.building_blocks import MAX_NORM, Batch, outlier_program
+from gradlab.mistakes.measures import measure_longest_update
 from gradlab.mistakes.mistake import Bound, Mistake
 
 
@@ -34,12 +34,12 @@ def fixed_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
 MISTAKE = Mistake(
     name="clip_before_backward",
     title="clipping before `backward`",
-    why="Right after `zero_grad` every `.grad` is None, so there is nothing to clip, and "
-    "`clip_grad_norm_` does not complain. What `backward` brings then reaches `step` in full.",
+    why="After `zero_grad` every `.grad` is None, so there is nothing to clip, and "
+    "`clip_grad_norm_` raises no error. The gradients of `backward` then reach `step` unclipped.",
     fix="Clip between `backward` and `step`.",
-    broken=partial(with_an_outlier, broken_step),
-    fixed=partial(with_an_outlier, fixed_step),
-    symptom=longest_of_clipped,
+    broken=partial(outlier_program, broken_step),
+    fixed=partial(outlier_program, fixed_step),
+    symptom=measure_longest_update,
     holds=Bound(high=1.01),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html",

@@ -5,12 +5,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import Batch, on_digits
-from gradlab.mistakes.measures import accuracy
-from gradlab.mistakes.mistake import Bound, Mistake, Practice
+from gradlab.mistakes.building_blocks import Batch, digits_program
+from gradlab.mistakes.measures import measure_accuracy
+from gradlab.mistakes.mistake import Bound, Mistake, Program
 
 
-def broken(seed: int = 0) -> Practice:
+def broken(seed: int = 0) -> Program:
     scaler = torch.amp.GradScaler("cpu")
 
     def step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
@@ -23,10 +23,10 @@ def broken(seed: int = 0) -> Practice:
         scaler.update()
         return loss
 
-    return on_digits(step, seed)
+    return digits_program(step, seed)
 
 
-def fixed(seed: int = 0) -> Practice:
+def fixed(seed: int = 0) -> Program:
     scaler = torch.amp.GradScaler("cpu")
 
     def step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
@@ -40,19 +40,19 @@ def fixed(seed: int = 0) -> Practice:
         scaler.update()
         return loss
 
-    return on_digits(step, seed)
+    return digits_program(step, seed)
 
 
 MISTAKE = Mistake(
     name="clip_before_unscale",
     title="clipping before `unscale_`",
-    why="The loss was multiplied by 65,536, so every gradient is far above `max_norm` and is cut "
-    "to it; `scaler.step` then divides by 65,536. Every update is tens of thousands of times too "
-    "small.",
+    why="The scaler multiplies the loss by 65,536, so the norm of the gradient is always above "
+    "`max_norm` and is clipped to it. Then `scaler.step` divides the gradient by 65,536. Every "
+    "update is tens of thousands of times too small.",
     fix="Call `scaler.unscale_(optimizer)` before clipping.",
     broken=broken,
     fixed=fixed,
-    symptom=accuracy,
+    symptom=measure_accuracy,
     holds=Bound(low=75),
     code=(broken, fixed),
     source="https://docs.pytorch.org/docs/stable/notes/amp_examples.html#gradient-clipping",

@@ -1,4 +1,4 @@
-"""Weights that start alike: the units stay alike, and a layer of 32 is a layer of one."""
+"""Weights that start equal: all units stay equal, and a layer of 32 units acts as one unit."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,9 +6,9 @@ from functools import partial
 import torch
 from torch import nn
 
-from gradlab.mistakes.material import digits_batches, small_net, step
+from gradlab.mistakes.building_blocks import digits_batches, small_network, step
 from gradlab.mistakes.measures import train
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, Symptom, seeded
+from gradlab.mistakes.mistake import Bound, Mistake, Program, Symptom, seeded
 
 
 def broken_init(layer: nn.Module) -> None:
@@ -23,29 +23,29 @@ def fixed_init(layer: nn.Module) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def practice(init: Callable[[nn.Module], None], seed: int = 0) -> Practice:
+def build(init: Callable[[nn.Module], None], seed: int = 0) -> Program:
     with seeded(seed):
-        model = small_net(seed).apply(init)
-    return Practice(step, model, torch.optim.SGD(model.parameters(), lr=0.3), digits_batches())
+        model = small_network(seed).apply(init)
+    return Program(step, model, torch.optim.SGD(model.parameters(), lr=0.3), digits_batches())
 
 
-def symptom(practice: Practice) -> Symptom:
-    train(practice, 66)
-    weights = practice.model.get_parameter("0.weight").detach()
+def measure(program: Program) -> Symptom:
+    train(program, 66)
+    weights = program.model.get_parameter("0.weight").detach()
     close = torch.cdist(weights, weights) < 1e-3 * weights.norm(dim=1).max()
-    different = int((~close.tril(-1).any(1)).sum())  # like no unit before it
+    different = int((~close.tril(-1).any(1)).sum())  # from all units before it
     return Symptom("hidden units that differ, of 32, after 66 steps", different)
 
 
 MISTAKE = Mistake(
     name="constant_init",
-    title="weights that start alike",
-    why="Units with the same weights give the same output and get the same gradient, so they take "
-    "the same step, and the next. The layer never computes more than one unit could.",
-    fix="Draw the weights at random: only that tells the units apart.",
-    broken=partial(practice, broken_init),
-    fixed=partial(practice, fixed_init),
-    symptom=symptom,
+    title="weights that start equal",
+    why="Units with equal weights have equal outputs and equal gradients, so every step changes "
+    "them equally. The layer never computes more than a single unit could.",
+    fix="Draw the weights at random: only random weights make the units different.",
+    broken=partial(build, broken_init),
+    fixed=partial(build, fixed_init),
+    symptom=measure,
     holds=Bound(low=32),
     code=(broken_init, fixed_init),
     source="I. Goodfellow et al., Deep Learning (2016), section 8.4",

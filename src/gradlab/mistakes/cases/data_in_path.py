@@ -1,4 +1,4 @@
-"""`.data` in the path: autograd does not see what is done through it."""
+"""`.data` between the weights and the loss: autograd does not see the change."""
 
 from functools import partial
 
@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import Batch, digits_batches, small_net
-from gradlab.mistakes.measures import slope
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, Step, Symptom
+from gradlab.mistakes.building_blocks import Batch, digits_batches, small_network
+from gradlab.mistakes.measures import measure_slope
+from gradlab.mistakes.mistake import Bound, Mistake, Program, Step, Symptom
 
 
 def broken_step(model: nn.Sequential, optimizer: Optimizer, batch: Batch) -> Tensor:
@@ -34,28 +34,28 @@ def fixed_step(model: nn.Sequential, optimizer: Optimizer, batch: Batch) -> Tens
     return loss
 
 
-def practice(step: Step, seed: int = 0) -> Practice:
-    model = small_net(seed).double()
+def build(step: Step, seed: int = 0) -> Program:
+    model = small_network(seed).double()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.03)
-    return Practice(step, model, optimizer, [(x.double(), y) for x, y in digits_batches()])
+    return Program(step, model, optimizer, [(x.double(), y) for x, y in digits_batches()])
 
 
-def symptom(practice: Practice) -> Symptom:
+def measure(program: Program) -> Symptom:
     return Symptom(
-        "slope of the loss along its gradient, over the gradient's norm", slope(practice)
+        "slope of the loss along its gradient, over the gradient's norm", measure_slope(program)
     )
 
 
 MISTAKE = Mistake(
     name="data_in_path",
     title="a value changed through `.data`",
-    why="`.data` shares the values but neither the history nor the counter by which autograd "
-    "notices changes. The loss is that of normalised features, the gradient that of a network "
-    "without the normalisation: wrong in size and direction, and nothing is raised.",
+    why="`.data` shares the values, but not the history, and not the version counter that lets "
+    "autograd notice changes. The loss uses normalised features; the gradient ignores the "
+    "normalisation. It is wrong in size and direction, and torch raises no error.",
     fix="Write the operation on the tensor itself; for weights, inside `torch.no_grad()`.",
-    broken=partial(practice, broken_step),
-    fixed=partial(practice, fixed_step),
-    symptom=symptom,
+    broken=partial(build, broken_step),
+    fixed=partial(build, fixed_step),
+    symptom=measure,
     holds=Bound(low=0.99, high=1.01),
     code=(broken_step, fixed_step),
     source="https://pytorch.org/blog/pytorch-0_4_0-migration-guide/",

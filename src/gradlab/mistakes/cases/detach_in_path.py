@@ -1,4 +1,4 @@
-"""`.detach()` in the path: no gradient gets past it."""
+"""`.detach()` between the weights and the loss: no gradient passes it."""
 
 from functools import partial
 
@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import Batch, on_digits
-from gradlab.mistakes.measures import moved
+from gradlab.mistakes.building_blocks import Batch, digits_program
+from gradlab.mistakes.measures import measure_moved_weights
 from gradlab.mistakes.mistake import Bound, Mistake
 
 
@@ -34,12 +34,12 @@ def fixed_step(model: nn.Sequential, optimizer: Optimizer, batch: Batch) -> Tens
 MISTAKE = Mistake(
     name="detach_in_path",
     title="`.detach()` between the weights and the loss",
-    why="A detached tensor has the values and no history: to `backward` it is a constant. All "
-    "layers before it keep `.grad` None, and `step` skips them without a word.",
-    fix="Detach only what is logged or kept, never what the loss is made of.",
-    broken=partial(on_digits, broken_step),
-    fixed=partial(on_digits, fixed_step),
-    symptom=moved,
+    why="A detached tensor has values but no history: for `backward` it is a constant. For all "
+    "layers before it, `.grad` stays None, and `step` skips them without a warning.",
+    fix="Detach only tensors that are logged or stored, never tensors that the loss depends on.",
+    broken=partial(digits_program, broken_step),
+    fixed=partial(digits_program, fixed_step),
+    symptom=measure_moved_weights,
     holds=Bound(low=100),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/generated/torch.Tensor.detach.html",

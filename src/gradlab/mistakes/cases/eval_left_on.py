@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import Batch, digits_batches, the_digits
+from gradlab.mistakes.building_blocks import Batch, digits_batches, digits_dataset
 from gradlab.mistakes.measures import train
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, Step, Symptom, seeded
+from gradlab.mistakes.mistake import Bound, Mistake, Program, Step, Symptom, seeded
 
 STEPS = 10
 
@@ -17,7 +17,7 @@ STEPS = 10
 def validate(model: nn.Module) -> float:
     model.eval()
     with torch.no_grad():
-        return float(cross_entropy(model(the_digits().x_test.float()), the_digits().y_test))
+        return float(cross_entropy(model(digits_dataset().x_test.float()), digits_dataset().y_test))
 
 
 def broken_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
@@ -41,29 +41,30 @@ def fixed_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
     return loss
 
 
-def practice(step: Step, seed: int = 0) -> Practice:
+def build(step: Step, seed: int = 0) -> Program:
     with seeded(seed):
         model = nn.Sequential(
             nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 10)
         )
-    return Practice(step, model, torch.optim.SGD(model.parameters(), lr=0.1), digits_batches())
+    return Program(step, model, torch.optim.SGD(model.parameters(), lr=0.1), digits_batches())
 
 
-def symptom(practice: Practice) -> Symptom:
-    train(practice, STEPS)
-    seen = int(practice.model.get_buffer("1.num_batches_tracked"))
+def measure(program: Program) -> Symptom:
+    train(program, STEPS)
+    seen = int(program.model.get_buffer("1.num_batches_tracked"))
     return Symptom(f"batches that batch norm has taken its statistics from, of {STEPS}", seen)
 
 
 MISTAKE = Mistake(
     name="eval_left_on",
     title="eval mode left on",
-    why="`validate` calls `model.eval()`, and nobody calls `model.train()` again. From the second "
-    "step on nothing is dropped, and batch norm normalises with what it saw in the first batch.",
+    why="`validate` calls `model.eval()`, and no code calls `model.train()` again. From the second "
+    "step on, dropout does nothing, and batch norm uses its running statistics, which contain only "
+    "the first batch.",
     fix="Call `model.train()` at the top of the training step or epoch.",
-    broken=partial(practice, broken_step),
-    fixed=partial(practice, fixed_step),
-    symptom=symptom,
+    broken=partial(build, broken_step),
+    fixed=partial(build, fixed_step),
+    symptom=measure,
     holds=Bound(low=STEPS),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/notes/autograd.html#evaluation-mode-nn-module-eval",

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import Batch, digits_batches
+from gradlab.mistakes.building_blocks import Batch, digits_batches
 from gradlab.mistakes.measures import train
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, Step, Symptom, seeded
+from gradlab.mistakes.mistake import Bound, Mistake, Program, Step, Symptom, seeded
 
 STEPS = 10
 
@@ -36,17 +36,17 @@ def fixed_step(model: nn.Sequential, optimizer: Optimizer, batch: Batch) -> Tens
     return loss
 
 
-def practice(step: Step, seed: int = 0) -> Practice:
+def build(step: Step, seed: int = 0) -> Program:
     with seeded(seed):
         model = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 10))
-    return Practice(step, model, torch.optim.SGD(model.parameters(), lr=0.1), digits_batches())
+    return Program(step, model, torch.optim.SGD(model.parameters(), lr=0.1), digits_batches())
 
 
-def symptom(practice: Practice) -> Symptom:
+def measure(program: Program) -> Symptom:
     name = f"steps made, of {STEPS}"
     for done in range(STEPS):
         try:
-            train(practice, 1)
+            train(program, 1)
         except RuntimeError as error:
             if "modified by an inplace operation" not in str(error):
                 raise
@@ -57,12 +57,13 @@ def symptom(practice: Practice) -> Symptom:
 MISTAKE = Mistake(
     name="in_place_change",
     title="an in-place change of a saved tensor",
-    why="tanh saves its result h, for its derivative is 1 - h². `h += x` writes over it. Autograd "
-    "counts the changes of each tensor and raises rather than return a wrong gradient.",
+    why="tanh saves its result h, because its derivative is 1 - h². Then `h += x` overwrites h. "
+    "Autograd counts the changes of each tensor, so it raises an error instead of computing a "
+    "wrong gradient.",
     fix="Make a new tensor: `h = h + x`.",
-    broken=partial(practice, broken_step),
-    fixed=partial(practice, fixed_step),
-    symptom=symptom,
+    broken=partial(build, broken_step),
+    fixed=partial(build, fixed_step),
+    symptom=measure,
     holds=Bound(low=STEPS),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/notes/autograd.html#in-place-correctness-checks",

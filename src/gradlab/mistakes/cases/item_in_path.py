@@ -1,4 +1,4 @@
-"""`.item()` in the path: a number has no history, and `requires_grad=True` gives it none."""
+"""`.item()` between the weights and the loss: a plain number has no history."""
 
 from functools import partial
 
@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import Batch, on_digits
-from gradlab.mistakes.measures import moved
+from gradlab.mistakes.building_blocks import Batch, digits_program
+from gradlab.mistakes.measures import measure_moved_weights
 from gradlab.mistakes.mistake import Bound, Mistake
 
 
@@ -35,12 +35,12 @@ def fixed_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
 MISTAKE = Mistake(
     name="item_in_path",
     title="`.item()` between the weights and the loss",
-    why="`.item()` returns a plain number. A tensor made of numbers starts a new graph: with "
-    "`requires_grad=True` the error from `backward` is gone, and so is every weight's gradient.",
+    why="`.item()` returns a plain number. A tensor made of numbers starts a new graph. With "
+    "`requires_grad=True`, `backward` raises no error, but no weight gets a gradient.",
     fix="Add, stack or average the loss tensors themselves; call `.item()` only to print.",
-    broken=partial(on_digits, broken_step),
-    fixed=partial(on_digits, fixed_step),
-    symptom=moved,
+    broken=partial(digits_program, broken_step),
+    fixed=partial(digits_program, fixed_step),
+    symptom=measure_moved_weights,
     holds=Bound(low=100),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/generated/torch.Tensor.item.html",

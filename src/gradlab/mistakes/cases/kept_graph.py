@@ -1,4 +1,4 @@
-"""Keeping `loss` in a list: its graph stays in memory with it."""
+"""Keeping `loss` in a list: its graph stays in memory."""
 
 import weakref
 from itertools import islice
@@ -7,14 +7,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import Batch, on_digits
-from gradlab.mistakes.measures import graph
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, Symptom
+from gradlab.mistakes.building_blocks import Batch, digits_program
+from gradlab.mistakes.measures import graph_nodes
+from gradlab.mistakes.mistake import Bound, Mistake, Program, Symptom
 
 STEPS = 20
 
 
-def broken(seed: int = 0) -> Practice:
+def broken(seed: int = 0) -> Program:
     history: list[Tensor] = []
 
     def step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
@@ -26,10 +26,10 @@ def broken(seed: int = 0) -> Practice:
         history.append(loss)
         return loss
 
-    return on_digits(step, seed)
+    return digits_program(step, seed)
 
 
-def fixed(seed: int = 0) -> Practice:
+def fixed(seed: int = 0) -> Program:
     history: list[float] = []
 
     def step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
@@ -41,28 +41,28 @@ def fixed(seed: int = 0) -> Practice:
         history.append(loss.item())
         return loss
 
-    return on_digits(step, seed)
+    return digits_program(step, seed)
 
 
-def symptom(practice: Practice) -> Symptom:
+def measure(program: Program) -> Symptom:
     losses = [
-        weakref.ref(practice.step(practice.model, practice.optimizer, batch))
-        for batch in islice(practice.batches, STEPS)
+        weakref.ref(program.step(program.model, program.optimizer, batch))
+        for batch in islice(program.batches, STEPS)
     ]
-    alive = {node for loss in losses for node in graph(loss())}
+    alive = {node for loss in losses for node in graph_nodes(loss())}
     return Symptom(f"nodes of past graphs still in memory after {STEPS} steps", len(alive))
 
 
 MISTAKE = Mistake(
     name="kept_graph",
     title="keeping `loss` with its graph in a list",
-    why="A loss holds the graph that it came from. In a list, or in a running sum, every graph so "
-    "far stays alive, and memory grows with each step; before `backward`, or in a validation "
-    "without `no_grad`, all activations stay as well.",
-    fix="Keep `loss.item()`, or `loss.detach()` if reading it should not wait for the device.",
+    why="A loss refers to its graph. A list or a running sum of losses keeps all graphs in memory, "
+    "which grows with each step. Before `backward`, and in a validation without `no_grad`, the "
+    "graph also contains all activations.",
+    fix="Store `loss.item()`, or `loss.detach()` to avoid waiting for the device.",
     broken=broken,
     fixed=fixed,
-    symptom=symptom,
+    symptom=measure,
     holds=Bound(high=0),
     code=(broken, fixed),
     source="https://docs.pytorch.org/docs/stable/notes/faq.html",

@@ -2,33 +2,33 @@
 
 import torch
 
-from gradlab.mistakes.material import digits_batches, small_net, step
-from gradlab.mistakes.measures import last_loss
-from gradlab.mistakes.mistake import Bound, Mistake, Practice
+from gradlab.mistakes.building_blocks import digits_batches, small_network, step
+from gradlab.mistakes.measures import measure_last_loss
+from gradlab.mistakes.mistake import Bound, Mistake, Program
 
 
-def broken(seed: int = 0) -> Practice:
-    model = small_net(seed)
+def broken(seed: int = 0) -> Program:
+    model = small_network(seed)
     optimizer = torch.optim.SGD(model.parameters(), lr=3.0)
-    return Practice(step, model, optimizer, digits_batches())
+    return Program(step, model, optimizer, digits_batches())
 
 
-def fixed(seed: int = 0) -> Practice:
-    model = small_net(seed)
+def fixed(seed: int = 0) -> Program:
+    model = small_network(seed)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
-    return Practice(step, model, optimizer, digits_batches())
+    return Program(step, model, optimizer, digits_batches())
 
 
 MISTAKE = Mistake(
     name="learning_rate",
     title="a learning rate ten times too large",
-    why="Descent is stable only where the loss's curvature is below 2 / lr. Beyond that each step "
-    "lands higher up on the other side of the valley than it started, and the next one, along a "
-    "steeper slope, higher still.",
+    why="Gradient descent is stable only where the curvature of the loss is below 2 / lr. With a "
+    "larger curvature, each step crosses the valley and ends higher than it started. There the "
+    "slope is steeper, so the next step is even longer.",
     fix="Divide the learning rate by ten, and watch the loss of the first steps.",
     broken=broken,
     fixed=fixed,
-    symptom=last_loss,
+    symptom=measure_last_loss,
     holds=Bound(high=0.5),
     code=(broken, fixed),
     source="Y. Bengio, Practical recommendations for gradient-based training (2012), section 3.1.1",

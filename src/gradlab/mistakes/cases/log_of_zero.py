@@ -1,4 +1,4 @@
-"""log(0): a standard deviation from a ReLU is 0 sooner or later."""
+"""log(0): a standard deviation computed by a ReLU can be exactly 0."""
 
 from functools import partial
 
@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import Batch, deliveries_batches
-from gradlab.mistakes.measures import finite
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, Step, seeded
+from gradlab.mistakes.building_blocks import Batch, delivery_batches
+from gradlab.mistakes.measures import measure_finite_weights
+from gradlab.mistakes.mistake import Bound, Mistake, Program, Step, seeded
 
 
 def broken_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
@@ -34,24 +34,24 @@ def fixed_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
     return loss
 
 
-def practice(step: Step, seed: int = 0) -> Practice:
+def build(step: Step, seed: int = 0) -> Program:
     with seeded(seed):
         model = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 2))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    return Practice(step, model, optimizer, deliveries_batches())
+    return Program(step, model, optimizer, delivery_batches())
 
 
 MISTAKE = Mistake(
     name="log_of_zero",
     title="log(0)",
-    why="The network predicts a mean and a standard deviation for each delivery. ReLU gives a "
-    "standard deviation of exactly 0 for some; its logarithm is minus infinity, its inverse "
-    "infinite, and the gradient is infinite times ReLU's derivative of 0, which is NaN.",
-    fix="Keep the argument of `log` above 0 by construction (softplus plus a little), or predict "
-    "the logarithm itself.",
-    broken=partial(practice, broken_step),
-    fixed=partial(practice, fixed_step),
-    symptom=finite,
+    why="The network predicts a mean and a standard deviation for each delivery. ReLU returns a "
+    "standard deviation of exactly 0 for some. Its logarithm and its inverse are infinite. The "
+    "gradient is infinity times ReLU's derivative 0, which is NaN.",
+    fix="Keep the argument of `log` above 0 by construction (softplus plus a small constant), or "
+    "predict the logarithm itself.",
+    broken=partial(build, broken_step),
+    fixed=partial(build, fixed_step),
+    symptom=measure_finite_weights,
     holds=Bound(low=100),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/generated/torch.nn.GaussianNLLLoss.html",

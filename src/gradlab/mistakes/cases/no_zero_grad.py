@@ -1,4 +1,4 @@
-"""No `zero_grad`: every step adds its gradient to all those before it."""
+"""No `zero_grad`: every step adds its gradient to all earlier gradients."""
 
 from functools import partial
 
@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import Batch, on_digits
-from gradlab.mistakes.measures import last_loss
+from gradlab.mistakes.building_blocks import Batch, digits_program
+from gradlab.mistakes.measures import measure_last_loss
 from gradlab.mistakes.mistake import Bound, Mistake
 
 
@@ -31,12 +31,12 @@ def fixed_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
 MISTAKE = Mistake(
     name="no_zero_grad",
     title="no `zero_grad`",
-    why="`backward` adds to `.grad`. Without `zero_grad` a step follows the sum of all gradients "
-    "so far, most of them taken at weights that are long gone: like momentum that never fades.",
+    why="`backward` adds to `.grad`. Without `zero_grad`, a step uses the sum of all gradients so "
+    "far, and most of them belong to old weights. The effect is momentum without decay.",
     fix="Call `optimizer.zero_grad()` once per update, before `backward`.",
-    broken=partial(on_digits, broken_step),
-    fixed=partial(on_digits, fixed_step),
-    symptom=last_loss,
+    broken=partial(digits_program, broken_step),
+    fixed=partial(digits_program, fixed_step),
+    symptom=measure_last_loss,
     holds=Bound(high=0.5),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/generated/torch.Tensor.backward.html",

@@ -1,11 +1,11 @@
-"""Layers kept in a plain list: the module does not know that it has them."""
+"""Layers in a plain list: the module does not register them."""
 
 import torch
 from torch import Tensor, nn
 
-from gradlab.mistakes.material import digits_batches, step
-from gradlab.mistakes.measures import moved
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, seeded
+from gradlab.mistakes.building_blocks import digits_batches, step
+from gradlab.mistakes.measures import measure_moved_weights
+from gradlab.mistakes.mistake import Bound, Mistake, Program, seeded
 
 
 class BrokenNet(nn.Module):
@@ -32,30 +32,30 @@ class FixedNet(nn.Module):
         return self.out(x)
 
 
-def practice(net: type[nn.Module], seed: int) -> Practice:
+def build(net: type[nn.Module], seed: int) -> Program:
     with seeded(seed):
         model = net()
-    return Practice(step, model, torch.optim.SGD(model.parameters(), lr=0.3), digits_batches())
+    return Program(step, model, torch.optim.SGD(model.parameters(), lr=0.3), digits_batches())
 
 
-def broken(seed: int = 0) -> Practice:
-    return practice(BrokenNet, seed)
+def broken(seed: int = 0) -> Program:
+    return build(BrokenNet, seed)
 
 
-def fixed(seed: int = 0) -> Practice:
-    return practice(FixedNet, seed)
+def fixed(seed: int = 0) -> Program:
+    return build(FixedNet, seed)
 
 
 MISTAKE = Mistake(
     name="plain_list",
-    title="a layer kept in a plain list",
-    why="A module registers only modules and parameters that are its own attributes. Those inside "
-    "a list or dict are missing from `parameters()`, so from the optimiser, from `state_dict()`, "
-    "and from `to(device)`.",
+    title="layers in a plain list",
+    why="A module registers only modules and parameters that are its direct attributes. Layers in "
+    "a list or dict are missing from `parameters()` and therefore from the optimiser. They are "
+    "also missing from `state_dict()`, and `to(device)` does not move them.",
     fix="Use `nn.ModuleList` or `nn.ModuleDict` (`nn.ParameterList` for bare parameters).",
     broken=broken,
     fixed=fixed,
-    symptom=moved,
+    symptom=measure_moved_weights,
     holds=Bound(low=100),
     code=(BrokenNet, FixedNet),
     source="https://docs.pytorch.org/docs/stable/generated/torch.nn.ModuleList.html",

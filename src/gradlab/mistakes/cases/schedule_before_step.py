@@ -6,15 +6,15 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ExponentialLR
 
-from gradlab.mistakes.material import Batch, digits_batches, small_net
-from gradlab.mistakes.measures import grad_norm, longest_update
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, Symptom
+from gradlab.mistakes.building_blocks import Batch, digits_batches, small_network
+from gradlab.mistakes.measures import gradient_norm, longest_update
+from gradlab.mistakes.mistake import Bound, Mistake, Program, Symptom
 
 LR = 0.3
 
 
-def broken(seed: int = 0) -> Practice:
-    model = small_net(seed)
+def broken(seed: int = 0) -> Program:
+    model = small_network(seed)
     optimizer = torch.optim.SGD(model.parameters(), lr=LR)
     schedule = ExponentialLR(optimizer, gamma=0.5)
 
@@ -27,11 +27,11 @@ def broken(seed: int = 0) -> Practice:
         optimizer.step()
         return loss
 
-    return Practice(step, model, optimizer, digits_batches())
+    return Program(step, model, optimizer, digits_batches())
 
 
-def fixed(seed: int = 0) -> Practice:
-    model = small_net(seed)
+def fixed(seed: int = 0) -> Program:
+    model = small_network(seed)
     optimizer = torch.optim.SGD(model.parameters(), lr=LR)
     schedule = ExponentialLR(optimizer, gamma=0.5)
 
@@ -44,25 +44,25 @@ def fixed(seed: int = 0) -> Practice:
         schedule.step()
         return loss
 
-    return Practice(step, model, optimizer, digits_batches())
+    return Program(step, model, optimizer, digits_batches())
 
 
-def symptom(practice: Practice) -> Symptom:
-    length = longest_update(practice, 1, unit=LR)
-    used = length / grad_norm(practice.model)
-    return Symptom("learning rate of the first update, over the one that was set", used)
+def measure(program: Program) -> Symptom:
+    length = longest_update(program, 1, unit=LR)
+    used = length / gradient_norm(program.model)
+    return Symptom("learning rate of the first update, over the configured rate", used)
 
 
 MISTAKE = Mistake(
     name="schedule_before_step",
     title="stepping the schedule before the optimiser",
-    why="A schedule sets its first value when it is made. Stepped before the optimiser, it has "
-    "moved on by the first update: every update uses the value meant for the next, and the first "
-    "is lost.",
+    why="A schedule sets the first learning rate when it is made. If the schedule steps before the "
+    "optimiser, the first update already uses the second rate. Every update uses the rate of the "
+    "next one, and the first rate is never used.",
     fix="Call `optimizer.step()` first, then `schedule.step()`.",
     broken=broken,
     fixed=fixed,
-    symptom=symptom,
+    symptom=measure,
     holds=Bound(low=0.99, high=1.01),
     code=(broken, fixed),
     source="https://docs.pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate",

@@ -3,35 +3,35 @@
 import torch
 from torch import nn
 
-from gradlab.mistakes.material import digits_batches, step
-from gradlab.mistakes.measures import accuracy
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, seeded
+from gradlab.mistakes.building_blocks import digits_batches, step
+from gradlab.mistakes.measures import measure_accuracy
+from gradlab.mistakes.mistake import Bound, Mistake, Program, seeded
 
 
-def broken(seed: int = 0) -> Practice:
+def broken(seed: int = 0) -> Program:
     batches = [(x, y + 1) for x, y in digits_batches()]
     with seeded(seed):
         model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 11))  # 10: out of bounds
-    return Practice(step, model, torch.optim.SGD(model.parameters(), lr=0.3), batches)
+    return Program(step, model, torch.optim.SGD(model.parameters(), lr=0.3), batches)
 
 
-def fixed(seed: int = 0) -> Practice:
+def fixed(seed: int = 0) -> Program:
     batches = [(x, y) for x, y in digits_batches()]
     with seeded(seed):
         model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
-    return Practice(step, model, torch.optim.SGD(model.parameters(), lr=0.3), batches)
+    return Program(step, model, torch.optim.SGD(model.parameters(), lr=0.3), batches)
 
 
 MISTAKE = Mistake(
     name="shifted_labels",
     title="labels off by one",
-    why="A file whose classes count from 1 makes `cross_entropy` stop at label 10 of 10. One more "
-    "output silences it, the loss falls as it should, and every answer is one class too high; the "
-    "first output is never right.",
-    fix="Shift the labels to 0 ... C - 1 where they are read; the network has C outputs.",
+    why="If the labels begin at 1, `cross_entropy` raises an error at label 10 of 10. One more "
+    "output removes the error, and the loss falls as usual. But every prediction is one class too "
+    "high, and the first output is never used.",
+    fix="Shift the labels to 0 ... C - 1 where the program reads them; the network has C outputs.",
     broken=broken,
     fixed=fixed,
-    symptom=accuracy,
+    symptom=measure_accuracy,
     holds=Bound(low=75),
     code=(broken, fixed),
     source="https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html",

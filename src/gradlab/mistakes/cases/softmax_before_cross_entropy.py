@@ -1,35 +1,35 @@
-"""Softmax before `cross_entropy`, which applies one itself."""
+"""Softmax before `cross_entropy`, which applies softmax itself."""
 
 import torch
 from torch import nn
 
-from gradlab.mistakes.material import digits_batches, step
-from gradlab.mistakes.measures import last_loss
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, seeded
+from gradlab.mistakes.building_blocks import digits_batches, step
+from gradlab.mistakes.measures import measure_last_loss
+from gradlab.mistakes.mistake import Bound, Mistake, Program, seeded
 
 
-def broken(seed: int = 0) -> Practice:
+def broken(seed: int = 0) -> Program:
     with seeded(seed):
         model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10), nn.Softmax(dim=1))
-    return Practice(step, model, torch.optim.Adam(model.parameters(), lr=0.01), digits_batches())
+    return Program(step, model, torch.optim.Adam(model.parameters(), lr=0.01), digits_batches())
 
 
-def fixed(seed: int = 0) -> Practice:
+def fixed(seed: int = 0) -> Program:
     with seeded(seed):
         model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
-    return Practice(step, model, torch.optim.Adam(model.parameters(), lr=0.01), digits_batches())
+    return Program(step, model, torch.optim.Adam(model.parameters(), lr=0.01), digits_batches())
 
 
 MISTAKE = Mistake(
     name="softmax_before_cross_entropy",
     title="softmax before `cross_entropy`",
-    why="The second softmax takes probabilities, all between 0 and 1, for logits. A network that "
-    "is certain and right still has the loss log(e + 9) - 1 = 1.46, and its gradient is squeezed "
-    "by the first softmax, which is flat wherever the network is sure.",
-    fix="Give `cross_entropy` the logits; apply softmax only where probabilities are shown.",
+    why="The second softmax treats probabilities between 0 and 1 as logits. A network that is "
+    "certain and right still has the loss log(e + 9) - 1 = 1.46. The first softmax is flat where "
+    "the network is certain, so the gradient is small there.",
+    fix="Pass the logits to `cross_entropy`; apply softmax only to show probabilities.",
     broken=broken,
     fixed=fixed,
-    symptom=last_loss,
+    symptom=measure_last_loss,
     holds=Bound(high=0.5),
     code=(broken, fixed),
     source="https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html",

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import Batch, on_digits
-from gradlab.mistakes.measures import accuracy
+from gradlab.mistakes.building_blocks import Batch, digits_program
+from gradlab.mistakes.measures import measure_accuracy
 from gradlab.mistakes.mistake import Bound, Mistake
 
 
@@ -32,13 +32,13 @@ def fixed_step(model: nn.Module, optimizer: Optimizer, batch: Batch) -> Tensor:
 MISTAKE = Mistake(
     name="summed_loss",
     title="a summed loss instead of a mean",
-    why="The gradient is that of the mean times the batch size, here 64, so a learning rate that "
-    "is right for one batch size is wrong for every other. Clipping and weight decay shift with "
-    "it.",
+    why="The gradient is 64 times as large as with a mean, for a batch of 64. So a learning rate "
+    "that suits one batch size is wrong for all others. The effects of clipping and weight decay "
+    "change as well.",
     fix='Use `reduction="mean"`, which is the default, or divide by the number of samples.',
-    broken=partial(on_digits, broken_step),
-    fixed=partial(on_digits, fixed_step),
-    symptom=accuracy,
+    broken=partial(digits_program, broken_step),
+    fixed=partial(digits_program, fixed_step),
+    symptom=measure_accuracy,
     holds=Bound(low=75),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html",

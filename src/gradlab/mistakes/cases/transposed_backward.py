@@ -1,4 +1,4 @@
-"""A backward pass by hand with a transposed matrix: on square matrices nothing is raised."""
+"""A hand-written backward pass with a transposed matrix: square matrices raise no error."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.gradcheck.gradients import check_gradients
-from gradlab.mistakes.material import digits_batches, step
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, Symptom, seeded
+from gradlab.mistakes.building_blocks import digits_batches, step
+from gradlab.mistakes.mistake import Bound, Mistake, Program, Symptom, seeded
 
 
 class BrokenLinear(torch.autograd.Function):
@@ -44,24 +44,24 @@ class Square(nn.Module):
         return self.linear.apply(x, self.W)
 
 
-def practice(linear: type[torch.autograd.Function], seed: int) -> Practice:
+def build(linear: type[torch.autograd.Function], seed: int) -> Program:
     with seeded(seed):
         model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), Square(linear), nn.Linear(64, 10))
-    return Practice(step, model, torch.optim.SGD(model.parameters(), lr=0.1), digits_batches())
+    return Program(step, model, torch.optim.SGD(model.parameters(), lr=0.1), digits_batches())
 
 
-def broken(seed: int = 0) -> Practice:
-    return practice(BrokenLinear, seed)
+def broken(seed: int = 0) -> Program:
+    return build(BrokenLinear, seed)
 
 
-def fixed(seed: int = 0) -> Practice:
-    return practice(FixedLinear, seed)
+def fixed(seed: int = 0) -> Program:
+    return build(FixedLinear, seed)
 
 
-def symptom(practice: Practice) -> Symptom:
-    x, y = practice.batches[0]
+def measure(program: Program) -> Symptom:
+    x, y = program.batches[0]
     report = check_gradients(
-        practice.model, x[:8], y[:8], loss=nn.functional.cross_entropy, samples=5
+        program.model, x[:8], y[:8], loss=nn.functional.cross_entropy, samples=5
     )
     worst = max(row.worst for row in report.rows if row.worst == row.worst)
     return Symptom("largest relative error of a gradient, against finite differences", worst)
@@ -69,14 +69,15 @@ def symptom(practice: Practice) -> Symptom:
 
 MISTAKE = Mistake(
     name="transposed_backward",
-    title="a transposed matrix in a backward pass by hand",
+    title="a transposed matrix in a hand-written backward pass",
     why="For z = x Wᵀ the chain rule gives dLoss/dx = delta W. With Wᵀ the shapes still fit if W "
-    "is square; the layer's own gradient is right, and that of every layer before it is wrong.",
+    "is square. The gradient of W itself is right, but the gradients of all layers before it are "
+    "wrong.",
     fix="Check a hand-written backward pass: `gradlab.check_gradients`, or "
     "`torch.autograd.gradcheck`.",
     broken=broken,
     fixed=fixed,
-    symptom=symptom,
+    symptom=measure,
     holds=Bound(high=1e-4),
     code=(BrokenLinear, FixedLinear),
     source="https://docs.pytorch.org/docs/stable/notes/extending.html#extending-torch-autograd",

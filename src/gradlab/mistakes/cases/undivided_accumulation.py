@@ -1,4 +1,4 @@
-"""Gradient accumulation without dividing: a sum of means instead of a mean."""
+"""Gradient accumulation without division: a sum of means instead of a mean."""
 
 from copy import deepcopy
 from functools import partial
@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import Batch, digits_batches, small_net
-from gradlab.mistakes.measures import grad_norm
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, Step, Symptom
+from gradlab.mistakes.building_blocks import Batch, digits_batches, small_network
+from gradlab.mistakes.measures import gradient_norm
+from gradlab.mistakes.mistake import Bound, Mistake, Program, Step, Symptom
 
 
 def broken_step(model: nn.Module, optimizer: Optimizer, batch: list[Batch]) -> None:
@@ -29,30 +29,31 @@ def fixed_step(model: nn.Module, optimizer: Optimizer, batch: list[Batch]) -> No
     optimizer.step()
 
 
-def practice(step: Step, seed: int = 0) -> Practice:
-    model, small = small_net(seed), digits_batches(16)
+def build(step: Step, seed: int = 0) -> Program:
+    model, small = small_network(seed), digits_batches(16)
     batches = [small[i : i + 4] for i in range(0, len(small) - 3, 4)]
-    return Practice(step, model, torch.optim.SGD(model.parameters(), lr=0.3), batches)
+    return Program(step, model, torch.optim.SGD(model.parameters(), lr=0.3), batches)
 
 
-def symptom(practice: Practice) -> Symptom:
-    batch, whole = practice.batches[0], deepcopy(practice.model)
-    practice.step(practice.model, practice.optimizer, batch)
+def measure(program: Program) -> Symptom:
+    batch, whole = program.batches[0], deepcopy(program.model)
+    program.step(program.model, program.optimizer, batch)
     x, y = (torch.cat(parts) for parts in zip(*batch, strict=True))
     cross_entropy(whole(x), y).backward()
-    ratio = grad_norm(practice.model) / grad_norm(whole)
-    return Symptom("gradient of four small batches, over that of the same samples at once", ratio)
+    ratio = gradient_norm(program.model) / gradient_norm(whole)
+    return Symptom("gradient of four small batches, over the gradient of one large batch", ratio)
 
 
 MISTAKE = Mistake(
     name="undivided_accumulation",
-    title="accumulation without dividing",
-    why="Each small batch adds the gradient of its own mean. The sum over four of them is four "
-    "times the gradient of the large batch that they stand for, and so is the step.",
+    title="accumulation without division",
+    why="Each small batch adds the gradient of its mean. The sum over four small batches is four "
+    "times the gradient of one large batch with the same samples, so the step is four times as "
+    "long.",
     fix="Divide each loss by the number of small batches.",
-    broken=partial(practice, broken_step),
-    fixed=partial(practice, fixed_step),
-    symptom=symptom,
+    broken=partial(build, broken_step),
+    fixed=partial(build, fixed_step),
+    symptom=measure,
     holds=Bound(low=0.99, high=1.01),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/notes/amp_examples.html#gradient-accumulation",

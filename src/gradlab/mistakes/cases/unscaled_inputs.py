@@ -1,4 +1,4 @@
-"""Unscaled inputs: features in their own units, one in years, one in hundreds."""
+"""Unscaled inputs: features in different units, such as years and mg/dl."""
 
 from functools import cache
 
@@ -9,9 +9,9 @@ from torch.optim import Optimizer
 
 from gradlab.data.dataset import Dataset
 from gradlab.data.tabular import diabetes
-from gradlab.mistakes.material import Batch, in_batches
-from gradlab.mistakes.measures import last_loss
-from gradlab.mistakes.mistake import Bound, Mistake, Practice, seeded
+from gradlab.mistakes.building_blocks import Batch, split_batches
+from gradlab.mistakes.measures import measure_last_loss
+from gradlab.mistakes.mistake import Bound, Mistake, Program, seeded
 
 
 @cache
@@ -39,30 +39,34 @@ def net(seed: int) -> nn.Sequential:
         return nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 1))
 
 
-def broken(seed: int = 0) -> Practice:
+def broken(seed: int = 0) -> Program:
     x, y = raw()
     model = net(seed)
-    return Practice(step, model, torch.optim.SGD(model.parameters(), lr=0.03), in_batches(x, y, 32))
+    return Program(
+        step, model, torch.optim.SGD(model.parameters(), lr=0.03), split_batches(x, y, 32)
+    )
 
 
-def fixed(seed: int = 0) -> Practice:
+def fixed(seed: int = 0) -> Program:
     x, y = raw()
     x = (x - x.mean(0)) / x.std(0)
     model = net(seed)
-    return Practice(step, model, torch.optim.SGD(model.parameters(), lr=0.03), in_batches(x, y, 32))
+    return Program(
+        step, model, torch.optim.SGD(model.parameters(), lr=0.03), split_batches(x, y, 32)
+    )
 
 
 MISTAKE = Mistake(
     name="unscaled_inputs",
     title="unscaled inputs",
-    why="A weight's gradient is proportional to its input, and the curvature to the square of it. "
-    "Cholesterol around 190 mg/dl needs a learning rate tens of thousands of times smaller than a "
-    "feature around 1; at a rate that suits the one, the other does not move.",
-    fix="Subtract each feature's mean and divide by its standard deviation, both of the training "
-    "set.",
+    why="A weight's gradient is proportional to its input, and the curvature to the square of the "
+    "input. A feature around 190, such as cholesterol in mg/dl, needs a learning rate tens of "
+    "thousands of times smaller than a feature around 1. No single rate suits both.",
+    fix="Subtract each feature's mean and divide by its standard deviation, both computed on the "
+    "training set.",
     broken=broken,
     fixed=fixed,
-    symptom=last_loss,
+    symptom=measure_last_loss,
     holds=Bound(high=0.75),
     code=(broken, fixed),
     source="Y. LeCun et al., Efficient BackProp (1998), section 4.3",

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from gradlab.mistakes.material import Batch, on_digits
-from gradlab.mistakes.measures import moved
+from gradlab.mistakes.building_blocks import Batch, digits_program
+from gradlab.mistakes.measures import measure_moved_weights
 from gradlab.mistakes.mistake import Bound, Mistake
 
 
@@ -33,11 +33,11 @@ MISTAKE = Mistake(
     name="zero_grad_too_late",
     title="`zero_grad` between `backward` and `step`",
     why="`zero_grad` sets every `.grad` to None, and `step` skips weights without a gradient. "
-    "There is no error: the loss just stays where it is.",
+    "Torch raises no error, and the loss does not change.",
     fix="Clear the gradients before `backward`, or after `step`.",
-    broken=partial(on_digits, broken_step),
-    fixed=partial(on_digits, fixed_step),
-    symptom=moved,
+    broken=partial(digits_program, broken_step),
+    fixed=partial(digits_program, fixed_step),
+    symptom=measure_moved_weights,
     holds=Bound(low=100),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/generated/torch.optim.Optimizer.zero_grad.html",
