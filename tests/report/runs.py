@@ -1,4 +1,4 @@
-"""Runs made of closed forms, written as a real run writes them."""
+"""Write run folders with known numbers, in the format of real runs."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def write_run(
     data: dict[str, Any] | None = None,
     **config: Any,
 ) -> None:
-    """Write a run of `steps` records, every one with ‖delta_l‖ = `delta`."""
+    """Write a run with `steps` recorded steps, each with ‖delta_l‖ = `delta`."""
     folder.mkdir(parents=True)
     count = len(delta)
     layers = Table(folder / "layers.parquet", LAYERS)

@@ -1,4 +1,4 @@
-"""Modules of foreign networks by depth: one by one, or block by block where they are many."""
+"""Modules of watched networks by depth: one row each, or one row per block in large networks."""
 
 import warnings
 
@@ -15,7 +15,7 @@ from gradlab.sinks import Parquet
 
 
 def recorded(folder, blocks):
-    """A network of `blocks` blocks of three linear maps and a head, watched for two steps."""
+    """Watch a network of `blocks` blocks with three linear maps, and a head, for two steps."""
     torch.manual_seed(0)
     h = nn.ModuleList(nn.Sequential(*(nn.Linear(4, 4) for _ in range(3))) for _ in range(blocks))
     model = nn.ModuleDict({"h": h, "head": nn.Linear(4, 2)})
@@ -31,14 +31,14 @@ def recorded(folder, blocks):
     return monitor.frame()
 
 
-def told(folder):
+def table_of(folder):
     runs, reduced = reduce_folder(folder)
     return module_table(runs, reduced.layers)
 
 
-def test_few_modules_are_told_of_one_by_one(tmp_path):
+def test_a_small_network_has_a_row_per_module(tmp_path):
     frame = recorded(tmp_path, 2)
-    table = told(tmp_path)
+    table = table_of(tmp_path)
     assert table["modules"].tolist() == frame["module"][:7].tolist()
     assert table["layers"].tolist() == [str(i) for i in range(1, 8)]
     logs = np.log10(frame.pivot(index="step", columns="position", values="delta_norm"))
@@ -46,9 +46,9 @@ def test_few_modules_are_told_of_one_by_one(tmp_path):
     np.testing.assert_allclose(table["delta"], expected, atol=0.006)
 
 
-def test_many_modules_are_told_of_by_block(tmp_path):
+def test_a_large_network_has_a_row_per_block(tmp_path):
     frame = recorded(tmp_path, 100)
-    table = told(tmp_path)
+    table = table_of(tmp_path)
     assert len(frame["module"].unique()) == 301
     assert len(table) == 101
     assert table["modules"][1] == "h.1 (3 modules)"
@@ -57,7 +57,7 @@ def test_many_modules_are_told_of_by_block(tmp_path):
     assert table["weakest"][0] == pytest.approx(logs[[1, 2, 3]].min() - logs[301], abs=0.006)
 
 
-def test_many_modules_are_drawn_by_block(tmp_path):
+def test_a_large_network_is_drawn_by_block(tmp_path):
     frame = recorded(tmp_path, 100)
     runs, reduced = reduce_folder(tmp_path)
     blocks = average_blocks(runs, reduced.layers)
@@ -73,22 +73,22 @@ def test_many_modules_are_drawn_by_block(tmp_path):
     assert average_blocks(few, reduced.layers)["position"].tolist() == list(range(1, 8))
 
 
-def test_networks_of_gradlab_need_no_names(tmp_path):
+def test_networks_of_gradlab_are_not_in_the_table(tmp_path):
     recorded(tmp_path, 2)
     info = tmp_path / "run.json"
     info.write_text(info.read_text().replace('"watched": true', '"watched": false'))
-    assert told(tmp_path).empty
+    assert table_of(tmp_path).empty
 
 
 @pytest.mark.parametrize(
-    ("site", "block"),
+    ("module", "block"),
     [("h.3.mlp.c_fc", "h.3"), ("a.b", "a.b"), ("layer2.11.conv1", "layer2.11"), ("0", "0")],
 )
-def test_a_block_ends_at_the_first_number(site, block):
-    assert block_name(site) == block
+def test_a_block_ends_at_the_first_number(module, block):
+    assert block_name(module) == block
 
 
-def test_factors_that_make_no_chain_are_not_added_up(tmp_path):
+def test_a_network_without_all_factors_has_no_chain(tmp_path):
     recorded(tmp_path / "residual", 2)  # without activations between its maps
     torch.manual_seed(0)
     plain = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2))
@@ -100,9 +100,9 @@ def test_factors_that_make_no_chain_are_not_added_up(tmp_path):
     assert broken_chains(runs, reduced.layers) == {"residual"}
 
 
-def test_a_module_without_a_signal_is_left_out_and_not_called_infinite(tmp_path):
+def test_a_module_without_a_signal_is_not_counted_as_infinite(tmp_path):
     class Scale(torch.nn.Module):
-        """A weight of two dimensions that is used beside the module's own call."""
+        """Uses the weight of `inner` without calling `inner`."""
 
         def __init__(self):
             super().__init__()

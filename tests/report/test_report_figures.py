@@ -1,4 +1,4 @@
-"""Figures as they are printed: nothing cut, nothing told by colour alone, no layer 0."""
+"""Figures in print: labels are not cut, levels differ without colour, ticks are at real layers."""
 
 from itertools import product
 
@@ -29,7 +29,7 @@ from tests.report.test_report_page import reduced
 
 @pytest.fixture
 def inits(tmp_path):
-    """Three inits and two clips at one depth; one of the clips is never finite."""
+    """Three initialisations and two clips at one depth; some runs are never finite."""
     for number, (init, clip) in enumerate(product("abc", ("none", "norm"))):
         delta = np.array([1e-3, 1e-2, 1.0]) if clip == "norm" or init == "a" else [np.nan] * 3
         config = {"model.depth": 2, "model.activation": "relu", "model.init": init, "clip": clip}
@@ -39,29 +39,29 @@ def inits(tmp_path):
     return frame, whole.layers.merge(frame[every], on="run")
 
 
-def cut(figure):
-    """The texts of a figure that are not wholly inside it."""
+def cut_texts(figure):
+    """Return the texts that are not completely inside the figure."""
     figure.draw_without_rendering()
     width, height = figure.bbox.size
-    found = []
+    texts = []
     for text in figure.findobj(lambda a: hasattr(a, "get_text") and a.get_text()):
         box = text.get_window_extent()
         inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1
         if text.get_visible() and not inside:
-            found.append(text.get_text())
-    return found
+            texts.append(text.get_text())
+    return texts
 
 
 @pytest.mark.parametrize("column", ["delta_norm", "weight_grad_norm"])
-def test_no_label_of_a_figure_of_one_row_is_cut(inits, column):
+def test_labels_of_a_figure_with_one_row_are_not_cut(inits, column):
     frame, layers = inits
     with print_style():
-        assert not cut(draw_profile(layers, ["model.init"], column, "2 seeds", "title"))
-        assert not cut(draw_heatmap(pivot_decades(frame, ["model.init"]), "2 seeds", "title"))
+        assert not cut_texts(draw_profile(layers, ["model.init"], column, "2 seeds", "title"))
+        assert not cut_texts(draw_heatmap(pivot_decades(frame, ["model.init"]), "2 seeds", "title"))
 
 
-def looks(figure):
-    """Marker and fill of the series in the legend: what is left of it in grey."""
+def marker_styles(figure):
+    """Return marker and fill of each entry of the legend, which remain visible in grey."""
     (legend,) = figure.legends
     handles = [h for h in legend.legend_handles if h.get_marker() not in (None, "None")]
     return {
@@ -76,16 +76,16 @@ def test_levels_differ_without_colour(inits):
         drawn = draw_profile(
             layers, ["clip", "model.activation", "model.init"], "delta_norm", "2 seeds", "t"
         )
-        assert len(set(looks(drawn).values())) == 3
+        assert len(set(marker_styles(drawn).values())) == 3
         both = layers.assign(**{"model.activation": layers["model.init"].map(str.upper)})
         keys = ["model.activation", "model.init"]
         plane = draw_factor_plane(factors_by_setting(both, keys), keys, "2 seeds", "t")
-    assert len(set(looks(plane).values())) == 6
+    assert len(set(marker_styles(plane).values())) == 6
     points = [line for line in plane.axes[0].lines if line.get_linestyle() == "None"]
     assert len({(p.get_marker(), p.get_fillstyle()) for p in points}) == 9
 
 
-def test_one_key_of_the_plane_has_the_colours_of_its_legend(inits):
+def test_points_have_the_colours_of_the_legend(inits):
     _, layers = inits
     with print_style():
         plane = draw_factor_plane(
@@ -98,29 +98,29 @@ def test_one_key_of_the_plane_has_the_colours_of_its_legend(inits):
     }
 
 
-def test_marks_of_what_is_not_finite_say_of_which_setting(inits):
+def test_marks_of_values_not_finite_have_the_marker_of_their_setting(inits):
     _, layers = inits
     keys = ["model.depth", "model.activation", "model.init", "clip"]
     with print_style():
         figure = draw_profile(layers, keys, "delta_norm", "2 seeds", "title")
     marks = [line for line in figure.axes[0].lines if line.get_gid() == "inf"]
     assert [(m.get_marker(), m.get_fillstyle()) for m in marks] == [("s", "full"), ("^", "full")]
-    assert len({tuple(m.get_ydata()) for m in marks}) == 2  # none hides another
+    assert len({tuple(m.get_ydata()) for m in marks}) == 2  # at different levels
     names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert "not finite" in names
     assert "exactly 0" not in names
 
 
-def test_a_panel_without_a_run_says_so(inits):
+def test_a_panel_without_a_run_has_a_note(inits):
     _, layers = inits
     some = layers[(layers["model.init"] != "a") | (layers["clip"] != "norm")]
     with print_style():
         figure = draw_profile(some, ["model.init", "clip"], "delta_norm", "2 seeds", "title")
-    told = {ax.get_title(): [text.get_text() for text in ax.texts] for ax in figure.axes}
-    assert [name for name, texts in told.items() if texts] == ["clip norm, init a"]
+    notes = {ax.get_title(): [text.get_text() for text in ax.texts] for ax in figure.axes}
+    assert [title for title, texts in notes.items() if texts] == ["clip norm, init a"]
 
 
-def test_no_tick_is_at_a_layer_that_does_not_exist(tmp_path):
+def test_ticks_are_at_layers_that_exist(tmp_path):
     write_run(tmp_path / "a", 10.0 ** np.arange(-20, 1))
     write_run(tmp_path / "b", [1.0], seed=1)
     _, _, whole = reduced(tmp_path)
@@ -141,7 +141,7 @@ def test_no_tick_is_at_a_layer_that_does_not_exist(tmp_path):
             assert axis.get_ticklocs().tolist() == [1, 5, 10, 15, 20]
 
 
-def test_panels_of_factors_share_their_scale(inits):
+def test_panels_of_factors_have_the_same_scale(inits):
     _, layers = inits
     records = [(run, layers[layers["run"] == run]) for run in ("0", "1")]
     with print_style():
@@ -150,12 +150,12 @@ def test_panels_of_factors_share_their_scale(inits):
     assert "decades" in one.get_ylabel()
 
 
-def test_the_last_record_ends_where_training_ends():
+def test_the_last_record_is_drawn_until_training_ends():
     assert step_borders(np.array([0, 10, 20]), 25).tolist() == [0, 10, 20, 25]
     assert step_borders(np.array([0]), 0).tolist() == [0, 1]
 
 
-def test_a_colour_bar_is_named_and_only_where_there_is_colour():
+def test_only_panels_with_colours_have_a_colour_bar():
     record = pd.DataFrame({"step": 0, "axis": "depth", "position": [1, 2], "delta_norm": [0.0, 1]})
     with print_style():
         figure = draw_timeline([("a", record, 1), ("b", record.assign(delta_norm=0.0), 1)], "t")
@@ -169,7 +169,7 @@ def test_labels_of_many_columns_do_not_overlap(tmp_path):
     layers = whole.layers.merge(frame[["run", "model.depth", "clip"]], on="run")
     with print_style():
         figure = draw_profile(layers, ["model.depth", "clip"], "delta_norm", "2 seeds", "title")
-        assert not cut(figure)
+        assert not cut_texts(figure)
     texts = [text for text in figure.findobj(Text) if text.get_text()]
     boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_visible()]
     pairs = [
@@ -178,7 +178,7 @@ def test_labels_of_many_columns_do_not_overlap(tmp_path):
     assert not pairs
 
 
-def test_losses_of_runs_that_ended_at_once(tmp_path):
+def test_loss_panels_of_runs_that_diverge_immediately(tmp_path):
     write_run(tmp_path / "0", verdict="diverged", status="diverged", losses=[np.inf])
     write_run(tmp_path / "1", verdict="diverged", status="diverged", losses=[1.0, 2.0, np.inf])
     write_run(tmp_path / "2", verdict="exploding", losses=[np.nan])
@@ -193,25 +193,25 @@ def test_losses_of_runs_that_ended_at_once(tmp_path):
     assert all(tick == round(tick) for tick in diverged.get_xticks())
 
 
-def test_an_axis_holds_what_no_float_can():
+def test_an_axis_can_exceed_the_range_of_floats():
     edges = Edges(np.array([-320.0, 308.0]), zeros=1, infinities=2)
     assert edges.low < edges.zero(0) < -320
     assert 308 < edges.infinity(0) < edges.infinity(1) < edges.high
 
 
 @pytest.mark.parametrize(
-    ("logs", "named"),
+    ("logs", "labels"),
     [([0.0], ["10⁰"]), ([0.3, 0.4], ["10⁰", "10¹"]), ([np.nan], [])],
 )
-def test_an_axis_names_a_power_of_ten_where_there_is_one(logs, named):
+def test_an_axis_has_ticks_at_powers_of_ten(logs, labels):
     ax = Figure().subplots()
     Edges(np.array(logs), zeros=0, infinities=0).draw(ax)
-    assert [text.get_text() for text in ax.get_yticklabels()] == named
+    assert [text.get_text() for text in ax.get_yticklabels()] == labels
     low, high = ax.get_ylim()
     assert all(low < tick < high for tick in ax.get_yticks())
 
 
-def test_a_title_has_lines_of_one_length():
+def test_the_lines_of_a_title_have_similar_lengths():
     lines = balance_lines("one two three four five six", 25).split("\n")
     assert [len(line) for line in lines] == [13, 13]
     assert balance_lines("short", 92) == "short"
@@ -228,7 +228,7 @@ def test_loss_curves_have_a_panel_for_every_verdict_of_the_schema():
     assert titles == set(schema.VERDICTS)
 
 
-def test_a_null_is_a_gap_and_a_nan_is_marked():
+def test_a_null_is_blank_and_a_nan_is_hatched():
     rows = {"step": [0] * 3, "axis": ["depth"] * 3, "position": [1, 2, 3]}
     record = from_arrow(pa.table({**rows, "delta_norm": [None, float("nan"), 1.0]}))
     with print_style():

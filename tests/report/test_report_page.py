@@ -1,4 +1,4 @@
-"""The report against tables worked out by hand, and on folders of every condition."""
+"""The report, compared with tables computed by hand, and on damaged and unusual folders."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ FIGURES = {
 
 @pytest.fixture
 def sweep(tmp_path) -> Path:
-    """Two depths, two activations, two seeds; one diverged, one underflowed."""
+    """Two depths, two activations, two seeds; one run underflows."""
     number = 0
     for depth in (2, 3):
         for activation, ratio in (("relu", 1.0), ("sigmoid", 0.01)):
@@ -72,7 +72,7 @@ def reduced(folder):
     return frame, keys, whole
 
 
-def test_tables_equal_those_worked_out_by_hand(sweep):
+def test_tables_equal_numbers_computed_by_hand(sweep):
     frame, keys, whole = reduced(sweep)
     assert keys == ["model.depth", "model.activation"]
     assert frame["decades"].tolist() == pytest.approx([0, 0, -4, -4, 0, 0, -6, -np.inf])
@@ -80,7 +80,7 @@ def test_tables_equal_those_worked_out_by_hand(sweep):
     pivot = pivot_decades(frame, keys).decades
     assert pivot.loc["relu", 2] == 0
     assert pivot.loc["sigmoid", 2] == pytest.approx(-4)
-    assert pivot.loc["sigmoid", 3] == -np.inf  # half of its seeds are exact zeros
+    assert pivot.loc["sigmoid", 3] == -np.inf  # half of the seeds are exactly 0
     layers = whole.layers.set_index(["run", "position"])
     assert layers.loc[("6", 1), "delta_norm"] == pytest.approx(-6)
     assert layers.loc[("7", 1), "delta_norm_zero"] == 1
@@ -91,7 +91,7 @@ def test_tables_equal_those_worked_out_by_hand(sweep):
     assert taken[(3, "relu")] == pytest.approx(0)
 
 
-def test_geometric_means_leave_zeros_and_infinities_apart():
+def test_geometric_means_count_zeros_and_infinities_separately():
     norms = [1e-4, 1e-2, 0.0, np.inf, np.nan]
     count = len(norms)
     record = {"step": range(count), "axis": "depth", "position": 1, "delta_norm": norms}
@@ -102,7 +102,7 @@ def test_geometric_means_leave_zeros_and_infinities_apart():
     assert row["delta_norm_inf"] == pytest.approx(0.4)
 
 
-def test_a_factor_on_the_loss_changes_no_decades(tmp_path):
+def test_scaling_the_loss_does_not_change_decades(tmp_path):
     for name, scale in (("a", 1.0), ("b", 1e-9)):
         write_run(tmp_path / name, np.array([1e-5, 1e-2, 1.0]) * scale)
     values = [gained(Grid(run.layers())) for run in find(tmp_path).runs]
@@ -123,8 +123,8 @@ def test_zeros_and_infinities_are_drawn(sweep):
         for line in (*zeros, *infinite):
             low, high = line.axes.get_ylim()
             assert all(low < y < high for y in line.get_ydata())
-        told = {text.get_text() for ax in figure.axes for text in ax.get_yticklabels()}
-        assert {"exactly 0", "not finite"} <= told
+        labels = {text.get_text() for ax in figure.axes for text in ax.get_yticklabels()}
+        assert {"exactly 0", "not finite"} <= labels
         grid = draw_heatmap(pivot_decades(frame, keys), "2 seeds", "title").axes[0]
         assert "0" in {patch.get_gid() for patch in grid.patches}
         assert "0 (1/2)" in {text.get_text() for text in grid.texts}
@@ -133,7 +133,7 @@ def test_zeros_and_infinities_are_drawn(sweep):
         assert "exactly 0" in {c.get_gid() for c in panel.collections}
 
 
-def test_a_band_over_seeds_is_their_range(sweep):
+def test_a_band_is_the_range_over_seeds(sweep):
     frame, keys, whole = reduced(sweep)
     layers = whole.layers.merge(frame[["run", *keys]], on="run")
     bands = profile_over_seeds(layers, keys, "delta_norm").set_index([*keys, "position"])
@@ -142,22 +142,23 @@ def test_a_band_over_seeds_is_their_range(sweep):
     assert row["mean"] == pytest.approx(np.log10(2) / 2)
 
 
-def test_titles_state_what_the_tables_say(sweep):
+def test_titles_agree_with_the_tables(sweep):
     frame, keys, _ = reduced(sweep)
-    assert headline(frame) == "2 of 8 networks are sick: 2 vanishing"
+    assert headline(frame) == "2 of 8 runs are not healthy: 2 vanishing"
     assert extremes_title(decades_by_setting(frame, keys), keys) == (
-        "The error signal loses everything (depth 3, sigmoid)"
+        "From last layer to first, the error signal falls to exactly 0 with depth 3, sigmoid"
     )
     assert reach_title(frame, keys) == (
-        "The error signal stays within 3 decades over depth in 2 of 4 at depth 2, 2 of 4 at depth 3"
+        "Over depth, the error signal changes at most 3.0 decades (1,000-fold) in "
+        "2 of 4 runs with depth 2, 2 of 4 runs with depth 3"
     )
-    assert onset_title(frame) == "2 of 8 networks are sick: 2 were so at initialisation"
-    assert "activation: the verdict depends on it in 2 of 4 settings" in "; ".join(
+    assert onset_title(frame) == "2 of 8 runs are not healthy: 2 since initialisation"
+    assert "activation changes the verdict in 2 of 4 combinations of the other keys" in "; ".join(
         key_influence(frame, keys)
     )
 
 
-def test_the_report_has_every_figure_and_names_no_network(sweep):
+def test_the_page_contains_every_figure_and_needs_no_network(sweep):
     report = write_report(sweep)
     folder = sweep / "report"
     assert report.runs == 8
@@ -171,7 +172,7 @@ def test_the_report_has_every_figure_and_names_no_network(sweep):
     runs = pd.read_csv(folder / "tables" / "runs.csv")
     assert len(runs) == 8
     assert pd.read_csv(folder / "tables" / "profiles.csv").shape[0] == 4 * 3 + 4 * 4
-    assert "2 of 8 networks are sick" in page
+    assert "2 of 8 runs are not healthy" in page
     assert "made to be vanishing" in page
 
 
@@ -199,14 +200,14 @@ def test_a_second_report_replaces_the_first(sweep):
         {"losses": [-3.0, 0.0, 1.0]},
     ],
 )
-def test_one_run_of_any_condition_is_reported(tmp_path, run):
+def test_a_single_unusual_run_is_reported(tmp_path, run):
     write_run(tmp_path / "run", **run)
     assert write_report(tmp_path).runs == 1
     drawn = {file.stem for file in (tmp_path / "report" / "figures").glob("*.png")}
     assert ("losses" in drawn) == (run.get("steps") != 0)
 
 
-def test_many_keys_and_missing_ones(tmp_path):
+def test_many_swept_keys_and_missing_keys(tmp_path):
     for index in range(12):
         config = {"model.depth": 2 + index % 2, "clip": ("none", "norm")[index % 2]}
         config |= {"model.init": f"init{index % 3}", "optim.lr": 10.0**-index, "loss": "mse"}
@@ -220,8 +221,8 @@ def test_many_keys_and_missing_ones(tmp_path):
     assert write_report(tmp_path).runs == 13
 
 
-def unlike(folder):
-    """Two depths with one init each, one depth with two of which one is never finite."""
+def uneven_sweep(folder):
+    """Write runs in which each depth has other initialisations; two runs are never finite."""
     runs = ((2, "a", 1e-2), (3, "b", 1e-3), (3, "b", np.nan), (4, "a", 1.0), (4, "c", np.nan))
     for number, (depth, init, first) in enumerate(runs):
         config = {"model.depth": depth, "model.init": init}
@@ -229,8 +230,8 @@ def unlike(folder):
     return reduced(folder)[:2]
 
 
-def test_what_was_not_run_is_blank_and_not_called_without_a_gradient(tmp_path):
-    frame, keys = unlike(tmp_path)
+def test_a_setting_that_was_not_run_is_a_blank_cell(tmp_path):
+    frame, keys = uneven_sweep(tmp_path)
     with print_style():
         figure = draw_heatmap(pivot_decades(frame, keys), "2 seeds", "title")
     texts = [text.get_text() for text in figure.axes[0].texts]
@@ -238,8 +239,8 @@ def test_what_was_not_run_is_blank_and_not_called_without_a_gradient(tmp_path):
     assert [patch.get_gid() for patch in figure.axes[0].patches] == ["n/a"]
 
 
-def test_rows_and_columns_without_a_run_are_not_there(tmp_path):
-    frame, keys = unlike(tmp_path)
+def test_the_grid_has_no_rows_and_columns_without_a_run(tmp_path):
+    frame, keys = uneven_sweep(tmp_path)
     keys = [*keys, "model.width", "clip"]
     frame = frame.assign(**{"model.width": range(5), "clip": ["x", "y", "y", "y", "y"]})
     decades, _, of = pivot_decades(frame, keys)
@@ -248,8 +249,8 @@ def test_rows_and_columns_without_a_run_are_not_there(tmp_path):
     assert of.to_numpy().sum() == 5
 
 
-def test_a_mean_says_over_how_many_runs_it_is(tmp_path):
-    frame, keys = unlike(tmp_path)
+def test_a_mean_has_the_number_of_its_runs(tmp_path):
+    frame, keys = uneven_sweep(tmp_path)
     table = decades_by_setting(frame, keys)
     assert table["runs"].tolist() == [1, 1, 1, 0]
     assert table["of"].tolist() == [1, 2, 1, 1]
@@ -258,7 +259,7 @@ def test_a_mean_says_over_how_many_runs_it_is(tmp_path):
     assert count_typical(edges[1:].reset_index(drop=True)) == 1
 
 
-def test_a_damaged_run_is_named_and_the_others_reported(sweep):
+def test_a_damaged_run_is_named_and_other_runs_are_reported(sweep):
     for name in ("2/layers.parquet", "3/steps.parquet"):
         file = sweep / name
         file.write_bytes(file.read_bytes()[:50])
@@ -276,25 +277,27 @@ def test_a_damaged_run_is_named_and_the_others_reported(sweep):
         assert line in page
 
 
-def test_a_run_that_failed_before_its_first_record_is_listed_and_not_drawn(sweep):
+def test_a_run_that_failed_before_its_first_step_is_listed(sweep):
     write_run(sweep / "8", steps=0, verdict=None, status="failed", losses=[])
     report = write_report(sweep)
     assert report.runs == 9
-    assert "Not finished" in report.path.read_text()
+    assert "Unfinished runs" in report.path.read_text()
 
 
-def test_it_reads_columns_and_one_run_at_a_time(sweep, monkeypatch):
-    asked: list[object] = []
+def test_only_needed_columns_are_read(sweep, monkeypatch):
+    requested: list[object] = []
     read = Run.layers
 
     def watched(self, columns=None):
-        asked.append(columns)
+        requested.append(columns)
         return read(self, columns)
 
     monkeypatch.setattr(Run, "layers", watched)
     write_report(sweep)
-    assert all(columns is not None for columns in asked)
-    assert all(set(columns) <= {"step", "axis", "position", *layer_columns()} for columns in asked)
+    assert all(columns is not None for columns in requested)
+    assert all(
+        set(columns) <= {"step", "axis", "position", *layer_columns()} for columns in requested
+    )
 
 
 def layer_columns():
@@ -302,19 +305,19 @@ def layer_columns():
     return {"delta_norm", "weight_grad_norm", "preact_std", *factors}
 
 
-def test_a_page_that_cannot_be_written_is_one_line(sweep):
+def test_a_page_that_cannot_be_written_is_a_store_error(sweep):
     (sweep / "report").write_text("in the way")
     with pytest.raises(StoreError, match="report cannot be written"):
         write_report(sweep)
 
 
-def test_show_lists_every_run_and_cuts_no_line(sweep, capsys):
+def test_show_prints_every_run_in_an_uncut_line(sweep, capsys):
     (sweep / "0" / "run.json").write_text("{")
     (damaged,) = show_runs(sweep, Console(width=40))
     assert "run.json is damaged" in damaged
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + 7 + 1
-    assert lines[-1] == "2 of 7 networks are sick: 2 vanishing"
+    assert lines[-1] == "2 of 7 runs are not healthy: 2 vanishing"
     assert "sigmoid" in lines[2]
 
 
@@ -324,7 +327,7 @@ def test_runs_without_a_verdict_are_shown(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == "The run has no verdict yet"
 
 
-def test_a_folder_whose_pages_are_all_damaged_is_one_line(tmp_path):
+def test_a_folder_with_only_damaged_runs_is_a_store_error(tmp_path):
     write_run(tmp_path / "0")
     file = tmp_path / "0" / "layers.parquet"
     content = file.read_bytes()
@@ -334,7 +337,7 @@ def test_a_folder_whose_pages_are_all_damaged_is_one_line(tmp_path):
             command(tmp_path)
 
 
-def test_nothing_false_is_said_of_runs_that_diverge_at_once(tmp_path):
+def test_the_page_makes_no_false_claim_about_runs_that_diverge_immediately(tmp_path):
     for number in range(2):
         write_run(
             tmp_path / str(number),
@@ -345,23 +348,23 @@ def test_nothing_false_is_said_of_runs_that_diverge_at_once(tmp_path):
             seed=number,
         )
     page = write_report(tmp_path).path.read_text()
-    for claim in ("keeps its size", "out of proportion", "Median of the last loss", "can be flat."):
+    for claim in ("keeps its size,", "error signal changes at most 1", "Median final loss"):
         assert claim not in page
     assert "No run ends with a finite loss" in page
 
 
-def test_the_users_matplotlib_is_left_alone(sweep):
+def test_matplotlib_settings_of_the_user_are_unchanged(sweep):
     before = dict(mpl.rcParams)
     write_report(sweep)
     assert dict(mpl.rcParams) == before
 
 
-def test_it_does_without_torch():
+def test_the_report_does_not_import_torch():
     check = "import gradlab.report.report_page, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", check], check=True)
 
 
-def test_losses_of_every_verdict_have_a_panel(sweep):
+def test_the_losses_of_each_verdict_have_a_panel(sweep):
     frame, keys, whole = reduced(sweep)
     with print_style():
         figure = draw_losses(whole.losses, frame, keys, "title")

@@ -1,4 +1,4 @@
-"""What a sweep varied, and what its settings are called."""
+"""The keys that a sweep varied, and the names of its settings."""
 
 import pandas as pd
 import pytest
@@ -10,7 +10,7 @@ from gradlab.report.swept_keys import format_value, setting_label, varied_keys
 from tests.report.runs import write_run
 
 
-def test_varied_ignores_seeds_and_what_one_choice_alone_has():
+def test_seeds_and_keys_of_one_group_option_are_not_varied():
     none = {"clip": "none", "model.depth": 3}
     norm = {"clip": "norm", "model.depth": 3, "clip.max_norm": 1.0}
     configs = [{**none, "seed": 0}, {**norm, "seed": 1}, {**norm, "seed": 2}]
@@ -19,7 +19,7 @@ def test_varied_ignores_seeds_and_what_one_choice_alone_has():
     assert setting_label(pd.Series(norm), ["model.depth", "clip"]) == "depth 3, clip norm"
 
 
-def test_what_comes_with_a_choice_is_not_varied_beside_it():
+def test_a_key_that_comes_with_an_option_is_not_varied_too():
     lstm = {"model": "lstm", "model.norm_position": "before", "model.depth": 1}
     gru = {"model": "gru", "model.norm_position": "after", "model.depth": 2}
     assert varied_keys([lstm, gru]) == ["model.depth", "model"]
@@ -27,7 +27,7 @@ def test_what_comes_with_a_choice_is_not_varied_beside_it():
     assert varied_keys([lstm, gru, both]) == ["model.depth", "model", "model.norm_position"]
 
 
-def test_null_is_a_value_that_a_sweep_can_vary(tmp_path):
+def test_a_sweep_can_vary_a_key_with_null(tmp_path):
     for number, (gain, seed) in enumerate(((None, 0), (None, 1), (3, 0), (3, 1))):
         delta = [1e-2 if gain else 1e-4, 1.0]
         write_run(tmp_path / str(number), delta, seed=seed, **{"model.init_gain": gain})
@@ -42,7 +42,7 @@ def test_null_is_a_value_that_a_sweep_can_vary(tmp_path):
     assert write_report(tmp_path).runs == 4
 
 
-def test_lists_are_settings_like_others(tmp_path):
+def test_a_list_can_be_a_varied_value(tmp_path):
     for number, betas in enumerate(([0.9, 0.99], [0.8, 0.9])):
         write_run(tmp_path / str(number), **{"optim.betas": betas})
     frame, keys = run_table(*reduce_folder(tmp_path))
@@ -51,7 +51,7 @@ def test_lists_are_settings_like_others(tmp_path):
     assert "betas = [0.9, 0.99], [0.8, 0.9]" in page
 
 
-def test_a_damaged_run_varies_nothing(tmp_path):
+def test_a_damaged_run_does_not_count_as_varied(tmp_path):
     for name, depth in (("a", 2), ("b", 3)):
         write_run(tmp_path / name, **{"model.depth": depth})
     file = tmp_path / "b" / "layers.parquet"
@@ -62,7 +62,7 @@ def test_a_damaged_run_varies_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(3.0, "3"), (3, "3"), (1e-5, "1e-05"), (0.1234567, "0.1234567")]
+    ("value", "text"), [(3.0, "3"), (3, "3"), (1e-5, "1e-05"), (0.1234567, "0.1234567")]
 )
-def test_numbers_are_called_what_a_user_types(value, said):
-    assert format_value(value) == said
+def test_numbers_are_formatted_as_a_user_types_them(value, text):
+    assert format_value(value) == text

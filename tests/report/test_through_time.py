@@ -1,4 +1,4 @@
-"""The figure of the gradient through time, on runs whose decades are known."""
+"""The figure of the gradient over time steps, on runs with known decades."""
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,9 @@ T = 5
 
 
 def recurrent(folder, per_step, cell=None, **config):
-    """A run of two recurrent layers: the state of the upper one gains `per_step` decades a step.
+    """Write a run with two recurrent layers. The upper state gains `per_step` decades per step.
 
-    If they have a cell, it gains `cell` decades a step.
+    If `cell` is not None, the layers have a cell, which gains `cell` decades per step.
     """
     write_run(folder, **config)
     file = folder / "layers.parquet"
@@ -28,9 +28,9 @@ def recurrent(folder, per_step, cell=None, **config):
     parts = [depth]
     states = [("time", "layers.0", 9.0), ("time", "layers.1", per_step)]
     cells = [] if cell is None else [("cell", "layers.0", 7.0), ("cell", "layers.1", cell)]
-    for axis, site, slope in (*states, *cells):
+    for axis, module, slope in (*states, *cells):
         for step in sorted(set(depth["step"])):
-            row = depth.iloc[[0] * T].assign(step=np.int32(step), axis=axis, module=site)
+            row = depth.iloc[[0] * T].assign(step=np.int32(step), axis=axis, module=module)
             row["position"] = np.arange(1, T + 1, dtype=np.int32)
             row[STATE] = 10.0 ** (slope * (T - row["position"]))
             parts.append(row)
@@ -38,7 +38,7 @@ def recurrent(folder, per_step, cell=None, **config):
     pq.write_table(table, file)
 
 
-def test_what_is_drawn_is_the_layer_nearest_the_loss(tmp_path):
+def test_the_recurrent_layer_nearest_the_loss_is_drawn(tmp_path):
     recurrent(tmp_path / "0", -2.0)
     recurrent(tmp_path / "1", 0.5)
     write_run(tmp_path / "2")  # without time
@@ -50,27 +50,29 @@ def test_what_is_drawn_is_the_layer_nearest_the_loss(tmp_path):
     assert list(reduced.runs["time_decades"]) == pytest.approx(
         [-8.0, 2.0, np.nan, -1.0], nan_ok=True
     )
-    # The rows over depth are what they are without them.
+    # The rows over time do not change the rows over depth.
     assert (reduced.layers.groupby("run").size() == 3).all()
 
 
 @pytest.mark.parametrize(
-    ("slopes", "told"),
+    ("slopes", "change"),
     [
-        ((-2.0, 0.5), "loses up to 8.0 decades and gains up to 2.0 decades"),
-        ((-2.0, -1.0), "loses up to 8.0 decades"),
+        (
+            (-2.0, 0.5),
+            "falls up to 8.0 decades (100-million-fold) and grows up to 2.0 decades (100-fold)",
+        ),
+        ((-2.0, -1.0), "falls up to 8.0 decades (100-million-fold)"),
         ((0.0, 0.001), "keeps its size"),
     ],
 )
-def test_the_title_says_what_becomes_of_it(tmp_path, slopes, told):
+def test_the_title_states_the_largest_changes_over_time(tmp_path, slopes, change):
     for index, slope in enumerate(slopes):
         recurrent(tmp_path / str(index), slope, data__length=index)
     _, reduced = reduce_folder(tmp_path)
-    expected = f"From the last step of a sequence to the first the gradient {told}"
-    assert time_title(reduced.time) == expected
+    assert time_title(reduced.time) == f"From last time step to first, the gradient {change}"
 
 
-def test_a_list_of_runs_has_the_decades_over_time(tmp_path):
+def test_the_table_of_runs_has_the_decades_over_time(tmp_path):
     for index, slope in enumerate((-2.0, -1.0)):
         recurrent(tmp_path / str(index), slope, seed=index)
     runs, reduced = reduce_folder(tmp_path, drawn=False)
@@ -78,17 +80,16 @@ def test_a_list_of_runs_has_the_decades_over_time(tmp_path):
     assert list(reader_columns(frame, keys)["time_decades"]) == pytest.approx([-8.0, -4.0])
     summed = summarise_seeds(frame, keys)
     assert list(seed_table(summed, keys)["time_decades"]) == ["-6 [-8, -4]"]
-    assert seed_note(summed).endswith("first time step over last")
+    assert seed_note(summed).endswith("first time step to last")
     page = write_report(tmp_path).path.read_text(encoding="utf-8")
-    told = "From the last step of a sequence to the first the gradient loses up to 8.0 decades."
-    assert told in page
+    assert "From last time step to first, the gradient falls up to 8.0 decades (100-m" in page
 
 
-def test_a_report_has_the_figure_if_there_is_time(tmp_path):
+def test_a_report_has_the_figure_only_with_recurrent_layers(tmp_path):
     recurrent(tmp_path / "some" / "0", -2.0)
     write_run(tmp_path / "none" / "0")
-    for name, there in (("some", True), ("none", False)):
+    for name, expected in (("some", True), ("none", False)):
         page = write_report(tmp_path / name).path
         figure = page.parent / "figures" / "through_time.png"
-        assert figure.exists() is there
-        assert ("dLoss/dh_t" in page.read_text(encoding="utf-8")) is there
+        assert figure.exists() is expected
+        assert ("dLoss/dh_t" in page.read_text(encoding="utf-8")) is expected

@@ -36,7 +36,7 @@ _LOOKS: dict[str, tuple[Any, Any]] = {
     "overflow": (COLOURS[5], LINES[3]),
     "unstable": (COLOURS[6], LINES[4]),
     "starved": (COLOURS[8], LINES[1]),
-    "symmetric": ("0.2", LINES[2]),
+    "symmetric": ("0.4", LINES[2]),
     "below_eps": ("0.5", LINES[3]),
 }
 VERDICTS = _LOOKS | {
@@ -72,6 +72,11 @@ RC: Any = {
     "svg.hashsalt": "gradlab",
     "pdf.fonttype": 42,
 }
+
+
+def verdict_colours() -> dict[str, str]:
+    """Return the colour of each verdict, such as `#0173b2`."""
+    return {verdict: to_hex(colour) for verdict, (colour, _) in VERDICTS.items()}
 
 
 def verdict_tints() -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""From frames to figures to a page. Never imports torch."""
+"""Turn the frames of runs into figures, tables and a page. Never imports torch."""

@@ -1,4 +1,4 @@
-"""A row per setting: the error signal's decades for the heatmap, and medians over seeds."""
+"""Summarise runs by setting: decades of the error signal, and medians over seeds."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,9 +13,12 @@ from gradlab.results.resume import DONE
 
 
 class Cells(NamedTuple):
-    """Three tables of the same shape, one row and column per setting: see `by_setting`.
+    """Three tables with a cell for each setting.
 
-    `of` is 0 in a cell that was not run.
+    Attributes:
+        decades: typical decades of the error signal from last layer to first.
+        runs: number of runs that `decades` stands for.
+        of: number of runs of the setting; 0 for a setting that was not run.
     """
 
     decades: pd.DataFrame
@@ -24,9 +27,14 @@ class Cells(NamedTuple):
 
 
 def pivot_decades(runs: pd.DataFrame, keys: list[str]) -> Cells:
-    """Return the settings as a grid: first and fourth key across, the others down.
+    """Arrange the settings as a grid, without rows and columns in which nothing was run.
 
-    A row or column in which nothing was run is not there.
+    Args:
+        runs: a row per run, of `run_table`.
+        keys: the swept keys. The first and the fourth become columns, the others rows.
+
+    Returns:
+        The tables of the grid.
     """
     table = decades_by_setting(runs, keys)
     across = [key for i, key in enumerate(keys) if i in (0, 3)]
@@ -39,7 +47,7 @@ def pivot_decades(runs: pd.DataFrame, keys: list[str]) -> Cells:
     if not down:
         table["error signal"] = ""
         down = ["error signal"]
-    # Sorted by level, and only what was run: no cartesian product of the levels.
+    # Unstacking and sorting by level leaves out combinations that were not run.
     indexed = table.set_index([*down, *across])
     wide = [
         pd.DataFrame(indexed[name].unstack(across)).sort_index().sort_index(axis=1)
@@ -49,9 +57,15 @@ def pivot_decades(runs: pd.DataFrame, keys: list[str]) -> Cells:
 
 
 def decades_by_setting(runs: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return a row per setting: its typical `decades`, the `runs` they stand for, `of` how many.
+    """Summarise the decades of the error signal by setting.
 
-    A run counts if it has a ratio of the kind shown: finite, exactly 0, or infinite.
+    Args:
+        runs: a row per run, of `run_table`.
+        keys: the swept keys.
+
+    Returns:
+        A row per setting. Columns: the keys; `decades`, the typical value (`typical_decades`);
+        `runs`, the number of runs with such a value; `of`, the number of all runs.
     """
     by: Any = keys or (lambda _: 0)  # without keys, one setting
     grouped = runs.groupby(by, sort=False)["decades"]
@@ -61,14 +75,14 @@ def decades_by_setting(runs: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def count_typical(decades: pd.Series) -> int:
-    """Return over how many runs `typical` is taken."""
+    """Return the number of runs that `typical_decades` stands for."""
     value = typical_decades(decades)
     same = np.isfinite(decades) if np.isfinite(value) else decades == value
     return int(same.sum())
 
 
 def typical_decades(decades: pd.Series) -> float:
-    """Return the mean of the finite values, unless most are -inf or +inf."""
+    """Return the mean of the finite values; -inf or inf if at least half are that."""
     values = decades.dropna().to_numpy()
     if not len(values):
         return float("nan")
@@ -79,16 +93,22 @@ def typical_decades(decades: pd.Series) -> float:
 
 
 MEASURES = ("decades", "slope", "time_decades", "test_accuracy", "test_loss")
-"""Decades are logarithms: their median is a ratio's, and no outlier rules it."""
+"""The columns that are summarised over seeds."""
 
 
 def summarise_seeds(runs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Return a row per setting of `table`: its runs, and median and range of what they measured.
+    """Summarise the runs of each setting: verdicts, medians and ranges over seeds.
 
-    Columns: `keys`; `runs`; `seeds`, how many distinct ones; `done`, how many of the runs ended by
-    themselves; `verdict`, the most frequent; `verdicts` and `statuses`, in words; and of each
-    measure its median over the runs that have it, the range (`_low`, `_high`), and how many those
-    are (`_runs`). `slope` is `decades` a layer.
+    Args:
+        runs: a row per run, of `run_table`.
+        keys: the swept keys.
+
+    Returns:
+        A row per setting. Columns: the keys; `runs`, number of runs; `seeds`, number of distinct
+        seeds; `done`, number of runs that ended without a kill or an error; `verdict`, the most
+        frequent; `verdicts` and `statuses`, counts as text. For each measure: its median, its
+        range (`_low`, `_high`) and the number of runs that have it (`_runs`). `slope` is decades
+        per layer.
     """
     runs = runs.assign(slope=runs["decades"] / (runs["layers"] - 1).clip(lower=1))
     groups = runs.groupby(list(keys), sort=False, dropna=False) if keys else [((), runs)]
@@ -100,11 +120,11 @@ def summarise_seeds(runs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
 
 def seed_table(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Return the table of `over_seeds` as a reader wants it: a median and its range in one cell.
+    """Format the table of `summarise_seeds`: a cell holds a median and its range.
 
-    What is the same in every row and expected, or known of none, is not there.
+    Columns without information are left out, such as `statuses` when all runs are done.
     """
-    repeated = (table["runs"] != table["seeds"]).any()
+    repeated = (table["runs"] != table["seeds"]).any()  # some runs have the same seed
     unfinished = (table["runs"] != table["done"]).any()
     columns = ["seeds", "runs"] if repeated else ["seeds"]
     columns += ["verdicts", "statuses"] if unfinished else ["verdicts"]
@@ -116,21 +136,22 @@ def seed_table(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
 
 def seed_note(table: pd.DataFrame) -> str:
-    """Say how to read the cells of `told`."""
+    """Explain the cells of `seed_table`."""
     if (table["runs"] == 1).all():
-        return "One run a setting: there is nothing to sum up; try seed=0,1,2"
+        return "Each setting has one run; for medians over seeds, sweep seed=0,1,2"
     over_time = bool(table["time_decades_runs"].any())
     return (
-        "Medians over the runs of a setting [least, greatest]; (2/3): two of three runs have one. "
-        "Decades are log10 of the error signal, first layer over last; slope: of it, a layer"
-        + ("; time_decades: of the state's gradient, first time step over last" * over_time)
+        "Each cell: median over the runs of a setting [minimum, maximum]; (2/3) means that two of "
+        "three runs have a value. decades: log10 of the error signal's ratio, first layer to last "
+        "layer; slope: decades per layer"
+        + ("; time_decades: the same for the state's gradient, first time step to last" * over_time)
     )
 
 
 def describe_seeds(runs: pd.DataFrame, keys: Sequence[str]) -> str:
-    """Say how many seeds stand behind a setting: `5 seeds`, `1 to 5 seeds`, `4 runs`, `1 seed`.
+    """State how many seeds a setting has: `5 seeds`, `1 to 5 seeds`.
 
-    Runs, if some of a setting have the same seed.
+    Runs are counted, `4 runs`, if some runs of a setting have the same seed.
     """
     if runs.empty:
         return "no run"
@@ -164,15 +185,15 @@ def _summarise_group(group: pd.DataFrame) -> dict[str, Any]:
 
 
 def leading_verdict(words: pd.Series) -> str:
-    """Return the most frequent verdict; of those equally frequent, a sick one."""
-    found = words.value_counts()
-    return str(max(found.index, key=lambda word: (found[word], word != "healthy")))
+    """Return the most frequent verdict. In a tie, "healthy" loses."""
+    counts = words.value_counts()
+    return str(max(counts.index, key=lambda word: (counts[word], word != "healthy")))
 
 
 def verdict_counts(words: pd.Series) -> str:
-    """Return how often each word is there, the most frequent first: `vanishing 4/5, healthy 1/5`.
+    """Count each word, the most frequent first: `vanishing 4/5, healthy 1/5`.
 
-    Of one run, the word alone.
+    For one run, return its word alone.
     """
     if len(words) == 1:
         return str(words.iloc[0])
@@ -180,15 +201,15 @@ def verdict_counts(words: pd.Series) -> str:
 
 
 def _median_cell(row: pd.Series, name: str) -> str:
-    """Return `-4.25 [-4.28, -4.23]`, with `(3/5)` where not all runs have it."""
+    """Return `-4.25 [-4.28, -4.23]`, with ` (3/5)` where only 3 of 5 runs have a value."""
     known = int(row[f"{name}_runs"])
     if not known:
         return ""
-    middle, low, high = (number(row[f"{name}{part}"]) for part in ("", "_low", "_high"))
+    middle, low, high = (three_digits(row[f"{name}{part}"]) for part in ("", "_low", "_high"))
     spread = f" [{low}, {high}]" if known > 1 else ""
     return f"{middle}{spread}" + (f" ({known}/{row['runs']})" if known < row["runs"] else "")
 
 
-def number(value: float) -> str:
-    """Return a number in three digits; of one that is no number, `nan`."""
+def three_digits(value: float) -> str:
+    """Return a number with three digits; `inf` and `nan` as they are."""
     return f"{value:.3g}" if np.isfinite(value) else format_value(value)

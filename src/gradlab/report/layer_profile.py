@@ -1,4 +1,4 @@
-"""The figure of a gradient's norm over depth, or over the time steps of a recurrent layer."""
+"""Draw the norm of a gradient over depth, or over the time steps of a recurrent layer."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from gradlab.pages.numbers import decades_text
 from gradlab.pages.style import (
     COLOURS,
     FILLS,
@@ -33,40 +34,41 @@ STEPS = {"act_grad_norm": "time step"}
 
 
 class Edges:
-    """The limits of such an axis, and a level in its strips for each series that needs one.
+    """The limits of a y axis with strips for exact zeros and for values that are not finite.
 
-    The values are logarithms on a linear axis: 10^400 cannot be a limit of a log axis.
+    Each series has its level in a strip, so that series do not hide each other. The axis is linear
+    and shows logarithms, because a log axis cannot reach 10^400.
 
     Args:
-        logs: log10 of what is drawn; what is not finite does not count.
-        zeros: how many series have exact zeros; their strip is below the data.
-        infinities: how many have values that are not finite; their strip is above the data.
+        logs: log10 of the drawn values; those that are not finite do not affect the limits.
+        zeros: number of series with exact zeros. Their strip is below the data.
+        infinities: number of series with values that are not finite. Their strip is above the data.
     """
 
     def __init__(self, logs: np.ndarray, zeros: int, infinities: int) -> None:
         logs = logs[np.isfinite(logs)]
         low, high = (float(logs.min()), float(logs.max())) if len(logs) else (0.0, 0.0)
-        if high - low < 1:  # so that there is a power of ten to name
+        if high - low < 1:  # the axis then contains a power of ten for its ticks
             low, high = float(np.floor(low)), float(np.ceil(high))
         self.data = (low, high) if len(logs) else None
         span = high - low
         margin = max(1.0, 0.1 * span) if zeros or infinities else 0.05 * span + 0.1
-        self.gap = max(0.5, 0.07 * (span + 2 * margin))  # that the marks of two series do not touch
+        self.gap = max(0.5, 0.07 * (span + 2 * margin))  # the marks of two series do not touch
         self._zero, self._infinity = low - margin, high + margin
         self.zeros, self.infinities = zeros, infinities
         self.low = self.zero(zeros - 0.5) if zeros else low - margin / 2
         self.high = self.infinity(infinities - 0.5) if infinities else high + margin / 2
 
     def zero(self, series: float) -> float:
-        """Return the level at which the series of this number has its zeros."""
+        """Return the y position at which a series, counted from 0, has its zeros."""
         return self._zero - self.gap * series
 
     def infinity(self, series: float) -> float:
-        """Return the level at which the series of this number is not finite."""
+        """Return the y position at which a series, counted from 0, is not finite."""
         return self._infinity + self.gap * series
 
     def draw(self, axes: Axes) -> None:
-        """Set the limits and the ticks: powers of ten, and the name of each strip there is."""
+        """Set limits and ticks: powers of ten, and the name of each strip that is used."""
         ticks = self._powers()
         for series, border, end, name in (
             (self.zeros, self.zero(-0.5), self.low, "exactly 0"),
@@ -88,10 +90,17 @@ class Edges:
 
 
 def profile_over_seeds(layers: pd.DataFrame, by: list[str], column: str) -> pd.DataFrame:
-    """Return mean, least and greatest log10 over the runs of each setting and position.
+    """Summarise log10 of a column over the runs of each setting and position.
 
-    A signal that was exactly 0 in most steps has no mean of logarithms. Runs with a signal of 0 (or
-    not finite) in at least half their steps are counted, as shares `zero` and `inf`.
+    Args:
+        layers: rows of `Reduced.layers` or `Reduced.time`, with the columns in `by`.
+        by: the columns that define a setting.
+        column: a signal, such as "delta_norm".
+
+    Returns:
+        A row per setting and position: `mean`, `low` and `high` of log10; `runs`, number of runs;
+        `zero` and `inf`, the shares of runs whose signal was exactly 0, or not finite, in at least
+        half of the steps. A run with such zeros does not count in mean and range.
     """
     logs = layers[column].where(layers[f"{column}_zero"] < 0.5)
     table = layers.assign(
@@ -111,13 +120,22 @@ def profile_over_seeds(layers: pd.DataFrame, by: list[str], column: str) -> pd.D
 
 
 def draw_profile(
-    layers: pd.DataFrame, keys: list[str], column: str, behind: str, title: str
+    layers: pd.DataFrame, keys: list[str], column: str, seeds: str, title: str
 ) -> Figure:
-    """Draw log10 of `column` over depth, zeros and what is not finite in strips at the edges.
+    """Draw log10 of a column over depth, with strips for exact zeros and values not finite.
 
-    Colour and shape of the markers are one key; dashes and how much of a marker is filled are
-    another: either is enough without the other, as in print without colour. `behind` says in words
-    of how many runs a line is the mean.
+    Colour and shape of the markers show one key; dashes and fill of the markers show another. The
+    figure is therefore readable without colour.
+
+    Args:
+        layers: rows of `Reduced.layers` or `Reduced.time`, with the columns of `keys`.
+        keys: the swept keys.
+        column: a signal, one of `NAMES`.
+        seeds: number of runs per line as text, such as "5 seeds".
+        title: the title of the figure.
+
+    Returns:
+        The figure.
     """
     frame, roles = assign_roles(layers, keys)
     table = profile_over_seeds(frame, ["column", "row", "colour", "line"], column)
@@ -126,33 +144,33 @@ def draw_profile(
     figure, axes = make_axes(len(rows), len(columns), height, sharey="row", sharex="col")
     for i, row in enumerate(rows):
         in_row = table[table["row"] == row]
-        marked = {kind: _marked(in_row, kind) for kind in ("zero", "inf")}
+        marked = {kind: _series_with(in_row, kind) for kind in ("zero", "inf")}
         edges = _edges_of_row(in_row, marked)
         for j, value in enumerate(columns):
             panel = in_row[in_row["column"] == value]
             _draw_panel(axes[i, j], panel, roles, edges, marked)
             if panel.empty:
-                where = {"transform": axes[i, j].transAxes, "ha": "center", "color": "0.3"}
-                axes[i, j].text(0.5, 0.5, "not run", **where)
-            named = (roles["row"].name(row), roles["column"].name(value))
-            axes[i, j].set_title(", ".join(filter(None, named)))
+                centre = {"transform": axes[i, j].transAxes, "ha": "center", "color": "0.3"}
+                axes[i, j].text(0.5, 0.5, "not run", **centre)
+            names = (roles["row"].name(row), roles["column"].name(value))
+            axes[i, j].set_title(", ".join(filter(None, names)))
     for j, value in enumerate(columns):
-        layers_there = int(table[table["column"] == value]["position"].max())
-        axes[-1, j].set_xlim(0.5, layers_there + 0.5)
-        set_layer_ticks(axes[-1, j].xaxis, layers_there)
-        axes[-1, j].set_xlabel(STEPS.get(column, "layer, 1 = input side"))
+        last = int(table[table["column"] == value]["position"].max())
+        axes[-1, j].set_xlim(0.5, last + 0.5)
+        set_layer_ticks(axes[-1, j].xaxis, last)
+        axes[-1, j].set_xlabel(STEPS.get(column, "layer (1 = input side)"))
     figure.supylabel(NAMES[column], fontsize=8)
     set_title(figure, title + describe_left_out(roles))
     several = bool((table["runs"] > 1).any())
-    told = f"a line is the mean of {behind}, a band their range" if several else f"of {behind}"
-    add_legend(figure, _handles(roles), told)
+    note = f"line: mean over {seeds}, band: range" if several else seeds
+    add_legend(figure, _handles(roles), note)
     return figure
 
 
-def _marked(table: pd.DataFrame, kind: str) -> list[tuple[object, object]]:
-    """Return the series, by colour and line, that have `kind` anywhere in a row of panels."""
-    found = table[table[kind] > 0][["colour", "line"]].drop_duplicates()
-    return list(found.itertuples(index=False, name=None))
+def _series_with(table: pd.DataFrame, kind: str) -> list[tuple[object, object]]:
+    """Return colour and line of each series with a "zero" or "inf" in a row of panels."""
+    series = table[table[kind] > 0][["colour", "line"]].drop_duplicates()
+    return list(series.itertuples(index=False, name=None))
 
 
 def _edges_of_row(table: pd.DataFrame, marked: dict[str, list[tuple[object, object]]]) -> Edges:
@@ -167,19 +185,28 @@ def _draw_panel(
     edges: Edges,
     marked: dict[str, list[tuple[object, object]]],
 ) -> None:
+    """Draw the series of one panel.
+
+    Args:
+        axes: the panel.
+        table: its rows, of `profile_over_seeds`.
+        roles: the roles of the keys.
+        edges: the y axis.
+        marked: the series with a level in the strip "zero" or "inf".
+    """
     levels = {"zero": edges.zero, "inf": edges.infinity}
     for c, colour in enumerate(roles["colour"].values):
         for s, style in enumerate(roles["line"].values):
             lines = table[(table["colour"] == colour) & (table["line"] == style)]
-            there = lines["mean"].notna() | (lines["zero"] > 0) | (lines["inf"] > 0)
-            lines = lines[there].sort_values("position")
+            known = lines["mean"].notna() | (lines["zero"] > 0) | (lines["inf"] > 0)
+            lines = lines[known].sort_values("position")
             if lines.empty:
                 continue
-            x, look = lines["position"], _look(c, s)
+            x, markers = lines["position"], _marker_style(c, s)
             sparse = max(1, -(-len(lines) // 6))
-            start = (2 * c + s) % sparse  # that the markers of close lines do not hide each other
-            shown = {"linestyle": LINES[s], "markevery": (start, sparse), "zorder": 4 - s}
-            axes.plot(x, lines["mean"], **look, **shown)
+            start = (2 * c + s) % sparse  # markers of close lines then do not hide each other
+            line = {"linestyle": LINES[s], "markevery": (start, sparse), "zorder": 4 - s}
+            axes.plot(x, lines["mean"], **markers, **line)
             if (lines["runs"] > 1).any():
                 axes.fill_between(x, lines["low"], lines["high"], color=COLOURS[c], alpha=0.2, lw=0)
             for kind, series in marked.items():
@@ -188,11 +215,21 @@ def _draw_panel(
                     level = levels[kind](series.index((colour, style)))
                     axes.hlines([level] * len(at), at - 0.5, at + 0.5, color=COLOURS[c], lw=0.8)
                     few = at[:: max(1, -(-len(at) // 10))]
-                    axes.plot(few, [level] * len(few), linestyle="none", gid=kind, **look)
+                    axes.plot(few, [level] * len(few), linestyle="none", gid=kind, **markers)
     edges.draw(axes)
 
 
-def _look(colour: int, line: int, ink: Any = None) -> dict[str, Any]:
+def _marker_style(colour: int, line: int, ink: Any = None) -> dict[str, Any]:
+    """Return the style of a marker.
+
+    Args:
+        colour: index of colour and shape.
+        line: index of the fill.
+        ink: a colour that replaces the colour of `colour`.
+
+    Returns:
+        Arguments of `Axes.plot`.
+    """
     return {
         "color": ink or COLOURS[colour],
         "marker": MARKERS[colour],
@@ -206,35 +243,35 @@ def _look(colour: int, line: int, ink: Any = None) -> dict[str, Any]:
 def _handles(roles: dict[str, Role]) -> list[Any]:
     colour, line = roles["colour"], roles["line"]
     handles = [
-        Line2D([], [], label=colour.name(value), **_look(i, 0))
+        Line2D([], [], label=colour.name(value), **_marker_style(i, 0))
         for i, value in enumerate(colour.values)
         if colour.key
     ]
     return handles + [
-        Line2D([], [], linestyle=LINES[i], label=line.name(value), **_look(0, i, "0.3"))
+        Line2D([], [], linestyle=LINES[i], label=line.name(value), **_marker_style(0, i, "0.3"))
         for i, value in enumerate(line.values)
         if line.key
     ]
 
 
 def time_decades(time: pd.DataFrame) -> "pd.Series[float]":
-    """Return log10 ‖dLoss/dh_1‖ / ‖dLoss/dh_T‖ by run (or of c), of the means over the records."""
+    """Return log10 ‖dLoss/dh_1‖ / ‖dLoss/dh_T‖ by run, from the rows of `Reduced.time`."""
     logs = time.sort_values("position").groupby("run")[STATE]
     return logs.agg(lambda steps: steps.iloc[0] - steps.iloc[-1])
 
 
 def time_title(time: pd.DataFrame) -> str:
-    """Say what becomes of the gradient on its way from the last step to the first."""
+    """State how the gradient changes from the last time step to the first; "" without rows."""
     return "" if time.empty else describe_time_decades(time_decades(time))
 
 
 def describe_time_decades(decades: "pd.Series[float]") -> str:
-    """Say by how many decades runs gain or lose on this way."""
-    found = decades.dropna()
+    """State the largest fall and the largest growth from the last time step to the first."""
+    known = decades.dropna()
     parts = [
-        f"{word} up to {abs(value):.1f} decades"
-        for word, value in (("loses", found.min()), ("gains", found.max()))
-        if value * (-1 if word == "loses" else 1) > 0.05
+        f"{verb} up to {decades_text(value)}"
+        for verb, sign, value in (("falls", -1, known.min()), ("grows", 1, known.max()))
+        if sign * value > 0.05
     ]
-    much = " and ".join(parts) or "keeps its size"
-    return f"From the last step of a sequence to the first the gradient {much}"
+    change = " and ".join(parts) or "keeps its size"
+    return f"From last time step to first, the gradient {change}"

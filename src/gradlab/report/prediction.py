@@ -1,4 +1,4 @@
-"""Theory beside measurement at initialisation: one join, its residuals, and the figure of both."""
+"""Compare theory with measurement at initialisation: join, residuals, and the figure."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from gradlab.pages.numbers import count
+from gradlab.pages.numbers import count, factor_text
 from gradlab.pages.style import (
     COLOURS,
     LINES,
@@ -25,17 +25,26 @@ from gradlab.results.load import Run
 from gradlab.theory.mean_field import expected_of_run
 
 SHARED = ("preact_std", "act_factor", "weight_factor", "norm_factor", "delta_norm")
-"""Columns that a record and a prediction share; the error signal in both relative to the last.
+"""The columns that are compared. The error signal is relative to the last layer.
 
-The weights' gradient is not among them: theory has it for one sample, a record for a batch."""
+The weight gradient is not compared: theory predicts it for one sample, runs record it for a batch.
+"""
 
 
 def join_theory(runs: Sequence[Run], reduced: Reduced) -> pd.DataFrame:
-    """Return a row per run and layer at step 0: log10 as measured, as predicted, and what is left.
+    """Join measurement and theory at step 0.
 
-    Runs for which there is no theory are not in it, nor those of one layer, whose error signal is
-    its own measure. `delta_sd` is the predicted standard deviation
-    over networks, in decades, for one sample.
+    Runs that the theory does not cover are left out, and runs with a single layer, because the
+    error signal is compared relative to the last layer.
+
+    Args:
+        runs: the runs.
+        reduced: the summaries of these runs.
+
+    Returns:
+        A row per run and layer. For each column in `SHARED`: log10 as measured, as predicted
+        (`_theory`), and the difference (`_left`). `delta_sd`: the predicted standard deviation over
+        networks for one sample, in decades.
     """
     expected = {
         run.name: frame
@@ -43,7 +52,7 @@ def join_theory(runs: Sequence[Run], reduced: Reduced) -> pd.DataFrame:
         if (frame := expected_of_run(run.config, run.info.get("data") or {})) is not None
     }
     if not expected or reduced.start.empty:
-        return _nothing()
+        return _empty_join()
     theory = pd.concat(expected, names=["run", None]).reset_index("run")
     measured = reduced.start.reset_index(drop=True)
     by_run = measured.groupby("run")["position"]
@@ -60,16 +69,23 @@ def join_theory(runs: Sequence[Run], reduced: Reduced) -> pd.DataFrame:
     return out
 
 
-def _nothing() -> pd.DataFrame:
+def _empty_join() -> pd.DataFrame:
     numbers = [f"{name}{part}" for name in SHARED for part in ("", "_theory", "_left")]
     empty = pd.DataFrame(columns=["position", "delta_sd", *numbers], dtype=float)
     return empty.assign(run=pd.Series(dtype=str))
 
 
 def theory_residuals(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return a row per setting: the first layer's decades measured (mean over runs) and predicted.
+    """Compare measured and predicted decades of the first layer by setting.
 
-    `inside` is the share of its runs within one predicted standard deviation.
+    Args:
+        table: rows of `join_theory`, with the columns of `keys`.
+        keys: the swept keys.
+
+    Returns:
+        A row per setting: the keys; `runs`; means over runs of `measured`, `theory`, `theory_sd`
+        and `left` (measured minus theory), in decades; `inside`, the share of runs within one
+        predicted standard deviation.
     """
     first = table[table["position"] == 1]
     first = first[np.isfinite(first["delta_norm_left"])]
@@ -86,36 +102,48 @@ def theory_residuals(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return out.reset_index(drop=not keys)
 
 
-def theory_title(left: pd.DataFrame) -> str:
-    """Say how far theory is from the measured decades, over all settings."""
-    far, inside = left["left"].abs(), np.average(left["inside"], weights=left["runs"])
-    if len(left) == 1:
-        told = f"theory is {far.iloc[0]:.2f} decades from the measured signal"
+def theory_title(residuals: pd.DataFrame) -> str:
+    """State how far theory is from the measured error signal, over all settings."""
+    far = residuals["left"].abs()
+    inside = np.average(residuals["inside"], weights=residuals["runs"])
+    if len(residuals) == 1:
+        error = f"the prediction is off by {_distance(far.iloc[0])}"
     else:
-        told = (
-            f"theory is within {far.median():.2f} decades in half of {len(left)} settings, "
-            f"{far.max():.2f} at worst"
+        error = (
+            f"the prediction is off by at most {_distance(far.median())} in half of "
+            f"{len(residuals)} settings, by at most {_distance(far.max())} in all"
         )
-    deviations = f"{inside:.0%} of {count(int(left['runs'].sum()), 'network')}"
-    return f"At initialisation {told}; {deviations} within one predicted deviation"
+    networks = f"{inside:.0%} of {count(int(residuals['runs'].sum()), 'network')}"
+    return f"At initialisation, {error}; {networks} within one predicted standard deviation"
+
+
+def _distance(decades: float) -> str:
+    return f"{decades:.2f} decades ({factor_text(decades)})"
 
 
 def distinct_networks(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return the rows of one run of each network: clipping or a rate changes none before step 1."""
+    """Keep one run of each network. Runs that differ only in training start as the same network."""
     networks = table.drop_duplicates([*model_keys(keys), "seed"])["run"]
     return table[table["run"].isin(networks)]
 
 
 def model_keys(keys: list[str]) -> list[str]:
     """Return the keys that can change a network at initialisation."""
-    ruling = ("model", "data", "loss", "train.batch", "train.dtype")
-    return [key for key in keys if key.startswith(ruling)]
+    groups = ("model", "data", "loss", "train.batch", "train.dtype")
+    return [key for key in keys if key.startswith(groups)]
 
 
-def draw_theory(table: pd.DataFrame, keys: list[str], behind: str, title: str) -> Figure:
+def draw_theory(table: pd.DataFrame, keys: list[str], seeds: str, title: str) -> Figure:
     """Draw the error signal over depth: theory as line and band, each network as marks.
 
-    `behind` says in words how many networks there are of a setting.
+    Args:
+        table: rows of `join_theory`, with the columns of `keys`.
+        keys: the swept keys.
+        seeds: number of networks per setting as text, such as "5 seeds".
+        title: the title of the figure.
+
+    Returns:
+        The figure.
     """
     frame, roles = assign_roles(table, model_keys(keys))
     rows, columns = roles["row"].values, roles["column"].values
@@ -127,28 +155,37 @@ def draw_theory(table: pd.DataFrame, keys: list[str], behind: str, title: str) -
             ax, here = axes[i, j], frame[(frame["row"] == row) & (frame["column"] == column)]
             for c, colour in enumerate(roles["colour"].values):
                 for s, line in enumerate(roles["line"].values):
-                    _series(ax, here[(here["colour"] == colour) & (here["line"] == line)], c, s)
-            named = (roles["row"].name(row), roles["column"].name(column))
-            ax.set_title(", ".join(filter(None, named)))
+                    _draw_series(
+                        ax, here[(here["colour"] == colour) & (here["line"] == line)], c, s
+                    )
+            names = (roles["row"].name(row), roles["column"].name(column))
+            ax.set_title(", ".join(filter(None, names)))
             if here.empty:
                 ax.text(0.5, 0.5, "no theory, or not run", transform=ax.transAxes, ha="center")
     for j, column in enumerate(columns):
         deepest = frame[frame["column"] == column]["position"].max()
         set_layer_ticks(axes[-1, j].xaxis, int(deepest) if len(frame) else 1)
-        axes[-1, j].set_xlabel("layer, 1 = input side")
+        axes[-1, j].set_xlabel("layer (1 = input side)")
     figure.supylabel("log10 of ‖delta_l‖ / ‖delta_L‖ (decades)", fontsize=8)
     set_title(figure, title + describe_left_out(roles))
-    add_legend(figure, _handles(roles), f"{behind} a setting")
+    add_legend(figure, _handles(roles), f"{seeds} per setting")
     return figure
 
 
-def _series(ax: Any, table: pd.DataFrame, colour: int, line: int) -> None:
+def _draw_series(ax: Any, table: pd.DataFrame, colour: int, line: int) -> None:
+    """Draw theory and networks of one setting.
+
+    Args:
+        ax: the panel.
+        table: rows of `join_theory`.
+        colour: index of the colour.
+        line: index of the line style.
+    """
     if table.empty:
         return
     mean = table.groupby("position")[["delta_norm_theory", "delta_sd"]].mean()
     x, y = mean.index, mean["delta_norm_theory"]
-    look = {"color": COLOURS[colour], "lw": 0.9, "linestyle": LINES[line]}
-    ax.plot(x, y, **look)
+    ax.plot(x, y, color=COLOURS[colour], lw=0.9, linestyle=LINES[line])
     band = (y - mean["delta_sd"], y + mean["delta_sd"])
     ax.fill_between(x, *band, color=COLOURS[colour], alpha=0.25, lw=0)
     every = max(1, -(-len(mean) // 7))
@@ -179,4 +216,4 @@ def _handles(roles: dict[str, Any]) -> list[Any]:
     ]
     mark: dict[str, Any] = {"color": "0.3", "marker": "o", "ms": 3, "mfc": "white", "lw": 0}
     handles.append(Line2D([], [], label="a network", **mark))
-    return [*handles, Patch(color="0.75", lw=0, label="theory ± one deviation")]
+    return [*handles, Patch(color="0.75", lw=0, label="theory ± one standard deviation")]

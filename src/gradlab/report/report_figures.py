@@ -1,4 +1,4 @@
-"""Every figure of a report: what is drawn, from which table, under which finding."""
+"""Draw the figures of a report, each with a title that states a finding."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,14 +36,20 @@ from gradlab.results.load import Run
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A figure on disk: its file's name and the finding that is its title."""
+class SavedFigure:
+    """A figure on disk.
+
+    Attributes:
+        name: name of its files, without suffix.
+        title: its title, which states a finding.
+    """
 
     name: str
     title: str
 
 
 Drawing = tuple[str, bool, str, Callable[[str], Any]]
+"""Name, whether there is data to draw, title, and the function that draws it with a title."""
 
 
 def draw_figures(
@@ -52,21 +58,31 @@ def draw_figures(
     keys: list[str],
     reduced: Reduced,
     theory: pd.DataFrame,
-    left: pd.DataFrame,
+    residuals: pd.DataFrame,
     folder: Path,
-) -> list[Drawn]:
-    """Draw and save every figure for which there is something to draw; return them in order.
+) -> list[SavedFigure]:
+    """Draw and save every figure for which there is data.
 
-    `theory` and `left` are the join of `prediction`, and its residuals by setting.
+    Args:
+        runs: the runs.
+        frame: a row per run, of `run_table`.
+        keys: the keys that the sweep varied.
+        reduced: the summaries of the runs.
+        theory: a row per network and layer, of `join_theory`.
+        residuals: a row per setting, of `theory_residuals`.
+        folder: the folder to save to, which exists.
+
+    Returns:
+        The figures in the order of the page.
     """
     if reduced.layers.empty:
         return []
-    drawn: list[Drawn] = []
-    for name, possible, title, drawing in _drawings(runs, frame, keys, reduced, theory, left):
+    drawn: list[SavedFigure] = []
+    for name, possible, title, drawing in _drawings(runs, frame, keys, reduced, theory, residuals):
         if possible:
             with print_style():
                 save_figure(drawing(title), folder, name)
-            drawn.append(Drawn(name, title))
+            drawn.append(SavedFigure(name, title))
     return drawn
 
 
@@ -76,9 +92,21 @@ def _drawings(
     keys: list[str],
     reduced: Reduced,
     theory: pd.DataFrame,
-    left: pd.DataFrame,
+    residuals: pd.DataFrame,
 ) -> list[Drawing]:
-    """Return of each figure its name, whether there is anything to draw, its title, and how."""
+    """Return the name, title and drawing function of each figure.
+
+    Args:
+        runs: the runs.
+        frame: a row per run.
+        keys: the keys that the sweep varied.
+        reduced: the summaries of the runs.
+        theory: a row per network and layer.
+        residuals: a row per setting.
+
+    Returns:
+        The drawings in the order of the page.
+    """
     layers = reduced.layers.merge(frame[["run", *keys]], on="run")
     time = reduced.time
     if len(time):
@@ -86,61 +114,61 @@ def _drawings(
     chains = layers[~layers["run"].isin(broken_chains(runs, reduced.layers))]
     by_setting = factors_by_setting(chains, keys)
     decades = decades_by_setting(frame, keys)
-    names = {row["run"]: _named(row, frame, keys) for _, row in frame.iterrows()}
-    behind = describe_seeds(frame, keys)
+    names = {row["run"]: _run_label(row, frame, keys) for _, row in frame.iterrows()}
+    seeds = describe_seeds(frame, keys)
     blocks = average_blocks(runs, layers)
     many = bool((blocks["position"] != layers["position"]).any())
-    within = f"a block's modules in {behind}" if many else behind
-    networks = describe_seeds(_networks(theory), model_keys(keys))
+    averaged = f"a block's modules in {seeds}" if many else seeds
+    networks = describe_seeds(theory.drop_duplicates("run"), model_keys(keys))
     by_name = {run.name: run for run in runs}
     recorded = frame[frame["run"].isin(layers["run"])]
     picked = pick_runs(recorded)
-    linked = [run for run in picked if run in set(chains["run"])]
-    few = [(names[run], chains[chains["run"] == run]) for run in linked]
-    record = ["step", "axis", "position", "delta_norm"]
-    taken = frame.set_index("run")["steps"]
-    single = [
-        (names[run], rows_with_signal(by_name[run], by_name[run].layers(record)), int(taken[run]))
+    in_chains = [run for run in picked if run in set(chains["run"])]
+    factor_records = [(names[run], chains[chains["run"] == run]) for run in in_chains]
+    columns = ["step", "axis", "position", "delta_norm"]
+    steps = frame.set_index("run")["steps"]
+    signal_records = [
+        (names[run], rows_with_signal(by_name[run], by_name[run].layers(columns)), int(steps[run]))
         for run in picked
     ]
     deep = bool(frame["decades"].notna().any())
-    ruling = next((k for k in ("model.activation", *keys) if k in keys), None)
+    compared = next((k for k in ("model.activation", *keys) if k in keys), None)
     return [
         (
             "decades",
             deep and bool(keys),
             extremes_title(decades, keys),
-            partial(draw_heatmap, pivot_decades(frame, keys), behind),
+            partial(draw_heatmap, pivot_decades(frame, keys), seeds),
         ),
         (
             "profile",
             True,
             reach_title(frame, keys),
-            partial(draw_profile, blocks, keys, "delta_norm", within),
+            partial(draw_profile, blocks, keys, "delta_norm", averaged),
         ),
         (
             "through_time",
             len(time) > 0,
             time_title(time),
-            partial(draw_profile, time, keys, STATE, behind),
+            partial(draw_profile, time, keys, STATE, seeds),
         ),
         (
             "theory",
-            len(left) > 0,
-            theory_title(left) if len(left) else "",
+            len(residuals) > 0,
+            theory_title(residuals) if len(residuals) else "",
             partial(draw_theory, theory, keys, networks),
         ),
         (
             "factors",
             deep and len(chains) > 0,
-            activation_title(by_setting, ruling),
-            partial(draw_factor_plane, by_setting, keys, behind),
+            activation_title(by_setting, compared),
+            partial(draw_factor_plane, by_setting, keys, seeds),
         ),
         (
             "factors_by_layer",
-            deep and len(few) > 0,
-            factors_title(_factors(chains, frame, linked)),
-            partial(draw_factors_by_layer, few),
+            deep and len(factor_records) > 0,
+            factors_title(_mean_factors(chains, frame, in_chains)),
+            partial(draw_factors_by_layer, factor_records),
         ),
         (
             "losses",
@@ -148,38 +176,52 @@ def _drawings(
             learning_title(frame),
             partial(draw_losses, reduced.losses, frame, keys),
         ),
-        ("timeline", True, onset_title(frame), partial(draw_timeline, single)),
+        ("timeline", True, onset_title(frame), partial(draw_timeline, signal_records)),
         (
             "profile_weights",
             True,
             weights_title(frame),
-            partial(draw_profile, blocks, keys, "weight_grad_norm", within),
+            partial(draw_profile, blocks, keys, "weight_grad_norm", averaged),
         ),
     ]
 
 
-def _factors(
+def _mean_factors(
     layers: pd.DataFrame, frame: pd.DataFrame, picked: list[str]
 ) -> list[tuple[str, dict[str, float]]]:
-    """Return of each picked run its verdict and the decades a layer of each factor."""
+    """Average the decades per layer of each factor, for some runs.
+
+    Args:
+        layers: rows of `Reduced.layers`.
+        frame: a row per run.
+        picked: the names of the runs.
+
+    Returns:
+        Verdict and means of each run.
+    """
     chosen = layers[layers["run"].isin(picked)]
     means: dict[Any, Any] = factors_by_run(chosen, []).set_index("run").to_dict("index")
     verdicts = frame.set_index("run")["verdict"]
-    return [(_verdict(verdicts[run]), means[run]) for run in picked if run in means]
+    return [(_verdict_text(verdicts[run]), means[run]) for run in picked if run in means]
 
 
-def _named(row: pd.Series, frame: pd.DataFrame, keys: list[str]) -> str:
-    """Return what a picture of a single run is called: of how many it is one, and its seed."""
-    verdict = _verdict(row["verdict"])
-    alike = int((frame["verdict"].map(_verdict) == verdict).sum())
-    one = f" (1 of {alike} runs)" if alike > 1 else ""
+def _run_label(row: pd.Series, frame: pd.DataFrame, keys: list[str]) -> str:
+    """Label the panel of one run: `vanishing (1 of 4 runs): depth 50, sigmoid, seed 2`.
+
+    Args:
+        row: the row of the run.
+        frame: a row per run.
+        keys: the keys that the sweep varied.
+
+    Returns:
+        The label.
+    """
+    verdict = _verdict_text(row["verdict"])
+    same = int((frame["verdict"].map(_verdict_text) == verdict).sum())
+    one = f" (1 of {same} runs)" if same > 1 else ""
     seed = f", seed {row['seed']}" if frame["seed"].nunique() > 1 else ""
     return f"{verdict}{one}: {setting_label(row, keys)}{seed}"
 
 
-def _networks(theory: pd.DataFrame) -> pd.DataFrame:
-    return theory.drop_duplicates("run")
-
-
-def _verdict(word: Any) -> str:
-    return word if isinstance(word, str) else "no verdict"
+def _verdict_text(verdict: Any) -> str:
+    return verdict if isinstance(verdict, str) else "no verdict"

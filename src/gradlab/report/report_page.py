@@ -1,4 +1,4 @@
-"""`gradlab report`: all runs of a folder as `report/index.html`, `figures/` and `tables/`."""
+"""Write the report of a folder of runs: `report/index.html`, `figures/` and `tables/`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,95 +26,100 @@ from gradlab.report.layer_profile import describe_time_decades
 from gradlab.report.module_table import module_table
 from gradlab.report.prediction import distinct_networks, join_theory, model_keys, theory_residuals
 from gradlab.report.reduce import Reduced, reduce_folder
-from gradlab.report.report_figures import Drawn, draw_figures
+from gradlab.report.report_figures import SavedFigure, draw_figures
 from gradlab.report.run_table import finding_table, reader_columns, run_table
 from gradlab.report.swept_keys import format_value, levels, short_key
 from gradlab.report.titles import extremes_title, headline, key_influence
 from gradlab.results.resume import DONE
 
 MODULES_NOTE = (
-    "The modules in the order of their calls; 1 is nearest the input. delta: log10 of the error "
-    "signal's norm over the last module's, the mean over steps and over the modules of a block. "
-    "weakest: the least of them. weight_grad: log10 ‖dLoss/dW‖. The factors are decades (log10). "
-    "As CSV: tables/modules.csv."
+    "Modules in the order of their calls; 1 is nearest the input. delta: log10 of the error "
+    "signal's norm relative to the last module, mean over steps and over the modules of a block. "
+    "weakest: the minimum over the block. weight_grad: log10 ‖dLoss/dW‖. act_factor and "
+    "weight_factor are in decades (log10). Also in tables/modules.csv."
 )
 THEORY_NOTE = (
-    "At step 0, log10 of ‖delta_1‖ / ‖delta_L‖: the mean over runs, the prediction of theory, its "
-    "standard deviation over networks (decades), the difference, and the share of runs within one "
-    "deviation. Layer by layer: tables/theory_by_layer.csv."
+    "log10 of ‖delta_1‖ / ‖delta_L‖ at step 0. measured: mean over runs. theory: predicted mean. "
+    "theory_sd: predicted standard deviation over networks. left: measured minus theory. inside: "
+    "share of runs within one standard deviation of the prediction. For each layer: "
+    "tables/theory_by_layer.csv."
 )
 RUNS_NOTE = (
-    "Click a heading to sort. decades: log10 of ‖delta_1‖ / ‖delta_L‖; final_loss: the last "
-    "training loss; test_accuracy: on held-out samples."
+    "Click a heading to sort by it. decades: log10 of ‖delta_1‖ / ‖delta_L‖. final_loss: the last "
+    "training loss. test_accuracy: accuracy on held-out samples."
 )
 NOTATION = (
-    "Linear maps l = 1..L, 1 nearest the input; z = W h + b, u = norm(z) or z, a = phi(u), "
-    "h = norm(a) or a; delta = dLoss/dz, with a loss that is the mean over the batch. A decade is "
-    "a factor of ten."
+    "Linear maps l = 1..L, 1 nearest the input. z = W h + b, u = norm(z) or z, a = phi(u), "
+    "h = norm(a) or a. delta = dLoss/dz; the loss is the mean over the batch. A decade is a factor "
+    "of 10."
 )
 CAPTIONS = {
-    "decades": "log10 of ‖delta_1‖ / ‖delta_L‖: what the error signal gains (+) or loses (-) on "
-    "its way from the last layer to the first. Median over recorded steps, mean over the runs that "
-    "count, of {behind} a setting: (1/2) means one of two, n/a none; blank was not run.",
-    "profile": "The norm of the error signal over the batch, at each layer. Geometric mean over "
-    "the recorded steps; the line is that of {behind}, the band their range (of a watched "
-    "network with many modules, that of each block). Each row of panels has its own scale. In the "
-    "strips: settings in which a run has no logarithm in most steps.",
-    "through_time": "The norm of dLoss/dh_t (of a gated cell dLoss/dc_t) over the batch, at "
-    "each step of a sequence, in the recurrent layer that is nearest the loss. Mean, band and "
-    "strips as above.",
-    "theory": "The error signal at initialisation, before any training: marks are networks (runs "
-    "that differ in clipping or optimiser alone begin as one), lines what mean-field theory "
-    "predicts from the configuration alone, bands one standard deviation over networks (for one "
-    "sample; a batch averages some of it out). What is too narrow for the theory, or outside it, "
-    "is not drawn.",
-    "factors": "Each point is a setting, the mean of {behind}. On the dashed line the weights give "
-    "back what the activations take, and the signal keeps its size; off it, each layer adds or "
-    "takes as much.",
-    "factors_by_layer": "Single runs: the worst of each verdict, and a healthy one, on one scale. "
-    "At each layer, the decades that the activation's derivative and the transposed weights add.",
-    "losses": "Thin: runs. Thick: the median of the runs of a verdict, whatever their settings "
-    "({behind} each). Each panel has its own scale. A healthy gradient is no promise that the loss "
-    "falls: that takes steps and a rate.",
-    "timeline": "log10 ‖dLoss/dz‖ by layer and step, of single runs: the worst of each verdict, "
-    "and a healthy one; each panel has its own scale. A record holds until the next, the last to "
-    "the end.",
-    "profile_weights": "The weights' gradient is the error signal times the layer's input: it can "
-    "be flat where the error signal falls, when the forward signal falls the other way. Mean, band "
+    "decades": "log10 of ‖delta_1‖ / ‖delta_L‖: the decades that the error signal gains (+) or "
+    "loses (-) from last layer to first. A decade is a factor of 10. Each cell is the median over "
+    "recorded steps and the mean over {seeds}. (1/2) means that one of two runs has a ratio, n/a "
+    "that none has. Blank settings were not run.",
+    "profile": "The norm of the error signal at each layer, over the batch. The line is the "
+    "geometric mean over recorded steps and {seeds}; the band is the range over runs. For a "
+    "watched network with many modules, the band is the range within each block. The scale differs "
+    "between rows of panels. The strips at the edges mark settings in which a run's signal is "
+    "exactly 0, or not finite, in at least half of its steps.",
+    "through_time": "The norm of dLoss/dh_t at each step of a sequence, over the batch, in the "
+    "recurrent layer nearest the loss. For a layer with a gated cell it is dLoss/dc_t. Line, band "
     "and strips as above.",
+    "theory": "The error signal at initialisation, before training. Marks are networks: runs that "
+    "differ only in clipping or optimiser start as the same network and count once. Lines are the "
+    "prediction of mean-field theory from the configuration. Bands are one standard deviation over "
+    "networks for one sample; a batch averages part of it out. Networks that are too narrow for "
+    "the theory, or that it does not cover, are not drawn.",
+    "factors": "Each point is a setting, the mean over {seeds}. On the dashed line the weights "
+    "compensate for the activations, and the error signal keeps its size. Above the line it grows "
+    "towards the input, below the line it vanishes.",
+    "factors_by_layer": "The decades that the activation's derivative and the transposed weights "
+    "add at each layer. Each panel is one run: the worst run of each verdict, and a healthy run. "
+    "All panels have the same scale.",
+    "losses": "Thin lines are runs. The thick line is the median over all runs of a verdict "
+    "({seeds} per setting). The scale differs between panels. A healthy gradient does not "
+    "guarantee that the loss falls: learning also needs enough steps and a suitable learning rate.",
+    "timeline": "log10 ‖dLoss/dz‖ by layer and step, for single runs: the worst run of each "
+    "verdict, and a healthy run. The scale differs between panels. Between two recorded steps, the "
+    "value of the earlier one is drawn.",
+    "profile_weights": "The weight gradient is the product of the error signal and the layer's "
+    "input. It can have a similar size in all layers although the error signal falls towards the "
+    "first layer, if the forward signal falls towards the last. Line, band and strips as in the "
+    "figure of the error signal.",
 }
 
 
 def report_page(
     frame: pd.DataFrame,
     keys: list[str],
-    drawn: Sequence[Drawn],
+    drawn: Sequence[SavedFigure],
     tables: Mapping[str, pd.DataFrame],
     damaged: Sequence[str],
 ) -> Page:
-    """Return the content of the report.
+    """Build the content of the report.
 
     Args:
         frame: a row per run, of `run_table`.
         keys: the keys that the sweep varied.
-        drawn: the figures in order.
-        tables: the tables `settings`, `theory` and, for watched networks, `modules`.
+        drawn: the figures in the order of the page.
+        tables: the tables "settings", "theory" and, for watched networks, "modules".
         damaged: a line for each run that could not be read.
 
     Returns:
-        The page; its sections name the figures.
+        The page. Its sections refer to the figures by name.
     """
-    behind, summed = describe_seeds(frame, keys), tables["settings"]
+    seeds, by_setting = describe_seeds(frame, keys), tables["settings"]
     sections = [
         *_damaged_section(damaged),
         *_unfinished_section(frame),
         *_verdict_section(frame, keys),
     ]
-    if len(summed) < len(frame):
-        table = _frame_table(seed_table(summed, keys))
-        sections.append(Section("Over seeds", [f"{seed_note(summed)}."], table))
+    if len(by_setting) < len(frame):
+        table = _frame_table(seed_table(by_setting, keys))
+        sections.append(Section("Medians over seeds", [f"{seed_note(by_setting)}."], table))
     for figure in drawn:
-        caption = f"{CAPTIONS[figure.name].format(behind=behind)} figures/{figure.name}.svg"
+        caption = f"{CAPTIONS[figure.name].format(seeds=seeds)} figures/{figure.name}.svg"
         sections.append(Section("", figure=figure.name, alt=figure.title, caption=caption))
     for name, heading, note in (
         ("modules", "Modules by depth", MODULES_NOTE),
@@ -123,16 +128,25 @@ def report_page(
         if name in tables and len(tables[name]):
             sections.append(Section(heading, [note], _frame_table(tables[name])))
     runs = replace(_frame_table(reader_columns(frame, keys)), sortable=True)
-    words = PageTable(
+    columns = PageTable(
         ["column", "formula", "meaning"],
         [[each.name, each.formula, each.meaning] for each in schema.STATISTICS],
     )
-    sections += [Section("All runs", [RUNS_NOTE], runs), Section("Columns", [NOTATION], words)]
-    return Page(headline(frame), sections, _introduction(frame, keys, behind))
+    sections += [Section("All runs", [RUNS_NOTE], runs), Section("Columns", [NOTATION], columns)]
+    return Page(headline(frame), sections, _introduction(frame, keys, seeds))
 
 
-def _introduction(frame: pd.DataFrame, keys: list[str], behind: str) -> list[str]:
-    """Say what happens to the error signal, over depth and time, and which runs there are."""
+def _introduction(frame: pd.DataFrame, keys: list[str], seeds: str) -> list[str]:
+    """State how the error signal changes over depth and time, and which runs there are.
+
+    Args:
+        frame: a row per run, of `run_table`.
+        keys: the keys that the sweep varied.
+        seeds: number of seeds per setting, such as "3 seeds".
+
+    Returns:
+        Two paragraphs.
+    """
     depth = extremes_title(decades_by_setting(frame, keys), keys)
     time = frame["time_decades"].replace([-np.inf, np.inf], np.nan)
     signal = f"{depth}. {describe_time_decades(time)}" if time.notna().any() else depth
@@ -140,28 +154,25 @@ def _introduction(frame: pd.DataFrame, keys: list[str], behind: str) -> list[str
         f"{short_key(key)} = {', '.join(map(format_value, levels(frame[key])))}" for key in keys
     )
     runs = f"{count(len(frame), 'run')}{': ' if varied else ''}{varied}"
-    return [f"{signal}.", f"{runs}; {behind} a setting." if len(frame) > 1 else f"{runs}."]
+    return [f"{signal}.", f"{runs}. {seeds} per setting." if len(frame) > 1 else f"{runs}."]
 
 
 def _damaged_section(damaged: Sequence[str]) -> list[Section]:
-    return [Section("Left out", items=damaged)] if damaged else []
+    return [Section("Runs that could not be read", items=damaged)] if damaged else []
 
 
 def _unfinished_section(frame: pd.DataFrame) -> list[Section]:
     unfinished = frame[~frame["status"].isin(DONE)]
     lines: list[str] = []
     for _, run in unfinished.iterrows():
-        state = "killed, or still running" if run["status"] == "running" else run["status"]
+        state = "still running, or killed" if run["status"] == "running" else run["status"]
         cause = f": {run['cause']}" if run["status"] == "failed" and run["cause"] else ""
         lines.append(f"{run['run']}: {state}{cause}")
-    return [Section("Not finished", items=lines)] if lines else []
+    return [Section("Unfinished runs", items=lines)] if lines else []
 
 
 def _verdict_section(frame: pd.DataFrame, keys: list[str]) -> list[Section]:
-    """Return the verdicts as a grid: the first varied key across, settings of the others down.
-
-    A cell counts the seeds of each verdict.
-    """
+    """Return a table of verdict counts: a column for each level of the first swept key."""
     if not keys:
         return []
     across, *down = keys
@@ -179,15 +190,21 @@ def _verdict_section(frame: pd.DataFrame, keys: list[str]) -> list[Section]:
 
 
 def _frame_table(frame: pd.DataFrame) -> PageTable:
-    """Return a frame as a table; a cell that is a verdict gets the verdict's colour."""
+    """Convert a frame to a table. The CSS class of a verdict gives its cell a colour."""
     rows = [[cell(value) for value in row] for row in frame.itertuples(index=False)]
-    classes = [[word if word in schema.VERDICTS else "" for word in row] for row in rows]
+    classes = [[text if text in schema.VERDICTS else "" for text in row] for row in rows]
     return PageTable([short_key(str(column)) for column in frame], rows, cell_classes=classes)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was written: the page, how many runs it covers, and what was left out of it."""
+    """A written report.
+
+    Attributes:
+        path: path of `index.html`.
+        runs: number of runs in the report.
+        damaged: a line for each run that could not be read.
+    """
 
     path: Path
     runs: int
@@ -195,7 +212,13 @@ class Report:
 
 
 def write_report(folder: str | Path) -> Report:
-    """Read every run under `folder` and write `folder/report`.
+    """Write the report of all runs in a folder to `folder/report`.
+
+    Args:
+        folder: the folder; its runs can be in subfolders.
+
+    Returns:
+        The report.
 
     Raises:
         StoreError: no run can be read, or the report cannot be written.
@@ -227,13 +250,24 @@ def write_report(folder: str | Path) -> Report:
 def _tables(
     frame: pd.DataFrame, keys: list[str], reduced: Reduced, theory: pd.DataFrame
 ) -> dict[str, pd.DataFrame]:
-    named = reduced.layers.merge(frame[["run", *keys, "seed"]], on="run")
+    """Build the tables of every report.
+
+    Args:
+        frame: a row per run, of `run_table`.
+        keys: the keys that the sweep varied.
+        reduced: the summaries of the runs.
+        theory: a row per run and layer, of `join_theory`.
+
+    Returns:
+        The tables by the name of their CSV file.
+    """
+    layers = reduced.layers.merge(frame[["run", *keys, "seed"]], on="run")
     return {
         "runs": reader_columns(frame, keys),
         "settings": summarise_seeds(frame, keys),
-        "profiles": named,
+        "profiles": layers,
         "decades": decades_by_setting(frame, keys),
-        "factors": factors_by_setting(named, keys),
+        "factors": factors_by_setting(layers, keys),
         "theory": theory_residuals(distinct_networks(theory, keys), model_keys(keys)),
         "theory_by_layer": theory,
     }

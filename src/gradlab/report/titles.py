@@ -1,4 +1,4 @@
-"""The titles and sentences of the report, each computed from its table."""
+"""The titles and sentences of the report. Each is computed from the table that it describes."""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,51 +6,53 @@ import numpy as np
 import pandas as pd
 
 from gradlab.diagnosis.record import LIMITS
-from gradlab.pages.numbers import count
+from gradlab.pages.numbers import count, decades_text, factor_text
 from gradlab.report.swept_keys import format_value, levels, setting_label, short_key
 
-LEARNT = 0.1  # share of the first loss by which the last one must be below it
+LEARNT = 0.1  # a network has learnt if its loss fell by this share of the first loss
 
 
 def headline(runs: pd.DataFrame) -> str:
-    """Say how many runs are sick, and of what."""
-    judged, sick = _judged(runs), _sick(runs)
-    if judged.empty:
+    """State how many runs are not healthy, and their verdicts.
+
+    Args:
+        runs: a row per run, of `run_table`.
+
+    Returns:
+        A sentence without full stop, such as `2 of 8 runs are not healthy: 2 vanishing`.
+    """
+    diagnosed, unhealthy = _diagnosed(runs), _unhealthy(runs)
+    if diagnosed.empty:
         one = len(runs) == 1
         return (
             "The run has no verdict yet" if one else f"None of {len(runs)} runs has a verdict yet"
         )
-    if sick.empty:
-        return f"All of {len(judged)} networks are healthy" if len(judged) > 1 else "Healthy"
-    if len(judged) == 1:
-        return f"The network is sick: {sick['verdict'].iloc[0]}"
-    counts = ", ".join(f"{n} {verdict}" for verdict, n in sick["verdict"].value_counts().items())
-    return f"{len(sick)} of {len(judged)} networks {_be(sick, 'is', 'are')} sick: {counts}"
+    if unhealthy.empty:
+        return f"All {len(diagnosed)} runs are healthy" if len(diagnosed) > 1 else "Healthy"
+    if len(diagnosed) == 1:
+        return f"The run is not healthy: {unhealthy['verdict'].iloc[0]}"
+    verdicts = unhealthy["verdict"].value_counts().items()
+    return f"{_count_unhealthy(runs)}: {', '.join(f'{n} {verdict}' for verdict, n in verdicts)}"
 
 
 def onset_title(runs: pd.DataFrame) -> str:
-    """Say how many of the sick were so from initialisation on, and how many since a later step."""
-    judged, sick = _judged(runs), _sick(runs)
-    if judged.empty or sick.empty:
-        return "No network is sick" if len(judged) else "No run has a verdict yet"
-    since = sick["since"].astype(float)
+    """State since when the runs are not healthy: since initialisation, or since a later step."""
+    diagnosed, unhealthy = _diagnosed(runs), _unhealthy(runs)
+    if diagnosed.empty or unhealthy.empty:
+        return "All runs are healthy" if len(diagnosed) else "No run has a verdict yet"
+    since = unhealthy["since"].astype(float)
     parts = (
-        (since == 0, "was so", "were so", "at initialisation"),
-        (since > 0, "became so", "became so", "in training"),
-        (since.isna(), "became so", "became so", "at a step that is not known"),
+        (since == 0, "since initialisation"),
+        (since > 0, "since a later step"),
+        (since.isna(), "since an unknown step"),
     )
-    told = [
-        f"{int(held.sum())} {_be(sick[held], one, many)} {when}"
-        for held, one, many, when in parts
-        if held.any()
-    ]
-    total = f"{len(sick)} of {count(len(judged), 'network')} {_be(sick, 'is', 'are')} sick"
-    return f"{total}: {', '.join(told)}"
+    counts = [f"{int(holds.sum())} {when}" for holds, when in parts if holds.any()]
+    return f"{_count_unhealthy(runs)}: {', '.join(counts)}"
 
 
 def key_influence(runs: pd.DataFrame, keys: list[str]) -> list[str]:
-    """Say of each key in how many settings of the others (and seed) it changes the verdict."""
-    told: list[str] = []
+    """State for each swept key how often it changes the verdict when all other keys are equal."""
+    sentences: list[str] = []
     for key in keys:
         others = [k for k in [*keys, "seed"] if k != key and k in runs]
         if not others:
@@ -59,19 +61,16 @@ def key_influence(runs: pd.DataFrame, keys: list[str]) -> list[str]:
         compared = grouped[key].nunique() > 1
         changed = grouped["verdict"].nunique()[compared] > 1
         if len(changed):
-            told.append(
-                f"{short_key(key)}: the verdict depends on it in {int(changed.sum())} of "
-                f"{count(len(changed), 'setting')} of everything else"
+            sentences.append(
+                f"{short_key(key)} changes the verdict in {int(changed.sum())} of "
+                f"{count(len(changed), 'combination')} of the other keys and the seed"
             )
-    return told
+    return sentences
 
 
 def learning_title(runs: pd.DataFrame) -> str:
-    """Say what the verdicts mean for the loss: the median of the last losses of each.
-
-    And how many of the healthy did not learn, for a healthy gradient is not yet learning.
-    """
-    begun = _judged(runs)
+    """State the median final loss of each verdict, and how many healthy runs did not learn."""
+    begun = _diagnosed(runs)
     begun = begun[begun["steps"] > 0]
     ended = np.isfinite(begun["final_loss"])
     if not ended.any():
@@ -80,38 +79,42 @@ def learning_title(runs: pd.DataFrame) -> str:
         )
     last = begun[ended].groupby("verdict")["final_loss"].agg(["median", "size"])
     last = last.sort_values("median")
-    told = [f"{verdict} {median:.2g} (of {n})" for verdict, median, n in last.itertuples(name=None)]
+    parts = [
+        f"{verdict} {median:.2g} ({count(n, 'run')})"
+        for verdict, median, n in last.itertuples(name=None)
+    ]
     lost = begun[~ended]["verdict"].value_counts()
-    told += [
-        f"not finite in {n} of {int((begun['verdict'] == verdict).sum())} {verdict}"
+    parts += [
+        f"not finite in {n} of {count(int((begun['verdict'] == verdict).sum()), f'{verdict} run')}"
         for verdict, n in lost.items()
     ]
-    return (
-        f"Median of the last loss: {', '.join(told)}{_idle(begun[begun['verdict'] == 'healthy'])}"
-    )
+    idle = _describe_idle(begun[begun["verdict"] == "healthy"])
+    return f"Median final loss: {', '.join(parts)}{idle}"
 
 
-def _idle(healthy: pd.DataFrame) -> str:
+def _describe_idle(healthy: pd.DataFrame) -> str:
     first, last = healthy["first_loss"], healthy["final_loss"]
     idle = int((~(last < first - LEARNT * first.abs())).sum())
-    told = f"; in {idle} of {len(healthy)} healthy runs it fell by less than {LEARNT:.0%}"
-    return told if idle else ""
+    text = f"; in {idle} of {len(healthy)} healthy runs the loss fell by less than {LEARNT:.0%}"
+    return text if idle else ""
 
 
-def _judged(runs: pd.DataFrame) -> pd.DataFrame:
+def _diagnosed(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["verdict"].notna()]
 
 
-def _sick(runs: pd.DataFrame) -> pd.DataFrame:
+def _unhealthy(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["verdict"].notna() & (runs["verdict"] != "healthy")]
 
 
-def _be(runs: pd.DataFrame, one: str, many: str) -> str:
-    return one if len(runs) == 1 else many
+def _count_unhealthy(runs: pd.DataFrame) -> str:
+    n = len(_unhealthy(runs))
+    total = count(len(_diagnosed(runs)), "run")
+    return f"{n} of {total} {'is' if n == 1 else 'are'} not healthy"
 
 
 DECADES = LIMITS["decades"]
-MOST_LEVELS = 6  # of a key that a title can hold
+MOST_LEVELS = 6  # a title lists at most as many levels of a key
 FACTOR_NAMES = {
     "act_factor": "activations",
     "weight_factor": "weights",
@@ -120,77 +123,108 @@ FACTOR_NAMES = {
 
 
 def extremes_title(table: pd.DataFrame, keys: list[str]) -> str:
-    """Name the settings in which the error signal loses and gains most (see `cells.by_setting`)."""
+    """Name the settings in which the error signal falls and grows most.
+
+    Args:
+        table: a row per setting, of `by_setting.decades_by_setting`.
+        keys: the swept keys.
+
+    Returns:
+        A sentence without full stop.
+    """
     known = table.dropna(subset=["decades"])
     if known.empty:
         return _incomparable("error signal")
-    told: list[str] = []
-    for sign, verb, without_end in ((-1, "loses", "loses everything"), (1, "gains", "is infinite")):
+    parts: list[str] = []
+    for sign, verb, limit in ((-1, "falls", "falls to exactly 0"), (1, "grows", "is infinite")):
         size = sign * known["decades"]
         if size.max() > 1:
-            much = f"{verb} {_decades(size.max())}" if np.isfinite(size.max()) else without_end
-            where = f" ({setting_label(known.loc[size.idxmax()], keys)})" if keys else ""
-            told.append(f"{much}{where}")
-    if told:
-        return f"The error signal {' and '.join(told)}"
+            change = f"{verb} {decades_text(size.max())}" if np.isfinite(size.max()) else limit
+            where = f" with {setting_label(known.loc[size.idxmax()], keys)}" if keys else ""
+            parts.append(f"{change}{where}")
+    start = "From last layer to first, the error signal"
+    if parts:
+        return f"{start} {' and '.join(parts)}"
     every = len(known) == len(table)
     where = "" if every else f" in the {len(known)} of {len(table)} settings that have a ratio"
-    return f"The error signal keeps its size to within a factor of ten{where}"
+    return f"{start} changes at most 10-fold{where}"
 
 
 def reach_title(runs: pd.DataFrame, keys: list[str]) -> str:
-    """Say, for each level of the first key, in how many runs the signal stays within 3 decades."""
+    """State in how many runs the error signal changes little over depth, by level of a key.
+
+    Args:
+        runs: a row per run, of `run_table`.
+        keys: the swept keys; the title has a count for each level of the first one.
+
+    Returns:
+        A sentence without full stop.
+    """
     if runs["decades"].isna().all():
         return _incomparable("error signal")
-    kept = _kept(runs["decades"])
-    where = f"{int(kept.sum())} of {len(runs)} runs"
+    within = _within_limit(runs["decades"])
+    where = f"{int(within.sum())} of {count(len(runs), 'run')}"
     if keys and runs[keys[0]].nunique() <= MOST_LEVELS:
         key = runs[keys[0]]
-        within = [(level, kept[key == level]) for level in levels(key)]
         where = ", ".join(
-            f"{int(group.sum())} of {len(group)} at {short_key(keys[0])} {format_value(level)}"
-            for level, group in within
+            f"{int(group.sum())} of {count(len(group), 'run')} with {short_key(keys[0])} "
+            f"{format_value(level)}"
+            for level, group in ((level, within[key == level]) for level in levels(key))
         )
-    return f"The error signal stays within {DECADES:g} decades over depth in {where}"
+    return f"Over depth, the error signal changes at most {decades_text(DECADES)} in {where}"
 
 
 def weights_title(runs: pd.DataFrame) -> str:
-    """Say in how many runs the weight gradient stays within 3 decades, and the error signal."""
+    """State in how many runs weight gradient and error signal change little over depth."""
     if runs["weight_decades"].isna().all():
         return _incomparable("weight gradient")
-    kept, signal = _kept(runs["weight_decades"]).sum(), _kept(runs["decades"]).sum()
+    weights, signal = _within_limit(runs["weight_decades"]), _within_limit(runs["decades"])
     return (
-        f"The weight gradient of the first layer is within {DECADES:g} decades of the last's in "
-        f"{int(kept)} of {len(runs)} runs, the error signal in {int(signal)}"
+        f"Over depth, the weight gradient changes at most {decades_text(DECADES)} in "
+        f"{int(weights.sum())} of {count(len(runs), 'run')}, the error signal in "
+        f"{int(signal.sum())}"
     )
 
 
 def activation_title(table: pd.DataFrame, key: str | None) -> str:
-    """Say of each level of a key how many decades a layer the activations take.
+    """State the decades per layer that activations add, for each level of a key.
 
-    A level has one number for all settings of the other keys, which are named.
+    Args:
+        table: a row per setting, of `factor_figures.factors_by_setting`.
+        key: the key whose levels are compared; None for one mean over all settings.
+
+    Returns:
+        A sentence without full stop. It names the other keys, over which the means are taken.
     """
     known = table.dropna(subset=["act_factor"])
     if known.empty:
-        return "What activations add cannot be told: no factor is finite and above 0"
+        return "No activation factor is finite and above 0"
     others = [
         short_key(str(each))
         for each in table.columns.drop([*FACTOR_NAMES, key], errors="ignore")
         if table[each].nunique(dropna=False) > 1
     ]
     over = f", mean over {', '.join(others)}" if others else ""
+    start = f"Decades per layer that activations add to the error signal{over}: "
     if key is None:
-        return f"The activations add {_signed(known['act_factor'].mean())} decades a layer{over}"
+        return start + _signed_factor(known["act_factor"].mean())
     means = known.groupby(key, sort=False)["act_factor"].mean()
-    of = "" if key == "model.activation" else f"{short_key(key)} "
-    return f"Decades a layer that activations add{over}: " + ", ".join(
-        f"{of}{format_value(level)} {_signed(value)}" for level, value in means.items()
+    name = "" if key == "model.activation" else f"{short_key(key)} "
+    return start + ", ".join(
+        f"{name}{format_value(level)} {_signed_factor(value)}" for level, value in means.items()
     )
 
 
 def factors_title(records: Iterable[tuple[str, Mapping[str, float]]]) -> str:
-    """Say of each verdict's run how many decades a layer it gains, and through which factors."""
-    told: list[str] = []
+    """State the decades per layer of each run, in total and by factor.
+
+    Args:
+        records: verdict and mean log10 of each factor column, for each run.
+
+    Returns:
+        A sentence without full stop.
+    """
+    texts: list[str] = []
     for verdict, means in records:
         parts = {
             name: means[column]
@@ -199,13 +233,13 @@ def factors_title(records: Iterable[tuple[str, Mapping[str, float]]]) -> str:
         }
         if parts:
             named = ", ".join(f"{name} {_signed(value)}" for name, value in parts.items())
-            told.append(f"{verdict} {_signed(sum(parts.values()))} ({named})")
-    if not told:
-        return "What each layer adds cannot be told: no factor is finite and above 0"
-    return f"Decades that a layer adds to the error signal: {'; '.join(told)}"
+            texts.append(f"{verdict} {_signed_factor(sum(parts.values()))}: {named}")
+    if not texts:
+        return "No factor is finite and above 0"
+    return f"Decades that a layer adds to the error signal: {'; '.join(texts)}"
 
 
-def _kept(decades: pd.Series) -> pd.Series:
+def _within_limit(decades: pd.Series) -> pd.Series:
     return decades.abs() <= DECADES
 
 
@@ -213,10 +247,10 @@ def _signed(decades: float) -> str:
     return f"{round(decades, 2) + 0.0:+.2f}"  # no -0.00
 
 
-def _decades(size: float) -> str:
-    """Return a size in decades: `1.2 decades`, `17 decades`."""
-    return f"{size:.1f} decades" if size < 9.95 else f"{size:.0f} decades"
+def _signed_factor(decades: float) -> str:
+    """Return decades with their sign and the plain factor: `-0.61 (4.1-fold)`."""
+    return f"{_signed(decades)} ({factor_text(decades)})"
 
 
 def _incomparable(name: str) -> str:
-    return f"In no run can the {name} of the first layer be compared with that of the last"
+    return f"No run has a finite ratio of the {name} between the first and the last layer"

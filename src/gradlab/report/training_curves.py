@@ -1,4 +1,4 @@
-"""Figures over training steps: loss curves by verdict, and layer against step."""
+"""Draw figures over training steps: loss curves by verdict, and the error signal by layer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,20 +32,30 @@ LAST: dict[str, Any] = {"color": "0.2", "marker": "x", "ms": 4, "linestyle": "no
 
 
 def draw_losses(losses: pd.DataFrame, runs: pd.DataFrame, keys: list[str], title: str) -> Figure:
-    """Draw each run's loss thin and the median over a verdict's runs thick; × = not finite next.
+    """Draw the loss curves of all runs, in one panel per verdict.
 
-    The runs of a verdict are of all settings that have it; each panel says how many.
+    A thin line is a run, the thick line the median of the panel. In the panel "diverged", × marks
+    the last finite loss of a run.
+
+    Args:
+        losses: `run`, `step`, `loss`.
+        runs: `run`, `verdict` and the columns of `keys`.
+        keys: the swept keys.
+        title: the title of the figure.
+
+    Returns:
+        The figure.
     """
     table = losses.merge(runs[["run", "verdict"]], on="run")
     shown = [v for v in VERDICTS if (runs["verdict"] == v).any()]
     rows, columns = arrange_panels(max(len(shown), 1))
     figure, axes = make_axes(rows, columns, 1.0 + 1.9 * rows)
-    drawn: set[str] = set()
+    mark_kinds: set[str] = set()
     for ax, verdict in zip(axes.flat, shown, strict=False):
         curves = table[table["verdict"] == verdict]
-        drawn |= _draw_loss_panel(ax, curves, verdict)
+        mark_kinds |= _draw_loss_panel(ax, curves, verdict)
         set_panel_title(
-            ax, _panel_name(runs[runs["verdict"] == verdict], keys, curves, verdict), columns
+            ax, _panel_title(runs[runs["verdict"] == verdict], keys, curves, verdict), columns
         )
     for ax in axes.flat[len(shown) :]:
         ax.set_visible(False)
@@ -59,21 +69,41 @@ def draw_losses(losses: pd.DataFrame, runs: pd.DataFrame, keys: list[str], title
         "median": Line2D([], [], label="median of the runs", **MEDIAN),
         "last": Line2D([], [], label="the last finite loss", **LAST),
     }
-    add_legend(figure, [handle for kind, handle in marks.items() if kind in drawn])
+    add_legend(figure, [handle for kind, handle in marks.items() if kind in mark_kinds])
     return figure
 
 
-def _panel_name(runs: pd.DataFrame, keys: list[str], curves: pd.DataFrame, verdict: str) -> str:
+def _panel_title(runs: pd.DataFrame, keys: list[str], curves: pd.DataFrame, verdict: str) -> str:
+    """Return the title of a panel: `diverged: 2 runs of 1 setting, 1 without a finite loss`.
+
+    Args:
+        runs: the runs of the verdict.
+        keys: the swept keys.
+        curves: `run` and `loss` of these runs.
+        verdict: the verdict.
+
+    Returns:
+        The title.
+    """
     begun = curves.groupby("run")["loss"].agg(lambda loss: np.isfinite(loss).any())
     never = int((~begun.astype(bool)).sum())
-    told = f", {never} without a finite loss" if never else ""
+    note = f", {never} without a finite loss" if never else ""
     settings = len(runs[keys].drop_duplicates()) if keys else 1
     of = f" of {count(settings, 'setting')}" if len(runs) > 1 else ""
-    return f"{verdict}: {count(len(runs), 'run')}{of}{told}"
+    return f"{verdict}: {count(len(runs), 'run')}{of}{note}"
 
 
 def _draw_loss_panel(ax: Any, table: pd.DataFrame, verdict: str) -> set[str]:
-    """Draw the curves of one verdict; return which kinds of marks there are."""
+    """Draw the curves of one verdict.
+
+    Args:
+        ax: the panel.
+        table: `run`, `step`, `loss`.
+        verdict: the verdict.
+
+    Returns:
+        The kinds of marks in the panel: "run", "median", "last".
+    """
     colour, line = VERDICTS[verdict]
     finite = table[np.isfinite(table["loss"])]
     kinds = {"run"} if len(finite) else set[str]()
@@ -91,42 +121,52 @@ def _draw_loss_panel(ax: Any, table: pd.DataFrame, verdict: str) -> set[str]:
         ax.set(xticks=[], yticks=[])
         ax.text(0.5, 0.5, "no finite loss to draw", ha="center", transform=ax.transAxes)
         return kinds
-    ax.set_xlim(*_room(finite["step"]))
+    ax.set_xlim(*_step_limits(finite["step"]))
     set_step_ticks(ax.xaxis)
     if finite["loss"].min() > 0 and finite["loss"].max() / finite["loss"].min() > 30:
         set_log_axis(ax)
     return kinds
 
 
-def _room(steps: pd.Series) -> tuple[float, float]:
-    """Return limits that show the first and the last step whole."""
+def _step_limits(steps: pd.Series) -> tuple[float, float]:
+    """Return limits of the x axis with a margin around the first and the last step."""
     last = float(steps.max())
     margin = max(0.5, 0.03 * last)
     return -margin, last + margin
 
 
 def pick_runs(runs: pd.DataFrame, most: int = 6) -> list[str]:
-    """Return the runs worth a picture: the worst of each verdict, then a healthy one.
+    """Choose runs for figures of single runs: the worst run of each verdict, and a healthy run.
 
-    Worst is furthest from 0 decades; a run of exact zeros is the worst of all.
+    The worst run has the most decades, up or down; exact zeros count as infinitely many.
+
+    Args:
+        runs: a row per run, of `run_table`.
+        most: most runs to choose.
+
+    Returns:
+        The names of the runs.
     """
     worst = runs.assign(size=runs["decades"].abs().fillna(-1.0)).sort_values(
         "size", ascending=False, kind="stable"
     )
-    sick = worst[worst["verdict"] != "healthy"].drop_duplicates("verdict")["run"].tolist()
+    unhealthy = worst[worst["verdict"] != "healthy"].drop_duplicates("verdict")["run"].tolist()
     healthy = worst[worst["verdict"] == "healthy"]["run"].tolist()[-1:]
-    return [*sick[: most - 1], *healthy] or runs["run"].tolist()[:1]
+    return [*unhealthy[: most - 1], *healthy] or runs["run"].tolist()[:1]
 
 
 def draw_timeline(records: Sequence[tuple[str, pd.DataFrame, int]], title: str) -> Figure:
-    """Draw log10 ‖delta_l‖ of each record, layer down, step across.
+    """Draw log10 ‖delta_l‖ by step (x axis) and layer (y axis), in one panel per run.
 
-    Exact zeros are hatched, values that are not finite are crossed, and a null, where a layer was
-    not measured, is blank.
+    Exact zeros are hatched, and values that are not finite are cross-hatched. A layer that was not
+    measured (null) is blank.
 
     Args:
-        records: of each run its name, its layers, and how many steps it took.
-        title: of the figure.
+        records: for each run its label, its rows of `layers.parquet`, and its number of steps.
+        title: the title of the figure.
+
+    Returns:
+        The figure.
     """
     rows, columns = arrange_panels(len(records))
     figure, axes = make_axes(rows, columns, 1.1 + 1.9 * rows)
@@ -134,7 +174,7 @@ def draw_timeline(records: Sequence[tuple[str, pd.DataFrame, int]], title: str) 
     for ax, (name, record, steps) in zip(axes.flat, records, strict=False):
         mesh = _draw_timeline_panel(ax, record, steps, kinds)
         set_panel_title(ax, name, columns)
-        if mesh.get_array().count():  # else there is nothing that has a colour
+        if mesh.get_array().count():  # without finite values, a colour bar has nothing to show
             bar = figure.colorbar(mesh, ax=ax, pad=0.02)
             bar.set_label("log10 ‖delta‖", fontsize=7)
             bar.locator = MaxNLocator(5)
@@ -158,6 +198,17 @@ def draw_timeline(records: Sequence[tuple[str, pd.DataFrame, int]], title: str) 
 
 
 def _draw_timeline_panel(ax: Any, record: pd.DataFrame, steps: int, kinds: set[str]) -> Any:
+    """Draw the panel of one run.
+
+    Args:
+        ax: the panel.
+        record: rows of `layers.parquet`.
+        steps: number of steps of the run.
+        kinds: receives the kinds of hatched cells in the panel: "exactly 0", "not finite".
+
+    Returns:
+        The coloured mesh.
+    """
     delta = over_depth(record, "delta_norm")
     values = delta.to_numpy(dtype=float).T
     null = record.assign(delta_norm=values_and_mask(record, "delta_norm")[1].astype(float))
@@ -184,8 +235,5 @@ def _draw_timeline_panel(ax: Any, record: pd.DataFrame, steps: int, kinds: set[s
 
 
 def step_borders(recorded: np.ndarray, steps: int) -> np.ndarray:
-    """Return the borders between recorded steps: each record holds until the next.
-
-    The last one holds until the end of training.
-    """
+    """Return the x positions of cell borders: the recorded steps, and the end of training."""
     return np.append(recorded, max(steps, recorded[-1] + 1))

@@ -1,4 +1,4 @@
-"""Figures of one watched network: `monitor.figure(name)`."""
+"""Draw the figures of one watched network for `monitor.figure(name)`."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,16 +14,19 @@ NAMES = (*PROFILES, "timeline", "loss")
 
 
 def draw_watched(name: str, layers: pd.DataFrame, steps: pd.DataFrame, title: str) -> Figure:
-    """Draw a figure of the record of one network.
+    """Draw one figure of a watched network.
 
     Args:
         name: One of `NAMES`.
         layers: Rows as in `layers.parquet`.
         steps: Rows as in `steps.parquet`.
-        title: The network and its verdict, as "MLP: vanishing".
+        title: The network and its verdict, such as "MLP: vanishing".
+
+    Returns:
+        The figure.
 
     Raises:
-        WatchError: The name is unknown, or there is nothing to draw.
+        WatchError: The name is unknown, or no module has the column that the figure shows.
 
     Example:
         >>> steps = pd.DataFrame({"step": [0, 1, 2], "loss": [3.0, 2.0, 1.5]})
@@ -32,7 +35,7 @@ def draw_watched(name: str, layers: pd.DataFrame, steps: pd.DataFrame, title: st
     """
     if name not in NAMES:
         hint = nearest(name, NAMES)
-        raise WatchError(f"expected the name of a figure, given {name!r}; {hint}")
+        raise WatchError(f"expected the name of a figure, not {name!r}; {hint}")
     with print_style():
         if name == "loss":
             runs = pd.DataFrame({"run": [""], "verdict": [title.split(": ")[-1]]})
@@ -40,7 +43,7 @@ def draw_watched(name: str, layers: pd.DataFrame, steps: pd.DataFrame, title: st
         column = PROFILES.get(name, "delta_norm")
         rows = layers[layers[column].notna()]
         if rows.empty:
-            raise WatchError(f"no module has a {column}: there is no figure {name!r}")
+            raise WatchError(f"figure {name!r} cannot be drawn: no module has a {column}")
         if name == "timeline":
             return draw_timeline([("", rows, int(rows["step"].iloc[-1]) + 1)], title)
-        return draw_profile(layer_means(rows, missing=True), [], column, "the network", title)
+        return draw_profile(layer_means(rows), [], column, "the network", title)
