@@ -58,7 +58,7 @@ def main(folder, runs=10, *overrides) -> None:
                 "verdict": run["verdict"],
                 "decades": run["decades"],
                 "tried": len(tried),
-                "cure": (tried["verdict"] == "cures").sum(),
+                "cure": (tried["verdict"] == "works").sum(),
                 "best": best["remedy"],
                 "it": best["verdict"],
                 "loss before": before["loss"],
@@ -69,7 +69,7 @@ def main(folder, runs=10, *overrides) -> None:
         print(pd.DataFrame(rows[-1:]).round(2).to_string(index=False, header=len(rows) == 1))
     found = pd.DataFrame(rows)
     print(
-        f"\n{(found['it'] == 'cures').sum()} of {len(found)} cured; "
+        f"\n{(found['it'] == 'works').sum()} of {len(found)} cured; "
         f"median {found['seconds'].median():.0f} s a run, {found['seconds'].sum():.0f} s in all"
     )
 

@@ -56,7 +56,7 @@ def test_a_wrong_gradient_is_not_trained(capsys):
     wrong = f"model.activation={__name__}.BentTanh"
     assert main(["run", *short, "train.check_gradients=true", wrong]) == 1
     told = capsys.readouterr().err
-    assert "not trained, for its gradients are wrong" in told
+    assert "not trained, because its gradients are wrong" in told
     assert "layers.1.activation (BentTanh)" in told
     assert not Path("out/run.json").exists()
     assert main(["run", *short, wrong]) == 0

@@ -1,4 +1,4 @@
-"""`gradlab cure`: what is tried on a run, what is written, and what a mistake is told as."""
+"""`gradlab cure`: the remedies that it trains, the files that it writes, and its errors."""
 
 import json
 import os
@@ -19,9 +19,9 @@ QUICK = ["cure.seeds=1", "cure.steps=4"]
 
 
 @pytest.fixture(scope="module")
-def sick(tmp_path_factory):
-    """A run that vanishes; to be copied, not changed."""
-    folder = tmp_path_factory.mktemp("sick") / "run"
+def vanishing_run(tmp_path_factory):
+    """Train a run with a vanishing gradient. Tests must copy it, not change it."""
+    folder = tmp_path_factory.mktemp("vanishing") / "run"
     before = sys.argv
     try:
         assert main(["run", *DEEP, "tracking=none", f"hydra.run.dir={folder}"]) == 0
@@ -31,10 +31,10 @@ def sick(tmp_path_factory):
 
 
 @pytest.fixture
-def run(sick, tmp_path, monkeypatch):
+def run(vanishing_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["gradlab"])
-    shutil.copytree(sick, "run")
+    shutil.copytree(vanishing_run, "run")
     return Path("run")
 
 
@@ -47,16 +47,16 @@ def one_line(capsys):
     return line
 
 
-def test_a_vanishing_network_is_cured_and_the_line_to_paste_trains(run, capsys):
+def test_a_remedy_works_and_its_command_trains_a_healthy_network(run, capsys):
     assert gradlab("cure", run, "cure.seeds=2") == 0
     printed = capsys.readouterr()
-    assert "cures" in printed.out
+    assert "remedies work; the best is" in printed.out
     assert "stack 1 of" in printed.err
     table = pd.read_csv("run/cure/remedies.csv")
     assert table["remedy"][0] == "unchanged"
     assert table["findings"][0] == "vanishing 2/2"
     best = table.iloc[1]
-    assert best["verdict"] == "cures"
+    assert best["verdict"] == "works"
     assert best["loss"] < table["loss"][0]
     assert {"model.norm=batch", "model=resmlp", "model.init=lsuv"} <= {*table["remedy"]}
     assert best["command"] in printed.out
@@ -67,13 +67,13 @@ def test_a_vanishing_network_is_cured_and_the_line_to_paste_trains(run, capsys):
         assert Path(f"run/cure/figures/{name}.png").stat().st_size > 1000
         assert Path(f"run/cure/figures/{name}.svg").exists()
     pasted = shlex.split(best["command"])
-    assert gradlab(*pasted[1:], "hydra.run.dir=cured") == 0
-    info = json.loads(Path("cured/run.json").read_text())
+    assert gradlab(*pasted[1:], "hydra.run.dir=remedied") == 0
+    info = json.loads(Path("remedied/run.json").read_text())
     assert info["verdict"] == "healthy"
-    assert len(find("run").runs) == 1  # what cure leaves is no run
+    assert len(find("run").runs) == 1  # the page is not a run
 
 
-def test_pairs_are_tried_where_no_single_remedy_cures(run, capsys):
+def test_pairs_are_tried_if_no_single_remedy_works(run, capsys):
     assert gradlab("cure", run, *QUICK) == 0
     printed = capsys.readouterr()
     assert "6 pairs of the best were tried too" in printed.out
@@ -82,13 +82,13 @@ def test_pairs_are_tried_where_no_single_remedy_cures(run, capsys):
     assert "pairs of the best" in printed.err
 
 
-def test_where_nothing_helps_it_says_so(run, capsys):
+def test_without_a_helpful_remedy_no_command_is_printed(run, capsys):
     assert gradlab("cure", run, *QUICK, "cure.remedies=['optim.lr=0.05']") == 0
     printed = capsys.readouterr()
-    assert "None of 1 remedy tried helps (vanishing)" in printed.out
-    assert "not worth it: optim.lr=0.05" in printed.out
+    assert "vanishing: none of 1 remedy helps" in printed.out
+    assert "No better: optim.lr=0.05." in printed.out
     assert "gradlab run" not in printed.out
-    assert "To paste" not in Path("run/cure/index.html").read_text()
+    assert ">Command<" not in Path("run/cure/index.html").read_text()
 
 
 def test_a_remedy_may_be_several_overrides(run, capsys):
@@ -101,42 +101,42 @@ def test_a_remedy_may_be_several_overrides(run, capsys):
     assert not Path("run/cure").exists()
 
 
-def test_a_remedy_that_cannot_be_trained_harms_no_other(run, capsys, monkeypatch):
+def test_a_remedy_that_cannot_be_trained_does_not_affect_the_others(run, capsys, monkeypatch):
     from gradlab.models import init
 
     def broken(*arguments, **keywords):
         raise RuntimeError("no such thing")
 
     monkeypatch.setattr(init, "lsuv", broken)
-    asked = "cure.remedies=['model.init=lsuv','model.init=normal']"
-    assert gradlab("cure", run, *QUICK, asked) == 0
+    remedies = "cure.remedies=['model.init=lsuv','model.init=normal']"
+    assert gradlab("cure", run, *QUICK, remedies) == 0
     assert "Could not be trained: model.init=lsuv (model.init=lsuv," in capsys.readouterr().out
     table = pd.read_csv("run/cure/remedies.csv").set_index("remedy")
     assert "no such thing" in table["error"]["model.init=lsuv"]
     assert table["verdict"]["model.init=normal"] != "failed"
 
 
-def test_overrides_hold_for_every_trial(run, capsys):
-    given = ["model.depth=2", "cure.remedies=['clip=norm']"]
-    assert gradlab("cure", run, *QUICK, *given) == 0
-    assert "Trained again, it is healthy" in capsys.readouterr().out
+def test_overrides_apply_to_every_rerun(run, capsys):
+    overrides = ["model.depth=2", "cure.remedies=['clip=norm']"]
+    assert gradlab("cure", run, *QUICK, *overrides) == 0
+    assert "Trained again with 1 seed, the run is healthy" in capsys.readouterr().out
     table = pd.read_csv("run/cure/remedies.csv")
     assert all("model.depth=2" in line for line in table["command"])
 
 
-def test_a_healthy_run(run, capsys):
+def test_a_healthy_run_needs_no_remedy(run, capsys):
     assert gradlab("run", "model.depth=2", "train.steps=4", "tracking=none", "hydra.run.dir=h") == 0
     capsys.readouterr()
     assert gradlab("cure", "h") == 0
-    assert capsys.readouterr().out == "h is healthy: there is nothing to cure\n"
+    assert capsys.readouterr().out == "h is healthy: no remedy is needed\n"
     assert not Path("h/cure").exists()
 
 
-def test_a_run_of_a_sweep_with_an_experiment_and_choices_of_its_own(run, capsys):
-    file = Path("own/model/activation/soft.yaml")
+def test_a_run_of_a_sweep_with_an_experiment_and_user_choices(run, capsys):
+    file = Path("choices/model/activation/soft.yaml")
     file.parent.mkdir(parents=True)
     file.write_text("name: soft\n_target_: torch.nn.Sigmoid\n")
-    swept = ["-m", "-cd", "own", "+experiment=sigmoid_ten_layers", "model.activation=soft"]
+    swept = ["-m", "-cd", "choices", "+experiment=sigmoid_ten_layers", "model.activation=soft"]
     rest = ["model.init=default", "seed=3,4", "model.depth=12", "train.steps=4", "tracking=none"]
     assert gradlab("run", *swept, *rest, "hydra.sweep.dir=s") == 0
     capsys.readouterr()
@@ -153,7 +153,7 @@ def test_a_run_of_a_sweep_with_an_experiment_and_choices_of_its_own(run, capsys)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "text"),
     [
         ([], "expected the folder of a run: gradlab cure RUN"),
         (["missing"], "missing is not a folder"),
@@ -165,35 +165,40 @@ def test_a_run_of_a_sweep_with_an_experiment_and_choices_of_its_own(run, capsys)
         (["run", "cure.remedies=['optim=adm']"], "optim=adm is not a choice; did you mean adam?"),
         (["run", "cure.remedies=['optin=adam']"], "optin is not a key; did you mean optim?"),
         (["run", "cure.remedies=['optim.lr=-1']"], "optim.lr=-1: expected a number above 0"),
-        (["run", "cure.remedies=['loss=mse']"], "expected the run's own data and loss"),
+        (
+            ["run", "cure.remedies=['loss=mse']"],
+            "loss=mse changes the data or the loss: expected the run's",
+        ),
         (["run", "modl.depth=3"], "did you mean model.depth?"),
         (["run", "cure.dir=/dev/null/x"], "/dev/null/x cannot be written: Not a directory; choose"),
         (["run", "--fast"], "--fast is not a flag"),
     ],
 )
-def test_a_mistake_is_one_line(run, arguments, words, capsys):
+def test_a_wrong_argument_is_reported_in_one_line(run, arguments, text, capsys):
     assert gradlab("cure", *arguments) == 2
-    assert words in one_line(capsys)
+    assert text in one_line(capsys)
 
 
-def test_a_sweep_names_the_sickest_of_its_runs(run, capsys):
+def test_a_sweep_is_refused_with_the_run_of_the_most_severe_findings(run, capsys):
     short = ["model.width=8", "train.steps=3", "tracking=none", "hydra.sweep.dir=s"]
     assert gradlab("run", "-m", *short, "model.activation=sigmoid", "model.depth=2,9,30") == 0
     capsys.readouterr()
     assert gradlab("cure", "s") == 2
-    assert one_line(capsys).endswith("but s holds 3; of the sickest: gradlab cure s/2")
+    assert one_line(capsys).endswith(
+        "but s holds 3; for the run with the most severe findings: gradlab cure s/2"
+    )
 
 
-def test_a_folder_that_cannot_be_written_says_the_way_out(run, capsys):
+def test_a_folder_that_cannot_be_written_is_reported_with_a_fix(run, capsys):
     Path("run/cure").touch()
     assert gradlab("cure", run) == 2
-    told = one_line(capsys)
-    assert "run/cure cannot be written" in told
-    assert "cure.dir=" in told
+    line = one_line(capsys)
+    assert "run/cure cannot be written" in line
+    assert "cure.dir=" in line
 
 
 @pytest.mark.parametrize("file", ["overrides.yaml", "hydra.yaml"])
-def test_without_hydras_files_it_says_which_is_missing(run, file, capsys):
+def test_a_missing_or_damaged_file_of_hydra_is_named(run, file, capsys):
     Path("run/.hydra", file).unlink()
     assert gradlab("cure", run) == 2
     assert f"run/.hydra/{file} is missing" in one_line(capsys)
@@ -205,7 +210,7 @@ def test_without_hydras_files_it_says_which_is_missing(run, file, capsys):
     assert f"run/.hydra/{file} is damaged" in one_line(capsys)
 
 
-def test_a_run_that_would_be_another_today_is_refused(run, capsys):
+def test_a_run_whose_overrides_give_another_configuration_is_refused(run, capsys):
     overrides = Path("run/.hydra/overrides.yaml")
     overrides.write_text(overrides.read_text().replace("model.depth=20", "model.depth=21"))
     assert gradlab("cure", run) == 2
@@ -214,47 +219,51 @@ def test_a_run_that_would_be_another_today_is_refused(run, capsys):
     )
 
 
-def test_a_damaged_run(run, capsys):
+def test_a_damaged_file_is_named(run, capsys):
     Path("run/layers.parquet").write_bytes(b"PAR1")
     assert gradlab("cure", run) == 2
     assert "run/layers.parquet is damaged" in one_line(capsys)
 
 
-def test_an_interrupt_keeps_what_was_tried(run, capsys, monkeypatch):
-    from gradlab.cure import trials
+def test_an_interrupt_writes_the_page_of_the_finished_reruns(run, capsys, monkeypatch):
+    from gradlab.cure import comparison
 
-    train, calls = trials.train, []
+    train, calls = comparison.train, []
 
-    def interrupted(group, stop):
-        calls.append(group)
+    def interrupted(stack, stop):
+        calls.append(stack)
         if len(calls) == 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return train(group, stop)
+        return train(stack, stop)
 
-    monkeypatch.setattr(trials, "train", interrupted)
+    monkeypatch.setattr(comparison, "train", interrupted)
     assert gradlab("cure", run, *QUICK) == 130
     printed = capsys.readouterr()
     assert len(calls) == 3
-    assert "more had been planned" in printed.out
+    assert "Interrupted before" in printed.out
     assert printed.err.endswith("gradlab: interrupted; what was recorded is complete\n")
     assert len(pd.read_csv("run/cure/remedies.csv")) > 2
 
 
-def test_an_interrupt_before_anything_is_known(run, capsys, monkeypatch):
-    from gradlab.cure import trials
+def test_an_interrupt_before_the_first_rerun_writes_no_page(run, capsys, monkeypatch):
+    from gradlab.cure import comparison
 
-    monkeypatch.setattr(trials, "group", lambda members: os.kill(os.getpid(), 15) or [members])
+    def interrupted(candidates):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return [candidates]
+
+    monkeypatch.setattr(comparison, "group_by_stack", interrupted)
     assert gradlab("cure", run, *QUICK) == 143
     assert not capsys.readouterr().out
     assert not Path("run/cure/index.html").exists()
 
 
-def test_help(capsys):
+def test_help_shows_the_usage(capsys):
     assert main(["cure", "--help"]) == 0
     assert "gradlab cure RUN [overrides]" in capsys.readouterr().out
 
 
-def test_a_run_that_was_cut_short_is_tried_for_as_many_steps_as_it_made(run, capsys):
+def test_an_interrupted_run_is_repeated_for_the_steps_that_it_made(run, capsys):
     info = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**info, "status": "interrupted"}))
     steps = pd.read_parquet(run / "steps.parquet").iloc[:7]
@@ -263,6 +272,6 @@ def test_a_run_that_was_cut_short_is_tried_for_as_many_steps_as_it_made(run, cap
     assert "trained for 7 steps" in capsys.readouterr().out
 
 
-def test_its_page_says_what_theory_expected(run):
+def test_the_page_states_the_value_from_theory(run):
     assert gradlab("cure", run, *QUICK, "cure.remedies=['optim=adam']") == 0
     assert "at the fixed point" in Path("run/cure/index.html").read_text()

@@ -220,7 +220,7 @@ def test_a_job_in_another_process_raises_what_failed(monkeypatch):
     from gradlab.runs import sweep as sweeps
 
     def elsewhere(config):
-        sweeps.tally = None  # as it is where nothing but the job was imported
+        sweeps.outcomes = None  # as it is where nothing but the job was imported
         return job(config)
 
     job = sweeps.job

@@ -1,14 +1,19 @@
-"""A remedy takes the place of what it contradicts, as Hydra asks."""
+"""New overrides replace the earlier ones that they contradict."""
 
 import pytest
 
 from gradlab.config.compose import compose
-from gradlab.cure.overrides import command, replaced, searching, without
+from gradlab.cure.examined_run import (
+    command_line,
+    replace_overrides,
+    search_path_override,
+    without_group,
+)
 from gradlab.errors import SettingsError
 
 
 @pytest.mark.parametrize(
-    ("run", "by", "left"),
+    ("run", "new", "remaining"),
     [
         (["model.init=normal"], ["model.init=lsuv"], []),
         (["optim=sgd", "optim.momentum=0.9", "optim.lr=50"], ["optim=adam"], []),
@@ -26,9 +31,9 @@ from gradlab.errors import SettingsError
         (["model.activation='sigmoid'"], ["model.activation='relu'"], []),
     ],
 )
-def test_replaced(run, by, left):
-    kept = [run[each] if isinstance(each, int) else each for each in left]
-    assert replaced(run, by) == [*kept, *by]
+def test_contradicted_overrides_are_removed(run, new, remaining):
+    remaining = [run[each] if isinstance(each, int) else each for each in remaining]
+    assert replace_overrides(run, new) == [*remaining, *new]
 
 
 @pytest.mark.parametrize(
@@ -40,34 +45,34 @@ def test_replaced(run, by, left):
         ["optim=rmsprop", "optim.alpha=0.9", "loss=focal", "loss.gamma=1"],
     ],
 )
-@pytest.mark.parametrize("by", ["optim=adam", "clip=adaptive", "model=resmlp", "loss=huber"])
-def test_what_is_replaced_composes(run, by):
+@pytest.mark.parametrize("new", ["optim=adam", "clip=adaptive", "model=resmlp", "loss=huber"])
+def test_the_result_composes(run, new):
     compose("config", run)
-    settings, _ = compose("config", replaced(run, [by]))
-    key, _, value = by.partition("=")
+    settings, _ = compose("config", replace_overrides(run, [new]))
+    key, _, value = new.partition("=")
     assert settings.flat[key] == value
 
 
-def test_an_experiment_keeps_what_it_sets():
+def test_the_settings_of_an_experiment_remain():
     run = ["+experiment=sigmoid_ten_layers", "model.init=normal"]
-    settings, _ = compose("config", replaced(run, ["model.init=lsuv"]))
+    settings, _ = compose("config", replace_overrides(run, ["model.init=lsuv"]))
     assert (settings.model.depth, settings.model.init.name) == (10, "lsuv")
 
 
-def test_a_mistake_is_told_by_the_nearest():
+def test_an_invalid_override_is_reported_with_the_nearest_choice():
     with pytest.raises(SettingsError, match="did you mean adam"):
-        replaced([], ["optim=adm"])
+        replace_overrides([], ["optim=adm"])
     with pytest.raises(SettingsError, match="optim is not an override"):
-        replaced([], ["optim"])
+        replace_overrides([], ["optim"])
 
 
-def test_without():
+def test_without_group():
     run = ["tracking=offline", "tracking.tags=[a]", "seed=1", "++tracking.mode=online"]
-    assert without(run, "tracking") == ["seed=1"]
+    assert without_group(run, "tracking") == ["seed=1"]
 
 
 def test_a_command_is_quoted_for_a_shell():
-    assert command(["optim.betas=[0.9, 0.99]"]) == "gradlab run 'optim.betas=[0.9, 0.99]'"
-    assert searching([]) == []
-    told = command(["seed=1"], ["file:///tmp/my own"])
-    assert told == """gradlab run 'hydra.searchpath=['"'"'file:///tmp/my own'"'"']' seed=1"""
+    assert command_line(["optim.betas=[0.9, 0.99]"]) == "gradlab run 'optim.betas=[0.9, 0.99]'"
+    assert search_path_override([]) == []
+    line = command_line(["seed=1"], ["file:///tmp/my own"])
+    assert line == """gradlab run 'hydra.searchpath=['"'"'file:///tmp/my own'"'"']' seed=1"""

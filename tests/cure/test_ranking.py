@@ -1,30 +1,29 @@
-"""Verdicts of trials that were made by hand."""
+"""Verdicts and pairs of remedies, from results that the tests define."""
 
 import math
 
 import pytest
 
-from gradlab.cure.pairs import pairs
-from gradlab.cure.ranking import final, rank
+from gradlab.cure.ranking import final_loss, pair_remedies, rank
 from gradlab.cure.remedies import UNCHANGED, Remedy
-from gradlab.cure.trial import FAILED, Trial
+from gradlab.cure.reruns import FAILED, RerunResult
 from tests.configs import settings
 
-SICK, HEALTHY = (("vanishing",), 2), ((), 0)
+VANISHING, HEALTHY = (("vanishing",), 2), ((), 0)
 
 
-def trial(remedy, seed, state=HEALTHY, last=1.0, first=2.3, **more):
-    kinds, gravity = state
+def result(remedy, seed, state=HEALTHY, last=1.0, first=2.3, **more):
+    kinds, severity = state
     losses = [first] * 10 + [last] * 10
-    return Trial(remedy, seed, kinds, gravity, losses, **more)
+    return RerunResult(remedy, seed, kinds, severity, losses, **more)
 
 
 def group(name, *states_and_losses):
     remedy = Remedy(tuple(name.split())) if name else UNCHANGED
-    return [trial(remedy, i, state, last) for i, (state, last) in enumerate(states_and_losses)]
+    return [result(remedy, i, state, last) for i, (state, last) in enumerate(states_and_losses)]
 
 
-BASE = group("", (SICK, 2.3), (SICK, 2.31), (SICK, 2.29))
+BASE = group("", (VANISHING, 2.3), (VANISHING, 2.31), (VANISHING, 2.29))
 DIVERGED = (("diverged",), 3)
 
 
@@ -34,81 +33,81 @@ def verdict(*states_and_losses, base=BASE):
 
 
 @pytest.mark.parametrize(
-    ("trials", "expected"),
+    ("reruns", "expected"),
     [
-        ([(HEALTHY, 1.0)] * 3, "cures"),
-        ([(HEALTHY, 1.0), (HEALTHY, 1.1), (SICK, 2.3)], "cures"),
-        ([(HEALTHY, 1.0), (SICK, 1.0), (SICK, 1.0)], "helps"),
+        ([(HEALTHY, 1.0)] * 3, "works"),
+        ([(HEALTHY, 1.0), (HEALTHY, 1.1), (VANISHING, 2.3)], "works"),
+        ([(HEALTHY, 1.0), (VANISHING, 1.0), (VANISHING, 1.0)], "helps"),
         ([(HEALTHY, 2.3)] * 3, "helps"),  # healthy, but it does not learn
-        ([(SICK, 1.0)] * 3, "helps"),
-        ([(SICK, 2.3)] * 3, "no better"),
-        ([(SICK, 2.25)] * 3, "no better"),  # within 5%
-        ([(HEALTHY, 5.0)] * 3, "no better"),  # the one at the other's expense
-        ([(SICK, 5.0)] * 3, "worse"),
+        ([(VANISHING, 1.0)] * 3, "helps"),
+        ([(VANISHING, 2.3)] * 3, "no better"),
+        ([(VANISHING, 2.25)] * 3, "no better"),  # within 5%
+        ([(HEALTHY, 5.0)] * 3, "no better"),  # fewer findings, but a higher loss
+        ([(VANISHING, 5.0)] * 3, "worse"),
         ([(DIVERGED, 2.0)] * 3, "worse"),
-        ([(DIVERGED, 2.0), (HEALTHY, 1.0), (HEALTHY, 1.0)], "cures"),
-        ([(SICK, math.nan)] * 3, "worse"),
-        ([((("vanishing",), 1), 2.3)] * 3, "no better"),  # less sick, but neither well nor learning
+        ([(DIVERGED, 2.0), (HEALTHY, 1.0), (HEALTHY, 1.0)], "works"),
+        ([(VANISHING, math.nan)] * 3, "worse"),
+        ([((("vanishing",), 1), 2.3)] * 3, "no better"),  # milder, but neither healthy nor learning
         ([((("vanishing",), 1), 1.0)] * 3, "helps"),
     ],
 )
-def test_verdicts(trials, expected):
-    assert verdict(*trials) == expected
+def test_verdicts(reruns, expected):
+    assert verdict(*reruns) == expected
 
 
-def test_beside_a_run_that_diverged_every_finite_loss_is_lower():
+def test_every_finite_loss_is_lower_than_the_loss_of_a_diverged_run():
     base = group("", (DIVERGED, 2.0), (DIVERGED, 2.0))
-    assert verdict((HEALTHY, 1.0), (HEALTHY, 1.0), base=base) == "cures"
-    assert verdict((SICK, 1.0), (SICK, 1.0), base=base) == "helps"
+    assert verdict((HEALTHY, 1.0), (HEALTHY, 1.0), base=base) == "works"
+    assert verdict((VANISHING, 1.0), (VANISHING, 1.0), base=base) == "helps"
     assert verdict((DIVERGED, 1.0), (DIVERGED, 1.0), base=base) == "no better"
 
 
-def test_a_run_that_is_healthy_with_other_seeds_cannot_be_cured():
+def test_no_remedy_works_on_a_run_whose_reruns_are_healthy():
     base = group("", (HEALTHY, 1.0), (HEALTHY, 1.0))
     assert verdict((HEALTHY, 1.0), (HEALTHY, 1.0), base=base) == "no better"
 
 
 def test_a_loss_within_the_range_of_the_unchanged_seeds_is_the_same():
-    base = group("", (SICK, 1.0), (SICK, 2.0), (SICK, 3.0))
-    assert verdict(*[(SICK, 1.5)] * 3, base=base) == "no better"
-    assert verdict(*[(SICK, 0.5)] * 3, base=base) == "helps"
+    base = group("", (VANISHING, 1.0), (VANISHING, 2.0), (VANISHING, 3.0))
+    assert verdict(*[(VANISHING, 1.5)] * 3, base=base) == "no better"
+    assert verdict(*[(VANISHING, 0.5)] * 3, base=base) == "helps"
 
 
 def test_the_order_is_verdict_then_loss():
-    trials = [
+    results = [
         *BASE,
-        *group("a=1", (SICK, 5.0), (SICK, 5.0)),
+        *group("a=1", (VANISHING, 5.0), (VANISHING, 5.0)),
         *group("b=1", (HEALTHY, 1.0), (HEALTHY, 1.0)),
         *group("c=1", (HEALTHY, 0.5), (HEALTHY, 0.5)),
-        *group("d=1", (SICK, 0.1), (SICK, 0.1)),
-        Trial(Remedy(("e=1",)), 0, ("failed",), FAILED, error="it does not do"),
+        *group("d=1", (VANISHING, 0.1), (VANISHING, 0.1)),
+        RerunResult(Remedy(("e=1",)), 0, ("failed",), FAILED, error="not valid"),
     ]
-    base, ranks = rank(trials, UNCHANGED)
+    base, ranks = rank(results, UNCHANGED)
     assert [each.remedy.name for each in ranks] == ["c=1", "b=1", "d=1", "a=1", "e=1"]
     assert ranks[-1].verdict == "failed"
-    assert ranks[-1].error == "it does not do"
-    assert (base.verdict, base.left, base.healthy) == ("unchanged", {"vanishing": 3}, 0)
+    assert ranks[-1].error == "not valid"
+    assert (base.verdict, base.kinds, base.healthy) == ("unchanged", {"vanishing": 3}, 0)
     assert base.loss == pytest.approx(2.3)
-    assert (base.loss_low, base.loss_high) == pytest.approx((2.29, 2.31))
+    assert (base.losses[0], base.losses[-1]) == pytest.approx((2.29, 2.31))
 
 
 def test_the_final_loss_is_the_mean_of_the_last_tenth():
     losses = [9.0] * 18 + [1.0, 3.0]
-    assert final(Trial(UNCHANGED, 0, losses=losses)) == 2.0
-    assert final(Trial(UNCHANGED, 0, ("diverged",), 3, losses)) == math.inf
-    assert final(Trial(UNCHANGED, 0, losses=[1.0, math.nan])) == math.inf
-    assert final(Trial(UNCHANGED, 0)) == math.inf
+    assert final_loss(RerunResult(UNCHANGED, 0, losses=losses)) == 2.0
+    assert final_loss(RerunResult(UNCHANGED, 0, ("diverged",), 3, losses)) == math.inf
+    assert final_loss(RerunResult(UNCHANGED, 0, losses=[1.0, math.nan])) == math.inf
+    assert final_loss(RerunResult(UNCHANGED, 0)) == math.inf
 
 
-def test_pairs_are_of_the_best_of_each_subject():
-    trials = [*BASE]
+def test_pairs_combine_the_best_remedies_that_change_different_keys():
+    results = [*BASE]
     for loss, name in enumerate(
         ["model.init=a", "model.init=b", "optim=a", "optim.lr=1", "clip=a", "model.norm=a"]
     ):
-        trials += group(name, *[(SICK, 1.0 + loss / 100)] * 3)
-    trials += group("model=x", *[(SICK, 9.0)] * 3)
-    base, ranks = rank(trials, UNCHANGED)
-    found = pairs(ranks, base, settings().flat)
+        results += group(name, *[(VANISHING, 1.0 + loss / 100)] * 3)
+    results += group("model=x", *[(VANISHING, 9.0)] * 3)
+    base, ranks = rank(results, UNCHANGED)
+    found = pair_remedies(ranks, base, settings().flat)
     assert all(each.pair for each in found)
     assert [each.overrides for each in found] == [
         ("model.init=a", "optim=a"),
@@ -120,36 +119,36 @@ def test_pairs_are_of_the_best_of_each_subject():
     ]
 
 
-def test_a_sickness_that_a_remedy_lays_bare_is_treated_beside_it():
+def test_a_remedy_is_paired_with_remedies_for_findings_that_only_it_shows():
     base = group("", *[((("underflow",), 2), 2.3)] * 3)
-    trials = [*base, *group("train.dtype=float32", *[(SICK, 2.2)] * 3)]
-    unchanged, ranks = rank(trials, UNCHANGED)
+    results = [*base, *group("train.dtype=float32", *[(VANISHING, 2.2)] * 3)]
+    unchanged, ranks = rank(results, UNCHANGED)
     config = settings(train__dtype="float16", model__activation="sigmoid").flat
-    found = pairs(ranks, unchanged, config)
+    found = pair_remedies(ranks, unchanged, config)
     assert found
     assert all(each.overrides[0] == "train.dtype=float32" for each in found)
     second = [each.overrides[1].split("=")[0] for each in found]
     assert {"model.init", "model.activation", "model.norm"} == {*second}
 
 
-def test_no_pair_of_a_network_and_a_key_that_it_has_not():
-    trials = [*BASE]
+def test_a_network_is_not_paired_with_a_key_that_it_lacks():
+    results = [*BASE]
     for loss, name in enumerate(
         ["model=lstm", "model.init=orthogonal model.spectral_radius=1", "model.forget_bias=4"]
     ):
-        trials += group(name, *[(SICK, 1.0 + loss / 100)] * 3)
-    base, ranks = rank(trials, UNCHANGED)
-    found = [each.overrides for each in pairs(ranks, base, settings().flat)]
+        results += group(name, *[(VANISHING, 1.0 + loss / 100)] * 3)
+    base, ranks = rank(results, UNCHANGED)
+    found = [each.overrides for each in pair_remedies(ranks, base, settings().flat)]
     assert ("model=lstm", "model.forget_bias=4") in found
     assert not [each for each in found if {"model=lstm", "model.spectral_radius=1"} <= {*each}]
 
 
-def test_no_pairs_of_what_is_worse():
+def test_worse_remedies_are_not_paired():
     base, ranks = rank([*BASE, *group("a=1", *[(DIVERGED, 2.0)] * 3)], UNCHANGED)
-    assert pairs(ranks, base, settings().flat) == []
+    assert pair_remedies(ranks, base, settings().flat) == []
 
 
-def test_a_loss_that_falls_to_what_knowing_nothing_costs_is_no_learning():
-    knowing = [trial(Remedy(("a=1",)), i, HEALTHY, 2.3, first=1e9, blind=2.3) for i in range(3)]
-    _, (found,) = rank([*group("", *[(DIVERGED, 1.0)] * 3), *knowing], UNCHANGED)
+def test_a_loss_that_falls_only_to_the_loss_of_zeros_does_not_learn():
+    reruns = [result(Remedy(("a=1",)), i, HEALTHY, 2.3, first=1e9, zero_loss=2.3) for i in range(3)]
+    _, (found,) = rank([*group("", *[(DIVERGED, 1.0)] * 3), *reruns], UNCHANGED)
     assert (found.learning, found.verdict) == (0, "helps")

@@ -1,4 +1,4 @@
-"""What is proposed: by kind, never what the run has, and only what is there."""
+"""Proposed remedies: by kind of finding, valid, and different from the run's settings."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_each_remedy_has_a_reason_and_is_a_valid_configuration():
             assert remedy.overrides[0].split("=")[1] in (choices.names(group) or remedy.name)
 
 
-def test_vanishing():
+def test_remedies_for_vanishing_differ_from_the_settings_of_the_run():
     found = proposed("vanishing", model__activation="sigmoid", model__init="xavier_normal")
     assert {"model.init=kaiming_normal", "model.norm=layer", "model=resmlp", "optim=adam"} <= {
         *found
@@ -34,13 +34,13 @@ def test_vanishing():
     assert "model.init=xavier_normal" not in found
 
 
-def test_critical_is_proposed_only_where_it_is_a_choice():
-    there = "critical" in choices.names("model/init")
-    assert ("model.init=critical" in proposed("vanishing")) == there
+def test_critical_is_proposed_only_if_it_exists():
+    exists = "critical" in choices.names("model/init")
+    assert ("model.init=critical" in proposed("vanishing")) == exists
 
 
 @pytest.mark.parametrize(
-    ("kind", "overrides", "there", "not_there"),
+    ("kind", "overrides", "expected", "unexpected"),
     [
         ("vanishing", {"model": "resmlp"}, "model.norm=rms", "model=resmlp"),
         ("vanishing", {"optim": "adam"}, "model.norm=rms", "optim=adam"),
@@ -76,10 +76,10 @@ def test_critical_is_proposed_only_where_it_is_a_choice():
         ("symmetric", {"model__init": "zeros"}, "model.init=default", "model.init=zeros"),
     ],
 )
-def test_by_kind(kind, overrides, there, not_there):
-    found = proposed(kind, **overrides)
-    assert there in found
-    assert not_there not in found
+def test_by_kind(kind, overrides, expected, unexpected):
+    names = proposed(kind, **overrides)
+    assert expected in names
+    assert unexpected not in names
 
 
 def test_a_diverged_run_has_remedies_without_a_finding():
@@ -87,26 +87,26 @@ def test_a_diverged_run_has_remedies_without_a_finding():
     assert not proposed()
 
 
-def test_the_findings_own_come_first_and_nothing_comes_twice():
-    own = finding("exploding", "clip=value", "optim.lr=0.01", "optim.lr=5", "loss.scale=1")
-    found = [each.name for each in propose([own, finding("dead")], True, settings().flat)]
+def test_remedies_of_the_findings_come_first_and_each_once():
+    exploding = finding("exploding", "clip=value", "optim.lr=0.01", "optim.lr=5", "loss.scale=1")
+    found = [each.name for each in propose([exploding, finding("dead")], True, settings().flat)]
     assert found[:2] == ["clip=value", "optim.lr=0.01"]
     assert len(found) == len(set(found))
     assert not {"optim.lr=5", "loss.scale=1"} & {*found}
 
 
-def test_an_init_comes_without_the_gain_that_the_run_gave_another():
+def test_an_initialisation_resets_the_gain():
     found = proposed("vanishing", model__init="normal", model__init_gain=3.0)
     assert "model.init=lsuv model.init_gain=null" in found
 
 
-def test_an_optimiser_comes_without_the_rate_that_the_run_gave_another():
+def test_an_optimiser_resets_the_learning_rate():
     assert "optim=adam" in proposed("vanishing")
     assert "optim=adam optim.lr=0.001" in proposed("vanishing", optim__lr=50.0)
 
 
-def test_a_remedy_says_what_it_changes():
-    assert Remedy(("optim=adam", "optim.lr=0.1", "model.init=lsuv")).subjects == {
+def test_a_remedy_lists_the_keys_that_it_changes():
+    assert Remedy(("optim=adam", "optim.lr=0.1", "model.init=lsuv")).changed == {
         "optim",
         "model.init",
     }

@@ -24,36 +24,36 @@ and the overrides of gradlab run, which then apply to every training, unchanged 
 
 
 def cure(arguments: Sequence[str]) -> int:
-    """Try remedies on the run in a folder; print and write what came of each."""
-    _, given = split(arguments, config="cure")
-    if not given:
+    """Train a run with each remedy; print and write the ranking."""
+    _, words = split(arguments, config="cure")
+    if not words:
         raise SettingsError("expected the folder of a run: gradlab cure RUN")
     from gradlab.config.compose import compose
     from gradlab.config.interrupt import Interrupt
-    from gradlab.cure import course, cure_page, words
-    from gradlab.cure.patient import admit
-    from gradlab.cure.trials import Trials
+    from gradlab.cure import cure_page
+    from gradlab.cure.comparison import RemedyTrainer, compare
+    from gradlab.cure.examined_run import kinds, open_run
     from gradlab.pages.page import as_text
 
-    folder, *overrides = given
-    ours = [each for each in overrides if each.lstrip("+~").startswith("cure.")]
-    _, how = compose("cure", ours)
-    patient = admit(folder)
-    trials = Trials(patient, [each for each in overrides if each not in ours], how)
-    findings = course.diagnosed(patient)
-    if not course.is_sick(patient, findings):
-        print(words.healthy(folder, patient.run.info["status"]))
+    folder, *overrides = words
+    own = [each for each in overrides if each.lstrip("+~").startswith("cure.")]
+    _, options = compose("cure", own)
+    run = open_run(folder)
+    trainer = RemedyTrainer(run, [each for each in overrides if each not in own], options)
+    findings = run.diagnose()
+    if not kinds(findings, run.diverged):
+        print(cure_page.no_remedy_needed(folder, run.status))
         return 0
-    remedies = course.chosen(trials, findings)
-    place = Path(how["dir"] or patient.run.path / "cure")
-    cure_page.make_folders(place)
+    remedies = trainer.choose_remedies(findings)
+    page_folder = Path(options["dir"] or run.files.path / "cure")
+    cure_page.make_folders(page_folder)
     with Interrupt() as interrupt, _log_to_stderr():
-        found = course.course(trials, findings, remedies, lambda: interrupt.requested)
-        if found is not None:
-            path = cure_page.write_page(found, place)
-            print(as_text(words.story(found)))
-            if found.best is not None:
-                print(f"\n{cure_page.remedy_command(found, found.best)}")
+        comparison = compare(trainer, findings, remedies, lambda: interrupt.requested)
+        if comparison is not None:
+            path = cure_page.write_page(comparison, page_folder)
+            print(as_text(cure_page.terminal_page(comparison)))
+            if comparison.best is not None:
+                print(f"\n{cure_page.remedy_command(comparison, comparison.best)}")
             print(f"\nThe same with figures: {path}")
     interrupt.check()
     return 0

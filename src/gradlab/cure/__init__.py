@@ -1,1 +1,1 @@
-"""Cures that were tried: a sick run, trained again with each remedy that its findings propose."""
+"""`gradlab cure`: trains a run again with each remedy that its findings propose, and ranks them."""

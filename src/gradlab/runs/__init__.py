@@ -1,1 +1,1 @@
-"""Runs and sweeps: from settings to a verdict."""
+"""Runs and sweeps, from settings to a verdict."""

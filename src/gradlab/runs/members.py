@@ -1,6 +1,6 @@
-"""Runs that are trained in one stack: each begins, fails and ends on its own.
+"""Trains runs together in one stack; a member that fails does not affect the others.
 
-One run alone is the same thing with one member.
+A single run is a stack with one member.
 """
 
 import logging
@@ -31,19 +31,19 @@ Scope = Callable[[], AbstractContextManager[Any]]
 
 
 class StackError(Exception):
-    """Members cannot be trained in one stack; each may still train alone."""
+    """The members cannot be trained in one stack. Each may still train alone."""
 
 
 class Member(ABC):
-    """One run: a sink that takes its rows, and what is done for it before and after.
+    """One run of a stack: receives its rows, and acts before and after the training.
 
     Args:
-        settings: of the run.
-        path: its folder.
-        scope: entered around whatever concerns this run only.
+        settings: the run's settings.
+        path: the run's folder.
+        scope: a context manager around everything that concerns only this run.
 
     Attributes:
-        error: what it failed with, if it did; nothing more is done for it then.
+        error: why the run failed; None if it did not. A failed run receives nothing more.
     """
 
     def __init__(self, settings: Settings, path: Path, scope: Scope = nullcontext) -> None:
@@ -51,35 +51,35 @@ class Member(ABC):
         self.error: GradlabError | None = None
 
     @abstractmethod
-    def begin(self, dataset: Dataset, members: int) -> None:
-        """Make its folder, one of `members` that are written to at the same time."""
+    def open(self, dataset: Dataset, members: int) -> None:
+        """Prepare for rows; `members` runs are written at the same time."""
 
     @abstractmethod
-    def take(self, rows: Rows) -> None:
-        """Keep some steps."""
+    def record(self, rows: Rows) -> None:
+        """Store rows."""
 
     @abstractmethod
-    def conclude(self, outcome: Outcome, test: dict[str, float | None]) -> None:
-        """Judge it and complete its files."""
+    def complete(self, outcome: Outcome, test: dict[str, float | None]) -> None:
+        """Diagnose the run and complete its files; `test` has its loss and accuracy."""
 
     @abstractmethod
-    def stop(self, status: str, error: str | None = None) -> None:
-        """Complete its files, if it has any, without a verdict."""
+    def abort(self, status: str, error: str | None = None) -> None:
+        """Complete the run's files, if there are any, without a verdict."""
 
     @abstractmethod
-    def end(self) -> None:
-        """Let go of what is not a file; called once for each that began, however it ended."""
+    def close(self) -> None:
+        """Release everything except files. Called once for each opened run, also after errors."""
 
     @abstractmethod
-    def discard(self) -> None:
-        """Leave as little as if it had not begun."""
+    def reset(self) -> None:
+        """Return to the state before `open`."""
 
     def write(self, rows: Rows) -> None:
-        """Take some steps, unless it has failed."""
-        self.attempt(lambda: self.take(rows))
+        """Record rows, unless the run has failed."""
+        self.attempt(lambda: self.record(rows))
 
     def attempt(self, action: Callable[[], Any]) -> None:
-        """Do what concerns this run only: if it fails, so does the run, and no other."""
+        """Call `action`; an exception sets `error`. A failed run does nothing."""
         if self.error is not None:
             return
         with self.scope():
@@ -87,77 +87,98 @@ class Member(ABC):
                 action()
             except GradlabError as error:
                 self._fail(error, str(error))
-            except (Exception, SystemExit) as error:  # SystemExit would pass for a success
-                self._fail(self.as_error(error), described(error), error)
+            except (Exception, SystemExit) as error:  # SystemExit would end gradlab with code 0
+                self._fail(self.as_gradlab_error(error), described(error), error)
 
-    def as_error(self, error: BaseException) -> GradlabError:
-        """Return the run's error for an exception that is not gradlab's."""
+    def as_gradlab_error(self, error: BaseException) -> GradlabError:
+        """Write the traceback to a file; return an error that names the file."""
         return broken(error, self.path)
 
-    def _fail(self, told: GradlabError, line: str, cause: BaseException | None = None) -> None:
-        told.__cause__ = cause
-        self.error = told
-        with suppress(OSError):  # of a full disk; what was flushed before still reads
-            self.stop("failed", line)
+    def _fail(self, error: GradlabError, text: str, cause: BaseException | None = None) -> None:
+        """Set the error and complete the files.
+
+        Args:
+            error: the error.
+            text: the error in one line, for `run.json`.
+            cause: the exception behind it.
+        """
+        error.__cause__ = cause
+        self.error = error
+        with suppress(OSError):  # a full disk; the rows on disk remain readable
+            self.abort("failed", text)
 
 
 def train_together(
-    members: Sequence[Member], dataset: Dataset, stop: Callable[[], bool], watched: bool = True
+    members: Sequence[Member], dataset: Dataset, stop: Callable[[], bool], progress: bool = True
 ) -> None:
     """Train members in one stack, or one by one if the stack fails.
 
     Args:
         members: runs that the planner put into one stack.
-        dataset: what all train on.
-        stop: is called after each step; True ends the training.
-        watched: whether to show the progress.
+        dataset: the data of all of them.
+        stop: called after each step; True ends the training.
+        progress: whether to show the progress.
 
     Raises:
-        KeyboardInterrupt: a second signal, after the files were completed.
+        KeyboardInterrupt: a second signal. The files are complete.
     """
     try:
-        train(members, dataset, stop, watched)
+        train(members, dataset, stop, progress)
     except StackError as error:
         log.info("%d networks are trained one by one: %s", len(members), error)
         for member in members:
-            member.discard()
-            train([member], dataset, stop, watched)
+            member.reset()
+            train([member], dataset, stop, progress)
 
 
 def train(
-    members: Sequence[Member], dataset: Dataset, stop: Callable[[], bool], watched: bool = True
+    members: Sequence[Member], dataset: Dataset, stop: Callable[[], bool], progress: bool = True
 ) -> None:
-    """Train members that can share a stack; leave each one's result or error with it.
+    """Train members in one stack. The result or error of each is in the member.
 
-    `watched` says whether a person is to see how far they are.
+    Args:
+        members: runs that the planner put into one stack.
+        dataset: the data of all of them.
+        stop: called after each step; True ends the training.
+        progress: whether to show the progress.
 
     Raises:
-        StackError: several members cannot be trained as one; the caller discards what they began.
-        KeyboardInterrupt: a second signal, after the files were completed.
+        StackError: several members cannot be trained as one. The caller resets them.
+        KeyboardInterrupt: a second signal. The files are complete.
     """
-    members, loop, sinks = _built(members, dataset)
+    members, loop, sinks = _build(members, dataset)
     if loop is None:
         return
-    progress = Progress()
+    bar = Progress()
     try:
-        if watched:
-            progress.open(RunInfo(steps=loop.steps))
-        for member, its in zip(members, sinks, strict=True):
-            member.attempt(partial(member.begin, dataset, len(members)))
-            its += [member, progress] if watched else [member]
+        if progress:
+            bar.open(RunInfo(steps=loop.steps))
+        for member, writers in zip(members, sinks, strict=True):
+            member.attempt(partial(member.open, dataset, len(members)))
+            writers += [member, bar] if progress else [member]
         _run(members, loop, stop)
-    except KeyboardInterrupt:  # the second signal: the first is waiting for the step to end
+    except KeyboardInterrupt:  # a second signal: the first one only ends the loop after a step
         for member in members:
-            member.stop("interrupted")
+            member.abort("interrupted")
         raise
     finally:
-        progress.finish({})
+        bar.finish({})
         for member in members:
             with member.scope():
-                member.end()
+                member.close()
 
 
 def _run(members: Sequence[Member], loop: Loop, stop: Callable[[], bool]) -> None:
+    """Train and complete the members.
+
+    Args:
+        members: the runs.
+        loop: trains them.
+        stop: called after each step; True ends the training.
+
+    Raises:
+        StackError: an exception concerns several members.
+    """
     if all(member.error for member in members):
         return
     try:
@@ -169,16 +190,21 @@ def _run(members: Sequence[Member], loop: Loop, stop: Callable[[], bool]) -> Non
         members[0].attempt(partial(_raise, error))
         return
     for member, outcome, test in zip(members, outcomes, tests, strict=True):
-        member.attempt(partial(member.conclude, outcome, test))
+        member.attempt(partial(member.complete, outcome, test))
 
 
-def _built(
+def _build(
     members: Sequence[Member], dataset: Dataset
 ) -> tuple[Sequence[Member], Loop | None, list[list[RowWriter]]]:
-    """Return those whose networks can be built, which the others have failed with, and a loop."""
+    """Build the networks and a loop.
+
+    Returns:
+        The members whose network can be built; their loop, None if there are none; and a list of
+        sinks for each, to be filled.
+    """
     networks: list[nn.Module] = []
     for member in members:
-        member.attempt(partial(_build, member.settings, dataset, networks))
+        member.attempt(partial(_build_network, member.settings, dataset, networks))
     members = [member for member in members if member.error is None]
     sinks: list[list[RowWriter]] = [[] for _ in members]
     try:
@@ -196,7 +222,14 @@ def _built(
     return members, loop, sinks
 
 
-def _build(settings: Settings, dataset: Dataset, networks: list[nn.Module]) -> None:
+def _build_network(settings: Settings, dataset: Dataset, networks: list[nn.Module]) -> None:
+    """Append a network.
+
+    Args:
+        settings: of the run.
+        dataset: its data, which determine inputs and outputs.
+        networks: the list to append to.
+    """
     networks.append(build_network(settings, dataset, getattr(torch, settings.train.dtype)))
 
 

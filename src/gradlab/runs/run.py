@@ -1,4 +1,4 @@
-"""One run from settings to verdict: where data, loop, files, tracking and rules meet."""
+"""Trains one run: loads the data, writes the run's folder, and diagnoses the result."""
 
 import logging
 import os
@@ -27,14 +27,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Label:
-    """What a run is called in W&B: its own name, and that of its sweep, if any."""
+    """The name of a run in W&B, and the name of its sweep; None for a single run."""
 
     name: str
     group: str | None = None
 
 
-class Run(Member):
-    """One run from its folder to its verdict; `info` is its `run.json`, once it has begun."""
+class FolderRun(Member):
+    """A run that writes a folder and its tracking services.
+
+    Args:
+        settings: the run's settings.
+        path: the run's folder.
+        label: its name in the tracking services.
+        scope: a context manager around everything that concerns only this run.
+    """
 
     def __init__(
         self, settings: Settings, path: Path, label: Label, scope: Scope = nullcontext
@@ -46,59 +53,82 @@ class Run(Member):
 
     @property
     def info(self) -> dict[str, Any]:
-        """What is known of the run; nothing if it never began."""
+        """The content of `run.json`; empty before `open`."""
         return {} if self.folder is None else self.folder.info
 
-    def begin(self, dataset: Dataset, members: int) -> None:
-        """Make the folder, and open the services."""
+    def open(self, dataset: Dataset, members: int) -> None:
+        """Make the folder and open the tracking services."""
         self.tracking = Sinks([each.call() for each in self.settings.tracking], log.warning)
-        run = run_info(self.settings, self.path, self.label, dataset, members)
+        info = run_info(self.settings, self.path, self.label, dataset, members)
         folder = _folder(self.path, self.settings.resume)
-        folder.open(run)
+        folder.open(info)
         self.folder = folder
-        self.tracking.open(run)
+        self.tracking.open(info)
 
-    def take(self, rows: Rows) -> None:
-        """Keep some steps."""
+    def record(self, rows: Rows) -> None:
+        """Write rows to the folder and to the services."""
         assert self.folder is not None
         self.folder.write(rows)
         self.tracking.write(rows)
 
-    def conclude(self, outcome: Outcome, test: dict[str, float | None]) -> None:
-        """Judge it and complete its files."""
+    def complete(self, outcome: Outcome, test: dict[str, float | None]) -> None:
+        """Diagnose the run and complete `run.json`."""
         assert self.folder is not None
-        _conclude(self.settings, self.folder, outcome, test)
+        layers, steps = self.folder.frames()
+        info = self.folder.info | {"status": outcome.status}
+        recorded = bool(len(layers))
+        findings = diagnose(attach(layers, {ALONE: info}, steps)) if recorded else Findings()
+        self.folder.finish(
+            {
+                "status": outcome.status,
+                "verdict": findings.verdict if recorded else None,
+                "findings": findings.as_dicts(),
+                "slope": slope(layers),
+                "steps": outcome.steps,
+                "first_nonfinite": outcome.first_nonfinite,
+                "test": test,
+                "error": None,
+            }
+        )
 
-    def stop(self, status: str, error: str | None = None) -> None:
-        """Complete its files, if it has any, without a verdict."""
+    def abort(self, status: str, error: str | None = None) -> None:
+        """Complete the files, if there are any, without a verdict."""
         if self.folder is not None and (error or self.info["status"] == "running"):
             self.folder.finish({"status": status, "error": error})
 
-    def end(self) -> None:
-        """Finish the services, and say how the run ended."""
+    def close(self) -> None:
+        """Finish the services, and log the result and the folder."""
         self.tracking.finish(self.info)
         if self.error is None and self.info.get("status") != "running":
-            log.info("%s", sentence(self.info))
+            log.info("%s", result_line(self.info))
             log.info("%s", os.path.relpath(self.path))
 
-    def discard(self) -> None:
-        """Leave as little as if it had not begun."""
+    def reset(self) -> None:
+        """Remove the files and return to the state before `open`."""
         if self.folder is not None:
             clear(self.path)
         self.folder, self.tracking, self.error = None, Sinks((), log.warning), None
 
 
 def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
-    """Train one network, leave its files in `path`, and return its `run.json`.
+    """Train one network and write its folder.
+
+    Args:
+        settings: the run's settings.
+        path: the run's folder.
+        label: its name in the tracking services.
+
+    Returns:
+        The content of `run.json`.
 
     Raises:
-        SettingsError: the configuration cannot be run; nothing was written.
+        SettingsError: the configuration is wrong. Nothing was written.
         StoreError: `path` holds a run already or cannot be written.
         JobError: a gradient is wrong (`train.check_gradients`), and nothing was written; or the run
-            failed, and what it had recorded is in `path`, with `traceback.txt`.
-        Interrupted: Ctrl-C or SIGTERM, after the files were completed.
+            failed, and its rows are in `path`, with `traceback.txt`.
+        Interrupted: Ctrl-C or SIGTERM. The files are complete.
     """
-    one = Run(settings, path, label)
+    one = FolderRun(settings, path, label)
     dataset = prepare(settings)
     with Interrupt() as interrupt:
         train([one], dataset, lambda: interrupt.requested)
@@ -109,58 +139,68 @@ def run(settings: Settings, path: Path, label: Label) -> dict[str, Any]:
 
 
 def prepare(settings: Settings, loaded: Dataset | None = None) -> Dataset:
-    """Return the data of a run, which can be made with it; `loaded` are its data, if at hand.
+    """Return the data of a run, after checks of the data and, if configured, of the gradients.
+
+    Args:
+        settings: the run's settings.
+        loaded: its data, if they are in memory.
+
+    Returns:
+        The data.
 
     Raises:
-        SettingsError: it cannot.
+        SettingsError: the data do not suit the settings.
         JobError: a gradient is wrong (`train.check_gradients`).
     """
     dataset = loaded or load(settings)
     check_data(settings, len(dataset.x_train), dataset.task)
     if settings.train.check_gradients:
-        check(settings, dataset)
+        check_gradients(settings, dataset)
     return dataset
 
 
-def check(settings: Settings, dataset: Dataset) -> None:
+def check_gradients(settings: Settings, dataset: Dataset) -> None:
     """Check the network's gradients at initialisation.
 
     Raises:
-        JobError: one is wrong.
+        JobError: a gradient is wrong.
     """
     from gradlab.gradcheck.gradient_report import Options
     from gradlab.gradcheck.three_ways import check_settings
 
-    found = check_settings(settings, dataset, Options())
-    if not found.passed:
-        log.info("%s", found)
-        places = ", ".join(found.report.enters or found.report.wrong or found.differing)
-        raise JobError(f"not trained, for its gradients are wrong: the error enters at {places}")
-    log.info("%s", found.summary()[-1])
+    check = check_settings(settings, dataset, Options())
+    if not check.passed:
+        log.info("%s", check)
+        names = ", ".join(check.report.enters or check.report.wrong or check.differing)
+        raise JobError(f"not trained, because its gradients are wrong: the error enters at {names}")
+    log.info("%s", check.summary()[-1])
 
 
-def sentence(info: Mapping[str, Any]) -> str:
-    """Say in one line how a run ended."""
-    found = [finding["cause"] for finding in info["findings"] if finding["severity"] != "note"]
-    where = info["first_nonfinite"]
-    if info["status"] == "diverged" and where:
-        place = f" at {where['module']}" if where["module"] else ""
-        found = [f"first not finite: {where['where']}{place}, step {where['step']}", *found]
-    ended = "" if info["status"] in ("completed", "diverged") else f" ({info['status']})"
-    return ": ".join([f"{info['verdict'] or 'no verdict'}{ended}", *found[:1]])
+def result_line(info: Mapping[str, Any]) -> str:
+    """Return the verdict of a run and its main cause in one line."""
+    causes = [finding["cause"] for finding in info["findings"] if finding["severity"] != "note"]
+    first = info["first_nonfinite"]
+    if info["status"] == "diverged" and first:
+        module = f" at {first['module']}" if first["module"] else ""
+        causes = [f"first not finite: {first['where']}{module}, step {first['step']}", *causes]
+    status = "" if info["status"] in ("completed", "diverged") else f" ({info['status']})"
+    return ": ".join([f"{info['verdict'] or 'no verdict'}{status}", *causes[:1]])
 
 
 def run_info(
     settings: Settings, path: Path, label: Label, dataset: Dataset, members: int
 ) -> RunInfo:
-    """Return what the sinks of a run receive before its first step.
+    """Return the information that sinks receive before the first step.
 
     Args:
-        settings: of the run.
+        settings: the run's settings.
         path: its folder.
-        label: its name in services, and that of its sweep.
+        label: its name in the tracking services.
         dataset: its data.
         members: number of runs that this process writes at the same time.
+
+    Returns:
+        The information, with the run's entries of `run.json`.
     """
     record = {
         "config_hash": settings.config_hash,
@@ -183,34 +223,14 @@ def run_info(
 
 
 def _folder(path: Path, resume: bool) -> Parquet:
-    """Return the folder of a run.
+    """Return the sink of a run's folder.
 
     Raises:
-        StoreError: it holds a run that must not be replaced.
+        StoreError: the folder holds a run that must not be replaced.
     """
     if not free(path, resume):
         raise StoreError(
             f"{path} already holds a run; choose another hydra.run.dir or sweep.dir"
-            + ("; sweep.resume=true makes it anew, for it was cut short" * free(path, True))
+            + ("; sweep.resume=true replaces it, because it is unfinished" * free(path, True))
         )
     return Parquet(path, replace="unfinished" if resume else "nothing")
-
-
-def _conclude(
-    settings: Settings, folder: Parquet, outcome: Outcome, test: dict[str, float | None]
-) -> None:
-    layers, steps = folder.frames()
-    info = folder.info | {"status": outcome.status}
-    findings = diagnose(attach(layers, {ALONE: info}, steps)) if len(layers) else Findings()
-    folder.finish(
-        {
-            "status": outcome.status,
-            "verdict": findings.verdict if len(layers) else None,
-            "findings": findings.as_dicts(),
-            "slope": slope(layers),
-            "steps": outcome.steps,
-            "first_nonfinite": outcome.first_nonfinite,
-            "test": test,
-            "error": None,
-        }
-    )

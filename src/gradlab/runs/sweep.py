@@ -1,10 +1,13 @@
-"""`gradlab run`: Hydra composes the configuration of each job, this hands it on and counts up."""
+"""Runs `gradlab run`: Hydra composes the configuration of each job, and `job` trains it."""
 
 import logging
+import math
 import os
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +28,6 @@ from gradlab.config.compose import as_settings_error, parse_overrides, search_pa
 from gradlab.config.interrupt import Interrupt, broken
 from gradlab.config.settings import Settings, from_config
 from gradlab.errors import GradlabError, is_of_stream
-from gradlab.runs.outcomes import Job, Tally
 
 if TYPE_CHECKING:
     from gradlab.runs.run import Label
@@ -34,121 +36,184 @@ log = logging.getLogger(__name__)
 
 FUSED = "hydra_plugins.gradlab_fused.launcher.FusedLauncher"
 
-tally: Tally | None = None
-"""Of the command that runs in this process. None in another, where a launcher sent a job."""
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """The end of a job. An interrupted job has neither `info` nor `error`.
+
+    Attributes:
+        path: its folder.
+        info: the content of `run.json`.
+        error: why it failed.
+    """
+
+    path: Path
+    info: Mapping[str, Any] | None = None
+    error: GradlabError | None = None
+
+    @property
+    def loss(self) -> float:
+        """The loss on the test set; NaN if there is none."""
+        loss = None if self.info is None else self.info["test"]["loss"]
+        return math.nan if loss is None else loss
+
+
+@dataclass
+class JobOutcomes:
+    """The outcomes of all jobs of a command.
+
+    Attributes:
+        folder: the sweep's folder; None for a single run.
+        planned: the number of jobs; None if unknown.
+        jobs: the outcomes, in the order of the jobs' ends.
+    """
+
+    folder: Path | None = None
+    planned: int | None = None
+    jobs: list[JobOutcome] = field(default_factory=list[JobOutcome])
+
+    @property
+    def errors(self) -> list[GradlabError]:
+        """The errors of the jobs that failed."""
+        return [job.error for job in self.jobs if job.error is not None]
+
+    def summary(self) -> list[str]:
+        """Return lines: the number of runs by verdict, the failed jobs, and the next command."""
+        if not self.jobs and not self.planned:  # the launcher ran the jobs in other processes
+            return [f"gradlab show {self.folder}"]
+        finished = [job.info for job in self.jobs if job.info is not None]
+        verdicts = Counter(info["verdict"] or info["status"] for info in finished)
+        counts = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.most_common())
+        plural = "s" * (len(finished) != 1)
+        parts = [f"{len(finished)} run{plural}: {counts or 'none finished'}"]
+        parts.append(f"{len(self.errors)} failed")
+        interrupted = len(self.jobs) - len(finished) - len(self.errors)
+        if interrupted:
+            parts.append(f"{interrupted} interrupted")
+        waiting = (self.planned or 0) - len(self.jobs)
+        if waiting > 0:
+            parts.append(f"{waiting} did not start")
+        failed = [f"  {os.path.relpath(job.path)}: {job.error}" for job in self.jobs if job.error]
+        report = [f"gradlab report {self.folder}"] if interrupted or finished else []
+        return ["; ".join(parts), *failed, *report]
+
+
+outcomes: JobOutcomes | None = None
+"""The outcomes of this process's command. None in a process that another launcher started."""
 
 
 class Sweep(Callback):
-    """Tells the tally of a sweep before its first job starts."""
+    """Hydra's callback that records the folder and the number of jobs before a sweep starts."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Note where the jobs will lie, and how many there are."""
-        if tally is not None:
-            tally.folder, tally.planned = Path(config.hydra.sweep.dir), planned(config)
+        """Record the folder and the number of jobs."""
+        if outcomes is not None:
+            outcomes.folder, outcomes.planned = Path(config.hydra.sweep.dir), planned_jobs(config)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run `arguments`, Hydra overrides and flags, and return the exit code.
+    """Run a job or a sweep from Hydra overrides and flags; return the exit code.
 
     Raises:
         SettingsError: the configuration is wrong.
         GradlabError: the run, or every run of the sweep, failed.
         Interrupted: Ctrl-C or SIGTERM.
     """
-    global tally
-    tally = count = Tally()
-    trouble = None
+    global outcomes
+    outcomes = results = JobOutcomes()
+    problem = None
     with Interrupt(at_once=True):
         try:
-            trouble = _compose_and_run(arguments)
-        except SystemExit as end:  # how Hydra ends its help, or after a line of its own
+            problem = _compose_and_run(arguments)
+        except SystemExit as end:  # Hydra printed its help or an error
             return 2 if end.code else 0
         finally:
-            tally = None
-            if count.folder is not None and (count.jobs or trouble is None):
-                print("\n".join(count.summary()), flush=True)
-    failures = count.failures
-    if trouble is not None and not failures:
-        raise trouble
-    if trouble is not None:
-        log.error("%s", trouble)  # of a sweeper, which the failures have made stop
-    if failures and len(failures) == len(count.jobs):
-        raise min(failures, key=lambda error: error.exit_code)  # of a run before a mistake's
-    return 1 if failures else 0
+            outcomes = None
+            if results.folder is not None and (results.jobs or problem is None):
+                print("\n".join(results.summary()), flush=True)
+    errors = results.errors
+    if problem is not None and not errors:
+        raise problem
+    if problem is not None:
+        log.error("%s", problem)  # of a sweeper that stopped after the failures
+    if errors and len(errors) == len(results.jobs):
+        raise min(errors, key=lambda error: error.exit_code)  # a failed run before a wrong setting
+    return 1 if errors else 0
 
 
 def _compose_and_run(arguments: Sequence[str]) -> GradlabError | None:
-    """Hand the arguments to Hydra; return what it says of them if they are wrong."""
-    asked = os.environ.get("HYDRA_FULL_ERROR")
+    """Pass the arguments to Hydra; return an error if they are wrong."""
+    full_error = os.environ.get("HYDRA_FULL_ERROR")
     overrides: list[str] = []
     try:
         overrides = parse_overrides(arguments)
         sys.argv = [sys.argv[0], *arguments]
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # have Hydra raise its errors, not print and exit
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them
         main = hydra.main(
             config_path=str(choices.conf_dir()), config_name="config", version_base="1.3"
         )
         main(job)()
     except GradlabError as error:
         return error
-    except Exception as error:  # of Hydra: a job keeps its own. Hydra has bare ValueErrors too
-        if asked or is_of_stream(error):
+    except Exception as error:  # Hydra's: `job` catches its errors. Hydra raises ValueError too
+        if full_error or is_of_stream(error):
             raise
         return as_settings_error(error, overrides=overrides)
     finally:
         os.environ.pop("HYDRA_FULL_ERROR", None)
-        if asked is not None:
-            os.environ["HYDRA_FULL_ERROR"] = asked
+        if full_error is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
     return None
 
 
 def job(config: DictConfig) -> float:
-    """Run one job; return its held-out loss, which is what Hydra's optimising sweepers minimise.
+    """Run one job and return its loss on the test set, which Hydra's optimising sweepers minimise.
 
-    A failure is counted and told at the end, and the loss is then NaN: if Hydra heard of it, it
-    would drop the batches that follow. Raised only in another process, from where nothing else
-    reaches the command.
+    A failed job is added to `outcomes` and returns NaN: an exception would make Hydra skip the
+    remaining batches. In a process without `outcomes` the error is raised instead.
     """
     context: Any = HydraConfig.get()
     path = Path(context.runtime.output_dir)
     try:
-        settings, label = asked(config, context)
-        ended = Job(path, info=before(settings, path) or _run(settings, path, label))
+        from gradlab.runs import run  # torch is imported here, as late as possible
+
+        settings, label = job_settings(config, context)
+        info = finished_before(settings, path) or run.run(settings, path, label)
+        outcome = JobOutcome(path, info=info)
     except KeyboardInterrupt:
         log.info("interrupted")
-        if tally is not None:
-            tally.jobs.append(Job(path))
+        if outcomes is not None:
+            outcomes.jobs.append(JobOutcome(path))
         raise
-    except (Exception, SystemExit) as error:  # SystemExit would pass for a success
-        ended = Job(path, error=failure(error, path))
-    if ended.error is not None and context.mode == RunMode.MULTIRUN:
-        log.error("failed: %s", ended.error)
-    if tally is not None:
-        tally.jobs.append(ended)
-    elif ended.error is not None:
-        raise ended.error
-    return ended.loss
+    except (Exception, SystemExit) as error:  # SystemExit would end gradlab with code 0
+        outcome = JobOutcome(path, error=as_gradlab_error(error, path))
+    if outcome.error is not None and context.mode == RunMode.MULTIRUN:
+        log.error("failed: %s", outcome.error)
+    if outcomes is not None:
+        outcomes.jobs.append(outcome)
+    elif outcome.error is not None:
+        raise outcome.error
+    return outcome.loss
 
 
-def asked(config: DictConfig, context: Any) -> "tuple[Settings, Label]":
-    """Return what a job is asked to run, and what it is called, from its configuration and Hydra's.
+def job_settings(config: DictConfig, context: Any) -> "tuple[Settings, Label]":
+    """Return the settings and the name of a job, from its configuration and Hydra's section.
 
     Raises:
         SettingsError: the configuration is wrong.
     """
     from gradlab.runs.run import Label
 
-    settings = from_config(
-        _plain(config), user_folders=search_path_folders(context.runtime.config_sources)
-    )
+    folders = search_path_folders(context.runtime.config_sources)
+    settings = from_config(_as_dict(config), user_folders=folders)
     swept = context.mode == RunMode.MULTIRUN
     group = "/".join(Path(context.sweep.dir).parts[-2:]) if swept else None
     name = context.job.override_dirname or Path(context.runtime.output_dir).name
     return settings, Label(name, group)
 
 
-def before(settings: Settings, path: Path) -> dict[str, Any] | None:
-    """Return the `run.json` of this very run, if it was done before and is not to be made again."""
+def finished_before(settings: Settings, path: Path) -> dict[str, Any] | None:
+    """Return the `run.json` of a job that a resumed sweep does not repeat; else None."""
     from gradlab.results.resume import done
 
     info = done(path, settings.config_hash) if settings.resume else None
@@ -157,39 +222,33 @@ def before(settings: Settings, path: Path) -> dict[str, Any] | None:
     return info
 
 
-def failure(error: BaseException, path: Path) -> GradlabError:
-    """Return an error of ours for whatever a job failed with."""
+def as_gradlab_error(error: BaseException, path: Path) -> GradlabError:
+    """Return a failed job's exception as an error of gradlab."""
     if isinstance(error, OmegaConfBaseException):
         return as_settings_error(error)
     return error if isinstance(error, GradlabError) else broken(error, path)
 
 
-def planned(config: DictConfig) -> int | None:
-    """Return how many jobs will run here, if Hydra's own sweeper and a launcher we know do it."""
+def planned_jobs(config: DictConfig) -> int | None:
+    """Return the number of jobs; None with a sweeper or launcher that is not Hydra's or ours."""
     sweeper = config.hydra.sweeper
-    here = config.hydra.launcher.get("_target_") in (FUSED, _path(BasicLauncher))
-    if sweeper.get("_target_") != _path(BasicSweeper) or not here:
+    known = config.hydra.launcher.get("_target_") in (FUSED, _dotted_name(BasicLauncher))
+    if sweeper.get("_target_") != _dotted_name(BasicSweeper) or not known:
         return None
     params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
-    with suppress(HydraException):  # which Hydra will raise itself, in its time
+    with suppress(HydraException):  # Hydra raises the same error later
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-        task: Any = OmegaConf.to_container(config.hydra.overrides.task)  # nothing resolved
-        given = parser.parse_overrides([*params, *task])
-        return len(BasicSweeper.split_arguments(given, None)[0])
+        task: Any = OmegaConf.to_container(config.hydra.overrides.task)  # nothing is resolved
+        overrides = parser.parse_overrides([*params, *task])
+        return len(BasicSweeper.split_arguments(overrides, None)[0])
     return None
 
 
-def _path(plugin: type) -> str:
+def _dotted_name(plugin: type) -> str:
     return f"{plugin.__module__}.{plugin.__qualname__}"
 
 
-def _run(settings: Settings, path: Path, label: Any) -> dict[str, Any]:
-    from gradlab.runs.run import run
-
-    return run(settings, path, label)
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
+def _as_dict(config: DictConfig) -> dict[str, Any]:
     content = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}

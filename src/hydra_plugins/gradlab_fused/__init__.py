@@ -1,1 +1,1 @@
-"""A Hydra launcher, `hydra/launcher=fused`, that trains networks of the same shapes as one."""
+"""The Hydra launcher `hydra/launcher=fused`, which trains networks of equal shapes in stacks."""

@@ -1,4 +1,4 @@
-"""What Hydra finds when it looks for plugins: light, for it is imported by every Hydra program."""
+"""The plugin that Hydra finds. Every Hydra program imports it, so it imports nothing heavy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ class FusedLauncherConf:
     """The launcher's configuration.
 
     Attributes:
-        workers: processes that train stacks side by side; None for one a core, 1 for this one only.
+        workers: number of processes that train stacks; None for one per core, 1 for no further
+            process.
     """
 
     _target_: str = "hydra_plugins.gradlab_fused.launcher.FusedLauncher"
@@ -29,7 +30,7 @@ ConfigStore.instance().store(
 
 
 class FusedLauncher(basic_launcher.BasicLauncher):
-    """Runs the jobs of gradlab in stacks, and those of any other program one by one."""
+    """Runs the jobs of gradlab in stacks, and the jobs of other programs one by one."""
 
     def __init__(self, workers: int | None = None) -> None:
         super().__init__()
@@ -38,33 +39,39 @@ class FusedLauncher(basic_launcher.BasicLauncher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Take what is to be launched; compose the configurations of gradlab's jobs faster."""
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        self.own = is_own(task_function)
-        if self.own:
-            from gradlab.runs.fused.fast_compose import quicken
+        """Prepare a sweep; for gradlab's jobs, use a faster loader of configurations.
 
-            quicken(hydra_context)
+        Args:
+            hydra_context: Hydra's loader and callbacks.
+            task_function: the function to launch.
+            config: the configuration of the sweep.
+        """
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.runs_gradlab = is_gradlab_run(task_function)
+        if self.runs_gradlab:
+            from gradlab.runs.fused.fast_loader import use_fast_loader
+
+            use_fast_loader(hydra_context)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run a batch of jobs, and return what came of each, in their order."""
-        if self.own:
+        """Run a batch of jobs; return the result of each, in their order."""
+        if self.runs_gradlab:
             from gradlab.runs.fused.launch import launch
 
             assert self.hydra_context is not None
             assert self.config is not None
-            done = launch(
+            results = launch(
                 self.hydra_context, self.config, job_overrides, initial_job_idx, self.workers
             )
-            if done is not None:
-                return done
+            if results is not None:
+                return results
         return super().launch(job_overrides, initial_job_idx)
 
 
-def is_own(task_function: Any) -> bool:
-    """Say whether what is launched is `gradlab run`."""
+def is_gradlab_run(task_function: Any) -> bool:
+    """Return whether the program is `gradlab run`."""
     if getattr(task_function, "__module__", None) != "gradlab.runs.sweep":
         return False
     from gradlab.runs import sweep

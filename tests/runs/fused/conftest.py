@@ -1,4 +1,4 @@
-"""Each test in a folder of its own."""
+"""Each test runs in a temporary folder."""
 
 import sys
 
@@ -6,6 +6,6 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
+def _temporary_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["gradlab"])

@@ -1,4 +1,4 @@
-"""Sweeps as a user starts them, and what two of them have left compared."""
+"""Starts sweeps as a user does, and compares the folders of two sweeps."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from gradlab.results.load import Run, find
 
 
 class Branching(torch.nn.Module):
-    """An activation that looks at a value, as vmap does not allow."""
+    """An activation that branches on a value, which vmap does not allow."""
 
     def forward(self, x):
         return torch.zeros_like(x) if x.sum().isinf() else x.tanh()
@@ -24,30 +24,29 @@ SHORT = ["tracking=none", "model.depth=2", "model.width=8", "train.steps=4", "re
 
 
 def sweep(folder: str, *overrides: str, workers: int = 1) -> int:
-    """Run a sweep; one worker is this process, where a test can see and break what it does."""
+    """Run a sweep. With one worker it runs in this process, where a test can patch functions."""
     fused = not any(each.startswith("hydra/launcher=basic") for each in overrides)
     by = [f"hydra.launcher.workers={workers}"] if fused else []
     return main(["run", "-m", *SHORT, *overrides, *by, f"hydra.sweep.dir={folder}"])
 
 
 EPS = float(np.finfo(np.float32).eps)
-ROUNDINGS = 16  # of float32, that a number of a run in a stack may be away from the same run alone
+ROUNDINGS = 16  # of float32: the largest difference between a run in a stack and alone
 
 
 def exactly(frame: pd.DataFrame, name: str) -> np.ndarray:
-    """What a number may differ by in float64."""
+    """Return the tolerance in float64."""
     return 1e-9 * frame[name].abs().to_numpy(float)
 
 
 def rounding(frame: pd.DataFrame, name: str) -> np.ndarray:
-    """What a number may differ by in float32: some roundings of what it is computed from.
+    """Return the tolerance in float32: some roundings of the numbers behind a value.
 
-    Products of a stack add in another order than one network's, so that every signal and gradient
-    is a rounding or two away, and so are their norms and the norms' ratios. A mean, and a deviation
-    that is small beside it, are differences of numbers of the size of the signal; ‖W_after − W‖
-    has the roundings of W_after; the fall of the loss has those of the loss, over the promised fall
-    lr‖g‖² of plain gradient descent. In a few steps nothing grows. (A pre-activation within a
-    rounding of ReLU's kink would be more: one in ten million.)
+    A stack adds products in another order than one network, so signals and gradients differ by a
+    rounding or two, and so do their norms and ratios. Some values are small differences of large
+    numbers and have the roundings of those: a mean or deviation has the signal's, ‖W_after − W‖ has
+    those of W_after, and `descent` has those of the loss over lr‖g‖². A pre-activation within a
+    rounding of ReLU's kink would differ more: one in ten million.
     """
     size = frame[name].abs()
     if name.split("_")[0] in ("preact", "act") and name.endswith(("mean", "std")):
@@ -67,32 +66,42 @@ def assert_same(
     rtol: float = 1e-9,
     logs: bool = True,
 ) -> None:
-    """Every file of every run is the same, but for seconds and the folder's own name."""
+    """Assert that all files of all runs are equal, except for times and the folder's name.
+
+    Args:
+        one: folder of a sweep.
+        other: folder of another sweep.
+        tolerance: returns the allowed difference of the values of a column.
+        rtol: relative tolerance for `run.json`.
+        logs: whether to compare the logs.
+    """
     runs, others = find(one).runs, find(other).runs
     assert [run.name for run in runs] == [run.name for run in others]
-    for mine, its in zip(runs, others, strict=True):
-        assert files(mine) == files(its)
-        for frame, expected in ((mine.layers(), its.layers()), (mine.steps(), its.steps())):
+    for run, twin in zip(runs, others, strict=True):
+        assert files(run) == files(twin)
+        for frame, expected in ((run.layers(), twin.layers()), (run.steps(), twin.steps())):
             assert list(frame) == list(expected)
             for name in frame.columns.drop("seconds", errors="ignore"):
-                told = f"{mine.name}: {name}"
+                column = f"{run.name}: {name}"
                 if name in ("axis", "module"):
-                    assert frame[name].tolist() == expected[name].tolist(), told
+                    assert frame[name].tolist() == expected[name].tolist(), column
                 else:
                     values, wanted = frame[name].to_numpy(float), expected[name].to_numpy(float)
-                    assert np.array_equal(np.isnan(values), np.isnan(wanted)), told
+                    assert np.array_equal(np.isnan(values), np.isnan(wanted)), column
                     beyond = np.abs(values - wanted) > tolerance(expected, name)
-                    assert not beyond.any(), (told, values[beyond], wanted[beyond])
-        assert without_times(mine.info, rtol) == without_times(its.info, rtol)
-        kept = ("config.yaml", "overrides.yaml")
-        for name in [f".hydra/{name}" for name in kept] + ["gradlab.log"] * logs:
-            texts = [(r.path / name).read_text().replace(f"{d}/", "") for r, d in both(mine, its)]
+                    assert not beyond.any(), (column, values[beyond], wanted[beyond])
+        assert without_times(run.info, rtol) == without_times(twin.info, rtol)
+        saved = [f".hydra/{name}" for name in ("config.yaml", "overrides.yaml")]
+        for name in saved + ["gradlab.log"] * logs:
+            texts = [
+                (r.path / name).read_text().replace(f"{d}/", "") for r, d in with_folders(run, twin)
+            ]
             texts = [re.sub(r"^\[.*?\] ", "", text, flags=re.M) for text in texts]
             assert texts[0] == texts[1]
 
 
-def both(mine: Run, its: Run) -> list[tuple[Run, str]]:
-    return [(run, run.path.parts[0]) for run in (mine, its)]
+def with_folders(*runs: Run) -> list[tuple[Run, str]]:
+    return [(run, run.path.parts[0]) for run in runs]
 
 
 def files(run: Run) -> set[str]:
@@ -100,7 +109,7 @@ def files(run: Run) -> set[str]:
 
 
 def without_times(info: dict, rtol: float) -> object:
-    """What `run.json` says, its numbers to the precision asked for, and no times."""
+    """Return the content of `run.json` without times, with rounded numbers."""
     digits = int(-np.log10(rtol)) - 1
 
     def rounded(value):

@@ -1,4 +1,4 @@
-"""Hydra's own tests of a launcher: for what is not gradlab's, it is the basic one."""
+"""Hydra's tests of launchers: for other programs, the fused launcher equals the basic one."""
 
 import sys
 from pathlib import Path
@@ -17,17 +17,17 @@ from hydra_plugins.gradlab_fused.launcher import FusedLauncher
 
 pytestmark = pytest.mark.filterwarnings("ignore:Future Hydra versions:UserWarning")
 NAME = "fused"
-FIRST = Version("1.1")  # which these tests take for granted
+FIRST = Version("1.1")  # Hydra's tests assume this version
 
 
 @pytest.fixture(autouse=True)
-def _found(monkeypatch):
+def _as_gradlab(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["gradlab"])
     monkeypatch.setattr(VersionBase.instance(), "version_base", FIRST)
     monkeypatch.setenv("PYTHONPATH", str(Path(gradlab.__file__).parents[1]))
 
 
-def test_it_is_discovered():
+def test_hydra_discovers_the_launcher():
     assert FusedLauncher.__name__ in [each.__name__ for each in Plugins.instance().discover()]
 
 

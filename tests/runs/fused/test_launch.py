@@ -1,4 +1,4 @@
-"""A sweep in stacks leaves what its jobs leave one by one, whatever happens to some of them."""
+"""A fused sweep writes the same files as separate jobs, also when some jobs fail."""
 
 import itertools
 import os
@@ -29,59 +29,53 @@ MIXED = [
 ]
 
 
-def sizes(monkeypatch) -> list[int]:
-    """How many are trained together, each time."""
-    seen: list[int] = []
+def record_stack_sizes(monkeypatch) -> list[int]:
+    """Return a list that receives the size of every stack that is trained."""
+    stack_sizes: list[int] = []
     original = members.train
 
     def train(runs, *arguments):
-        seen.append(len(runs))
+        stack_sizes.append(len(runs))
         original(runs, *arguments)
 
     monkeypatch.setattr(members, "train", train)
-    return seen
+    return stack_sizes
 
 
-def test_a_mixed_sweep_is_the_same_as_its_jobs_alone(capsys, monkeypatch):
-    seen = sizes(monkeypatch)
+def test_a_fused_sweep_equals_its_jobs_run_one_by_one(capsys, monkeypatch):
+    stack_sizes = record_stack_sizes(monkeypatch)
     assert sweep("together", *MIXED) == 0
-    told = capsys.readouterr().out
-    assert seen == [16, 16]
-    assert sweep("apart", BASIC, *MIXED) == 0
-    assert_same("together", "apart")
-    lines = [[line.split("] ")[-1] for line in out.splitlines()[1:]] for out in _outs(capsys, told)]
-    assert [line.replace("together", "apart") for line in lines[0]] == lines[1]
-    hydras = [yaml.safe_load(Path(f"{d}/7/.hydra/hydra.yaml").read_text()) for d in _names()]
+    fused_out = capsys.readouterr().out
+    assert stack_sizes == [16, 16]
+    assert sweep("separate", BASIC, *MIXED) == 0
+    assert_same("together", "separate")
+    outs = fused_out, capsys.readouterr().out
+    lines = [[line.split("] ")[-1] for line in out.splitlines()[1:]] for out in outs]
+    assert [line.replace("together", "separate") for line in lines[0]] == lines[1]
+    files = [Path(f"{name}/7/.hydra/hydra.yaml") for name in ("together", "separate")]
+    hydras = [yaml.safe_load(file.read_text()) for file in files]
     for each in hydras:
         each["hydra"].pop("launcher")
         each["hydra"]["overrides"].pop("hydra")
         each["hydra"]["runtime"]["choices"].pop("hydra/launcher")
-    assert str(hydras[0]).replace("together", "apart") == str(hydras[1])
+    assert str(hydras[0]).replace("together", "separate") == str(hydras[1])
 
 
-def _outs(capsys, told):
-    return told, capsys.readouterr().out
-
-
-def _names():
-    return "together", "apart"
-
-
-def test_in_float32_they_differ_by_rounding(capsys):
+def test_fused_and_basic_differ_by_rounding_in_float32(capsys):
     swept = ["model.init=default,orthogonal", "seed=0,1", "train.steps=9"]
     assert sweep("fused", *swept) == sweep("basic", BASIC, *swept) == 0
     assert_same("fused", "basic", rounding, rtol=1e-5, logs=False)
 
 
-def test_a_sweepers_batches_and_their_numbers(monkeypatch):
-    seen, before = sizes(monkeypatch), HydraConfig.instance().cfg
+def test_batches_of_a_sweeper_have_consecutive_job_numbers(monkeypatch):
+    stack_sizes, before = record_stack_sizes(monkeypatch), HydraConfig.instance().cfg
     returned = []
     original = launch.launch
     monkeypatch.setattr(
-        launch, "launch", lambda *given: returned.extend(done := original(*given)) or done
+        launch, "launch", lambda *arguments: returned.extend(done := original(*arguments)) or done
     )
     assert sweep("s", "seed=range(9)", "hydra.sweeper.max_batch_size=5") == 0
-    assert seen == [5, 4]
+    assert stack_sizes == [5, 4]
     assert [each.hydra_cfg.hydra.job.num for each in returned] == list(range(9))
     assert [each.overrides[-1] for each in returned] == [f"seed={k}" for k in range(9)]
     for number, each in enumerate(returned):
@@ -91,27 +85,27 @@ def test_a_sweepers_batches_and_their_numbers(monkeypatch):
     assert HydraConfig.instance().cfg is before
 
 
-def test_interpolations_between_hydras_section_and_the_jobs(capsys):
+def test_interpolations_between_the_configuration_and_hydras_section_are_resolved(capsys):
     assert sweep("s", "seed=1,2,3,4", "hydra.sweep.subdir=d${model.depth}s${seed}") == 0
     assert [run.name for run in find("s").runs] == ["d2s1", "d2s2", "d2s3", "d2s4"]
     assert sweep("t", "seed=${hydra:job.num},7,8,9", "clip=norm,value") == 0
     assert [run.config["seed"] for run in find("t").runs] == [0, 1, 7, 7, 8, 8, 9, 9]
 
 
-def test_two_jobs_may_be_the_same(capsys):
+def test_jobs_may_have_equal_overrides(capsys):
     assert sweep("s", "seed=0,0,1,0") == 0
     runs = find("s").runs
     assert [run.config["seed"] for run in runs] == [0, 0, 1, 0]
     assert [run.name for run in runs] == ["0", "1", "2", "3"]
 
 
-def test_jobs_that_want_the_process_for_themselves_run_one_by_one(capsys):
+def test_jobs_that_change_the_working_directory_run_one_by_one(capsys):
     assert sweep("s", "seed=0,1,2,3", "hydra.job.chdir=true") == 0
     assert "4 runs: 4 healthy" in capsys.readouterr().out
 
 
-def test_failures_of_some_harm_no_other(capsys, monkeypatch):
-    seen = sizes(monkeypatch)
+def test_failed_jobs_do_not_affect_the_others(capsys, monkeypatch):
+    stack_sizes = record_stack_sizes(monkeypatch)
     Path("s/1").mkdir(parents=True)
     Path("s/1/run.json").write_text("{}")
     Path("s/2").touch()
@@ -120,16 +114,16 @@ def test_failures_of_some_harm_no_other(capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "8 runs: " in out
     assert "; 4 failed" in out
-    for number, words in [(1, "already holds"), (2, "cannot be written"), (4, "has no gain")]:
+    for number, text in [(1, "already holds"), (2, "cannot be written"), (4, "has no gain")]:
         assert f"  s/{number}: " in out
-        assert words in next(line for line in out.splitlines() if f"  s/{number}: " in line)
+        assert text in next(line for line in out.splitlines() if f"  s/{number}: " in line)
     assert "failed: " in Path("s/4/gradlab.log").read_text()
-    told = [line.split("#")[1].split()[0] for line in out.splitlines() if "\t#" in line]
-    assert told == [str(number) for number in range(12)]
-    assert len(seen) == 1
+    printed = [line.split("#")[1].split()[0] for line in out.splitlines() if "\t#" in line]
+    assert printed == [str(number) for number in range(12)]
+    assert len(stack_sizes) == 1
 
 
-def test_a_member_that_cannot_be_written_to_fails_alone(capsys, monkeypatch):
+def test_a_full_disk_of_one_member_fails_only_that_member(capsys, monkeypatch):
     from gradlab.sinks.run_folder import Parquet
 
     write = Parquet.write
@@ -151,15 +145,15 @@ def test_a_member_that_cannot_be_written_to_fails_alone(capsys, monkeypatch):
     assert Path("s/2/traceback.txt").exists()
 
 
-def test_a_member_that_diverges_stops_alone():
+def test_a_member_that_diverges_does_not_stop_the_others():
     assert sweep("s", "model.init=normal", "model.init_gain=1e30,1.0,2.0,3.0") == 0
     assert [r.info["status"] for r in find("s").runs] == ["diverged", *["completed"] * 3]
 
 
 @pytest.mark.parametrize("at", [1, 3])
-def test_what_does_not_go_together_goes_one_by_one(capsys, monkeypatch, at):
-    """Before the first step or later, whatever the members share breaks: each runs alone."""
-    original, seen = Loop.step, sizes(monkeypatch)
+def test_an_error_of_a_stack_makes_its_members_run_one_by_one(capsys, monkeypatch, at):
+    """The error may come before the first step or later."""
+    original, stack_sizes = Loop.step, record_stack_sizes(monkeypatch)
 
     def step(self, step, recorded):
         if self.stack.size > 1 and step >= at:
@@ -168,43 +162,52 @@ def test_what_does_not_go_together_goes_one_by_one(capsys, monkeypatch, at):
 
     monkeypatch.setattr(Loop, "step", step)
     assert sweep("s", "seed=0,1,2,3") == 0
-    assert seen == [4, 1, 1, 1, 1]
+    assert stack_sizes == [4, 1, 1, 1, 1]
 
 
-def test_code_that_cannot_be_stacked_runs_alone(capsys, monkeypatch):
-    seen = sizes(monkeypatch)
+def test_code_that_vmap_rejects_runs_one_by_one(capsys, monkeypatch):
+    stack_sizes = record_stack_sizes(monkeypatch)
     assert sweep("s", "seed=0,1,2,3", "model.activation=tests.runs.fused.sweeps.Branching") == 0
-    assert seen == [4, 1, 1, 1, 1]
+    assert stack_sizes == [4, 1, 1, 1, 1]
     assert "4 networks are trained one by one" in capsys.readouterr().out
 
 
-def interrupt(monkeypatch, owner, name: str, call: int, ask: signal.Signals) -> None:
+def interrupt(monkeypatch, owner, name: str, call: int, number: signal.Signals) -> None:
+    """Send this process a signal before a given call of a function.
+
+    Args:
+        monkeypatch: pytest's fixture.
+        owner: the module or class of the function.
+        name: the function's name.
+        call: which call, from 1.
+        number: the signal.
+    """
     original, calls = getattr(owner, name), itertools.count(1)
 
     def interrupted(*arguments, **keywords):
         if next(calls) == call:
-            os.kill(os.getpid(), ask)
+            os.kill(os.getpid(), number)
         return original(*arguments, **keywords)
 
     monkeypatch.setattr(owner, name, interrupted)
 
 
-@pytest.mark.parametrize(("ask", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_completes_the_files_of_all_members(capsys, monkeypatch, ask, code):
-    interrupt(monkeypatch, Loop, "step", 6, ask)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_completes_the_files_of_all_members(capsys, monkeypatch, number, code):
+    interrupt(monkeypatch, Loop, "step", 6, number)
     assert sweep("s", "seed=0,1,2,3", "model.depth=1,2,3") == code
     printed = capsys.readouterr()
     assert "4 runs: 4 healthy; 0 failed; 4 interrupted; 4 did not start" in printed.out
     assert printed.err == "gradlab: interrupted; what was recorded is complete\n"
-    found = {run.name: run.info["status"] for run in find("s").runs}
-    assert sorted(found.values()) == ["completed"] * 4 + ["interrupted"] * 4
+    statuses = [run.info["status"] for run in find("s").runs]
+    assert sorted(statuses) == ["completed"] * 4 + ["interrupted"] * 4
     for run in find("s").runs:
         assert run.info["steps"] == len(run.steps())
         interrupted = run.info["status"] == "interrupted"
         assert ("interrupted" in (run.path / "gradlab.log").read_text()) == interrupted
 
 
-def test_a_signal_while_the_data_are_loaded(capsys, monkeypatch):
+def test_a_signal_during_loading_of_the_data_interrupts_the_stack(capsys, monkeypatch):
 
     from gradlab.runs import run
 
@@ -213,14 +216,16 @@ def test_a_signal_while_the_data_are_loaded(capsys, monkeypatch):
     assert "4 runs: 4 healthy; 0 failed; 4 interrupted" in capsys.readouterr().out
 
 
-def test_wandb_has_a_run_for_each():
+def test_each_job_has_a_wandb_run():
     assert sweep("s", "seed=0,1,2,3", "tracking=offline") == 0
     for number in range(4):
         assert len(list(Path(f"s/{number}/wandb").glob("offline-run-*/*.wandb"))) == 1
 
 
-def test_jobs_are_counted_where_the_launcher_is_known(monkeypatch):
+def test_planned_jobs_are_counted_before_the_sweep(monkeypatch):
     counts = []
-    monkeypatch.setattr(sweeps.Tally, "summary", lambda self: counts.append(self.planned) or [])
+    monkeypatch.setattr(
+        sweeps.JobOutcomes, "summary", lambda self: counts.append(self.planned) or []
+    )
     assert sweep("s", "seed=0,1", "clip=none,norm,value") == 0
     assert counts == [6]

@@ -1,4 +1,4 @@
-"""Other people's plugins: a sweeper whose batches come step by step, a launcher with processes."""
+"""Plugins of other projects: a sweeper that plans in batches, a launcher with processes."""
 
 import subprocess
 import sys
@@ -11,15 +11,19 @@ from tests.runs.fused.sweeps import SHORT, info
 
 
 def gradlab(*overrides: str) -> str:
-    """Run a sweep as a program of its own: not our warnings are at stake."""
+    """Run a sweep in a separate process, without warnings; return its output."""
     command = [sys.executable, "-W", "ignore", "-m", "gradlab", "run", "-m", *SHORT, *overrides]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def test_optuna_is_told_the_held_out_loss_of_each_trial():
-    asked = ["hydra.sweeper.n_trials=12", "hydra.sweeper.n_jobs=6", "hydra.sweeper.sampler.seed=1"]
+def test_optuna_receives_the_test_loss_of_each_job():
+    options = [
+        "hydra.sweeper.n_trials=12",
+        "hydra.sweeper.n_jobs=6",
+        "hydra.sweeper.sampler.seed=1",
+    ]
     swept = ["optim.lr=interval(0.01,1.0)", "model.init=choice(default,orthogonal)"]
-    out = gradlab("hydra/sweeper=optuna", *asked, *swept, "hydra.launcher.workers=2",
+    out = gradlab("hydra/sweeper=optuna", *options, *swept, "hydra.launcher.workers=2",
                   "hydra.sweep.dir=s")  # fmt: skip
     assert "12 runs: " in out
     assert "Launching 6 jobs locally, 6 at most in a stack" in out
@@ -30,7 +34,7 @@ def test_optuna_is_told_the_held_out_loss_of_each_trial():
     assert best["best_params"]["optim.lr"] == losses[min(losses)].config["optim.lr"]
 
 
-def test_joblib_leaves_the_same():
+def test_joblib_writes_the_same_results():
     swept = ["seed=0,1", "clip=none,norm", "train.dtype=float64"]
     gradlab("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *swept, "hydra.sweep.dir=j")
     gradlab(*swept, "hydra.sweep.dir=f")

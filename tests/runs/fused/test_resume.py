@@ -1,4 +1,4 @@
-"""A sweep that was killed, started again: what is done stays, what is missing is made."""
+"""A killed sweep that is started again: finished runs stay, and missing runs are made."""
 
 import json
 import signal
@@ -15,8 +15,8 @@ from tests.runs.fused.sweeps import SHORT, assert_same, sweep
 LAUNCHERS = ["fused", "basic"]
 
 
-def made_unfinished(folder: str, status: str = "running") -> None:
-    """Turn a run into one that was cut short."""
+def make_unfinished(folder: str, status: str = "running") -> None:
+    """Change a finished run into an interrupted one."""
     file = Path(folder, "run.json")
     info = json.loads(file.read_text())
     file.write_text(json.dumps({**info, "status": status, "verdict": None}))
@@ -25,20 +25,20 @@ def made_unfinished(folder: str, status: str = "running") -> None:
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_it_makes_what_is_missing_only(launcher, capsys):
+def test_only_missing_runs_are_made(launcher, capsys):
     swept = ["seed=0,1,2,3", "clip=none,norm", f"hydra/launcher={launcher}"]
     assert sweep("whole", *swept) == sweep("cut", *swept) == 0
-    made_unfinished("cut/1")
-    made_unfinished("cut/4", "interrupted")
+    make_unfinished("cut/1")
+    make_unfinished("cut/4", "interrupted")
     Path("cut/6/run.json").unlink()
     Path("cut/7/run.json").write_text("{")
-    kept = {k: Path(f"cut/{k}/run.json").stat().st_mtime_ns for k in (0, 2, 3, 5)}
+    finished = {k: Path(f"cut/{k}/run.json").stat().st_mtime_ns for k in (0, 2, 3, 5)}
     capsys.readouterr()
     assert sweep("cut", *swept, "sweep.resume=true") == 0
     out = capsys.readouterr().out
     assert "8 runs: 8 healthy; 0 failed" in out
     assert out.count("done before: healthy") == 4
-    assert kept == {k: Path(f"cut/{k}/run.json").stat().st_mtime_ns for k in kept}
+    assert finished == {k: Path(f"cut/{k}/run.json").stat().st_mtime_ns for k in finished}
     assert not list(Path("cut").rglob("*.tmp"))
     assert not Path("cut/1/wandb").exists()
     for run in find("cut").runs:
@@ -51,9 +51,9 @@ def test_it_makes_what_is_missing_only(launcher, capsys):
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_a_finished_run_of_another_configuration_is_not_replaced(launcher, capsys):
-    on = ["sweep.resume=true", f"hydra/launcher={launcher}"]
+    resume = ["sweep.resume=true", f"hydra/launcher={launcher}"]
     assert sweep("s", "seed=0,1,2,3") == 0
-    assert sweep("s", "seed=0,1,2,4", *on) == 1
+    assert sweep("s", "seed=0,1,2,4", *resume) == 1
     out = capsys.readouterr().out
     assert "3 runs: 3 healthy; 1 failed\n  s/3: " in out
     assert "already holds a run" in out
@@ -61,7 +61,7 @@ def test_a_finished_run_of_another_configuration_is_not_replaced(launcher, capsy
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_kill_9_then_resume(workers):
+def test_a_sweep_killed_by_sigkill_resumes(workers):
     swept = ["seed=0,1,2,3", "model.depth=1,2", "train.steps=3000"]
     swept += [f"hydra.launcher.workers={workers}"]
     command = [sys.executable, "-m", "gradlab", "run", "-m", *SHORT, *swept]
@@ -75,7 +75,7 @@ def test_kill_9_then_resume(workers):
             time.sleep(0.01)
         time.sleep(0.3)
         process.send_signal(signal.SIGKILL)
-        process.stderr.read()  # to its end: till every worker has let go of it
+        process.stderr.read()  # ends when every worker has closed it
     runs, damaged = find("cut")
     assert runs
     assert not damaged
@@ -87,7 +87,7 @@ def test_kill_9_then_resume(workers):
     assert [len(run.steps()) for run in find("cut").runs] == [3] * 8
 
 
-def test_resume_is_no_part_of_a_run():
+def test_resume_is_not_in_the_configuration_of_a_run():
     assert sweep("s", "seed=0", "sweep.resume=true") == 0
     (run,) = find("s").runs
     assert "sweep.resume" not in run.config

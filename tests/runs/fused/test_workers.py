@@ -1,4 +1,4 @@
-"""Stacks that are trained by processes side by side: the same files, whatever befalls a process."""
+"""Stacks trained in several processes: the same files, also if a process dies."""
 
 import os
 import signal
@@ -12,22 +12,22 @@ import pytest
 from gradlab.cli.main import main
 from gradlab.errors import SettingsError
 from gradlab.results.load import find
-from gradlab.runs.fused.workers import Lost, number, share, working
+from gradlab.runs.fused.workers import DeadWorker, choose_workers, distribute, is_worker
 from gradlab.training.loop import Loop
 from tests.runs.fused.sweeps import SHORT, assert_same, sweep
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there are no forks")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are used on Linux only")
 
 
-def test_what_they_make_comes_back():
-    found = dict(share(range(5), lambda task: (task**2, working(), os.getpid()), 2))
-    assert {task: square for task, (square, *_) in found.items()} == {k: k * k for k in range(5)}
-    assert all(forked for _, forked, _ in found.values())
-    assert os.getpid() not in {process for *_, process in found.values()}
-    assert not working()
+def test_results_of_the_workers_come_back():
+    results = dict(distribute(range(5), lambda task: (task**2, is_worker(), os.getpid()), 2))
+    assert {task: square for task, (square, *_) in results.items()} == {k: k * k for k in range(5)}
+    assert all(forked for _, forked, _ in results.values())
+    assert os.getpid() not in {process for *_, process in results.values()}
+    assert not is_worker()
 
 
-def test_one_that_dies_is_replaced_and_its_task_is_lost():
+def test_a_dead_worker_is_replaced_and_the_cause_is_reported():
     def work(task):
         if task == 1:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -35,40 +35,41 @@ def test_one_that_dies_is_replaced_and_its_task_is_lost():
             os._exit(3)
         return task
 
-    found = dict(share(range(6), work, 2))
-    assert found == {0: 0, 1: Lost("SIGKILL"), 2: Lost("exit code 3"), 3: 3, 4: 4, 5: 5}
+    results = dict(distribute(range(6), work, 2))
+    dead = {1: DeadWorker("SIGKILL"), 2: DeadWorker("exit code 3")}
+    assert results == {0: 0, **dead, 3: 3, 4: 4, 5: 5}
 
 
-def test_all_end_with_whoever_stops_asking():
-    working_on = share(range(4), lambda task: os.getpid(), 2)
-    _, process = next(working_on)
-    working_on.close()
+def test_workers_end_when_the_generator_is_closed():
+    results = distribute(range(4), lambda task: os.getpid(), 2)
+    _, process = next(results)
+    results.close()
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
 
 
-def test_all_are_killed_with_the_process_that_began_them():
-    """Else one that is in the midst of a long step would go on writing to the sweep's files."""
+def test_workers_are_killed_with_the_main_process():
+    """Otherwise a worker in a long step would continue to write to the sweep's files."""
     work = "lambda task: (print(task, flush=True), signal.pause())"
     code = (
-        "import signal; from gradlab.runs.fused.workers import share; "
-        f"list(share([1, 2], {work}, 2))"
+        "import signal; from gradlab.runs.fused.workers import distribute; "
+        f"list(distribute([1, 2], {work}, 2))"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert {process.stdout.readline() for _ in range(2)} == {b"1\n", b"2\n"}
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)  # which ends when no worker holds the pipe any more
+        process.communicate(timeout=60)  # ends when every worker has closed the pipe
 
 
-def test_their_number():
-    assert number(None) == len(os.sched_getaffinity(0))
-    assert number(3) == 3
+def test_the_number_of_workers_is_the_cores_or_the_requested_number():
+    assert choose_workers(None) == len(os.sched_getaffinity(0))
+    assert choose_workers(3) == 3
     with pytest.raises(SettingsError, match="workers=0: expected 1 or more"):
-        number(0)
+        choose_workers(0)
     assert main(["run", "-m", "seed=0,1", "hydra.launcher.workers=0"]) == 2
 
 
-def test_two_leave_what_one_leaves(capsys):
+def test_two_workers_write_the_same_files_as_one(capsys):
     swept = ["model.depth=1,3", "clip=none,adaptive", "seed=0,1,2,3", "train.dtype=float64"]
     broken = ["model.init=default,zeros", "model.init_gain=null,2.0"]
     assert sweep("two", *swept, *broken, workers=2) == 1
@@ -76,11 +77,11 @@ def test_two_leave_what_one_leaves(capsys):
     assert sweep("one", *swept, *broken, workers=1) == 1
     one = capsys.readouterr().out
     assert_same("two", "one")
-    told = [[line.split("] ")[-1] for line in out.splitlines()[1:]] for out in (two, one)]
-    assert [line.replace("two", "one") for line in told[0]] == told[1]
+    lines = [[line.split("] ")[-1] for line in out.splitlines()[1:]] for out in (two, one)]
+    assert [line.replace("two", "one") for line in lines[0]] == lines[1]
 
 
-def test_a_killed_one_fails_its_own_jobs_and_no_other(capsys, monkeypatch):
+def test_a_killed_worker_fails_only_its_jobs(capsys, monkeypatch):
     whole = Loop.step
 
     def killed(self, step, recorded):
@@ -100,8 +101,8 @@ def test_a_killed_one_fails_its_own_jobs_and_no_other(capsys, monkeypatch):
     assert sweep("s", "model.depth=1,2", "seed=0,1,2,3", "sweep.resume=true", workers=2) == 0
 
 
-@pytest.mark.parametrize(("ask", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_completes_the_files_of_all(ask, code):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_completes_the_files_of_all_workers(number, code):
     swept = ["model.depth=1,2,3,4", "seed=0,1,2,3", "train.steps=100000"]
     command = [sys.executable, "-m", "gradlab", "run", "-m", *SHORT, *swept]
     command += ["hydra.launcher.workers=2", "hydra.sweep.dir=s"]
@@ -111,7 +112,7 @@ def test_a_signal_completes_the_files_of_all(ask, code):
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        process.send_signal(ask)
+        process.send_signal(number)
         out, error = process.communicate(timeout=60)
     assert process.returncode == code
     assert "0 runs: none finished; 0 failed; 8 interrupted; 8 did not start" in out.decode()

@@ -1,1 +1,1 @@
-"""The fused launcher: the jobs of a sweep that can share a stack are trained as one."""
+"""The fused launcher: trains the jobs of a sweep in stacks, in several processes."""

@@ -1,10 +1,9 @@
-"""A batch of jobs: planned, trained stack by stack, and told in the order of the jobs."""
+"""Launches a batch of jobs: plans stacks, trains them, and prints the jobs in their order."""
 
 import logging
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_globals
 from hydra.types import HydraContext
@@ -15,10 +14,8 @@ from gradlab.config.interrupt import Interrupt
 from gradlab.config.settings import Settings
 from gradlab.data.dataset import Dataset
 from gradlab.runs import sweep
-from gradlab.runs.fused.hydra_job import Place
-from gradlab.runs.fused.job import Ended, Seat
-from gradlab.runs.fused.job_logs import Said
-from gradlab.runs.fused.workers import Lost, number, share, working
+from gradlab.runs.fused.job import FusedJob, HydraJob, JobLogs, WorkerReport
+from gradlab.runs.fused.workers import DeadWorker, choose_workers, distribute, is_worker
 from gradlab.runs.members import train_together
 from gradlab.runs.run import prepare
 from gradlab.sinks.progress import SweepProgress
@@ -34,160 +31,199 @@ def launch(
     first: int,
     workers: int | None = None,
 ) -> Sequence[JobReturn] | None:
-    """Run a batch of jobs and return what came of each; None if they need Hydra's own launcher.
+    """Run a batch of jobs.
+
+    Args:
+        context: Hydra's loader and callbacks.
+        config: the configuration of the sweep.
+        overrides: the overrides of each job.
+        first: the number of the first job.
+        workers: the number of processes; None for one per core.
+
+    Returns:
+        The result of each job; None if the jobs require Hydra's basic launcher.
 
     Raises:
-        SettingsError: there is no such number of workers.
-        Interrupted: Ctrl-C or SIGTERM, after the files were completed.
+        SettingsError: the number of workers is below 1.
+        Interrupted: Ctrl-C or SIGTERM. The files are complete.
     """
     setup_globals()
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-    places = [_place(context, config, each, first + k) for k, each in enumerate(overrides)]
-    if any(place.hydra.job.chdir or place.hydra.job.env_set for place in places):
-        return None  # each needs the process for itself
-    said = Said()
-    seats = [Seat(first + k, place, said) for k, place in enumerate(places)]
-    parts = _parts(seats, count := number(workers))
-    count = min(count, len(parts))
-    log.info("Launching %d jobs locally, %s", len(seats), _how(parts, count))
-    told = 0
+    hydra_jobs = [_hydra_job(context, config, each, first + k) for k, each in enumerate(overrides)]
+    if any(each.hydra.job.chdir or each.hydra.job.env_set for each in hydra_jobs):
+        return None  # these settings change the whole process
+    logs = JobLogs()
+    jobs = [FusedJob(first + k, each, logs) for k, each in enumerate(hydra_jobs)]
+    workers = choose_workers(workers)
+    groups = _group(jobs, workers)
+    workers = min(workers, len(groups))
+    largest = max(map(len, groups), default=0)
+    processes = f", by {workers} processes" if workers > 1 else ""
+    log.info("Launching %d jobs locally, %d at most in a stack%s", len(jobs), largest, processes)
+    printed = 0
     try:
-        for _ in _worked(parts, said, config, count):
-            while told < len(seats) and seats[told].ended is not None:
-                _tell(seats[told])
-                told += 1
+        for _ in _run_groups(groups, logs, config, workers):
+            while printed < len(jobs) and jobs[printed].outcome is not None:
+                _print_job(jobs[printed])
+                printed += 1
     finally:
-        for seat in seats[told:]:
-            if seat.ended is not None:
-                _tell(seat)
-    return [seat.place.returned for seat in seats]
+        for job in jobs[printed:]:
+            if job.outcome is not None:
+                _print_job(job)
+    return [job.hydra_job.returned for job in jobs]
 
 
-def _worked(
-    parts: Sequence[Sequence[Seat]], said: Said, config: DictConfig, count: int
+def _hydra_job(
+    context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int
+) -> HydraJob:
+    """Compose the configuration of a job.
+
+    Args:
+        context: Hydra's loader and callbacks.
+        config: the configuration of the sweep.
+        overrides: the job's overrides.
+        number: the job's number.
+
+    Returns:
+        The job.
+    """
+    composed = context.config_loader.load_sweep_config(config, list(overrides))
+    with open_dict(composed):
+        composed.hydra.job.id = composed.hydra.job.num = number
+    return HydraJob(context, sweep.job, composed)
+
+
+def _group(jobs: Sequence[FusedJob], workers: int) -> list[list[FusedJob]]:
+    """Return the jobs of each stack; a job with wrong settings is a group by itself."""
+    groups = stacks([job.settings for job in jobs], workers)
+    groups += [[k] for k, job in enumerate(jobs) if job.settings is None]
+    return [[jobs[k] for k in group] for group in groups]
+
+
+def _run_groups(
+    groups: Sequence[Sequence[FusedJob]], logs: JobLogs, config: DictConfig, workers: int
 ) -> Generator[None]:
-    """Have every part worked on, by so many processes; yield when one has ended.
+    """Run every group, and yield whenever one has ended.
+
+    Args:
+        groups: the jobs of each stack.
+        logs: the logs of all jobs.
+        config: the configuration of the sweep.
+        workers: the number of processes; 1 for this process.
+
+    Yields:
+        Nothing.
 
     Raises:
         Interrupted: a signal.
     """
-    if count > 1:
-        yield from _shared(parts, said, count)
+    if workers > 1:
+        yield from _run_in_workers(groups, logs, workers)
         return
-    for part in parts:
-        interrupt = _work_and_close(part, said)
+    for group in groups:
+        interrupt = _run_and_close(group, logs)
         configure_log(config.hydra.hydra_logging, config.hydra.verbose)
         yield
         if interrupt is not None:
             raise interrupt
 
 
-def _shared(parts: Sequence[Sequence[Seat]], said: Said, count: int) -> Generator[None]:
-    def work(index: int) -> list[Ended | None]:
-        _work_and_close(parts[index], said)
-        return [seat.told() for seat in parts[index]]
+def _run_in_workers(
+    groups: Sequence[Sequence[FusedJob]], logs: JobLogs, workers: int
+) -> Generator[None]:
+    """Run every group in a worker process, and yield whenever one has ended.
 
-    with SweepProgress(sum(map(len, parts))) as progress:
-        for index, found in share(range(len(parts)), work, count):
-            part = parts[index]
-            for seat, its in zip(part, _each(found, len(part)), strict=True):
-                seat.hear(its)
-            with progress.advance(len(part)):
+    Args:
+        groups: the jobs of each stack.
+        logs: the logs of all jobs.
+        workers: the number of processes.
+
+    Yields:
+        Nothing.
+    """
+
+    def run_group(index: int) -> list[WorkerReport | None]:
+        _run_and_close(groups[index], logs)
+        return [job.report() for job in groups[index]]
+
+    with SweepProgress(sum(map(len, groups))) as progress:
+        for index, reports in distribute(range(len(groups)), run_group, workers):
+            group = groups[index]
+            if isinstance(reports, DeadWorker):
+                reports = [reports] * len(group)
+            for job, report in zip(group, reports, strict=True):
+                job.receive(report)
+            with progress.advance(len(group)):
                 yield
 
 
-def _each(found: Any, jobs: int) -> Sequence[Ended | Lost | None]:
-    return [found] * jobs if isinstance(found, Lost) else found
-
-
-def _place(
-    context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int
-) -> Place:
-    composed = context.config_loader.load_sweep_config(config, list(overrides))
-    with open_dict(composed):
-        composed.hydra.job.id = composed.hydra.job.num = number
-    return Place(context, sweep.job, composed)
-
-
-def _parts(seats: Sequence[Seat], workers: int) -> list[list[Seat]]:
-    """Return the jobs that are worked on at a time; one that cannot be trained is alone."""
-    groups = stacks([seat.settings for seat in seats], workers)
-    groups += [[k] for k, seat in enumerate(seats) if seat.settings is None]
-    return [[seats[k] for k in group] for group in groups]
-
-
-def _how(parts: Sequence[Sequence[Seat]], workers: int) -> str:
-    most = max((len(part) for part in parts), default=0)
-    by = f", by {workers} processes" if workers > 1 else ""
-    return f"{most} at most in a stack{by}"
-
-
-def _work_and_close(seats: Sequence[Seat], said: Said) -> KeyboardInterrupt | None:
-    """Train some jobs together, and close each; return the signal that ended them, if one did."""
+def _run_and_close(jobs: Sequence[FusedJob], logs: JobLogs) -> KeyboardInterrupt | None:
+    """Train jobs together and close each; return the signal that interrupted them, if any."""
     try:
-        _work(seats, said)
+        _run(jobs, logs)
     except KeyboardInterrupt as error:
         return error
     finally:
-        for seat in seats:
-            if seat.ended is not None:
-                seat.close()
+        for job in jobs:
+            if job.outcome is not None:
+                job.close()
     return None
 
 
-def _work(seats: Sequence[Seat], said: Said) -> None:
-    """Train some jobs together.
+def _run(jobs: Sequence[FusedJob], logs: JobLogs) -> None:
+    """Train jobs together.
 
     Raises:
-        KeyboardInterrupt: a signal; every job that it has interrupted is noted as such.
+        KeyboardInterrupt: a signal. Every job has an outcome.
     """
-    for seat in seats:
-        seat.open()
-    live = [seat for seat in seats if seat.ended is None]
-    if not live:
+    for job in jobs:
+        job.open()
+    jobs = [job for job in jobs if job.outcome is None]
+    if not jobs:
         return
-    configure_log(live[0].place.config.hydra.job_logging, live[0].place.config.hydra.verbose)
-    with said.held():
-        data = _Data()
+    hydra = jobs[0].hydra_job.config.hydra
+    configure_log(hydra.job_logging, hydra.verbose)
+    with logs.collecting():
+        data = _SharedData()
         try:
-            for seat in live:
-                seat.begin(data)
-            runs = [seat.run for seat in live if seat.run is not None and seat.ended is None]
+            for job in jobs:
+                job.prepare(data)
+            runs = [job.run for job in jobs if job.run is not None and job.outcome is None]
             with Interrupt() as interrupt:
-                if runs and data.last is not None:
-                    train_together(
-                        runs, data.last, lambda: interrupt.requested, watched=not working()
-                    )
-                for seat in live:
-                    seat.settle()
+                if runs and data.dataset is not None:
+                    progress = not is_worker()
+                    train_together(runs, data.dataset, lambda: interrupt.requested, progress)
+                for job in jobs:
+                    job.end_with_run()
             interrupt.check()
         except KeyboardInterrupt:
-            for seat in live:
-                seat.settle()
+            for job in jobs:
+                job.end_with_run()
             raise
 
 
-class _Data:
-    """Loads what some runs are trained on, once."""
+class _SharedData:
+    """Loads the data of a stack once."""
 
     def __init__(self) -> None:
-        self.last: Dataset | None = None
-        self._of: Component | None = None
+        self.dataset: Dataset | None = None
+        self._component: Component | None = None
 
     def __call__(self, settings: Settings) -> Dataset:
-        if self._of != settings.data:
-            self.last, self._of = None, None
-        self.last = prepare(settings, self.last)
-        self._of = settings.data
-        return self.last
+        if self._component != settings.data:
+            self.dataset, self._component = None, None
+        self.dataset = prepare(settings, self.dataset)
+        self._component = settings.data
+        return self.dataset
 
 
-def _tell(seat: Seat) -> None:
-    assert seat.ended is not None
-    if sweep.tally is not None:
-        sweep.tally.jobs.append(seat.ended)
-    lines = " ".join(filter_overrides(seat.place.returned.overrides or []))
-    log.info("\t#%d : %s", seat.number, lines)
-    sys.stdout.write(seat.text)
+def _print_job(job: FusedJob) -> None:
+    """Count a job, and print its overrides and its text."""
+    assert job.outcome is not None
+    if sweep.outcomes is not None:
+        sweep.outcomes.jobs.append(job.outcome)
+    overrides = " ".join(filter_overrides(job.hydra_job.returned.overrides or []))
+    log.info("\t#%d : %s", job.number, overrides)
+    sys.stdout.write(job.text)
     sys.stdout.flush()

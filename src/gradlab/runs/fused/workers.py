@@ -1,9 +1,9 @@
-"""Processes that work side by side, each on one task at a time.
+"""Worker processes, each of which works on one task at a time.
 
-They are forks: what has been imported and composed is there already, and only what comes of a task
-is sent back. A worker leaves the terminal's process group, so that Ctrl-C reaches it by way of the
-process that began it, once; when that process is killed it is killed too, so that nothing writes to
-a sweep that is started again.
+Workers are forks: imported modules and composed configurations are in their memory, and only the
+result of a task is sent back. A worker leaves the terminal's process group, so Ctrl-C reaches only
+the main process, which forwards it once. Workers are killed when the main process is killed:
+otherwise they would write to a sweep that is started again.
 """
 
 import ctypes
@@ -24,134 +24,151 @@ import torch
 from gradlab.config.interrupt import Interrupt
 from gradlab.errors import SettingsError
 
-MOMENT = 0.1  # seconds between two looks at whether a signal has come
-PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>: the signal for a process whose parent ends
+POLL = 0.1  # seconds between two checks for a signal
+PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>: the signal for a process whose parent ends
 Work = Callable[[int], Any]
 
 
 @dataclass(frozen=True)
-class Lost:
-    """What came of a task whose worker ended in the middle of it: the signal, or the exit code."""
+class DeadWorker:
+    """The result of a task whose worker died. `cause` is the signal or the exit code."""
 
-    ended: str
+    cause: str
 
 
-def number(asked: int | None) -> int:
-    """Return how many workers are to be at work; one for each core, if nothing is asked.
+def choose_workers(requested: int | None) -> int:
+    """Return the number of workers; one per core if None is requested.
 
     Raises:
-        SettingsError: fewer than one is asked for.
+        SettingsError: fewer than one is requested.
     """
-    if asked is not None and asked < 1:
-        raise SettingsError(f"hydra.launcher.workers={asked}: expected 1 or more, or null")
+    if requested is not None and requested < 1:
+        raise SettingsError(f"hydra.launcher.workers={requested}: expected 1 or more, or null")
     if sys.platform != "linux" or torch.cuda.is_available():
-        return 1  # elsewhere a fork is not safe, and none can use its parent's GPU
-    return asked or len(os.sched_getaffinity(0))
+        return 1  # elsewhere a fork is not safe, and a fork cannot use its parent's GPU
+    return requested or len(os.sched_getaffinity(0))
 
 
-def working() -> bool:
-    """Say whether this process is a worker."""
-    return _working
+def is_worker() -> bool:
+    """Return whether this process is a worker."""
+    return _is_worker
 
 
-def share(tasks: Sequence[int], work: Work, count: int) -> Generator[tuple[int, Any]]:
-    """Yield each task with what `work` made of it, as they end; they are begun in their order.
+def distribute(tasks: Sequence[int], work: Work, workers: int) -> Generator[tuple[int, Any]]:
+    """Run tasks in worker processes.
 
-    On a signal the workers are told, and what came of the tasks in hand is still yielded.
+    After a signal no further task starts. The workers receive the signal, and their results follow.
+
+    Args:
+        tasks: the tasks, in the order of their start.
+        work: the function to call with each task.
+        workers: the number of processes.
+
+    Yields:
+        Each task with its result, in the order of their ends.
 
     Raises:
-        Interrupted: a signal, when every worker has ended.
+        Interrupted: a signal, after every worker has ended.
     """
-    waiting, hands, told = deque(tasks), _Hands(work, count), False
+    waiting, pool, forwarded = deque(tasks), _Pool(work, workers), False
     with Interrupt() as interrupt:
         try:
-            while hands.busy or (waiting and not interrupt.requested):
-                while waiting and not interrupt.requested and len(hands.busy) < count:
-                    hands.give(waiting.popleft())
-                if interrupt.requested and not told:
-                    told = True
-                    hands.tell(signal.SIGTERM)
-                yield from hands.done()
+            while pool.busy or (waiting and not interrupt.requested):
+                while waiting and not interrupt.requested and len(pool.busy) < workers:
+                    pool.start(waiting.popleft())
+                if interrupt.requested and not forwarded:
+                    forwarded = True
+                    pool.send_signal(signal.SIGTERM)
+                yield from pool.results()
         finally:
-            hands.dismiss()
+            pool.close()
     interrupt.check()
 
 
-class _Hands:
-    """The workers: idle ones are given the next task, and one that died is replaced."""
+class _Pool:
+    """The workers. Idle workers receive the next task, and dead ones are replaced."""
 
-    def __init__(self, work: Work, count: int) -> None:
-        self.work, self.count = work, count
+    def __init__(self, work: Work, workers: int) -> None:
+        self.work, self.workers = work, workers
         self.idle: list[tuple[Any, Connection]] = []
         self.busy: dict[Connection, tuple[Any, int]] = {}
 
-    def give(self, task: int) -> None:
-        """Have a worker begin a task."""
-        process, connection = self.idle.pop() if self.idle else self._hire()
+    def start(self, task: int) -> None:
+        """Send a task to a worker."""
+        process, connection = self.idle.pop() if self.idle else self._fork()
         connection.send(task)
         self.busy[connection] = process, task
 
-    def done(self) -> Generator[tuple[int, Any]]:
-        """Wait a moment; yield the tasks that have ended, each with what came of it."""
-        for ready in wait(list(self.busy), timeout=MOMENT):
+    def results(self) -> Generator[tuple[int, Any]]:
+        """Wait up to `POLL` seconds; yield the tasks that have ended, each with its result."""
+        for ready in wait(list(self.busy), timeout=POLL):
             assert isinstance(ready, Connection)
             process, task = self.busy.pop(ready)
             try:
-                found = ready.recv()
+                result = ready.recv()
             except (EOFError, OSError):
                 process.join()
-                yield task, Lost(_told(process.exitcode))
+                yield task, DeadWorker(_cause(process.exitcode))
             else:
                 self.idle.append((process, ready))
-                yield task, found
+                yield task, result
 
-    def tell(self, number: signal.Signals) -> None:
-        """Send a signal to those that are at work."""
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the busy workers."""
         for process, _ in self.busy.values():
             with suppress(ProcessLookupError):
                 os.kill(process.pid, number)
 
-    def dismiss(self) -> None:
-        """Have every worker end; one that is still at work is interrupted."""
-        self.tell(signal.SIGTERM)
+    def close(self) -> None:
+        """End every worker; busy ones are interrupted."""
+        self.send_signal(signal.SIGTERM)
         for process, connection in self.idle + [(p, c) for c, (p, _) in self.busy.items()]:
             connection.close()
             process.join()
 
-    def _hire(self) -> tuple[Any, Connection]:
-        ours, its = multiprocessing.Pipe()
-        held = [ours, *self.busy, *(connection for _, connection in self.idle)]
+    def _fork(self) -> tuple[Any, Connection]:
+        ours, theirs = multiprocessing.Pipe()
+        inherited = [ours, *self.busy, *(connection for _, connection in self.idle)]
         process = multiprocessing.get_context("fork").Process(
-            target=_serve, args=(its, held, self.work, self.count, os.getpid())
+            target=_serve, args=(theirs, inherited, self.work, self.workers, os.getpid())
         )
-        sys.stdout.flush()  # or what waits there would be written twice
+        sys.stdout.flush()  # otherwise buffered text would be written twice
         sys.stderr.flush()
-        with warnings.catch_warnings():  # of threads: those of torch and of BLAS, at rest
+        with warnings.catch_warnings():  # about threads: the threads of torch and BLAS are idle
             warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
-        its.close()
+        theirs.close()
         return process, ours
 
 
-_working = False
+_is_worker = False
 
 
 def _serve(
-    connection: Connection, held: Sequence[Connection], work: Work, count: int, parent: int
+    connection: Connection, inherited: Sequence[Connection], work: Work, workers: int, parent: int
 ) -> None:
-    global _working
-    _working = True
+    """Receive tasks and send their results, until the connection is closed.
+
+    Args:
+        connection: to the main process.
+        inherited: connections of other workers, to be closed here.
+        work: the function to call with each task.
+        workers: the number of workers, which share the cores.
+        parent: the main process.
+    """
+    global _is_worker
+    _is_worker = True
     os.setpgid(0, 0)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # which was killed before the line above
+    if os.getppid() != parent:  # the parent was killed before the line above
         os._exit(1)
-    for each in held:
+    for each in inherited:
         each.close()
-    torch.set_num_threads(max(1, torch.get_num_threads() // count))
+    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     with suppress(EOFError, BrokenPipeError, KeyboardInterrupt), Interrupt(at_once=True):
         while True:
             connection.send(work(connection.recv()))
 
 
-def _told(code: int) -> str:
+def _cause(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
