@@ -1,4 +1,4 @@
-"""New overrides replace the earlier ones that they contradict."""
+"""New overrides replace the earlier overrides that contradict them."""
 
 import pytest
 

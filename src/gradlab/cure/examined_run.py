@@ -165,7 +165,7 @@ def severity(findings: Sequence[Finding], diverged: bool) -> int:
 def replace_overrides(
     overrides: Sequence[str], new: Sequence[str], user_folders: Sequence[Path] = ()
 ) -> list[str]:
-    """Add overrides, and remove the earlier ones that they contradict.
+    """Add overrides, and remove the earlier overrides that contradict them.
 
     `optim=adam` removes `optim=sgd`, `optim.momentum` and `optim.lr`: Hydra refuses a group that is
     set twice and a key that the chosen file lacks, and the learning rate was for another optimiser.

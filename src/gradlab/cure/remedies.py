@@ -105,17 +105,14 @@ def complete(overrides: tuple[str, ...], config: Config) -> tuple[str, ...]:
 def _is_worth_trying(overrides: Sequence[str], config: Config) -> bool:
     values = dict(each.split("=", 1) for each in overrides)
     exist = all(_exists(key, value) for key, value in values.items())
-    new = any(not _is_set(config, key, value) for key, value in values.items())
+    new = any(k not in config or not _equals(config[k], v) for k, v in values.items())
     faster = float(values.get("optim.lr", 0)) > config["optim.lr"] and "optim" not in values
     one_sample = values.get("model.norm") == "batch" and config["train.batch_size"] < 2
     return exist and new and not faster and not one_sample
 
 
-def _is_set(config: Config, key: str, value: str) -> bool:
-    """Return whether the run already has this value."""
-    if key not in config:
-        return False
-    present = config[key]
+def _equals(present: Any, value: str) -> bool:
+    """Return whether a value of the configuration equals the text of an override."""
     with suppress(ValueError, TypeError):  # one of the two is not a number
         return float(value) == float(present)
     return value == ("null" if present is None else str(present))

@@ -144,10 +144,10 @@ class Rerun(Member):
         )
 
     def abort(self, status: str, error: str | None = None) -> None:
-        """Do nothing: there are no files."""
+        """Do nothing: a rerun writes no files."""
 
     def close(self) -> None:
-        """Do nothing: there are no files."""
+        """Do nothing: a rerun writes no files."""
 
     def reset(self) -> None:
         """Remove everything that was recorded."""
@@ -156,7 +156,7 @@ class Rerun(Member):
         self._memory, self._zero_loss = Memory(), math.inf
 
     def as_gradlab_error(self, error: BaseException) -> GradlabError:
-        """Return the error in one line; there is no folder for its traceback."""
+        """Return the error in one line, without its traceback."""
         return JobError(described(error))
 
 

@@ -44,8 +44,8 @@ def rounding(frame: pd.DataFrame, name: str) -> np.ndarray:
 
     A stack adds products in another order than one network, so signals and gradients differ by a
     rounding or two, and so do their norms and ratios. Some values are small differences of large
-    numbers and have the roundings of those: a mean or deviation has the signal's, ‖W_after − W‖ has
-    those of W_after, and `descent` has those of the loss over lr‖g‖². A pre-activation within a
+    numbers and have the roundings of these: a mean or deviation of the signal, ‖W_after − W‖ of
+    W_after, and `descent` of the loss over lr‖g‖². A pre-activation within a
     rounding of ReLU's kink would differ more: one in ten million.
     """
     size = frame[name].abs()
