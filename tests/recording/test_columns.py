@@ -1,4 +1,4 @@
-"""The formulas of the columns: null, NaN, and numbers at the ends of a dtype's range."""
+"""The formulas of the columns handle null, NaN, and the largest and smallest numbers of a dtype."""
 
 import math
 
@@ -45,13 +45,13 @@ def test_a_power_of_two_scales_norm_mean_and_deviation(dtype, values, data):
         np.testing.assert_allclose(function(x * scale).double(), expected, rtol=1e-6)
 
 
-def test_a_ratio_of_zeros_is_null_and_of_other_numbers_what_ieee_says():
+def test_ratio_is_null_for_two_zeros_and_follows_ieee_754_otherwise():
     found = ratio(tensor(0, 1, math.nan, math.inf, NULL, 1), tensor(0, 0, 1, math.inf, 1, NULL))
     assert is_null(found).tolist() == [True, False, False, False, True, True]
     np.testing.assert_array_equal(found[1:4], [math.inf, math.nan, math.nan])
 
 
-def test_columns_that_are_not_known_are_null():
+def test_columns_that_were_not_measured_are_null():
     known = {"delta_norm": tensor(2.0), "back": tensor(6.0)}
     row = dict(zip(schema.names(schema.STATISTICS), columns_from(known)[0], strict=True))
     assert float(row.pop("delta_norm")) == 2.0
@@ -73,7 +73,7 @@ def test_null_nan_and_inf_differ_in_rows(values):
     assert rows["weight_grad_norm"].null_count == len(values)
 
 
-def test_a_mean_that_overflows_only_in_its_sum_is_repaired_for_its_own_member():
+def test_a_mean_is_finite_when_only_its_sum_overflows():
     x = torch.ones(2, 3, 4, 5)
     x[1, 2] = 3e38
     np.testing.assert_allclose(mean(x), [[1, 1, 1], [1, 1, 3e38]], rtol=1e-6)

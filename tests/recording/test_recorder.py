@@ -1,4 +1,4 @@
-"""The recorder against backpropagation by hand, and its promise to leave no trace."""
+"""The recorder agrees with backpropagation in NumPy and does not change training."""
 
 import numpy as np
 import pytest
@@ -27,13 +27,13 @@ from tests.configs import settings, train
 
 
 def batch_of(dataset, batch_size, seed):
-    """The samples that a run of this seed sees at step 0."""
+    """Return the samples that a run of this seed uses at step 0."""
     index = Batches(len(dataset.x_train), batch_size, [seed]).next()[0]
     return dataset.x_train[index].numpy(), dataset.y_train[index].numpy()
 
 
 def by_hand(run, dataset):
-    """The columns at step 0, by NumPy, from the run's own initial weights."""
+    """Return the columns at step 0, computed with NumPy from the initial weights of the run."""
     stack = Stack([run], dataset)
     params = {name: view[0].detach().numpy() for name, view in stack.params.items()}
     count = run.model.depth + 1
@@ -46,7 +46,7 @@ def by_hand(run, dataset):
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 @pytest.mark.parametrize("loss", ["cross_entropy", "mse", "bce"])
-def test_every_column_equals_backpropagation_by_hand(activation, loss):
+def test_every_column_equals_backpropagation_in_numpy(activation, loss):
     lr = 0.3
     run = settings(
         loss=loss,
@@ -79,7 +79,7 @@ def test_every_column_equals_backpropagation_by_hand(activation, loss):
 
 @pytest.mark.parametrize("data", ["digits", "diabetes"])
 @pytest.mark.parametrize("activation", ["sigmoid", "relu", "silu"])
-def test_the_factors_multiply_to_the_signal_in_every_recorded_row(activation, data):
+def test_the_product_of_all_factors_is_the_gradient_of_the_input(activation, data):
     run = settings(
         data=data,
         loss="mse",
@@ -97,14 +97,14 @@ def test_the_factors_multiply_to_the_signal_in_every_recorded_row(activation, da
         product *= np.prod(layers["weight_factor"])
         input_grad = layers["weight_factor"][0] * layers["delta_norm"][0]
         assert input_grad == pytest.approx(product, rel=1e-6)
-        # Each link of the chain on its own: the signal above a layer is what its map hands down.
-        handed_down = layers["weight_factor"][1:] * layers["delta_norm"][1:]
-        np.testing.assert_allclose(layers["act_grad_norm"][:-1], handed_down, rtol=1e-12)
+        # Layer by layer: the gradient that a layer passes back arrives at the layer before it.
+        passed_back = layers["weight_factor"][1:] * layers["delta_norm"][1:]
+        np.testing.assert_allclose(layers["act_grad_norm"][:-1], passed_back, rtol=1e-12)
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer", "rms"])
 @pytest.mark.parametrize("position", ["before", "after"])
-def test_with_normalisation_its_factor_completes_the_product(norm, position):
+def test_norm_factor_completes_the_product_of_a_network_with_normalisation(norm, position):
     run = settings(
         model__depth=6,
         model__norm=norm,
@@ -125,7 +125,7 @@ def test_with_normalisation_its_factor_completes_the_product(norm, position):
         assert (np.abs(logs["norm_factor"][:-1]) > 1e-3).all()
 
 
-def test_residual_weight_factor_is_that_of_the_branch_alone():
+def test_weight_factor_of_a_residual_network_excludes_the_skip_connection():
     run = settings(model="resmlp", model__depth=3, train__dtype="float64", train__steps=1)
     dataset = run.data.call()
     stack = Stack([run], dataset)
@@ -133,14 +133,14 @@ def test_residual_weight_factor_is_that_of_the_branch_alone():
     x, y = (torch.from_numpy(v) for v in batch_of(dataset, 64, 0))
     deltas = {}
 
-    def keep(index):
+    def store_delta(index):
         def hook(module, inputs, z):
             z.register_hook(lambda g: deltas.__setitem__(index, g))
 
         return hook
 
     for index, layer in enumerate(stack.model.layers):
-        layer.linear.register_forward_hook(keep(index))
+        layer.linear.register_forward_hook(store_delta(index))
     stack.gradients(stack.losses(x[None], y[None])[0])
     weights = stack.params
     for index, delta in deltas.items():
@@ -164,11 +164,11 @@ def test_recording_never_changes_training(activation, norm):
         assert torch.equal(buffer, never.stack.buffers[name])
 
 
-def test_the_model_is_as_before_when_the_probes_leave():
+def test_the_probes_remove_all_hooks_also_after_an_error():
     model = nn.Sequential(Layer(nn.Linear(3, 4), nn.Tanh()), Layer(nn.Linear(4, 2)))
     before = {name: dict(vars(module)) for name, module in model.named_modules()}
     with pytest.raises(RuntimeError), Probes(find_modules(model), stacked=False):
-        model(torch.ones(5, 4))  # of the wrong width: the forward pass breaks off
+        model(torch.ones(5, 4))  # wrong width: the forward pass fails
     with Probes(find_modules(model), stacked=False):
         model(torch.ones(5, 3)).sum().backward()
     for name, module in model.named_modules():
@@ -178,7 +178,7 @@ def test_the_model_is_as_before_when_the_probes_leave():
         assert vars(module).keys() == before[name].keys()
 
 
-def test_an_inplace_activation_is_measured_right():
+def test_an_in_place_activation_is_measured_as_any_other():
     torch.manual_seed(0)
     model = nn.Sequential(Layer(nn.Linear(6, 8), nn.ReLU(inplace=True)), Layer(nn.Linear(8, 2)))
     same = nn.Sequential(Layer(nn.Linear(6, 8), nn.ReLU()), Layer(nn.Linear(8, 2)))
@@ -186,18 +186,18 @@ def test_an_inplace_activation_is_measured_right():
     x = torch.randn(5, 6)
     tables = []
     for each in (model, same):
-        sites = find_modules(each)
-        with Probes(sites, stacked=False) as probes:
+        modules = find_modules(each)
+        with Probes(modules, stacked=False) as probes:
             each(x).square().mean().backward()
         params = {name: p.detach()[None] for name, p in each.named_parameters()}
         grads = {name: p.grad[None] for name, p in each.named_parameters()}
-        tables.append(measure(sites, probes.signals, params, grads, params))
+        tables.append(measure(modules, probes.signals, params, grads, params))
     assert torch.equal(tables[0], tables[1])
     dead_or_off = tables[1][0, 0, [c.name for c in schema.STATISTICS].index("saturated")]
     assert 0 < dead_or_off < 1
 
 
-def test_underflow_dead_and_vanished_are_told_apart():
+def test_vanished_gradients_differ_from_underflow_and_from_dead_units():
     deep = settings(
         model__activation="sigmoid",
         model__depth=60,
@@ -211,8 +211,8 @@ def test_underflow_dead_and_vanished_are_told_apart():
     assert vanished.any()
     assert underflowed.any()
     assert (sink.layers[0]["grad_zeros"][underflowed] == 1).all()
-    assert (sink.layers[0]["dead"] == 0).all()  # sigmoid's derivative is nowhere zero here
-    # Where float64 has room, the same network has a gradient everywhere.
+    assert (sink.layers[0]["dead"] == 0).all()  # sigmoid's derivative is not 0 here
+    # In float64 the gradients of the same network do not underflow.
     _, (wide,) = train(settings_like(deep, train__dtype="float64"))
     assert (wide.layers[0]["delta_norm"] > 0).all()
     np.testing.assert_allclose(wide.layers[0]["delta_norm"][vanished], delta[vanished], rtol=0.1)
@@ -229,17 +229,17 @@ def settings_like(run, **changes):
     )
 
 
-def test_a_dead_unit_is_one_that_is_off_for_the_whole_batch():
+def test_a_unit_is_dead_if_it_is_off_for_the_whole_batch():
     layer = Layer(nn.Linear(1, 4), nn.ReLU())
     with torch.no_grad():
         layer.linear.weight.copy_(torch.tensor([[1.0], [1.0], [0.0], [0.0]]))
         layer.linear.bias.copy_(torch.tensor([0.0, 5.0, -1.0, 1.0]))
     model = nn.Sequential(layer, Layer(nn.Linear(4, 1)))
-    sites = find_modules(model)
-    with Probes(sites, stacked=False) as probes:
+    modules = find_modules(model)
+    with Probes(modules, stacked=False) as probes:
         model(torch.tensor([[-1.0], [1.0]])).sum().backward()
     params = {name: p.detach()[None] for name, p in model.named_parameters()}
-    row = measure(sites, probes.signals, params, params, params)[0, 0]
+    row = measure(modules, probes.signals, params, params, params)[0, 0]
     names = [column.name for column in schema.STATISTICS]
     assert row[names.index("dead")] == 0.25  # the third unit
     assert row[names.index("saturated")] == 0.375  # its two entries and one of the first unit
@@ -260,14 +260,14 @@ def test_largest_derivative(activation, largest):
     assert steepest_slope(activation) == pytest.approx(largest, rel=1e-3)
 
 
-def test_derivative_is_in_the_runs_own_arithmetic():
+def test_derivative_is_computed_in_the_dtype_of_the_run():
     z = torch.tensor([-200.0, 0.0, 20.0])
     slope = derivative(nn.Sigmoid(), z)
     assert slope.dtype == torch.float32
-    assert slope.tolist() == [0.0, 0.25, 0.0]  # at 20, 1 - sigmoid is below float32's resolution
+    assert slope.tolist() == [0.0, 0.25, 0.0]  # at 20, sigmoid rounds to 1 in float32
 
 
-def test_mean_and_standard_deviation_keep_their_digits_at_the_ends_of_the_range():
+def test_mean_and_standard_deviation_are_exact_for_tiny_and_huge_entries():
     unit = torch.randn(2, 3, 8, 5, dtype=torch.float64)
     for scale in (1.0, 2.0**-900, 2.0**900):
         x = unit * scale
@@ -278,8 +278,8 @@ def test_mean_and_standard_deviation_keep_their_digits_at_the_ends_of_the_range(
         )
 
 
-def measured(dtype, **changes):
-    """What could have been seen of 2 sites of 3 members, 8 samples, 6 inputs and 5 units."""
+def random_layers(dtype, **changes):
+    """Return random tensors of 2 layers of 3 members: 8 samples, 6 inputs, 5 units."""
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape):
@@ -291,12 +291,12 @@ def measured(dtype, **changes):
     tensors["bias_grad"] = draw(5)
     for name, change in changes.items():
         tensors[name] = change(tensors[name])
-    # What float32 cannot hold is not what is asked about.
+    # Round to float32 first, so that both dtypes start with equal numbers.
     return LayerTensors(**{name: x.float().to(dtype) for name, x in tensors.items()})
 
 
 def only_one_member(change):
-    """Change what one member of the first site has: the others' numbers are to stay theirs."""
+    """Apply a change to one member of the first layer only."""
 
     def changed(x):
         x = x.clone()
@@ -319,22 +319,22 @@ def only_one_member(change):
         {"preact": lambda x: -x.abs()},
     ],
 )
-@pytest.mark.parametrize("whose", [lambda change: change, only_one_member])
+@pytest.mark.parametrize("members", [lambda change: change, only_one_member])
 @pytest.mark.parametrize("activation", [nn.ReLU(), nn.Hardtanh(), None])
-def test_what_float32_would_lose_is_gone_over_again(changes, whose, activation):
+def test_float32_columns_equal_float64_columns_in_six_digits(changes, members, activation):
     kind = LayerKind(activation, 1.0, normalised=True, bias=True, weight_count=30)
-    changes = {name: whose(change) for name, change in changes.items()}
+    changes = {name: members(change) for name, change in changes.items()}
     found, exact = (
-        layer_columns([measured(dtype, **changes)], kind)
+        layer_columns([random_layers(dtype, **changes)], kind)
         for dtype in (torch.float32, torch.float64)
     )
     torch.testing.assert_close(found, exact, rtol=3e-6, atol=1e-15, equal_nan=True)
 
 
-def test_parts_are_measured_as_if_they_were_one():
+def test_dividing_layers_into_parts_changes_no_bit():
     kind = LayerKind(nn.Tanh(), 1.0, normalised=False, bias=True, weight_count=30)
     small = {"delta": lambda x: x * torch.tensor([1e-20, 1.0]).view(2, 1, 1, 1)}
-    whole = measured(torch.float32, **small)
+    whole = random_layers(torch.float32, **small)
     parts = [
         LayerTensors(**{name: x[i : i + 1] for name, x in vars(whole).items()}) for i in range(2)
     ]

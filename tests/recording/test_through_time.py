@@ -1,4 +1,4 @@
-"""The steps of recurrent layers, and blocks, against the chain rule on plainly written copies."""
+"""Rows of time steps, cells and blocks agree with autograd on networks written as equations."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def norm(x):
 
 
 def by_hand(run, cell):
-    """The layers' rows at step 0, from `torch.autograd.grad` in a copy of equations alone."""
+    """Return the rows of the axis time at step 0, by autograd through the equations of a cell."""
     dataset = run.data.call()
     stack = Stack([run], dataset)
     params = {name: p[0].detach().clone() for name, p in stack.params.items()}
@@ -111,34 +111,34 @@ def by_hand(run, cell):
                     "weight_count": V.numel(),
                 }
             )
-        torch.testing.assert_close(total, dV)  # the parts sum to the whole
+        torch.testing.assert_close(total, dV)  # the sum over steps is the whole gradient
     return rows
 
 
 @pytest.mark.parametrize("task", [ADDING, COPYING], ids=["adding", "copying"])
 @pytest.mark.parametrize("cell", [rnn, lstm, gru])
-def test_every_step_equals_the_chain_rule_on_a_plain_copy(cell, task):
+def test_every_time_step_equals_autograd_on_the_equations(cell, task):
     run = settings(model=cell.__name__, **task, **COMMON)
     _, (sink,) = train(run)
     (table,) = sink.layers
     axis, module = np.array(table["axis"]), np.array(table["module"])
     for l, steps in enumerate(by_hand(run, cell)):
-        at = np.flatnonzero((axis == "time") & (module == f"layers.{l}"))
-        assert list(table["position"][at]) == list(range(1, len(steps) + 1))
-        for row, expected in zip(at, steps, strict=True):
+        indices = np.flatnonzero((axis == "time") & (module == f"layers.{l}"))
+        assert list(table["position"][indices]) == list(range(1, len(steps) + 1))
+        for row, expected in zip(indices, steps, strict=True):
             for name, value in expected.items():
                 assert table[name][row] == pytest.approx(value, rel=1e-9, abs=1e-15), name
     assert (axis == "depth").sum() == 3
 
 
-def at(table, axis, site):
-    rows = (np.array(table["axis"]) == axis) & (np.array(table["module"]) == site)
+def rows_at(table, axis, module):
+    rows = (np.array(table["axis"]) == axis) & (np.array(table["module"]) == module)
     return {name: np.array(values)[rows] for name, values in table.items()}
 
 
 @pytest.mark.parametrize("norm", ["none", "layer", "batch"])
 @pytest.mark.parametrize("model", ["rnn", "lstm"])
-def test_the_factors_multiply_through_time(model, norm):
+def test_the_product_of_the_factors_of_all_steps_is_the_gradient_of_the_first(model, norm):
     run = settings(
         model=model, **ADDING, **{**COMMON, "model__depth": 1, "train__steps": 5},
         model__norm=norm, record__every=2,
@@ -146,29 +146,29 @@ def test_the_factors_multiply_through_time(model, norm):
     _, (sink,) = train(run)
     assert len(sink.layers) == 3
     for table in sink.layers:
-        steps = at(table, "time", "layers.0")
+        steps = rows_at(table, "time", "layers.0")
         factors = steps["act_factor"] * steps["norm_factor"] * steps["weight_factor"]
-        passed_on = steps["act_grad_norm"][1:] * factors[1:]
-        np.testing.assert_allclose(steps["act_grad_norm"][:-1], passed_on, rtol=1e-10)
+        passed_back = steps["act_grad_norm"][1:] * factors[1:]
+        np.testing.assert_allclose(steps["act_grad_norm"][:-1], passed_back, rtol=1e-10)
         product = steps["act_grad_norm"][-1] * np.prod(factors[1:])
         assert steps["act_grad_norm"][0] == pytest.approx(product, rel=1e-9)
         assert (norm == "none") == bool((steps["norm_factor"] == 1).all())
 
 
-def test_over_depth_a_recurrent_layer_is_one_map_of_input_and_state():
+def test_on_the_axis_depth_a_recurrent_layer_joins_the_weights_of_input_and_state():
     run = settings(model="rnn", **ADDING, **COMMON)
     loop, (sink,) = train(run)
     stack = Stack([run], loop.minibatches.dataset)
     weights = {name: p[0].detach() for name, p in stack.params.items()}
     after = {name: p[0].detach() for name, p in loop.stack.params.items()}
-    row = at(sink.layers[0], "depth", "layers.1")
+    row = rows_at(sink.layers[0], "depth", "layers.1")
     names = [f"layers.1.{name}.weight" for name in ("linear", "recurrent")]
     both, changed = (torch.cat([w[name] for name in names], 1) for w in (weights, after))
     assert row["weight_count"] == 2 * 7 * 7
     assert row["weight_norm"] == pytest.approx(norm(both))
     assert row["weight_grad_norm"] == pytest.approx(norm(changed - both) / 0.1, rel=1e-9)
-    # All steps are samples: the squares of the steps' norms sum to that of the layer.
-    steps = at(sink.layers[0], "time", "layers.1")
+    # All steps are samples: the squares of their norms sum to the square of the layer's norm.
+    steps = rows_at(sink.layers[0], "time", "layers.1")
     for name in ("delta_norm", "act_grad_norm"):
         assert row[name] == pytest.approx(np.sqrt((steps[name] ** 2).sum()), rel=1e-12)
     assert row["preact_mean"] == pytest.approx(steps["preact_mean"].mean(), rel=1e-9)
@@ -177,7 +177,7 @@ def test_over_depth_a_recurrent_layer_is_one_map_of_input_and_state():
 
 @pytest.mark.parametrize("model", ["cnn", "rnn", "lstm", "gru", "transformer"])
 @pytest.mark.parametrize("norm", ["none", "layer"])
-def test_a_stack_equals_its_members_alone(model, norm):
+def test_members_have_the_same_rows_in_a_stack_and_alone(model, norm):
     common = {**COMMON, "model": model, "model__norm": norm, "train__steps": 12, "model__width": 8}
     common |= {"record__every": 5, "optim": "adam"}
     members = [
@@ -199,12 +199,12 @@ def test_recording_never_changes_training(model):
     assert torch.equal(often.stack.parameters.theta, never.stack.parameters.theta)
 
 
-def test_a_convolution_is_a_map_whose_samples_are_positions():
+def test_positions_of_a_convolution_count_as_samples():
     run = settings(model="cnn", model__activation="tanh", **{**COMMON, "model__depth": 3})
     loop, (sink,) = train(run)
     table = sink.layers[0]
-    handed_down = table["weight_factor"][1:] * table["delta_norm"][1:]
-    np.testing.assert_allclose(table["act_grad_norm"][:-1], handed_down, rtol=1e-12)
+    passed_back = table["weight_factor"][1:] * table["delta_norm"][1:]
+    np.testing.assert_allclose(table["act_grad_norm"][:-1], passed_back, rtol=1e-12)
     stack = Stack([run], loop.minibatches.dataset)
     layers, seen = stack.model.layers, []
     layers[1].linear.register_forward_hook(lambda m, i, z: seen.append(z))
@@ -219,7 +219,7 @@ def test_a_convolution_is_a_map_whose_samples_are_positions():
 
 
 @pytest.mark.parametrize("model", ["resmlp", "transformer"])
-def test_a_block_is_what_happens_between_two_streams(model):
+def test_a_block_row_has_the_output_and_the_gain_between_two_streams(model):
     run = settings(model=model, **{**COMMON, "model__width": 8, "model__depth": 3})
     loop, (sink,) = train(run)
     stack = Stack([run], loop.minibatches.dataset)
@@ -230,7 +230,7 @@ def test_a_block_is_what_happens_between_two_streams(model):
     output = stack.model(loop.minibatches.dataset.x_train[index])
     loss = run.loss.component.call(output, loop.minibatches.dataset.y_train[index])
     grads = [norm(g) for g in torch.autograd.grad(loss, seen)]
-    blocks = [at(sink.layers[0], "block", f"streams.{l}") for l in range(1, len(seen))]
+    blocks = [rows_at(sink.layers[0], "block", f"streams.{l}") for l in range(1, len(seen))]
     assert len(blocks) == (2 if model == "resmlp" else 3)
     for l, row in enumerate(blocks, start=1):
         assert list(row["position"]) == [l]
@@ -243,7 +243,7 @@ def test_a_block_is_what_happens_between_two_streams(model):
 
 
 def cells_by_hand(run):
-    """c_t, dLoss/dc_t and σ(f_t) dLoss/dc_t of an LSTM of one layer, step by step."""
+    """Return c_t, dLoss/dc_t and σ(f_t) dLoss/dc_t of an LSTM of one layer, for each step."""
     dataset, stack = run.data.call(), Stack([run], run.data.call())
     p = {name: q[0].detach() for name, q in stack.params.items()}
     index = Batches(len(dataset.x_train), run.train.batch_size, [run.seed]).next()[0]
@@ -257,8 +257,8 @@ def cells_by_hand(run):
         c = forget * c + torch.sigmoid(i) * torch.tanh(g)
         c = c.requires_grad_() if t == 0 else c
         h = torch.sigmoid(o) * torch.tanh(c)
-        for kept, new in ((cells, c), (forgets, forget.detach()), (outs, h)):
-            kept.append(new)
+        for values, new in ((cells, c), (forgets, forget.detach()), (outs, h)):
+            values.append(new)
     out = (
         outs[-1] if dataset.target_steps is None else torch.stack(outs[-dataset.target_steps :], 1)
     )
@@ -271,7 +271,7 @@ def cells_by_hand(run):
 
 @pytest.mark.parametrize("task", [ADDING, COPYING], ids=["adding", "copying"])
 @pytest.mark.parametrize("more", [{}, {"model__forget_bias": 3.0}])
-def test_the_cell_of_an_lstm_has_rows_of_its_own(task, more):
+def test_the_cell_of_an_lstm_has_rows_on_the_axis_cell(task, more):
     runs = [
         settings(model="lstm", **task, **{**COMMON, "model__depth": 1, "seed": seed}, **more)
         for seed in (3, 4)
@@ -279,7 +279,7 @@ def test_the_cell_of_an_lstm_has_rows_of_its_own(task, more):
     for members in ([runs[0]], runs):  # alone and in a stack
         _, sinks = train(*members)
         for run, sink in zip(members, sinks, strict=True):
-            row, expected = at(sink.layers[0], "cell", "layers.0"), cells_by_hand(run)
+            row, expected = rows_at(sink.layers[0], "cell", "layers.0"), cells_by_hand(run)
             assert list(row["position"]) == list(range(1, len(expected) + 1))
             for t, (c, d, straight) in enumerate(expected):
                 assert row["act_grad_norm"][t] == pytest.approx(norm(d), rel=1e-10)
@@ -295,34 +295,34 @@ def test_the_cell_of_an_lstm_has_rows_of_its_own(task, more):
 def test_the_cell_of_a_gru_is_its_state(norm_of):
     run = settings(model="gru", model__norm=norm_of, **ADDING, **{**COMMON, "model__depth": 1})
     _, (sink,) = train(run)
-    state, cell = (at(sink.layers[0], axis, "layers.0") for axis in ("time", "cell"))
+    state, cell = (rows_at(sink.layers[0], axis, "layers.0") for axis in ("time", "cell"))
     for name in ("act_grad_norm", "act_mean", "act_std"):
         np.testing.assert_allclose(state[name], cell[name], rtol=1e-12)
-    # σ(u) is about 1/2 at the start, and lets that much pass.
+    # σ(u) is about 1/2 at initialisation.
     assert (abs(cell["weight_factor"] - 0.5) < 0.1).all()
 
 
 @pytest.mark.parametrize("model", ["rnn", "mlp"])
-def test_others_have_no_cell(model):
+def test_networks_without_gates_have_no_rows_on_the_axis_cell(model):
     _, (sink,) = train(settings(model=model, **ADDING, **COMMON))
     assert "cell" not in set(sink.layers[0]["axis"])
 
 
-def test_gates_have_no_derivative_to_be_saturated():
+def test_saturated_and_dead_are_null_for_gates():
     _, (sink,) = train(settings(model="lstm", **ADDING, **COMMON))
     for axis in ("depth", "time"):
-        row = at(sink.layers[0], axis, "layers.0")
+        row = rows_at(sink.layers[0], axis, "layers.0")
         assert np.isnan(row["saturated"]).all()
         assert np.isnan(row["dead"]).all()
 
 
-def test_a_member_that_diverges_through_time_is_told_over_depth():
+def test_divergence_through_time_is_located_on_the_axis_depth():
     run = settings(
         model="rnn", model__activation="identity", model__init="orthogonal",
         model__spectral_radius=1e6, **{**ADDING, "data__length": 20}, train__steps=3,
     )  # fmt: skip
     loop, (sink,) = train(run)
     assert loop.history.outcomes[0].status == "diverged"
-    told = loop.history.outcomes[0].first_nonfinite
-    assert (told["where"], told["module"]) == ("forward", "layers.0")
+    first = loop.history.outcomes[0].first_nonfinite
+    assert (first["where"], first["module"]) == ("forward", "layers.0")
     assert set(sink.layers[-1]["axis"]) == {"depth", "time"}

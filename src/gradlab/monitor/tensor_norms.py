@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gradlab.recording.columns import ratio
-from gradlab.recording.norms import CANCELLED, matrix_norm, mean_exact, norm, std_exact
+from gradlab.recording.norms import CANCELLED, matrix_norm, mean_exact, norm, std_exact, widen
 from gradlab.recording.rows import NULL
 
 ROW = 256  # entries that are summed in float32
@@ -49,7 +49,7 @@ def mean_std(x: Tensor) -> tuple[Tensor, Tensor]:
     mean, root = mean_of(x), math.sqrt(x.numel())
 
     def exact() -> Tensor:
-        wide = x.detach() if x.dtype == torch.float32 else x.detach().double()
+        wide = widen(x.detach())
         return size_of(wide - mean.to(wide.dtype))
 
     std = without(size_of(x), mean.abs() * root, exact) / root
@@ -63,7 +63,7 @@ def unit_spread(grad: Tensor, size: Tensor) -> Tensor:
     if grad.ndim < 2 or len(grad) < 2:
         return torch.full_like(size, NULL)
     grad = real(grad)
-    wide = grad if grad.dtype == torch.float32 else grad.double()
+    wide = widen(grad)
     mean = wide.mean(0)
     alike = size_of(mean) * math.sqrt(len(grad))
 

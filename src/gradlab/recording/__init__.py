@@ -1,1 +1,1 @@
-"""What the gradient does in each layer: probes on modules, statistics, rows."""
+"""Records the signals and gradients of each layer: probes on modules, statistics, rows."""

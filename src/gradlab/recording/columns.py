@@ -1,14 +1,15 @@
-"""The columns of `schema.STATISTICS`, computed from tensors.
+"""Computes the columns of `schema.STATISTICS` from tensors.
 
-Both recorders use these functions. `gradlab run` measures its own layers for a stack of networks at
-once (`layer_columns`, `block_columns`). `gradlab.watch` measures the calls of any module. Both pass
-norms and means to `columns_from`, which contains the formula of each column.
+`gradlab run` measures the layers of a stack of networks at once, with `layer_columns` and
+`block_columns`. `gradlab.watch` measures the calls of any module. Both pass norms and means to
+`columns_from`, which contains the formula of each column.
 
 Shape suffixes: S module, M member, B batch, U unit, O output unit, I input unit, C column.
-Results are [S, M] float64 whatever the run's dtype; phi' is computed in the run's dtype, because a
-unit is dead when phi' is 0 in the arithmetic of the run. A first pass over each tensor, while it is
-in the cache, gives quick sums; where a square was lost, or the digits of a difference of squares, a
-second pass repairs them.
+Results are [S, M] float64 in every run. Only phi' is computed in the run's dtype, because a unit is
+dead when phi' is 0 in the arithmetic of the run.
+
+The first pass over each tensor computes quick sums while the tensor is in the cache. A second pass
+repairs results where a square was out of range or a difference of squares lost its digits.
 """
 
 import math
@@ -23,14 +24,14 @@ from gradlab import schema
 from gradlab.recording.norms import (
     CANCELLED,
     matrix_norm,
+    matrix_sum,
     mean,
     norm,
     quick_norm,
-    repaired,
-    settled,
+    repair,
+    repair_norms,
     std_exact,
-    total,
-    wide,
+    widen,
 )
 from gradlab.recording.rows import NULL, NULL_BITS
 
@@ -38,34 +39,33 @@ SATURATED_BELOW = 0.05  # of the maximum of |phi'|
 
 
 def is_null(x: Tensor) -> Tensor:
-    """Return, for a float64 tensor of any shape, True where the value is `NULL`."""
+    """Return True where a float64 tensor is `NULL`."""
     return x.view(torch.int64) == NULL_BITS
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Divide elementwise; null where either is null, and for 0/0, which measures nothing."""
+    """Divide elementwise; `NULL` for 0/0 and where numerator or denominator is `NULL`."""
     zeros = (numerator == 0) & (denominator == 0)
     null = zeros | is_null(numerator) | is_null(denominator)
     return torch.where(null, NULL, numerator / denominator)
 
 
 def columns_from(known: Mapping[str, Tensor]) -> Tensor:
-    """Compute every column from the norms and means of some modules.
+    """Compute every column from the norms and means of modules.
 
     Args:
-        known: float64 tensors of one shape, such as [S, M], `NULL` where not measured. Names are
-            columns of `schema.STATISTICS`, or the norms that ratios are made of: `preact_grad`,
-            `out_grad`, `back` (of W_l^T delta_l), `update` and `spread` (of dLoss/dW_l minus its
-            mean over units). A name that is missing was not measured. A column that is present
-            replaces its formula.
+        known: float64 tensors of one shape, such as [S, M], `NULL` where not measured. A name is a
+            column of `schema.STATISTICS`, which then replaces its formula, or a norm for the
+            ratios: `preact_grad`, `out_grad`, `back` (of W_l^T delta_l), `update` and `spread` (of
+            dLoss/dW_l minus its mean over units). A missing name means: not measured.
 
     Returns:
         The columns in the order of the schema, [S, M, C] float64, `NULL` where not measured.
     """
-    nothing = torch.full_like(next(iter(known.values())), NULL)
+    null = torch.full_like(next(iter(known.values())), NULL)
 
     def get(name: str) -> Tensor:
-        return known.get(name, nothing)
+        return known.get(name, null)
 
     formulas: dict[str, Callable[[], Tensor]] = {
         "act_factor": lambda: ratio(get("preact_grad"), get("act_grad_norm")),
@@ -108,13 +108,13 @@ class LayerKind:
 
 @dataclass(frozen=True)
 class LayerTensors:
-    """The tensors of layers of one kind; a missing part is replaced by its nearest neighbour.
+    """The tensors of layers of one kind, as in the formulas of the columns.
 
-    A layer without activation has `act_grad = preact_grad`, without normalisation
-    `preact_grad = delta`, without bias any `bias_grad`.
+    A layer without activation has `act_grad = preact_grad`. A layer without normalisation has
+    `preact_grad = delta`. A layer without bias may have any `bias_grad`.
     """
 
-    # attributes: the tensors in the formulas of the columns.
+    # attributes: the tensors in the formulas of the columns
 
     delta: Tensor  # SMBU
     preact_grad: Tensor  # SMBU
@@ -130,9 +130,9 @@ class LayerTensors:
 
 
 class _Sums(NamedTuple):
-    """Results of the first pass over the tensors of some layers; norms are `quick_norm`s."""
+    """Results of the first pass over the tensors of layers; norms are from `quick_norm`."""
 
-    # attributes: what the formulas of the columns need of each tensor.
+    # attributes: a norm of each tensor, and the other numbers in the formulas of the columns
 
     delta: Tensor
     preact_grad: Tensor
@@ -141,12 +141,12 @@ class _Sums(NamedTuple):
     back: Tensor
     weight: Tensor
     weight_grad: Tensor
-    update: Tensor  # ‖W_after - W‖
+    update: Tensor  # of W_after - W
     preact: Tensor
     act: Tensor
     preact_mean: Tensor
     act_mean: Tensor
-    unit_mean_SMI: Tensor  # of dLoss/dW, over the layer's units
+    unit_mean_SMI: Tensor  # mean of dLoss/dW over the layer's units
     bias_grad: Tensor
     zeros: Tensor
     saturated: Tensor
@@ -166,7 +166,7 @@ def layer_columns(parts: Sequence[LayerTensors], kind: LayerKind) -> Tensor:
     sums = _Sums(*map(torch.cat, zip(*(_sums(part, kind) for part in parts), strict=True)))
 
     def norms(name: str) -> Tensor:
-        return settled(getattr(sums, name), [getattr(part, name) for part in parts])
+        return repair_norms(getattr(sums, name), [getattr(part, name) for part in parts])
 
     preacts, acts, grads = (
         [getattr(part, name) for part in parts] for name in ("preact", "act", "weight_grad")
@@ -187,7 +187,7 @@ def layer_columns(parts: Sequence[LayerTensors], kind: LayerKind) -> Tensor:
         "saturated": sums.saturated,
         "dead": sums.dead,
         "weight_norm": norms("weight"),
-        "update": settled(sums.update, (_update(part) for part in parts)),
+        "update": repair_norms(sums.update, (_update(part) for part in parts)),
         "weight_count": one * kind.weight_count,
         "grad_zeros": sums.zeros,
         "grad_nonfinite": nonfinite(weight_grad, grads),
@@ -208,11 +208,12 @@ def block_columns(act_SMBU: Tensor, act_grad_SMBU: Tensor, back_SMBU: Tensor) ->
 
     Args:
         act_SMBU: Output of the block; for a cell, c_t.
-        act_grad_SMBU: Gradient of the output.
-        back_SMBU: Gradient of the input; for a cell, of c_{t-1} through the gate of c_t alone.
+        act_grad_SMBU: Gradient of the mean loss with respect to the output.
+        back_SMBU: Gradient with respect to the input; for a cell, with respect to c_{t-1}, through
+            the direct path to c_t only.
 
     Returns:
-        The columns, [S, M, C] float64; those of a linear map are `NULL`.
+        The columns, [S, M, C] float64; columns that describe a linear map are `NULL`.
     """
     act_grad, act_mean = matrix_norm(act_grad_SMBU), mean(act_SMBU)
     return columns_from(
@@ -244,16 +245,16 @@ def _sums(part: LayerTensors, kind: LayerKind) -> _Sums:
         preact if same else quick_norm(part.act),
         preact_mean,
         preact_mean if same else mean(part.act),
-        wide(part.weight_grad).mean(-2),
+        widen(part.weight_grad).mean(-2),
         norm(part.bias_grad, -1),
-        _share(torch.eq, part.weight_grad, 0.0),
+        _fraction(torch.eq, part.weight_grad, 0.0),
         *saturated_and_dead(kind, part.preact),
     )
 
 
 def _update(part: LayerTensors) -> Tensor:
-    """Return W_after - W; in float32 the difference of near numbers is exact."""
-    return wide(part.weight_after) - wide(part.weight)
+    """Return W_after - W, [S, M, O, I]; in float32, the difference of close numbers is exact."""
+    return widen(part.weight_after) - widen(part.weight)
 
 
 def std(norms: Tensor, means: Tensor, parts: Sequence[Tensor]) -> Tensor:
@@ -261,14 +262,14 @@ def std(norms: Tensor, means: Tensor, parts: Sequence[Tensor]) -> Tensor:
 
     Args:
         norms: Norms of the tensors, [S, M].
-        means: Their means, [S, M].
+        means: Means of the tensors, [S, M].
         parts: The tensors [S, M, B, U], divided along S.
 
     Returns:
         The standard deviations, [S, M] float64.
     """
     root = math.sqrt(parts[0].shape[-1] * parts[0].shape[-2])
-    return without(norms / root, means, parts, std_exact)
+    return subtract_norms(norms / root, means, parts, std_exact)
 
 
 def spread(norms: Tensor, means_SMI: Tensor, parts: Sequence[Tensor]) -> Tensor:
@@ -276,7 +277,7 @@ def spread(norms: Tensor, means_SMI: Tensor, parts: Sequence[Tensor]) -> Tensor:
 
     Args:
         norms: Norms of the gradients, [S, M].
-        means_SMI: Their means over units, [S, M, I].
+        means_SMI: Means of the gradients over units, [S, M, I].
         parts: The gradients [S, M, O, I], divided along S.
 
     Returns:
@@ -288,35 +289,39 @@ def spread(norms: Tensor, means_SMI: Tensor, parts: Sequence[Tensor]) -> Tensor:
         return matrix_norm(y - y.mean(-2, keepdim=True), x.dtype)
 
     root = math.sqrt(parts[0].shape[-2])
-    return without(norms, norm(means_SMI, -1, parts[0].dtype) * root, parts, centred)
+    return subtract_norms(norms, norm(means_SMI, -1, parts[0].dtype) * root, parts, centred)
 
 
-def without(
-    whole: Tensor, part: Tensor, parts: Sequence[Tensor], exact: Callable[[Tensor], Tensor]
+def subtract_norms(
+    whole: Tensor, part: Tensor, tensors: Sequence[Tensor], exact: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Return sqrt(whole² - part²), [S, M], repaired where digits cancel or a square overflows.
+    """Return sqrt(whole² - part²), and the exact value where digits cancel or a square overflows.
 
     Args:
-        whole: Norms, [S, M].
-        part: Norms of a part orthogonal to the rest, [S, M].
-        parts: The tensors, divided along S.
-        exact: Computes the result from some of the tensors.
+        whole: Norms of the tensors, [S, M].
+        part: Norms of a component of each tensor that is orthogonal to the rest, [S, M].
+        tensors: The tensors, divided along S.
+        exact: Computes the exact value from tensors [N, ...].
+
+    Returns:
+        The norms of the rest, [S, M] float64.
     """
     left = 1 - (part / whole).square()
-    return repaired(whole * left.sqrt(), ~(left > CANCELLED) | whole.isinf(), parts, exact)
+    return repair(whole * left.sqrt(), ~(left > CANCELLED) | whole.isinf(), tensors, exact)
 
 
 def nonfinite(norms: Tensor, grads: Sequence[Tensor]) -> Tensor:
-    """Return the share of entries that are inf or NaN, [S, M]; 0 where the norm is finite."""
+    """Return the fraction of entries that are inf or NaN, [S, M]; 0 where the norm is finite."""
     if not norms.is_cuda and norms.isfinite().all():
         return torch.zeros_like(norms)
     return torch.cat([(~grad.isfinite()).double().mean((-2, -1)) for grad in grads])
 
 
 def saturated_and_dead(kind: LayerKind, u_SMBU: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the fraction of entries with |phi'| < 5% of its maximum, and of dead units.
+    """Return the fractions of saturated entries and of dead units, each [S, M] float64.
 
-    A unit is dead if phi' is exactly 0 for every sample of the batch. Each is [S, M] float64.
+    An entry is saturated if |phi'| is below 5% of its maximum. A unit is dead if phi' is exactly 0
+    for every sample of the batch.
     """
     if kind.activation is None:
         zero = u_SMBU.new_zeros(u_SMBU.shape[:2], dtype=torch.float64)
@@ -325,33 +330,52 @@ def saturated_and_dead(kind: LayerKind, u_SMBU: Tensor) -> tuple[Tensor, Tensor]
         null = u_SMBU.new_full(u_SMBU.shape[:2], NULL, dtype=torch.float64)
         return null, null
     if type(kind.activation) is nn.ReLU:  # phi' is 0 or 1: one count gives both
-        off_SMU, batch = _truth(torch.le, u_SMBU, 0.0).sum(-2), u_SMBU.shape[-2]
+        off_SMU, batch = _mask(torch.le, u_SMBU, 0.0).sum(-2), u_SMBU.shape[-2]
         return off_SMU.double().mean(-1) / batch, (off_SMU == batch).double().mean(-1)
     slope = derivative(kind.activation, u_SMBU).abs_()
-    saturated = _share(torch.lt, slope, SATURATED_BELOW * kind.steepest)
+    saturated = _fraction(torch.lt, slope, SATURATED_BELOW * kind.steepest)
     return saturated, (slope.amax(-2) == 0).double().mean(-1)
 
 
-def _share(holds: Callable[..., Tensor], x: Tensor, limit: float) -> Tensor:
-    return total(_truth(holds, x, limit)) / (x.shape[-1] * x.shape[-2])
+def _fraction(compare: Callable[..., Tensor], x: Tensor, limit: float) -> Tensor:
+    """Return the fraction of entries, over the last two dimensions, that pass a comparison.
+
+    Args:
+        compare: A comparison of torch, such as `torch.lt`.
+        x: Tensor [S, M, ., .].
+        limit: Second operand of the comparison.
+
+    Returns:
+        The fractions, [S, M] float64.
+    """
+    return matrix_sum(_mask(compare, x, limit)) / (x.shape[-1] * x.shape[-2])
 
 
-def _truth(holds: Callable[..., Tensor], x: Tensor, limit: float) -> Tensor:
-    """Return 1 where `holds(x, limit)`: as floats truths are summed ten times as fast."""
-    return holds(x, limit, out=torch.empty_like(x, dtype=torch.float32))
+def _mask(compare: Callable[..., Tensor], x: Tensor, limit: float) -> Tensor:
+    """Return a comparison as float32, which torch sums ten times as fast as bool.
+
+    Args:
+        compare: A comparison of torch, such as `torch.lt`.
+        x: Tensor of any shape.
+        limit: Second operand of the comparison.
+
+    Returns:
+        A tensor of x's shape: 1 where the comparison holds, else 0.
+    """
+    return compare(x, limit, out=torch.empty_like(x, dtype=torch.float32))
 
 
 def derivative(activation: nn.Module, u: Tensor) -> Tensor:
     """Return phi'(u), elementwise, by autograd and in u's dtype."""
     with torch.enable_grad():
         u = u.detach().requires_grad_()
-        # A copy, for activations that work in place.
+        # an in-place activation gets a copy
         out = activation(u.clone() if getattr(activation, "inplace", False) else u)
         (slope,) = torch.autograd.grad(out, u, torch.ones_like(out))
     return slope
 
 
 def steepest_slope(activation: nn.Module) -> float:
-    """Return max |phi'| on [-20, 20], which contains the maximum of every activation in use."""
+    """Return max |phi'| on [-20, 20], where every activation of gradlab has its maximum."""
     grid = torch.linspace(-20, 20, 40_001, dtype=torch.float64)
     return float(derivative(activation, grid).abs().max())

@@ -1,4 +1,4 @@
-"""The modules that `gradlab run` records: layers, steps of recurrent layers and cells, blocks."""
+"""Finds the modules that `gradlab run` records: layers, time steps, cells and blocks."""
 
 import math
 from dataclasses import dataclass
@@ -14,17 +14,18 @@ from gradlab.recording.columns import steepest_slope
 
 @dataclass(frozen=True)
 class RecordedModule:
-    """A module, or one time step of it, that has a row in each record.
+    """A module, or a time step of a module, that has a row in `layers.parquet` at each record.
 
     Attributes:
         axis: "depth" for a layer, "time" for a step of a recurrent layer, "cell" for a step of its
             cell, "block" for the output of a block with a skip connection.
-        position: Place in the chain, 1 = nearest the input, or the first time step.
+        position: Position on the axis; 1 = nearest the input, or the first time step.
         name: Dotted name, as in `model.named_modules()`.
-        module: The layer, or the stream.
-        steepest: Maximum of |phi'| of its activation; 1 without activation, NaN for gates.
-        kind: Equal for modules that can be measured together: same shapes, activation, norm.
-        below: For a block, the stream that enters it.
+        module: The layer; for a block, the `Stream` at its output.
+        steepest: Maximum of |phi'| of the activation; 1 without activation, NaN for gates.
+        kind: Equal for modules with equal shapes, activation and normalisation, which are measured
+            together.
+        below: For a block, the `Stream` at its input.
     """
 
     axis: str
@@ -42,13 +43,13 @@ class RecordedModule:
 
     @property
     def layer(self) -> Layer:
-        """The layer; for rows over depth, time and cell."""
+        """The layer; not for a block."""
         assert isinstance(self.module, Layer)
         return self.module
 
     @property
     def maps(self) -> dict[str, nn.Linear]:
-        """The linear maps that make up W_l, from left to right, by their names in the layer."""
+        """The linear maps that form W_l, from left to right, keyed by their names in the layer."""
         if self.axis == "time" and isinstance(self.module, Recurrent):
             return {"recurrent": self.module.recurrent}
         return dict(zip(("linear", "recurrent"), self.layer.maps, strict=False))
@@ -60,45 +61,41 @@ class RecordedModule:
 
 
 def find_modules(model: nn.Module) -> list[RecordedModule]:
-    """Find the modules of one of gradlab's networks that are recorded.
+    """Find the modules to record in one of gradlab's networks.
 
     Args:
-        model: The network, a member of a stack or alone.
+        model: A single network, or the module of a stack.
 
     Returns:
         The layers in the order of registration, which is the order of the forward pass; then the
-        steps of each recurrent layer, the steps of each cell, and the blocks (every stream but the
-        first).
+        steps of each recurrent layer, the steps of each cell, and the blocks.
     """
     named = list(model.named_modules())
     layers = [(name, m) for name, m in named if isinstance(m, Layer)]
-    steepest: dict[str, float] = {}  # the same activation in every layer is measured once
-    found: list[RecordedModule] = []
+    steepest: dict[str, float] = {}  # measure each activation once
+    recorded: list[RecordedModule] = []
     for position, (name, layer) in enumerate(layers, start=1):
         phi = repr(layer.activation)
         if phi not in steepest:
             steepest[phi] = _steepest(layer.activation)
         norm = (type(layer.norm), layer.norm_position)
         kind = (*layer.linear.weight.shape, has_bias(layer.linear), phi, *norm)
-        found.append(RecordedModule("depth", position, name, layer, steepest[phi], kind))
+        recorded.append(RecordedModule("depth", position, name, layer, steepest[phi], kind))
     streams = [(name, m) for name, m in named if isinstance(m, Stream)]
     blocks = [
         RecordedModule("block", position, name, stream, kind=("block",), below=below)
         for position, ((_, below), (name, stream)) in enumerate(pairwise(streams), start=1)
     ]
-    recurrent = [each for each in found if isinstance(each.module, Recurrent)]
+    recurrent = [each for each in recorded if isinstance(each.module, Recurrent)]
     gated = [each for each in recurrent if isinstance(each.layer.activation, Gates)]
-    steps, cells = _steps(model, recurrent, "time"), _steps(model, gated, "cell")
-    return [*found, *steps, *cells, *blocks]
-
-
-def _steps(model: nn.Module, layers: list[RecordedModule], axis: str) -> list[RecordedModule]:
     steps = next((m.steps[0] for m in model.modules() if isinstance(m, RNN)), 0)
-    return [
+    unrolled = [
         RecordedModule(axis, t, each.name, each.module, each.steepest, (axis, each.name))
-        for each in layers
+        for axis, group in (("time", recurrent), ("cell", gated))
+        for each in group
         for t in range(1, steps + 1)
     ]
+    return [*recorded, *unrolled, *blocks]
 
 
 def _steepest(activation: nn.Module | None) -> float:

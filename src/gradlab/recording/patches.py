@@ -1,8 +1,8 @@
 """Wrap functions of torch, or of any module or class, while a context is open.
 
-Monitor and debugger wrap functions here and nowhere else. Contexts may nest, close in any order and
-open in several threads. Another tool may patch the same function between them, and may leave its
-patch in place: gradlab's contexts still see every call once, and the other patch stays.
+The monitor and the debugger wrap all functions with this module. Contexts may nest, close in any
+order and open in several threads. If another tool patches the same function in between, its patch
+stays, and each wrapper is still called once per call.
 """
 
 import itertools
@@ -24,18 +24,22 @@ def wrap(owner: Any, name: str, wrapper: Wrapper) -> Generator[None]:
     The wrapper of the context that opened last is called first; its `original` is the next wrapper.
 
     Args:
-        owner: the module or class that defines the function.
-        name: the attribute; a function, method, class method or static method.
-        wrapper: called as `wrapper(original, *args, **kwargs)`.
+        owner: The module or class that defines the function.
+        name: Name of the function, method, class method or static method.
+        wrapper: Called as `wrapper(original, *args, **kwargs)`.
 
-    >>> import math
-    >>> with wrap(math, "sqrt", lambda original, x: -original(x)):
-    ...     math.sqrt(4)
-    -2.0
-    >>> math.sqrt(4)
-    2.0
+    Yields:
+        Nothing.
+
+    Example:
+        >>> import math
+        >>> with wrap(math, "sqrt", lambda original, x: -original(x)):
+        ...     math.sqrt(4)
+        -2.0
+        >>> math.sqrt(4)
+        2.0
     """
-    entry = partial(wrapper)  # an object for each context, for the same wrapper may be given twice
+    entry = partial(wrapper)  # a new object, because two contexts may have the same wrapper
     with _lock:
         patch = _patches.setdefault((id(owner), name), _Patch(owner, name))
         patch.add(entry)
@@ -52,7 +56,11 @@ def wrap(owner: Any, name: str, wrapper: Wrapper) -> Generator[None]:
 def wrap_decorated(decorated: Any, wrapper: Wrapper) -> Generator[None]:
     """Call `wrapper` in place of a decorated function, also where users imported it by name.
 
-    The closure of the decorator holds the undecorated function in a cell: it is replaced there.
+    This replaces the undecorated function in the closure of its decorator.
+
+    Args:
+        decorated: The decorated function.
+        wrapper: Called as `wrapper(original, *args, **kwargs)`.
     """
     undecorated = unwrap(decorated)
     with ExitStack() as stack:
@@ -63,7 +71,7 @@ def wrap_decorated(decorated: Any, wrapper: Wrapper) -> Generator[None]:
 
 
 def classes_that_define(name: str, base: type) -> list[type]:
-    """Return the classes, from `base` down, that define an attribute themselves."""
+    """Return `base` and its subclasses, without those that only inherit the attribute `name`."""
     below = [each for sub in base.__subclasses__() for each in classes_that_define(name, sub)]
     return [*dict.fromkeys([base, *below] if name in vars(base) else below)]
 
@@ -72,8 +80,8 @@ class _Patch:
     """All wrappers of one function, and the dispatchers that call them.
 
     One dispatcher suffices, unless another tool patches the function while it is wrapped. A later
-    context then installs a second dispatcher, around that patch. Of the dispatchers that one call
-    passes through, only the outermost, which has the highest level, calls the wrappers.
+    context then installs a second dispatcher around the other patch. If a call passes through
+    several dispatchers, only the outermost calls the wrappers; it has the highest level.
     """
 
     def __init__(self, owner: Any, name: str) -> None:
@@ -83,25 +91,25 @@ class _Patch:
         self._calls = threading.local()
 
     def add(self, wrapper: Wrapper) -> None:
-        """Add a wrapper, and a dispatcher if the function is not one."""
-        if self._replaced() is None:
+        """Add a wrapper; install a dispatcher, unless the function is one."""
+        if self._dispatcher() is None:
             self._install()
         self.wrappers += (wrapper,)
 
     def remove(self, wrapper: Wrapper) -> None:
-        """Remove a wrapper; after the last one, remove the dispatchers that nobody wrapped."""
+        """Remove a wrapper; after the last one, remove the dispatchers that are not patched."""
         self.wrappers = tuple(each for each in self.wrappers if each is not wrapper)
-        while not self.wrappers and (found := self._replaced()):
-            self.dispatchers.remove(found)
-            setattr(self.owner, self.name, found[1])
+        while not self.wrappers and (dispatcher := self._dispatcher()):
+            self.dispatchers.remove(dispatcher)
+            setattr(self.owner, self.name, dispatcher[1])
 
     def _attribute(self) -> Any:
         """Return the attribute without binding it."""
         has_attributes = hasattr(self.owner, "__dict__")  # modules and classes; cells have none
         return vars(self.owner)[self.name] if has_attributes else getattr(self.owner, self.name)
 
-    def _replaced(self) -> tuple[Any, Any] | None:
-        """Return the current dispatcher and what it replaced; None if there is no dispatcher."""
+    def _dispatcher(self) -> tuple[Any, Any] | None:
+        """Return the dispatcher that is the current attribute, with the attribute it replaced."""
         current = self._attribute()
         return next((pair for pair in self.dispatchers if pair[0] is current), None)
 

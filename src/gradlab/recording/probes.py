@@ -1,10 +1,11 @@
-"""Probes that read every signal of a network, forward and backward, without changing it.
+"""Probes read every signal of a network, forward and backward, without changing it.
 
-A probe is a tensor hook on a module's output (or, for a linear map, on an alias of its input),
-never a full backward hook. Inside `torch.func.vmap` a module's output represents one
-member; the hook is on the tensor of all members. The result has the same shape with and without
-vmap: [M, B, U] (member, sample, unit), where the positions of an image and the steps of a sequence
-are samples.
+A probe is a tensor hook on a module's output or, for a linear map, on an alias of its input; it is
+never a full backward hook. Inside `torch.func.vmap`, a module's output is the output of one member,
+but the hook is on the tensor of all members.
+
+Signals have the shape [M, B, U] (member, sample, unit) with and without vmap. Positions of an image
+and steps of a sequence count as samples.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,13 +30,13 @@ Hook = Callable[..., Any]
 class Signals:
     """The signals of one forward and backward pass at one module; every tensor is [M, B, U].
 
-    Each member's gradients are of its loss, a mean over the batch.
+    The gradients are of each member's loss, a mean over the batch.
     """
 
     preact: Tensor | None = None  # u_l
     act: Tensor | None = None  # a_l
-    before: Tensor | None = None  # h_{t-1}, of a step in time
-    back: Tensor | None = None  # W_l^T delta_l: the gradient through this map (or cell) alone
+    before: Tensor | None = None  # h_{t-1}, for a time step
+    back: Tensor | None = None  # W_l^T delta_l, the gradient through this map (or cell) only
     delta: Tensor | None = None  # dLoss/dz_l
     preact_grad: Tensor | None = None  # dLoss/du_l
     act_grad: Tensor | None = None  # dLoss/da_l
@@ -43,32 +44,48 @@ class Signals:
 
 
 class AllMembers(torch.autograd.Function):
-    """The identity; inside vmap it calls `visit` with the tensor of all members.
+    """The identity function; inside vmap it calls `visit` with the tensor of all members.
 
-    It costs a tenth of a millisecond, so it is used only where `unwrapped` returns None.
+    It takes a tenth of a millisecond, so it is used only where `unwrapped` returns None.
     """
 
     @staticmethod
     def forward(x: Tensor, visit: Visit) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Pass `x` on; only `vmap` is ever called with a real visitor."""
+        """Return `visit(x)`."""
         return visit(x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Save nothing."""
+        """Save nothing.
+
+        Args:
+            ctx: Context of the backward pass.
+            inputs: Inputs of `forward`.
+            output: Output of `forward`.
+        """
 
     @staticmethod
     def vmap(  # pyright: ignore[reportIncompatibleMethodOverride]
         info: Any, in_dims: Any, x: Tensor, visit: Visit
     ) -> tuple[Tensor, int]:
-        """Call `visit` with the tensor of all members, their axis first."""
+        """Call `visit` with the tensor of all members, with the member axis first.
+
+        Args:
+            info: Size and randomness of the vmap; not used.
+            in_dims: Position of the member axis in each input.
+            x: Tensor of all members.
+            visit: The visitor.
+
+        Returns:
+            The result of `visit`, and 0, the position of its member axis.
+        """
         return visit(x.movedim(in_dims[0], 0)), 0
 
 
 def unwrapped(x: Tensor) -> Tensor | None:
-    """Return the tensor of all members behind `x` inside vmap; None if their axis is not the first.
+    """Return the tensor of all members for `x` inside vmap; None if the member axis is not first.
 
-    Until vmap has returned, read it only: computing with it fails.
+    Until vmap returns, this tensor must not be used in computations.
     """
     return get_unwrapped(x) if maybe_get_bdim(x) == 0 else None
 
@@ -77,7 +94,7 @@ class TimeSteps:
     """Counts the time steps of a recurrent layer during a forward pass.
 
     Args:
-        indices: Of the layer's recorded time steps, in order.
+        indices: Indices of the layer's recorded time steps among the modules, in order.
     """
 
     def __init__(self, indices: Sequence[int]) -> None:
@@ -97,16 +114,16 @@ class TimeSteps:
 
 
 class Probes:
-    """A context manager in which every pass through the model fills `signals`.
+    """A context manager that stores the signals of every pass through the model in `signals`.
 
-    On exit all hooks are removed. It can be entered again.
+    It removes all hooks on exit, and can be entered again.
 
     Args:
         modules: The modules to record.
         stacked: Whether the model runs under vmap.
 
     Attributes:
-        signals: Of each module, in the same order.
+        signals: The signals of each module, in the order of `modules`.
     """
 
     def __init__(self, modules: Sequence[RecordedModule], stacked: bool) -> None:
@@ -117,9 +134,10 @@ class Probes:
         self._handles: list[RemovableHandle] = []
         for index, module in enumerate(modules):
             if module.below is not None:
-                self._plan_block(index, module.below, module.module)
+                self._on_output(module.below, self._visit(index, "", "back"))
+                self._on_output(module.module, self._visit(index, "act", "act_grad"))
             elif module.axis == "depth":
-                self._plan(index, module)
+                self._plan_layer(index, module)
 
     def __enter__(self) -> "Probes":
         self.signals = [Signals() for _ in self.modules]
@@ -135,18 +153,18 @@ class Probes:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        for signals in self.signals:  # lest they hold the graph
+        for signals in self.signals:  # detach, to free the autograd graph
             for name, x in vars(signals).items():
                 setattr(signals, name, None if x is None else _flat(x.detach()))
 
-    def _plan(self, index: int, whole: RecordedModule) -> None:
-        layer = whole.layer
+    def _plan_layer(self, index: int, module: RecordedModule) -> None:
+        layer = module.layer
         self._on_input(layer.linear, self._visit(index, "", "back"))
         if isinstance(layer, Recurrent):
             self._on_output(layer.linear, self._visit(index, "", "delta"))
-            self._plan_steps(whole.name, layer)
+            self._plan_steps(module.name, layer)
             return
-        # An in-place activation would overwrite its stored input, so it receives a copy.
+        # An in-place activation gets a copy, because it would overwrite its stored input.
         copy = bool(getattr(layer.activation, "inplace", False))
         self._on_output(layer.linear, self._visit(index, "preact", "delta"), copy)
         if layer.norm is not None and layer.norm_position == "before":
@@ -157,7 +175,7 @@ class Probes:
             self._on_output(layer.norm, self._visit(index, "", "out_grad"))
 
     def _plan_steps(self, name: str, layer: Recurrent) -> None:
-        steps = self._time_steps("time", name, layer)
+        steps = self._count_steps("time", name, layer)
         self._on_input(layer.recurrent, self._visit(steps, "before", "back"))
         self._on_output(layer.recurrent, self._visit(steps, "", "delta"))
         if layer.norm is not None and layer.norm_position == "before":
@@ -168,23 +186,38 @@ class Probes:
         if layer.norm is not None and layer.norm_position == "after":
             self._on_output(layer.norm, self._visit(steps, "", "out_grad"))
         if isinstance(layer.activation, Gates):
-            steps, cell = self._time_steps("cell", name, layer), layer.activation.cell
+            steps, cell = self._count_steps("cell", name, layer), layer.activation.cell
             self._on_input(cell, self._visit(steps, "", "back"))
             self._on_output(cell, self._visit(steps, "act", "act_grad"))
 
-    def _time_steps(self, axis: str, name: str, layer: Recurrent) -> TimeSteps:
+    def _count_steps(self, axis: str, name: str, layer: Recurrent) -> TimeSteps:
+        """Add hooks that count the time steps of a recurrent layer.
+
+        Args:
+            axis: "time" or "cell".
+            name: Dotted name of the layer.
+            layer: The layer.
+
+        Returns:
+            The counter.
+        """
         modules = enumerate(self.modules)
         steps = TimeSteps([i for i, m in modules if (m.axis, m.name) == (axis, name)])
         self._hooks.append((layer.register_forward_pre_hook, steps.begin))
         self._hooks.append((layer.recurrent.register_forward_pre_hook, steps.next))
         return steps
 
-    def _plan_block(self, index: int, below: nn.Module, above: nn.Module) -> None:
-        self._on_output(below, self._visit(index, "", "back"))
-        self._on_output(above, self._visit(index, "act", "act_grad"))
-
     def _visit(self, module: int | TimeSteps, value: str, grad: str) -> Visit:
-        """Return a function that stores a tensor now, and its gradient in the backward pass."""
+        """Make a visitor that stores a tensor, and later its gradient, in the signals of a module.
+
+        Args:
+            module: Index of the module, or a counter that returns it.
+            value: Attribute of `Signals` for the tensor; empty to store none.
+            grad: Attribute of `Signals` for the gradient; empty to store none.
+
+        Returns:
+            The visitor, which returns its argument.
+        """
 
         def store(signals: Signals, name: str, x: Tensor) -> None:
             setattr(signals, name, x if self.stacked else x[None])
@@ -205,9 +238,9 @@ class Probes:
 
         def hook(module: nn.Module, inputs: tuple[Any, ...]) -> Any:
             x, *others = inputs
-            seen = unwrapped(x) if self.stacked else x
-            if seen is not None and seen.requires_grad:
-                # An alias, so that the gradient is this map's alone.
+            whole = unwrapped(x) if self.stacked else x
+            if whole is not None and whole.requires_grad:
+                # An alias, so that the gradient comes through this map only.
                 return (self._show(x.view_as(x), visit), *others)
             return (AllMembers.apply(x, visit_leaf) if self.stacked else visit_leaf(x), *others)
 
@@ -222,6 +255,14 @@ class Probes:
         self._hooks.append((module.register_forward_pre_hook, hook))
 
     def _on_output(self, module: nn.Module, visit: Visit, copy: bool = False) -> None:
+        """Visit the output of a module in every pass.
+
+        Args:
+            module: The module.
+            visit: The visitor.
+            copy: Whether the next module gets a copy of the output.
+        """
+
         def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
             if isinstance(output, tuple):  # h_t and c_t
                 return (self._show(output[0], visit), *output[1:])
@@ -232,13 +273,13 @@ class Probes:
 
     def _show(self, x: Tensor, visit: Visit) -> Tensor:
         """Call `visit` with the tensor of all members; return the tensor for the network."""
-        seen = unwrapped(x) if self.stacked else x
-        if seen is None:
+        whole = unwrapped(x) if self.stacked else x
+        if whole is None:
             return AllMembers.apply(x, visit)
-        visit(seen)
+        visit(whole)
         return x
 
 
 def _flat(x: Tensor) -> Tensor:
-    """Return [M, B, ..., U] with all samples on one axis."""
+    """Reshape [M, B, ..., U] to [M, samples, U]."""
     return x.flatten(1, -2) if x.ndim > 3 else x

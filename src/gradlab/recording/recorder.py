@@ -1,4 +1,4 @@
-"""Computes the rows of one step of gradlab's networks from signals and parameters."""
+"""Measures the modules of gradlab's networks at one step, from signals and parameters."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from gradlab.recording.probes import Signals
 Params = Mapping[str, Tensor]
 Pair = tuple[RecordedModule, Signals]
 CALL_ENTRIES = 2**17
-"""Entries of a signal, or of weights, that are measured in one call: half a MB in float32."""
+"""Number of entries, of signals or weights, that are measured in one call: 0.5 MB in float32."""
 
 
 def measure(
@@ -30,65 +30,69 @@ def measure(
 
     Args:
         modules: The recorded modules.
-        signals: Of each module, from one forward and backward pass.
-        before: Parameters [M, ...] that the pass used, by dotted name.
-        grads: Gradients of the mean loss over the batch, before clipping.
-        after: The parameters after the optimiser's step.
+        signals: Signals of each module, from one forward and backward pass.
+        before: Parameters that the pass used, [M, ...], keyed by dotted name.
+        grads: Gradients of each member's mean loss over the batch, [M, ...], before clipping.
+        after: Parameters after the optimiser's step, [M, ...].
 
     Returns:
-        The columns, [M, S, C] float64, `NULL` where not measured.
+        The columns of S modules, [M, S, C] float64, `NULL` where not measured.
     """
-    signals = _with_steps(modules, signals)
+    signals = _join_time_steps(modules, signals)
     first = signals[0].delta
     assert first is not None
     out = first.new_empty(
         (len(modules), first.shape[0], len(schema.STATISTICS)), dtype=torch.float64
     )
-    for indices in _kinds(modules, signals):
+    for indices in _group_by_kind(modules, signals):
         pairs = [(modules[i], signals[i]) for i in indices]
         if pairs[0][0].axis in ("block", "cell"):  # no linear map
             out[indices] = block_columns(
                 *(_signal(pairs, name) for name in ("act", "act_grad", "back"))
             )
             continue
-        parts = [_stack(part, before, grads, after) for part in _parts(pairs)]
-        out[indices] = layer_columns(parts, _kind(pairs[0][0]))
+        parts = [_layer_tensors(part, before, grads, after) for part in _divide(pairs)]
+        out[indices] = layer_columns(parts, _layer_kind(pairs[0][0]))
     return out.transpose(0, 1)
 
 
-def _with_steps(modules: Sequence[RecordedModule], signals: Sequence[Signals]) -> Sequence[Signals]:
-    """Return the signals; a recurrent layer's row over depth gets those of all its time steps."""
+def _join_time_steps(
+    modules: Sequence[RecordedModule], signals: Sequence[Signals]
+) -> Sequence[Signals]:
+    """Return the signals, with all time steps joined for a recurrent layer on the axis depth."""
     steps: dict[str, list[Signals]] = defaultdict(list)
-    for module, its in zip(modules, signals, strict=True):
+    for module, signal in zip(modules, signals, strict=True):
         if module.axis == "time":
-            steps[module.name].append(its)
+            steps[module.name].append(signal)
     return [
-        _joined(its, steps[module.name])
+        _join(signal, steps[module.name])
         if module.axis == "depth" and isinstance(module.module, Recurrent)
-        else its
-        for module, its in zip(modules, signals, strict=True)
+        else signal
+        for module, signal in zip(modules, signals, strict=True)
     ]
 
 
-def _joined(whole: Signals, steps: Sequence[Signals]) -> Signals:
+def _join(layer: Signals, steps: Sequence[Signals]) -> Signals:
     def join(name: str) -> Tensor | None:
-        found = [getattr(step, name) for step in steps]
-        return None if found[0] is None else torch.cat(found, dim=1)
+        tensors = [getattr(step, name) for step in steps]
+        return None if tensors[0] is None else torch.cat(tensors, dim=1)
 
     names = ("preact", "act", "preact_grad", "act_grad", "out_grad")
-    return replace(whole, **{name: join(name) for name in names})
+    return replace(layer, **{name: join(name) for name in names})
 
 
-def _kinds(modules: Sequence[RecordedModule], signals: Sequence[Signals]) -> list[list[int]]:
-    """Return the indices of modules with the same kind and shape of signals."""
+def _group_by_kind(
+    modules: Sequence[RecordedModule], signals: Sequence[Signals]
+) -> list[list[int]]:
+    """Return groups of indices of modules with the same kind and shape of signals."""
     kinds: dict[tuple[object, ...], list[int]] = defaultdict(list)
-    for index, (module, its) in enumerate(zip(modules, signals, strict=True)):
-        assert its.back is not None
-        kinds[(module.kind, its.back.shape)].append(index)
+    for index, (module, signal) in enumerate(zip(modules, signals, strict=True)):
+        assert signal.back is not None
+        kinds[(module.kind, signal.back.shape)].append(index)
     return list(kinds.values())
 
 
-def _kind(module: RecordedModule) -> LayerKind:
+def _layer_kind(module: RecordedModule) -> LayerKind:
     layer = module.layer
     count = sum(each.weight.numel() for each in module.maps.values())
     return LayerKind(
@@ -96,10 +100,10 @@ def _kind(module: RecordedModule) -> LayerKind:
     )
 
 
-def _parts(pairs: Sequence[Pair]) -> list[Sequence[Pair]]:
-    """Divide modules of one kind into parts that fit the cache, each measured in one call.
+def _divide(pairs: Sequence[Pair]) -> list[Sequence[Pair]]:
+    """Divide modules of one kind into parts that fit into the cache, each measured in one call.
 
-    Many small modules in one call save calls; a large one alone needs no copy.
+    Small modules share a call. A large module is measured separately, without copying it.
     """
     module, first = pairs[0][0], _signal(pairs[:1], "back")[0]
     members, batch, _ = first.shape
@@ -110,12 +114,25 @@ def _parts(pairs: Sequence[Pair]) -> list[Sequence[Pair]]:
     return [pairs[start : start + many] for start in range(0, len(pairs), many)]
 
 
-def _stack(pairs: Sequence[Pair], before: Params, grads: Params, after: Params) -> LayerTensors:
+def _layer_tensors(
+    pairs: Sequence[Pair], before: Params, grads: Params, after: Params
+) -> LayerTensors:
+    """Stack the tensors of modules of one kind.
+
+    Args:
+        pairs: The modules and their signals.
+        before: Parameters that the pass used, [M, ...], keyed by dotted name.
+        grads: Gradients of the mean loss, [M, ...].
+        after: Parameters after the step, [M, ...].
+
+    Returns:
+        The tensors, [S, M, ...].
+    """
     module = pairs[0][0]
     preact, delta = _signal(pairs, "preact"), _signal(pairs, "delta")
     preact_grad = _signal(pairs, "preact_grad", delta)
     act_grad = _signal(pairs, "act_grad", preact_grad)
-    # Of a step in time: what it adds to dLoss/dV (Pascanu et al. 2013, eq. 4).
+    # The share of a time step in dLoss/dV (Pascanu et al. 2013, eq. 4).
     in_time = module.axis == "time"
     grad = delta.mT @ _signal(pairs, "before") if in_time else _matrices(pairs, grads)
     return LayerTensors(
@@ -134,26 +151,35 @@ def _stack(pairs: Sequence[Pair], before: Params, grads: Params, after: Params) 
 
 
 def _signal(pairs: Sequence[Pair], name: str, otherwise: Tensor | None = None) -> Tensor:
-    """Return a signal of all modules, [S, M, B, U]; `otherwise` if they have none."""
-    found = [getattr(signals, name) for _, signals in pairs]
-    if found[0] is None:
+    """Stack one signal of all modules.
+
+    Args:
+        pairs: The modules and their signals.
+        name: An attribute of `Signals`.
+        otherwise: The result if the modules do not have this signal.
+
+    Returns:
+        The signal, [S, M, B, U].
+    """
+    tensors = [getattr(signals, name) for _, signals in pairs]
+    if tensors[0] is None:
         assert otherwise is not None
         return otherwise
-    return _stacked(found)
+    return _stack(tensors)
 
 
 def _matrices(pairs: Sequence[Pair], source: Params) -> Tensor:
     """Return each module's W_l, or its gradient, [S, M, O, I]."""
     sides = [
-        _stacked([source[f"{module.name}.{name}.weight"] for module, _ in pairs])
+        _stack([source[f"{module.name}.{name}.weight"] for module, _ in pairs])
         for name in pairs[0][0].maps
     ]
     return torch.cat(sides, -1) if len(sides) > 1 else sides[0]
 
 
 def _biases(pairs: Sequence[Pair], source: Params) -> Tensor:
-    return _stacked([source[f"{module.name}.linear.bias"] for module, _ in pairs])
+    return _stack([source[f"{module.name}.linear.bias"] for module, _ in pairs])
 
 
-def _stacked(tensors: list[Tensor]) -> Tensor:
+def _stack(tensors: list[Tensor]) -> Tensor:
     return tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)

@@ -1,4 +1,4 @@
-"""Rows on their way from a recorder to the sinks, and the outcome of a run."""
+"""The rows that a recorder passes to sinks, and the outcome of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from gradlab import schema
 
-if TYPE_CHECKING:  # reports read files without torch
+if TYPE_CHECKING:  # reports work without torch
     from torch import Tensor
 
 Key = tuple[str, int, str]
@@ -19,16 +19,15 @@ NULL_BITS = 0x7FF8_0000_0000_07A2
 NULL: float = np.uint64(NULL_BITS).view(np.float64).item()
 """The NaN that means "not measured" in float64 tensors of statistics, as `NA_real_` does in R.
 
-Copies between tensors, devices and processes preserve its bits. Arithmetic may not: test with
-`columns.is_null` before computing. In Arrow arrays, and so in files and frames, it is a real null.
+Copies between tensors, devices and processes preserve its bits, but arithmetic may not. Test with
+`columns.is_null` before computing. In Arrow arrays, files and frames the value is an Arrow null.
 """
-
 
 TYPES = {"int32": pa.int32(), "float64": pa.float64(), "string": pa.string()}
 
 
 def arrow_schema(columns: tuple[schema.Column, ...]) -> pa.Schema:
-    """Return the Arrow schema of some columns; the metadata has their units and definitions.
+    """Return the Arrow schema of columns, with units and definitions in the metadata.
 
     Args:
         columns: `schema.LAYERS` or `schema.STEPS`.
@@ -54,13 +53,13 @@ LAYERS, STEPS = arrow_schema(schema.LAYERS), arrow_schema(schema.STEPS)
 
 @dataclass(frozen=True)
 class Rows:
-    """Some training steps of one run, and the layers at the last of them if it was recorded.
+    """Consecutive training steps of one run, and the layers if the last step was recorded.
 
-    The columns are Arrow arrays: `rows.steps["loss"]`. null means "not measured".
+    The columns are Arrow arrays, such as `rows.steps["loss"]`. null means "not measured".
 
     Attributes:
         steps: Rows of `steps.parquet`.
-        layers: Rows of `layers.parquet`, all of one step; None if it was not recorded.
+        layers: Rows of `layers.parquet` for one step; None if no step was recorded.
     """
 
     steps: pa.RecordBatch
@@ -73,9 +72,9 @@ def step_rows(
     """Make rows of `steps.parquet`.
 
     Args:
-        steps: Updates made before each row.
+        steps: Number of updates before each of T steps.
         lrs: Learning rate of each step.
-        seconds: Time since training began.
+        seconds: Time since training began, for each step.
         measured: loss, accuracy, grad_norm, clip_factor and descent of each step, [T, 5] float64,
             `NULL` where not measured.
 
@@ -88,11 +87,11 @@ def step_rows(
 
 
 def layer_rows(step: int, keys: Sequence[Key], table_SC: "Tensor") -> pa.RecordBatch:
-    """Make rows of `layers.parquet`, one for each module.
+    """Make the rows of `layers.parquet` for one step.
 
     Args:
-        step: Updates made before the rows.
-        keys: Axis, position and module of each row.
+        step: Number of updates before the step.
+        keys: Axis, position and dotted name of each module.
         table_SC: The columns of `schema.STATISTICS`, [S, C] float64, `NULL` where not measured.
 
     Returns:
@@ -115,7 +114,7 @@ def _floats(values: Sequence[float]) -> Any:
 
 def _with_nulls(table: np.ndarray) -> list[pa.Array]:
     """Return the columns of a table as Arrow arrays: `NULL` becomes null, NaN and inf remain."""
-    columns = table.T.copy()  # a view would keep the tensor of the whole stack
+    columns = table.T.copy()  # a view would keep the tensor of all members in memory
     masks = columns.view(np.int64) == NULL_BITS
     return [
         pa.array(values, mask=mask if mask.any() else None)
@@ -129,8 +128,8 @@ class Outcome:
 
     Attributes:
         status: One of `schema.STATUSES`.
-        steps: Training steps made.
-        first_nonfinite: Result of `first_nonfinite`, for a run that diverged.
+        steps: Number of training steps made.
+        first_nonfinite: For a run that diverged, the result of `first_nonfinite`.
     """
 
     status: str = "running"
@@ -139,10 +138,10 @@ class Outcome:
 
 
 class RowWriter(Protocol):
-    """What the training loop needs of a sink: see `gradlab.sinks.protocol.Sink`."""
+    """The method of `gradlab.sinks.protocol.Sink` that the training loop calls."""
 
     def write(self, rows: Rows) -> None:
-        """Take some steps, and the layers of the last one if it was recorded."""
+        """Receive rows."""
         ...
 
 
@@ -151,17 +150,17 @@ BACKWARD = ("delta_norm", "act_grad_norm", "weight_grad_norm")
 
 
 def first_nonfinite(rows: Rows) -> dict[str, Any] | None:
-    """Locate the first number in the last record of a run that is not finite.
+    """Locate the first number that is not finite in the last record of a run.
 
-    A signal that overflows in the forward pass does so first at the lowest position, a gradient at
-    the highest. If every recorded number is finite, the update was not.
+    In the forward pass, the first layer that overflows has the lowest position; in the backward
+    pass, the highest. If every recorded number is finite, the update was not finite.
 
     Args:
         rows: The last rows of a run that diverged.
 
     Returns:
-        `step`, `where` ("forward", "loss", "backward" or "update"), and `position` and `module` of
-        the layer, None for the loss and the update; None if no layer was recorded.
+        A dictionary with the keys `step`, `where` ("forward", "loss", "backward" or "update"),
+        `position` and `module` (None for the loss and the update). None if no layer was recorded.
     """
     if rows.layers is None:
         return None
@@ -182,7 +181,7 @@ def first_nonfinite(rows: Rows) -> dict[str, Any] | None:
 
 
 def over_depth(layers: pa.RecordBatch) -> pa.RecordBatch:
-    """Return the rows over depth of one record."""
+    """Return the rows of the axis depth."""
     return layers.filter(np.array([axis == "depth" for axis in layers["axis"].to_pylist()]))
 
 

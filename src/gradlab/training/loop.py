@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gradlab.config.settings import Settings
 from gradlab.data.dataset import Dataset
 from gradlab.recording.modules import find_modules
-from gradlab.recording.norms import joint_norm, total
+from gradlab.recording.norms import joint_norm, matrix_sum
 from gradlab.recording.probes import Probes
 from gradlab.recording.recorder import measure
 from gradlab.recording.rows import (
@@ -243,7 +243,7 @@ class Recorder:
         promised = torch.zeros_like(after, dtype=torch.float64)
         for name, grad in grads.items():
             moved = stack.params[name] - before[name]
-            promised += total((grad * moved).view(stack.size, -1, grad.shape[-1]))
+            promised += matrix_sum((grad * moved).view(stack.size, -1, grad.shape[-1]))
         floor = RESOLVED * torch.finfo(stack.dtype).eps * loss.double().abs()
         ratio = (after.double() - loss.double()) / promised
         return torch.where(promised < -floor, ratio, NULL)
