@@ -35,7 +35,7 @@ def drawn(v, uniform, rng):
     W = draw((v.n_in, v.n_out), v.weight)
     if v.orthogonal:
         q, r = np.linalg.qr(rng.standard_normal((max(W.shape), min(W.shape))))
-        q = q * np.sign(np.diag(r)) * np.sqrt(v.weight * max(W.shape) if v.held is None else 1)
+        q = q * np.sign(np.diag(r)) * np.sqrt(v.weight * max(W.shape) if v.fixed is None else 1)
         W = q if v.n_in >= v.n_out else q.T
     return W, draw(v.n_out, v.bias)
 
@@ -46,8 +46,8 @@ def network(widths, phi, init, x, rng):
     maps = variances(widths, init, activation=phi, input_rms=1.0)
     for l, v in enumerate(maps, 1):
         W, b = drawn(v, init == "default" or init.endswith("uniform"), rng)
-        if v.held is not None:
-            W = W * np.sqrt(v.held) / (a @ W).std()
+        if v.fixed is not None:
+            W = W * np.sqrt(v.fixed) / (a @ W).std()
         layers.append(Dense(W, b, ACTIVATIONS[phi if l < len(maps) else "identity"]))
         a = layers[-1].phi.f(a @ W + b)
     return layers

@@ -1,4 +1,4 @@
-"""Random networks by hand, one sample each: plain, normalised, residual; of any weights."""
+"""Random networks by hand, for one sample: plain, normalised and residual, any weights."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from gradlab.reference.activation_functions import ACTIVATIONS
 
 
 def weights(rng, n, m, init, scale):
-    """W [n, m]: of variance scale² / n, or scale times a part of a rotation."""
+    """Return W [n, m] of variance scale² / n, or scale times a part of a rotation."""
     if init == "normal":
         return scale * rng.standard_normal((n, m)) / np.sqrt(n)
     q, r = np.linalg.qr(rng.standard_normal((max(n, m), min(n, m))))
@@ -18,14 +18,14 @@ def weights(rng, n, m, init, scale):
 
 
 def normalised(z, norm):
-    """u and the deviation that z was divided by."""
+    """Return u, and the standard deviation by which z was divided."""
     z = z - (z.mean() if norm == "layer" else 0)
     std = np.sqrt((z**2).mean())
     return z / std, std
 
 
 def ratios(rng, widths, phi, init, scale, sigma_b, norm, s):
-    """log10 of each layer's ‖delta‖ and ‖dW‖ over the last one's: [L, 2]."""
+    """Return log10 of each layer's ‖delta‖ and ‖dW‖ over the last layer's, [L, 2]."""
     phi, last, layers = ACTIVATIONS[phi], len(widths) - 1, []
     h = rng.standard_normal(widths[0])
     h *= np.sqrt(len(h)) / np.linalg.norm(h)
@@ -51,14 +51,14 @@ def ratios(rng, widths, phi, init, scale, sigma_b, norm, s):
 
 
 def many(seeds, widths, phi, init="normal", scale=1.0, sigma_b=0.0, norm="none", s=None):
-    """[seeds, L, 2]."""
+    """Return `ratios` of many networks, [seeds, L, 2]."""
     rng = np.random.default_rng(0)
-    given = (widths, phi, init, scale, sigma_b, norm, s)
-    return np.array([ratios(rng, *given) for _ in range(seeds)])
+    arguments = (widths, phi, init, scale, sigma_b, norm, s)
+    return np.array([ratios(rng, *arguments) for _ in range(seeds)])
 
 
-def agree(found, frame, layers, off=0.01, rel=0.3):
-    """Hold means within their sampling error and `off`, spreads within `rel`."""
+def assert_agree(found, frame, layers, off=0.01, rel=0.3):
+    """Assert equal means (within the sampling error and `off`) and spreads (within `rel`)."""
     for k, name in enumerate(("delta", "weight_grad")):
         predicted, spread = np.log10(frame[f"{name}_norm"]), frame[f"{name}_sd"]
         for l in layers:

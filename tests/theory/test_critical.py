@@ -1,4 +1,4 @@
-"""Critical points, and how small fifty layers' decades are there."""
+"""Critical points, and the decades of fifty layers there."""
 
 import numpy as np
 import pytest
@@ -12,15 +12,15 @@ from gradlab.models.feedforward import MLP
 from gradlab.models.init import by_autograd, critical
 from gradlab.reference.activation_functions import ACTIVATIONS
 from gradlab.theory.moments import average
-from gradlab.theory.phase import at_criticality, length_map
+from gradlab.theory.phase import find_critical_point, length_map
 
-HAVE = [name for name in ACTIVATIONS if name != "softplus"]
+WITH_POINT = [name for name in ACTIVATIONS if name != "softplus"]
 OTHERS = [nn.Mish, nn.Hardswish, nn.Softsign, nn.CELU, nn.LogSigmoid, nn.Hardtanh, nn.ReLU6]
 
 
-@pytest.mark.parametrize("name", HAVE)
-def test_a_point_is_a_critical_fixed_point_that_does_not_repel(name):
-    phi, point = ACTIVATIONS[name], at_criticality(ACTIVATIONS[name])
+@pytest.mark.parametrize("name", WITH_POINT)
+def test_a_critical_point_is_a_fixed_point_that_does_not_repel(name):
+    phi, point = ACTIVATIONS[name], find_critical_point(ACTIVATIONS[name])
     q = point.q or 1e-10
     chi = point.sigma_w**2 * average(lambda z: phi.derivative(z) ** 2, q)
     assert chi == pytest.approx(1, abs=2e-5)
@@ -29,19 +29,21 @@ def test_a_point_is_a_critical_fixed_point_that_does_not_repel(name):
     assert (around[1] - around[0]) / 0.04 <= 1 + 1e-3
 
 
-def test_biases_only_where_the_activation_needs_them():
-    biased = {name for name in HAVE if at_criticality(ACTIVATIONS[name]).sigma_b > 0}
+def test_only_gelu_and_silu_need_biases():
+    biased = {name for name in WITH_POINT if find_critical_point(ACTIVATIONS[name]).sigma_b > 0}
     assert biased == {"gelu", "silu"}
-    everywhere = {name for name in HAVE if at_criticality(ACTIVATIONS[name]).every}
+    everywhere = {
+        name for name in WITH_POINT if find_critical_point(ACTIVATIONS[name]).every_variance
+    }
     assert everywhere == {"relu", "leaky_relu", "identity"}
 
 
-@pytest.mark.parametrize("name", HAVE)
-def test_torchs_module_leads_to_the_same_point(name):
-    theirs = at_criticality(by_autograd(pick("model/activation", name).call()))
-    ours = at_criticality(ACTIVATIONS[name])
+@pytest.mark.parametrize("name", WITH_POINT)
+def test_torchs_module_has_the_same_point(name):
+    by_torch = find_critical_point(by_autograd(pick("model/activation", name).call()))
+    by_hand = find_critical_point(ACTIVATIONS[name])
     for part in ("sigma_w", "sigma_b", "q"):
-        assert getattr(theirs, part) == pytest.approx(getattr(ours, part), rel=1e-7, abs=1e-12)
+        assert getattr(by_torch, part) == pytest.approx(getattr(by_hand, part), rel=1e-7, abs=1e-12)
 
 
 def decades(activation, seeds=8, depth=50, width=256):
@@ -52,22 +54,22 @@ def decades(activation, seeds=8, depth=50, width=256):
         x = torch.randn(16, 64, generator=generator, dtype=torch.float64)
         model = MLP([64, *[width] * depth, 10], activation).double()
         critical(model, x, generator)
-        kept = []
+        outputs = []
         for layer in (model.layers[0], model.layers[-1]):
             layer.linear.register_forward_hook(
-                lambda m, i, z, to=kept: (z.retain_grad(), to.append(z))[1]
+                lambda m, i, z, to=outputs: (z.retain_grad(), to.append(z))[1]
             )
         model(x[:1]).backward(torch.randn(1, 10, generator=generator, dtype=torch.float64))
-        found.append(float(torch.log10(kept[0].grad.norm() / kept[1].grad.norm())))
+        found.append(float(torch.log10(outputs[0].grad.norm() / outputs[1].grad.norm())))
     return float(np.mean(found))
 
 
-# The last map, of gain 1, alone takes 0.15 of ReLU's and 1.0 of sigmoid's; tanh, ELU and SELU
-# come to their point only as fast as 1 / depth, and lose what they lose on the way.
-SMALL = dict.fromkeys(HAVE, 0.6) | {"tanh": 1.0, "elu": 1.3, "selu": 1.3, "sigmoid": 1.5}
+# The last map has gain 1: it causes 0.15 decades of ReLU's and 1.0 of sigmoid's loss. The variance
+# of tanh, ELU and SELU approaches its fixed point only as 1 / depth; the loss arises on the way.
+SMALL = dict.fromkeys(WITH_POINT, 0.6) | {"tanh": 1.0, "elu": 1.3, "selu": 1.3, "sigmoid": 1.5}
 
 
-@pytest.mark.parametrize("name", HAVE)
+@pytest.mark.parametrize("name", WITH_POINT)
 def test_fifty_layers_keep_the_error_signal(name):
     found = decades(pick("model/activation", name).call)
     assert abs(found) < SMALL[name]
@@ -75,7 +77,7 @@ def test_fifty_layers_keep_the_error_signal(name):
     assert found == pytest.approx(np.log10(frame["delta_norm"][0]), abs=0.3)
 
 
-def test_by_default_they_do_not():
+def test_default_initialisation_does_not_keep_the_error_signal():
     for name in ("tanh", "gelu", "sigmoid"):
         frame = gradlab.predict([64, *[256] * 50, 10], name)
         assert np.log10(frame["delta_norm"][0]) < -10
@@ -84,12 +86,12 @@ def test_by_default_they_do_not():
 @pytest.mark.parametrize("activation", OTHERS)
 def test_a_users_own_activation(activation):
     try:
-        point = at_criticality(by_autograd(activation()))
+        point = find_critical_point(by_autograd(activation()))
     except PredictionError:
-        assert activation is nn.LogSigmoid  # a softplus, turned
+        assert activation is nn.LogSigmoid  # a mirrored softplus
         return
     assert 0.5 < point.sigma_w < 20
-    # Softsign bends at 0, and comes to its point more slowly still than ELU.
+    # Softsign approaches its point even more slowly than ELU.
     assert abs(decades(activation, seeds=3)) < (2.2 if activation is nn.Softsign else 1.5)
 
 
@@ -99,14 +101,14 @@ def test_the_first_layer_starts_at_the_fixed_point():
     model = MLP([64, 512, 512, 10], nn.SiLU).double()
     critical(model, x, generator)
     z = [layer.linear(h) for layer, h in zip(model.layers, (x, model.layers[0](x)), strict=False)]
-    q = at_criticality(ACTIVATIONS["silu"]).q
+    q = find_critical_point(ACTIVATIONS["silu"]).q
     assert [float(each.detach().square().mean()) for each in z] == pytest.approx([q, q], rel=0.1)
     assert not model.layers[-1].linear.bias.any()
 
 
-def test_softplus_has_none():
+def test_softplus_has_no_critical_point():
     with pytest.raises(PredictionError, match="softplus has no critical point: at every fixed"):
-        at_criticality(ACTIVATIONS["softplus"])
+        find_critical_point(ACTIVATIONS["softplus"])
     model = MLP([4, 4, 4], nn.Softplus)
     with pytest.raises(
         SettingsError, match=r"Softplus has no .*; choose model.init=kaiming_normal"
@@ -115,9 +117,9 @@ def test_softplus_has_none():
     assert "\n" not in str(caught.value)
 
 
-def test_a_given_bias():
-    point = at_criticality(ACTIVATIONS["tanh"], 0.2)
+def test_the_critical_point_of_a_chosen_bias():
+    point = find_critical_point(ACTIVATIONS["tanh"], 0.2)
     assert point.sigma_b == 0.2
     assert gradlab.phase("tanh", point.sigma_w, 0.2).phase == "critical"
     with pytest.raises(PredictionError, match=r"gelu has no critical point with sigma_b=0.2"):
-        at_criticality(ACTIVATIONS["gelu"], 0.2)  # there is one, but variances run from it
+        find_critical_point(ACTIVATIONS["gelu"], 0.2)  # its point repels variances

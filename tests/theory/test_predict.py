@@ -1,4 +1,4 @@
-"""Theory against closed forms, adaptive quadrature, published points, and Monte Carlo."""
+"""Theory against closed forms, adaptive quadrature, published points and Monte Carlo."""
 
 import dataclasses
 import subprocess
@@ -22,20 +22,20 @@ from gradlab.theory.phase import critical_sigma_w
 
 
 def adaptive(f, q):
-    """E f(z), z ~ N(0, q), by scipy, split at 0."""
+    """Return E f(z), z ~ N(0, q), by scipy, split at 0."""
     std = np.sqrt(q)
 
     def weighed(z):
         return float(f(np.array([z]))[0]) * stats.norm.pdf(z, scale=std)
 
     ends = [(-40 * std, -4.0 * std), (-4 * std, 0), (0, 4 * std), (4 * std, 40 * std)]
-    how = {"limit": 400, "epsabs": 0, "epsrel": 1e-11}
-    return sum(integrate.quad(weighed, *each, **how)[0] for each in ends)
+    options = {"limit": 400, "epsabs": 0, "epsrel": 1e-11}
+    return sum(integrate.quad(weighed, *each, **options)[0] for each in ends)
 
 
 @pytest.mark.parametrize("q", [1e-4, 0.3, 1.0, 25.0])
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_the_averages(name, q):
+def test_averages_equal_adaptive_quadrature(name, q):
     phi = ACTIVATIONS[name]
     m = Moments(phi, q)
     assert m.square == pytest.approx(adaptive(lambda z: phi.f(z) ** 2, q), rel=1e-9)
@@ -49,17 +49,17 @@ def test_the_averages(name, q):
     assert m.log_slope_1 == pytest.approx(slope, rel=1e-4, abs=2e-9 / q)
 
 
-def test_closed_forms_of_relu_and_of_a_line():
+def test_averages_equal_the_closed_forms_of_relu_and_identity():
     relu = Moments(ACTIVATIONS["relu"], 3.0)
     assert (relu.square, relu.slope) == pytest.approx((1.5, 0.5), rel=1e-12)
-    assert relu.slope_spread == pytest.approx(5)  # Hanin & Nica 2020
+    assert relu.slope_noise == pytest.approx(5)  # Hanin & Nica 2020
     line = Moments(ACTIVATIONS["identity"], 3.0)
-    assert (line.square, line.slope, line.slope_spread) == pytest.approx((3, 1, 2))
+    assert (line.square, line.slope, line.slope_noise) == pytest.approx((3, 1, 2))
     assert average(lambda z: z**4, 2.0) == pytest.approx(12)
 
 
 @given(st.floats(-4, 4))
-def test_an_average_of_a_scaled_variable_is_that_at_a_scaled_variance(power):
+def test_scaling_the_variable_equals_scaling_the_variance(power):
     scale = 10.0**power
     a = average(lambda z: np.tanh(z / scale) ** 2, scale**2)
     assert a == pytest.approx(average(lambda z: np.tanh(z) ** 2, 1.0), rel=1e-10)
@@ -79,13 +79,13 @@ def test_an_average_of_a_scaled_variable_is_that_at_a_scaled_variance(power):
         ("identity", 1.0, 0.0, "critical"),
     ],
 )
-def test_phases(activation, sigma_w, sigma_b, name):
+def test_phases_equal_published_phases(activation, sigma_w, sigma_b, name):
     found = gradlab.phase(activation, sigma_w, sigma_b)
     assert found.phase == name
     assert (found.xi_grad == np.inf) == (name == "critical")
 
 
-def test_selus_fixed_point_is_a_variance_of_one():
+def test_selu_has_a_fixed_point_at_variance_one():
     found = gradlab.phase("selu", 1.0)  # Klambauer et al. 2017: by construction
     assert found.q_star == pytest.approx(1.0, abs=1e-8)
 
@@ -99,7 +99,7 @@ def test_the_critical_line_is_critical(activation, sigma_b):
     assert found.q_star == pytest.approx(q, rel=1e-3)
 
 
-def test_the_correlation_scale_is_that_of_iterated_correlations():
+def test_the_correlation_scale_equals_that_of_iterated_correlations():
     # Two inputs through one very wide layer at a time, by Gauss-Hermite in two dimensions.
     sigma_w, sigma_b = 2.0, 0.3
     found = gradlab.phase("tanh", sigma_w, sigma_b)
@@ -118,7 +118,7 @@ def test_the_correlation_scale_is_that_of_iterated_correlations():
 
 
 def monte_carlo(widths, phi, sigma_w, sigma_b, seeds):
-    """log10 of each layer's ‖delta‖ and ‖dW‖ over the last layer's, [seeds, L, 2]."""
+    """Return log10 of each layer's ‖delta‖ and ‖dW‖ over the last layer's, [seeds, L, 2]."""
     rng = np.random.default_rng(0)
     names = [phi] * (len(widths) - 2) + ["identity"]
     out = []
@@ -150,7 +150,7 @@ def monte_carlo(widths, phi, sigma_w, sigma_b, seeds):
         ("selu", 1.0, 0.0),
     ],
 )
-def test_means_and_spreads_are_those_of_many_networks(activation, sigma_w, sigma_b):
+def test_means_and_spreads_equal_those_of_many_networks(activation, sigma_w, sigma_b):
     widths, seeds = [100] * 21 + [10], 100
     found = monte_carlo(widths, activation, sigma_w, sigma_b, seeds)
     frame = gradlab.predict(widths, activation, sigma_w=sigma_w, sigma_b=sigma_b)
@@ -163,16 +163,17 @@ def test_means_and_spreads_are_those_of_many_networks(activation, sigma_w, sigma
 
 
 @pytest.mark.parametrize("init", ["default", "xavier_normal", "kaiming_uniform", "lecun_normal"])
-def test_initialisations_are_those_of_trained_networks(init):
-    """The recorder's own columns at step 0, over seeds, beside the prediction."""
+def test_predictions_equal_the_recorded_columns_at_step_0(init):
+    """Means of the recorder's columns over seeds against the prediction."""
     from tests.configs import settings, train
 
     seeds, widths = 12, [64, *[64] * 6, 10]
     common = {"model__depth": 6, "model__activation": "tanh", "model__init": init}
     runs = [settings(**common, seed=seed, train__steps=1) for seed in range(seeds)]
     data = runs[0].data.call()
-    alike = data.x_train / data.x_train.square().mean(1, keepdim=True).sqrt()  # all of one norm
-    _, sinks = train(*runs, dataset=dataclasses.replace(data, x_train=alike))
+    norm = data.x_train.square().mean(1, keepdim=True).sqrt()
+    equal = data.x_train / norm  # all samples have the same norm
+    _, sinks = train(*runs, dataset=dataclasses.replace(data, x_train=equal))
     frame = gradlab.predict(widths, "tanh", init)
     measured = {
         name: np.mean([sink.layers[0][name] for sink in sinks], axis=0)
@@ -180,8 +181,8 @@ def test_initialisations_are_those_of_trained_networks(init):
     }
     for name, tolerance in (("preact_std", 0.05), ("act_factor", 0.05), ("weight_factor", 0.05)):
         # Ten outputs are too few for a mean.
-        ours, theirs = measured[name][:-1], frame[name][:-1]
-        np.testing.assert_allclose(ours, theirs, rtol=tolerance, err_msg=name)
+        recorded, predicted = measured[name][:-1], frame[name][:-1]
+        np.testing.assert_allclose(recorded, predicted, rtol=tolerance, err_msg=name)
 
 
 @given(
@@ -198,7 +199,7 @@ def test_any_network_has_a_prediction(widths, activation, sigma_w, sigma_b):
     assert not frame.isna().any().any()
 
 
-def test_the_unit_of_the_input_moves_only_what_it_should():
+def test_the_unit_of_the_input_scales_only_the_pre_activations():
     one = gradlab.predict([50] * 6, "relu", "kaiming_normal")
     ten = gradlab.predict([50] * 6, "relu", "kaiming_normal", input_rms=10.0)
     np.testing.assert_allclose(ten["preact_std"], 10 * one["preact_std"], rtol=1e-9)
@@ -222,7 +223,7 @@ def test_the_unit_of_the_input_moves_only_what_it_should():
         (lambda: gradlab.phase("tahn", 1.0), "did you mean tanh?"),
     ],
 )
-def test_what_has_no_theory_is_one_line(call, words):
+def test_a_network_without_theory_gives_a_one_line_error(call, words):
     with pytest.raises(PredictionError, match=words) as caught:
         call()
     assert "\n" not in str(caught.value)
@@ -238,17 +239,17 @@ def test_every_initialisation_is_predicted_or_refused():
     assert refused == ["zeros"]
 
 
-def test_the_command(capsys):
+def test_the_command_prints_table_and_summary(capsys):
     assert main(["predict", "model.activation=sigmoid", "model.depth=10"]) == 0
     printed = capsys.readouterr().out
-    assert "Wide and deep it is ordered" in printed
-    assert "From the last layer to the first one sample's error signal changes by -8.5" in printed
+    assert "A wide and deep network is ordered: " in printed
+    assert "the error signal of one sample falls 3" in printed
     assert main(["predict", "model.init=normal", "model.init_gain=0.1", "model.depth=60"]) == 0
     assert len(capsys.readouterr().out.splitlines()) < 35
     assert main(["predict", "model.norm=batch"]) == 0
     assert "normalisation +" in capsys.readouterr().out
     assert main(["predict", "model=resmlp"]) == 0
-    assert "over networks.\n" in capsys.readouterr().out
+    assert "over networks).\n" in capsys.readouterr().out
     for wrong, words in (
         ("model.norm_position=after model.norm=rms", "expected model.norm_position=before"),
         ("model=resmlp model.norm=layer", "expected model.norm=none"),
@@ -259,7 +260,7 @@ def test_the_command(capsys):
         assert words in capsys.readouterr().err
 
 
-def test_it_needs_no_torch():
+def test_theory_imports_no_torch():
     check = (
         "import sys, gradlab; gradlab.predict([64] * 100, 'gelu'); gradlab.phase('tanh', 1.5); "
         "print([m for m in ('torch', 'hydra', 'wandb', 'matplotlib') if m in sys.modules])"

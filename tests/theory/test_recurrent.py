@@ -1,4 +1,4 @@
-"""Decades a step back through time: theory against recurrent networks by hand."""
+"""Decades per step back through time: theory against recurrent networks by hand."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def matrix(rng, n, radius, kind):
 
 
 def measured(act, radius, gain, kind, tied=True, n=128, steps=32, seeds=12):
-    """log10 ‖dLoss/dh‖ of a batch, gained per step back, the mean over seeds."""
+    """Return the gain of log10 ‖dLoss/dh‖ per step back, for a batch, the mean over seeds."""
     rng, phi, out = np.random.default_rng(0), ACTIVATIONS[act], []
     for _ in range(seeds):
         first = matrix(rng, n, radius, kind)
@@ -36,7 +36,7 @@ def measured(act, radius, gain, kind, tied=True, n=128, steps=32, seeds=12):
 
 
 def drive(gain):
-    """|x|² gain² / 2 of many steps: the variance over units of W x."""
+    """Return |x|² gain² / 2 of many steps: the variance over units of W x."""
     return gain**2 * (np.random.default_rng(1).standard_normal((4000, 2)) ** 2).mean(1)
 
 
@@ -59,7 +59,7 @@ def test_a_linear_network_gains_the_logarithm_of_its_radius():
 
 
 def gained(n, steps, tied, seeds):
-    """log10 ‖v V^steps‖ / ‖v‖ of Gaussian V of radius 1, the mean over seeds."""
+    """Return log10 ‖v V^steps‖ / ‖v‖ for Gaussian V of radius 1, the mean over seeds."""
     rng, out = np.random.default_rng(0), []
     for _ in range(seeds):
         g, V = rng.standard_normal(n), matrix(rng, n, 1.0, "normal")
@@ -70,19 +70,19 @@ def gained(n, steps, tied, seeds):
     return np.mean(out)
 
 
-def test_one_matrix_at_every_step_is_not_one_each():
-    """What the theory leaves out, of which its docstring tells: it says 0 here."""
+def test_one_matrix_at_all_steps_differs_from_a_new_matrix_at_each():
+    """The error that the docstring describes: theory predicts 0 here."""
     assert 0.15 < gained(64, 32, True, 250) < 0.4
     assert -0.2 < gained(64, 32, False, 100) < -0.03
     assert abs(gained(256, 32, True, 40)) < 0.12
     assert abs(gained(64, 16, True, 250)) < 0.1
 
 
-def test_a_drive_that_varies_is_not_its_mean():
-    """Steps with little input pass more of the signal on: a saturated unit does not."""
+def test_a_varying_drive_differs_from_its_mean():
+    """Steps with small inputs pass on more of the gradient, because units are less saturated."""
     varying, mean = decades_per_step("tanh", 1.0, drive(1.0)), decades_per_step("tanh", 1.0, 1.0)
     assert varying - mean > 0.02
-    # Of two levels, by hand: every path is a product of two numbers, whose mean is the growth.
+    # Two equal levels are a constant drive.
     same = decades_per_step("tanh", 1.0, np.array([0.5, 0.5]))
     assert same == pytest.approx(decades_per_step("tanh", 1.0, 0.5), abs=1e-12)
     near = decades_per_step("tanh", 1.0, np.array([0.5, 0.5 + 1e-6]))
@@ -96,13 +96,13 @@ def test_tanh_without_input_is_linear_below_1_and_chaotic_above():
 
 
 @pytest.mark.parametrize(
-    "given",
+    "arguments",
     [
         *[("tanh", radius) for radius in (0.0, 1e-200, 1e200, np.inf, np.nan)],
         *[("tanh", 1.0, drive) for drive in (-1.0, np.nan, [1.0, np.inf], [])],
         ("tanhh", 1.0),
     ],
 )
-def test_what_is_out_of_range(given):
+def test_numbers_out_of_range_are_refused(arguments):
     with pytest.raises(PredictionError):
-        decades_per_step(*given)
+        decades_per_step(*arguments)

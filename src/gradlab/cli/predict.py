@@ -19,11 +19,11 @@ def predict(arguments: Sequence[str]) -> int:
 
     settings, _ = compose("config", overrides)
     from gradlab.data.dataset import load
-    from gradlab.theory.frame import summary, table
-    from gradlab.theory.mean_field import prediction
+    from gradlab.theory.frame import prediction_lines, summary_lines
+    from gradlab.theory.mean_field import predict_settings
 
     dataset = load(settings)
     rms = float(dataset.x_train.square().mean().sqrt())
-    frame, phase = prediction(settings, dataset.x_train.shape[1], dataset.n_out, rms)
-    print("\n".join([*table(frame), "", *summary(frame, phase)]))
+    frame, phase = predict_settings(settings, dataset.x_train.shape[1], dataset.n_out, rms)
+    print("\n".join([*prediction_lines(frame), "", *summary_lines(frame, phase)]))
     return 0

@@ -10,7 +10,7 @@ import pandas as pd
 
 from gradlab.config import choices
 from gradlab.diagnosis.grid import Grid, measurements, relative
-from gradlab.theory.mean_field import decades_per_layer, expected_of_run
+from gradlab.theory.mean_field import decades_per_layer, predict_run
 
 LIMITS: Mapping[str, float] = choices.load("diagnose", "default")
 """The default thresholds; `conf/diagnose/default.yaml` gives the reason for each."""
@@ -54,7 +54,7 @@ class Record:
     @cached_property
     def expected(self) -> pd.DataFrame | None:
         """Theory's error signal at step 0, by position; None where there is no theory."""
-        return expected_of_run(self.config, self.info.get("data") or {})
+        return predict_run(self.config, self.info.get("data") or {})
 
     @cached_property
     def fixed_point(self) -> float | None:

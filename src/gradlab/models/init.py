@@ -20,7 +20,7 @@ from gradlab.models.feedforward import Layer, Norm
 from gradlab.models.rnn import RNN, Recurrent
 from gradlab.models.transformer import Block
 from gradlab.reference.activation_functions import Activation, Array
-from gradlab.theory.phase import CriticalPoint, at_criticality
+from gradlab.theory.phase import CriticalPoint, find_critical_point
 
 FAN: dict[str, Callable[[int, int], float]] = {
     "in": lambda fan_in, fan_out: fan_in,
@@ -183,7 +183,7 @@ def critical(
             point = point or _point(layer.activation, sigma_b)
             gain, bias = point.sigma_w, point.sigma_b
             if first:
-                gain = math.sqrt(point.first(_mean_square(x)))
+                gain = math.sqrt(point.first_layer_scale(_mean_square(x)))
         first = False
         fill(linear.weight, gain / math.sqrt(linear.in_features) * normal(linear.weight, generator))
         fill(linear.bias, bias * normal(linear.bias, generator))
@@ -191,7 +191,7 @@ def critical(
 
 def _point(module: nn.Module, sigma_b: float | None) -> CriticalPoint:
     try:
-        return at_criticality(by_autograd(module), sigma_b)
+        return find_critical_point(by_autograd(module), sigma_b)
     except PredictionError as error:
         raise SettingsError(
             f"model.init=critical: {error}; choose model.init=kaiming_normal"

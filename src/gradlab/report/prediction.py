@@ -22,7 +22,7 @@ from gradlab.pages.style import (
 from gradlab.report.reduce import Reduced
 from gradlab.report.swept_keys import assign_roles, describe_left_out
 from gradlab.results.load import Run
-from gradlab.theory.mean_field import expected_of_run
+from gradlab.theory.mean_field import predict_run
 
 SHARED = ("preact_std", "act_factor", "weight_factor", "norm_factor", "delta_norm")
 """The columns that are compared. The error signal is relative to the last layer.
@@ -49,7 +49,7 @@ def join_theory(runs: Sequence[Run], reduced: Reduced) -> pd.DataFrame:
     expected = {
         run.name: frame
         for run in runs
-        if (frame := expected_of_run(run.config, run.info.get("data") or {})) is not None
+        if (frame := predict_run(run.config, run.info.get("data") or {})) is not None
     }
     if not expected or reduced.start.empty:
         return _empty_join()

@@ -1,1 +1,1 @@
-"""Mean-field theory: predict a network without training it. Needs only NumPy, SciPy and pandas."""
+"""Mean-field theory: predict a network at initialisation, without torch."""

@@ -1,6 +1,7 @@
 """Predict a network at initialisation, layer by layer, at finite depth and width.
 
-`predict` takes numbers and names. `prediction` and `expected` take the configuration of a run.
+`predict` takes numbers and names. `predict_settings` and `predict_config` take the configuration of
+a run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +15,15 @@ import pandas as pd
 from gradlab.config.settings import Settings
 from gradlab.errors import PredictionError, nearest
 from gradlab.reference.activation_functions import Activation
-from gradlab.theory.frame import frame, too_narrow
-from gradlab.theory.moments import Moments, find_activation, in_range
-from gradlab.theory.normalised import LEAST, Batch, batch_norm_network, normalised_network
-from gradlab.theory.phase import Phase, at_criticality, phase
+from gradlab.theory.frame import is_too_narrow, to_frame
+from gradlab.theory.moments import Moments, find_activation, refuse_overflow
+from gradlab.theory.normalised import (
+    MIN_BATCH,
+    BatchStatistics,
+    batch_norm_network,
+    normalised_network,
+)
+from gradlab.theory.phase import Phase, find_critical_point, phase
 from gradlab.theory.plain import plain_network
 from gradlab.theory.residual import residual_network
 from gradlab.theory.variance import Variance, variances
@@ -41,11 +47,11 @@ def predict(
     """Predict the signal and the gradient of each layer at initialisation, from mean-field theory.
 
     Args:
-        widths: [n_0, n_1, ..., n_L], with the input's and the output's.
+        widths: [n_0, n_1, ..., n_L]: features, units of each hidden layer, outputs.
         activation: the name of the hidden layers' activation, such as "relu".
         init: the name of the initialisation, as in `model.init`.
-        sigma_w: Var W = sigma_w² / fan_in, instead of the initialisation's.
-        sigma_b: Var b = sigma_b², instead of the initialisation's.
+        sigma_w: Var W = sigma_w² / fan_in; None: as the initialisation.
+        sigma_b: Var b = sigma_b²; None: as the initialisation.
         input_rms: the root mean square of a sample's features.
         gain: the gain of the initialisation; None for its default.
         norm: the normalisation before the activation: "none", "layer", "rms" or "batch".
@@ -55,12 +61,13 @@ def predict(
     Returns:
         A frame with a row per linear map. `preact_std` is the root of E u², with u the input of the
         activation. `act_factor`, `weight_factor` and `norm_factor` are the gains of one layer.
-        `delta_norm` and `weight_grad_norm` are geometric means over networks, divided by the last
-        layer's: for one sample, or for a batch with norm="batch". `delta_sd` and `weight_grad_sd`
-        are their standard deviations over networks, in decades.
+        `delta_norm` and `weight_grad_norm` are geometric means over networks, divided by the value
+        of the last layer. They are norms for one sample, or for a batch with norm="batch".
+        `delta_sd` and `weight_grad_sd` are standard deviations over networks, in decades.
 
     Raises:
-        PredictionError: an argument is unknown or out of range, or there is no theory for it.
+        PredictionError: an argument is unknown or out of range, or theory does not cover the
+            network.
 
     Example:
         >>> import gradlab
@@ -69,13 +76,13 @@ def predict(
         '2.8e-09'
     """
     phi = find_activation(activation)
-    _check(widths, input_rms, norm, branch_scale)
-    with in_range():
+    _check_arguments(widths, input_rms, norm, branch_scale)
+    with refuse_overflow():
         maps = variances(widths, init, sigma_w, sigma_b, gain, activation, input_rms)
-        return _predict(phi, maps, input_rms, norm, batch, branch_scale)
+        return _predict_maps(phi, maps, input_rms, norm, batch, branch_scale)
 
 
-def _predict(
+def _predict_maps(
     phi: Activation,
     maps: Sequence[Variance],
     input_rms: float,
@@ -83,18 +90,41 @@ def _predict(
     batch: int | None,
     branch_scale: float | None,
 ) -> pd.DataFrame:
+    """Return the prediction of the theory that covers the network.
+
+    Args:
+        phi: the activation.
+        maps: the variances of W_1..W_L and their biases.
+        input_rms: the root mean square of a sample's features.
+        norm: the normalisation before the activation.
+        batch: the samples in a batch; None for the limit of many.
+        branch_scale: s of a residual network; None for a plain network.
+
+    Returns:
+        The frame of `predict`.
+    """
     if branch_scale is not None:
-        found = frame(residual_network(phi, maps, input_rms, branch_scale))
-        found.attrs["residual"] = True  # its factors multiply to nothing: `table` must know
-        return found
+        frame = to_frame(residual_network(phi, maps, input_rms, branch_scale))
+        frame.attrs["residual"] = True  # the product of its factors has no meaning
+        return frame
     if norm == "batch":
-        return frame(batch_norm_network(phi, maps, input_rms, batch))
+        return to_frame(batch_norm_network(phi, maps, input_rms, batch))
     if norm != "none" or maps[0].fixed is not None:
-        return frame(normalised_network(phi, maps, input_rms, norm))
-    return frame(plain_network(phi, maps, input_rms))
+        return to_frame(normalised_network(phi, maps, input_rms, norm))
+    return to_frame(plain_network(phi, maps, input_rms))
 
 
-def _check(widths: Sequence[int], input_rms: float, norm: str, branch_scale: float | None) -> None:
+def _check_arguments(
+    widths: Sequence[int], input_rms: float, norm: str, branch_scale: float | None
+) -> None:
+    """Raise PredictionError if an argument of `predict` is invalid.
+
+    Args:
+        widths: [n_0, n_1, ..., n_L].
+        input_rms: above 0.
+        norm: one of `NORMS`.
+        branch_scale: only with norm="none" and hidden layers of one width.
+    """
     try:
         valid = len(widths) >= 2 and all(n == int(n) > 0 for n in widths)
     except (TypeError, ValueError, OverflowError):
@@ -118,7 +148,7 @@ def _check(widths: Sequence[int], input_rms: float, norm: str, branch_scale: flo
 
 @dataclass(frozen=True)
 class Network:
-    """What a prediction depends on, of a configuration."""
+    """The part of a configuration that determines a prediction."""
 
     kind: str
     depth: int
@@ -131,7 +161,7 @@ class Network:
     branch_scale: float
 
     def check(self) -> None:
-        """Raise PredictionError if there is no theory for the network."""
+        """Raise PredictionError if theory does not cover the network."""
         if self.kind not in ("mlp", "resmlp"):
             raise PredictionError(f"model={self.kind} has no prediction: expected mlp or resmlp")
         known = NORMS if self.kind == "mlp" else ("none",)
@@ -148,72 +178,83 @@ class Network:
 
     @property
     def plain(self) -> bool:
-        """Return whether each layer's variance follows from the one before it alone."""
+        """Whether each layer's variance follows only from the variance of the layer before."""
         return self.kind == "mlp" and self.norm == "none" and self.init != "lsuv"
 
 
-def prediction(
+def predict_settings(
     settings: Settings, n_in: int, n_out: int, input_rms: float
 ) -> tuple[pd.DataFrame, Phase | None]:
-    """Return the prediction for a network, and its phase if it is plain and has hidden maps.
+    """Return the prediction for the network of a run, and its phase.
+
+    Args:
+        settings: the settings of the run.
+        n_in: features of a sample.
+        n_out: outputs of the network.
+        input_rms: root mean square of the features.
+
+    Returns:
+        The frame of `predict`, and the phase if the network is plain and has two hidden layers or
+        more.
 
     Raises:
-        PredictionError: there is no theory for the network.
+        PredictionError: theory does not cover the network.
     """
-    network = of_flat(settings.flat)
-    frame = _frame(network, n_in, n_out, input_rms, settings.train.batch_size).copy()
+    network = network_from_config(settings.flat)
+    frame = _predict_network(network, n_in, n_out, input_rms, settings.train.batch_size).copy()
     return frame, _phase(network) if network.plain and network.depth > 1 else None
 
 
-def expected(
+def predict_config(
     config: Mapping[str, Any], n_in: int, n_out: int, input_rms: float, batch: int
 ) -> pd.DataFrame | None:
-    """Return the prediction for the flat configuration of a run; None if theory has none.
-
-    Or if the network is too narrow for it.
+    """Return the prediction for the flat configuration of a run.
 
     Args:
-        config: with keys such as `model.depth`, as in `run.json`.
+        config: the configuration with keys such as `model.depth`, as in `run.json`.
         n_in: features of a sample.
         n_out: outputs of the network.
         input_rms: root mean square of the features.
         batch: samples in a batch.
+
+    Returns:
+        The frame of `predict`; None if theory does not cover the network, or if it is too narrow.
     """
     try:
-        frame = _frame(of_flat(config), n_in, n_out, input_rms, batch)
+        frame = _predict_network(network_from_config(config), n_in, n_out, input_rms, batch)
     except PredictionError:
         return None
-    return None if too_narrow(frame) else frame.copy()
+    return None if is_too_narrow(frame) else frame.copy()
 
 
-def expected_of_run(config: Mapping[str, Any], data: Mapping[str, Any]) -> pd.DataFrame | None:
-    """Return the prediction for a run: its flat configuration, and `data` of its `run.json`."""
+def predict_run(config: Mapping[str, Any], data: Mapping[str, Any]) -> pd.DataFrame | None:
+    """Return the prediction for a run from its flat configuration and `data` of its `run.json`."""
     batch = config.get("train.batch_size")
     if not {"inputs", "outputs", "input_rms"} <= set(data) or batch is None:
         return None
-    return expected(config, data["inputs"], data["outputs"], data["input_rms"], batch)
+    return predict_config(config, data["inputs"], data["outputs"], data["input_rms"], batch)
 
 
 def decades_per_layer(config: Mapping[str, Any]) -> float | None:
-    """Return by how many decades a layer changes the error signal, far from both ends.
+    """Return the decades by which a layer changes the error signal, far from both ends.
 
-    log10 of chi_1 at the fixed point, halved; with batch normalisation, of a large batch. None
-    for residual networks, of which no layer is like another, and where theory has no prediction,
-    of small batches too.
+    It is half of log10 chi_1 at the fixed point; with batch normalisation, for a large batch. None
+    where theory has no prediction, for small batches, and for residual networks, whose layers
+    differ.
     """
     try:
-        network = of_flat(config)
-        small = config.get("train.batch_size", LEAST) < LEAST
-        return None if network.norm == "batch" and small else _decades(network)
+        network = network_from_config(config)
+        small = config.get("train.batch_size", MIN_BATCH) < MIN_BATCH
+        return None if network.norm == "batch" and small else _network_decades(network)
     except PredictionError:
         return None
 
 
-def of_flat(config: Mapping[str, Any]) -> Network:
+def network_from_config(config: Mapping[str, Any]) -> Network:
     """Return the network that a flat configuration describes.
 
     Raises:
-        PredictionError: it does not describe a network of gradlab.
+        PredictionError: the configuration does not describe a network of gradlab.
     """
     try:
         return Network(
@@ -234,7 +275,21 @@ def of_flat(config: Mapping[str, Any]) -> Network:
 
 
 @lru_cache(maxsize=512)
-def _frame(network: Network, n_in: int, n_out: int, input_rms: float, batch: int) -> pd.DataFrame:
+def _predict_network(
+    network: Network, n_in: int, n_out: int, input_rms: float, batch: int
+) -> pd.DataFrame:
+    """Return the prediction for a network; the result is cached.
+
+    Args:
+        network: the network.
+        n_in: features of a sample.
+        n_out: outputs of the network.
+        input_rms: root mean square of the features.
+        batch: samples in a batch.
+
+    Returns:
+        The frame of `predict`.
+    """
     network.check()
     return predict(
         [n_in, *[network.width] * network.depth, n_out],
@@ -249,32 +304,32 @@ def _frame(network: Network, n_in: int, n_out: int, input_rms: float, batch: int
 
 
 @lru_cache(maxsize=512)
-def _decades(network: Network) -> float | None:
+def _network_decades(network: Network) -> float | None:
     network.check()
     if network.kind == "resmlp" or network.depth < 2:
         return None
-    with in_range():
-        chi = _phase(network).chi_1 if network.plain else _held_growth(network)
+    with refuse_overflow():
+        chi = _phase(network).chi_1 if network.plain else _fixed_variance_growth(network)
         return float(np.log10(chi) / 2)
 
 
 def _phase(network: Network) -> Phase:
     """Return the phase of a plain network."""
     n = network.width
-    if network.init == "critical":  # by construction; reached from elsewhere only slowly
-        point = at_criticality(find_activation(network.activation))
+    if network.init == "critical":  # by construction
+        point = find_critical_point(find_activation(network.activation))
         return Phase(point.q, 1.0, np.inf, np.inf, 1.0, "critical")
     (hidden,) = variances([n, n], network.init, gain=network.gain)
     sigma_w, sigma_b = np.sqrt(n * hidden.weight), np.sqrt(hidden.bias)
     return phase(network.activation, float(sigma_w), float(sigma_b))
 
 
-def _held_growth(network: Network) -> float:
-    """Return chi_1 where every layer has one variance: by LSUV, or by a normalisation."""
+def _fixed_variance_growth(network: Network) -> float:
+    """Return chi_1 of a network in which LSUV or a normalisation gives every layer one variance."""
     n, phi = network.width, find_activation(network.activation)
     hidden = variances([n, n, n, n], network.init, gain=network.gain, activation=network.activation)
     if network.norm == "batch":
-        return Batch(phi, np.inf).growth
+        return BatchStatistics(phi, np.inf).growth
     m = Moments(phi, 1.0 if network.norm != "none" else hidden[1].fixed or 1.0)
     s = hidden[1].scale(m.square)
     return s * m.slope / ((s * m.square + hidden[1].bias) if network.norm != "none" else 1.0)

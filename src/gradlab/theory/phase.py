@@ -1,7 +1,7 @@
 """The phase of wide networks at initialisation (ordered, critical, chaotic), and critical points.
 
-With Var W = sigma_w² / fan_in and Var b = sigma_b², a layer maps the variance q of its
-pre-activations to V(q) = sigma_w² h(q) + sigma_b² (Poole et al. 2016, eq. 3), and multiplies the
+Let Var W = sigma_w² / fan_in and Var b = sigma_b². A layer maps the variance q of its
+pre-activations to V(q) = sigma_w² h(q) + sigma_b² (Poole et al. 2016, eq. 3). It multiplies the
 squared error signal by chi_1 = sigma_w² m(q) (Schoenholz et al. 2017, eq. 5). Here h = E phi(z)²
 and m = E phi'(z)² for z ~ N(0, q).
 
@@ -29,8 +29,9 @@ from gradlab.theory.moments import average, find_activation, nodes
 
 GRID = np.geomspace(1e-6, 1e6, 241)
 NEAR_0 = np.geomspace(1e-6, 1e-2, 9)
-LEAST = 1e-16  # a variance that stands for the limit 0
-SAME = 1e-9
+LEAST = 1e-16
+"""A variance that stands for the limit 0."""
+TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -40,24 +41,24 @@ class CriticalPoint:
     Attributes:
         sigma_w: Var W = sigma_w² / fan_in.
         sigma_b: Var b = sigma_b².
-        q: the fixed point of the variance; 0 if it is approached slowly, from above.
-        every: every variance is one, as ReLU's; `q` is then 1.
+        q: the fixed point of the variance; 0 if the variance approaches 0 slowly.
+        every_variance: whether every variance is a fixed point, as for ReLU; `q` is then 1.
     """
 
     sigma_w: float
     sigma_b: float
     q: float
-    every: bool
+    every_variance: bool
 
-    def first(self, square: float) -> float:
+    def first_layer_scale(self, square: float) -> float:
         """Return n_0 Var W_1 that gives z_1 the variance q, for inputs of mean square `square`."""
-        free = self.every or self.q == 0
+        free = self.every_variance or self.q == 0
         return self.sigma_w**2 if free else (self.q - self.sigma_b**2) / square
 
 
 @dataclass(frozen=True)
 class CriticalLine:
-    """Of an activation: what makes a variance q a critical fixed point, and whether it attracts."""
+    """The critical line of an activation, with the variance q as parameter."""
 
     phi: Activation
 
@@ -66,10 +67,10 @@ class CriticalLine:
         return 1 / average(lambda z: self.phi.derivative(z) ** 2, q)
 
     def sigma_b_2(self, q: float) -> float:
-        """Return sigma_b² = q - h(q) / m(q); below 0 there is no such network."""
+        """Return sigma_b² = q - h(q) / m(q); below 0 the line has no network at q."""
         return q - self.sigma_w_2(q) * average(lambda z: self.phi.f(z) ** 2, q)
 
-    def pull(self, q: float) -> float:
+    def variance_slope(self, q: float) -> float:
         """Return V'(q) = h'(q) / m(q) on the line, with h' = E phi² (x² - 1) / (2 q)."""
         x, w = nodes()
         slope = float(w @ (self.phi.f(np.sqrt(q) * x) ** 2 * (x**2 - 1))) / (2 * q)
@@ -77,69 +78,72 @@ class CriticalLine:
 
 
 @lru_cache(maxsize=64)
-def at_criticality(phi: Activation, sigma_b: float | None = None) -> CriticalPoint:
-    """Return the critical point of an activation: of this sigma_b, or of the least there is.
+def find_critical_point(phi: Activation, sigma_b: float | None = None) -> CriticalPoint:
+    """Return the critical point of an activation: with this sigma_b, or with the smallest possible.
 
     Raises:
-        PredictionError: there is none.
+        PredictionError: the activation has no such point.
     """
     line = CriticalLine(phi)
     with np.errstate(all="ignore"):
-        found = None if sigma_b else _without_biases(line)
-        if found is None:
-            found = _of_bias(line, sigma_b or 0.0)
-        if found is None and sigma_b is None:
-            found = _half_stable(line)
-    if found is None:
+        point = None if sigma_b else _point_without_bias(line)
+        if point is None:
+            point = _point_with_bias(line, sigma_b or 0.0)
+        if point is None and sigma_b is None:
+            point = _half_stable_point(line)
+    if point is None:
         given = "" if sigma_b is None else f" with sigma_b={sigma_b:g}"
         raise PredictionError(
             f"{phi.name} has no critical point{given}: at every fixed point of the variance "
-            "gradients vanish or explode, or the variance runs away"
+            "gradients vanish or explode, or the variance does not stay there"
         )
-    return found
+    return point
 
 
-def _without_biases(line: CriticalLine) -> CriticalPoint | None:
-    """Return the point where all q stay, or the one at q = 0 if small ones do not grow."""
+def _point_without_bias(line: CriticalLine) -> CriticalPoint | None:
+    """Return the point at which every q is fixed, or the point q = 0 if small q do not grow."""
     sigma_w_2 = line.sigma_w_2(LEAST)
     if not 0 < sigma_w_2 < np.inf:
         return None
-    growth = sigma_w_2 * _over(NEAR_0, line) / NEAR_0
-    if (np.abs(sigma_w_2 * _over(GRID, line) / GRID - 1) < SAME).all():
-        return CriticalPoint(float(np.sqrt(sigma_w_2)), 0.0, 1.0, every=True)
-    # h / q must tend to m as q does to 0, or phi(0) is not 0.
-    if abs(growth[0] - 1) < 0.01 and (growth <= 1 + SAME).all():
-        return CriticalPoint(float(np.sqrt(sigma_w_2)), 0.0, 0.0, every=False)
+    growth = sigma_w_2 * _squares(NEAR_0, line) / NEAR_0
+    if (np.abs(sigma_w_2 * _squares(GRID, line) / GRID - 1) < TOLERANCE).all():
+        return CriticalPoint(float(np.sqrt(sigma_w_2)), 0.0, 1.0, every_variance=True)
+    # For q -> 0, h / q must approach m; else phi(0) is not 0.
+    if abs(growth[0] - 1) < 0.01 and (growth <= 1 + TOLERANCE).all():
+        return CriticalPoint(float(np.sqrt(sigma_w_2)), 0.0, 0.0, every_variance=False)
     return None
 
 
-def _over(qs: Array, line: CriticalLine) -> Array:
+def _squares(qs: Array, line: CriticalLine) -> Array:
+    """Return h(q) for each q."""
     return np.array([average(lambda z: line.phi.f(z) ** 2, float(q)) for q in qs])
 
 
-def _of_bias(line: CriticalLine, sigma_b: float) -> CriticalPoint | None:
-    """Return the stable point of this sigma_b with the least q."""
+def _point_with_bias(line: CriticalLine, sigma_b: float) -> CriticalPoint | None:
+    """Return the stable point of this sigma_b with the smallest q."""
     excess = np.array([line.sigma_b_2(float(q)) for q in GRID]) - sigma_b**2
     for k in np.flatnonzero(excess[:-1] * excess[1:] < 0):
         q = _root(lambda q: line.sigma_b_2(q) - sigma_b**2, int(k))
-        if line.pull(q) <= 1 + SAME:
-            return CriticalPoint(float(np.sqrt(line.sigma_w_2(q))), sigma_b, q, every=False)
+        if line.variance_slope(q) <= 1 + TOLERANCE:
+            return CriticalPoint(
+                float(np.sqrt(line.sigma_w_2(q))), sigma_b, q, every_variance=False
+            )
     return None
 
 
-def _half_stable(line: CriticalLine) -> CriticalPoint | None:
-    """Return the point of least sigma_b at which the variance's map just touches q."""
-    pull = np.array([line.pull(float(q)) for q in GRID]) - 1
+def _half_stable_point(line: CriticalLine) -> CriticalPoint | None:
+    """Return the point of smallest sigma_b at which V(q) touches q without crossing."""
+    variance_slope = np.array([line.variance_slope(float(q)) for q in GRID]) - 1
     found: list[tuple[float, float]] = []
-    for k in np.flatnonzero((pull[:-1] > SAME) & (pull[1:] < -SAME)):
-        q = _root(lambda q: line.pull(q) - 1, int(k))
+    for k in np.flatnonzero((variance_slope[:-1] > TOLERANCE) & (variance_slope[1:] < -TOLERANCE)):
+        q = _root(lambda q: line.variance_slope(q) - 1, int(k))
         if line.sigma_b_2(q) > 0:
             found.append((line.sigma_b_2(q), q))
     if not found:
         return None
     sigma_b_2, q = min(found)
     return CriticalPoint(
-        float(np.sqrt(line.sigma_w_2(q))), float(np.sqrt(sigma_b_2)), q, every=False
+        float(np.sqrt(line.sigma_w_2(q))), float(np.sqrt(sigma_b_2)), q, every_variance=False
     )
 
 
@@ -147,10 +151,13 @@ def _root(f: Callable[[float], float], k: int) -> float:
     return float(root_scalar(f, bracket=(GRID[k], GRID[k + 1]), rtol=1e-13).root)
 
 
-CRITICAL = 1e-6  # |chi_1 - 1| below this is criticality: a depth scale of a million layers
-MOST = 20_000  # layers
-HUGE, TINY = 1e12, 1e-12  # variances taken for infinite, and for 0
-TERMS = 400  # of the Hermite expansion of a two-point function
+CRITICAL = 1e-6
+"""The largest |chi_1 - 1| of a critical network: a depth scale of a million layers."""
+MAX_LAYERS = 20_000
+HUGE, TINY = 1e12, 1e-12
+"""Variances that count as infinite and as 0."""
+TERMS = 400
+"""Terms of the Hermite expansion of a two-point function."""
 
 
 @dataclass(frozen=True)
@@ -160,9 +167,11 @@ class Phase:
     Attributes:
         q_star: the fixed point of the variance; inf if the variance grows forever, 0 if it decays.
         chi_1: the factor by which a layer multiplies ‖error signal‖² at the fixed point.
-        xi_grad: depth over which the gradient's square changes e-fold, 1 / |ln chi_1|.
-        xi_c: depth over which two inputs' correlation nears its fixed point.
-        c_star: that fixed point, stable against small changes.
+        xi_grad: number of layers in which the gradient's square changes by a factor e, 1 / |ln
+            chi_1|.
+        xi_c: number of layers in which the correlation of two inputs approaches its fixed point by
+            a factor e.
+        c_star: the fixed point of the correlation that is stable against small changes.
         phase: "ordered" (gradients vanish), "critical" or "chaotic" (they explode).
     """
 
@@ -175,10 +184,10 @@ class Phase:
 
     def __str__(self) -> str:
         """Return the phase and its numbers in a sentence."""
-        scale = "" if self.phase == "critical" else f", e-fold in {self.xi_grad:.3g} layers"
+        scale = "" if self.phase == "critical" else f", a factor e in {self.xi_grad:.3g} layers"
         return (
-            f"{self.phase}: the squared error signal times {self.chi_1:.4g} a layer{scale}, "
-            f"at a variance of {self.q_star:.4g}"
+            f"{self.phase}: each layer multiplies the squared error signal by {self.chi_1:.4g}"
+            f"{scale}; the pre-activations have the variance {self.q_star:.4g}"
         )
 
     def _repr_html_(self) -> str:
@@ -216,34 +225,53 @@ def phase(activation: str, sigma_w: float, sigma_b: float = 0.0) -> Phase:
             f"expected sigma_w above 0 and sigma_b of at least 0, given {sigma_w} and {sigma_b}"
         )
     q = fixed_point(phi, sigma_w, sigma_b)
-    # At q* of 0 or infinity, use a small or a large variance.
-    at = min(max(q, LEAST), HUGE)
-    chi_1 = sigma_w**2 * average(lambda z: phi.derivative(z) ** 2, at)
-    growth = length_map(phi, at, sigma_w, sigma_b) / at  # 1, unless q* is 0 or infinite
+    # For q* = 0 or infinity, use a small or a large variance.
+    q_used = min(max(q, LEAST), HUGE)
+    chi_1 = sigma_w**2 * average(lambda z: phi.derivative(z) ** 2, q_used)
+    growth = length_map(phi, q_used, sigma_w, sigma_b) / q_used  # 1, unless q* is 0 or infinite
     c_star, chi_c = 1.0, chi_1 / growth
     if chi_c > 1 + CRITICAL:
-        c_star, chi_c = _correlation(phi, sigma_w, sigma_b, at)
+        c_star, chi_c = _correlation(phi, sigma_w, sigma_b, q_used)
     name = "critical" if abs(chi_1 - 1) < CRITICAL else "ordered" if chi_1 < 1 else "chaotic"
-    return Phase(q, chi_1, _scale(chi_1), _scale(chi_c), c_star, name)
+    return Phase(q, chi_1, _depth_scale(chi_1), _depth_scale(chi_c), c_star, name)
 
 
-def _scale(chi: float) -> float:
-    """Return the number of layers over which chi^l changes e-fold."""
+def _depth_scale(chi: float) -> float:
+    """Return the number of layers in which chi^l changes by a factor e."""
     return float("inf") if abs(chi - 1) < CRITICAL else float(1 / abs(np.log(chi)))
 
 
 def length_map(phi: Activation, q: float, sigma_w: float, sigma_b: float) -> float:
-    """Return the variance of the next layer's pre-activations, V(q)."""
+    """Return V(q), the variance of the next layer's pre-activations (Poole et al. 2016, eq. 3).
+
+    Args:
+        phi: the activation.
+        q: the variance of this layer's pre-activations.
+        sigma_w: Var W = sigma_w² / fan_in.
+        sigma_b: Var b = sigma_b².
+
+    Returns:
+        sigma_w² E phi(z)² + sigma_b², z ~ N(0, q).
+    """
     return sigma_w**2 * average(lambda z: phi.f(z) ** 2, q) + sigma_b**2
 
 
 def fixed_point(phi: Activation, sigma_w: float, sigma_b: float) -> float:
-    """Return q* = V(q*), reached from q = 1; inf or 0 if the variance grows or shrinks for ever.
+    """Return the fixed point q* = V(q*) that the variance reaches from q = 1.
 
-    Where V is a straight line through 0, as for ReLU at sigma_w² = 2, every q is one: 1.
+    If V is a straight line through 0, as for ReLU at sigma_w² = 2, every q is a fixed point, and
+    the result is 1.
+
+    Args:
+        phi: the activation.
+        sigma_w: Var W = sigma_w² / fan_in.
+        sigma_b: Var b = sigma_b².
+
+    Returns:
+        q*; inf if the variance grows forever, 0 if it decays to 0.
     """
     q = before = 1.0
-    for _ in range(MOST):
+    for _ in range(MAX_LAYERS):
         before, q = q, length_map(phi, q, sigma_w, sigma_b)
         if abs(q - before) <= 1e-13 * q:
             return q
@@ -251,7 +279,7 @@ def fixed_point(phi: Activation, sigma_w: float, sigma_b: float) -> float:
             return float("inf")
         if q < TINY:
             return 0.0
-    # So slow is only q* = 0 that attracts to second order, such as tanh's at sigma_w = 1.
+    # Only a q* = 0 with V'(0) = 1 is approached so slowly, as for tanh at sigma_w = 1.
     return 0.0 if q < before else q
 
 
@@ -261,23 +289,33 @@ def critical_sigma_w(activation: str, sigma_b: float = 0.0) -> tuple[float, floa
     Raises:
         PredictionError: no such point exists for this sigma_b.
     """
-    point = at_criticality(find_activation(activation), float(sigma_b))
+    point = find_critical_point(find_activation(activation), float(sigma_b))
     return point.sigma_w, point.q
 
 
 def _correlation(phi: Activation, sigma_w: float, sigma_b: float, q: float) -> tuple[float, float]:
-    """Return c* below 1 and the slope of the correlation map there (Schoenholz et al., eqs. 4, 9).
+    """Return c* below 1 and the slope of the correlation map there.
 
-    E f(u) f(v) of two Gaussians of variance q and correlation c is Σ_k a_k² c^k, with a_k the
-    Hermite coefficients of f(sqrt(q) x). Divided by V(q), which is q at a fixed point.
+    E f(u) f(v) of two Gaussians with variance q and correlation c is Σ_k a_k² c^k. The a_k are the
+    Hermite coefficients of f(sqrt(q) x). The map is this sum divided by V(q), which is q at a fixed
+    point (Schoenholz et al. 2017, eqs. 4 and 9).
+
+    Args:
+        phi: the activation.
+        sigma_w: Var W = sigma_w² / fan_in.
+        sigma_b: Var b = sigma_b².
+        q: the variance of the pre-activations.
+
+    Returns:
+        c* and the slope.
     """
     after_q = length_map(phi, q, sigma_w, sigma_b)
     values, slopes = (_hermite(f, q) ** 2 for f in (phi.f, phi.derivative))
     powers = np.arange(TERMS)
-    # What the expansion leaves out is at c = 1 alone.
+    # The terms that the expansion leaves out count only near c = 1.
     rest = average(lambda z: phi.f(z) ** 2, q) - values.sum()
     c = 0.0
-    for _ in range(MOST):
+    for _ in range(MAX_LAYERS):
         after = (sigma_w**2 * (values @ c**powers + rest * c**TERMS) + sigma_b**2) / after_q
         if abs(after - c) < 1e-12:
             break

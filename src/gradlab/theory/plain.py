@@ -5,8 +5,8 @@ For one sample, with s_l = n_{l-1} Var W_l (Schoenholz et al. 2017, section 4):
     q_1 = s_1 input_rms² + Var b_1,             q_{l+1} = s_{l+1} h(q_l) + Var b_{l+1}
     act_factor² = m(q_l),                       weight_factor² = s_l
 
-with h = E phi², m = E phi'². At finite width q_l varies from network to network: to first order its
-logarithm has a variance v_l and a shift d_l. With w = s h / q_{l+1} and the elasticity
+with h = E phi², m = E phi'². At finite width, q_l varies from network to network: to first order,
+its logarithm has a variance v_l and a shift d_l. With w = s h / q_{l+1} and the elasticity
 e = q h' / h,
 
     v_{l+1} = w² (e² v_l + Var_l) + radius_{l+1}
@@ -15,16 +15,17 @@ e = q h' / h,
 (Roberts, Yaida & Hanin 2022, section 4.3, for one input). Var_l is the noise of a layer (`Noise`)
 and radius the noise of a linear map (`Variance.radius`).
 
-The weights of z = W a also carry delta back: W^T delta · a = z · delta, exactly. So the part of the
-error signal that is parallel to the signal grows by another factor per layer: by V'(q) and not by
-chi_1 (Roberts, Yaida & Hanin 2022, section 5.1: chi_parallel and chi_perpendicular). At the output
-this part is 1/n of the square, a correction of order 1/n. Where V' > chi_1, as with GELU or in a
-residual network whose units have a mean, it grows with depth and finally dominates. Two numbers are
-followed from the last layer to the first, relative to the square that the averages predict:
+**The parallel part.** The weights of z = W a also carry delta back: W^T delta · a = z · delta,
+exactly. So the part of the error signal that is parallel to the signal grows by another factor per
+layer: by V'(q), not by chi_1 (Roberts, Yaida & Hanin 2022, section 5.1: chi_parallel and
+chi_perpendicular). At the output this part is 1/n of the square, a correction of order 1/n. Where
+V' > chi_1, as with GELU or in a residual network whose units have a mean, it grows with depth and
+finally dominates. The code follows two numbers from the last layer to the first, relative to the
+square that the averages predict:
 
     d = ‖delta_l‖²,     t = (z_l · delta_l)² / q_l
 
-Both are linear in the d and t of the layer behind. For delta_L, t is x² with x ~ N(0, 1) over
+Both are linear in the d and t of the next layer. For delta_L, t is x² with x ~ N(0, 1) over
 networks.
 """
 
@@ -39,7 +40,7 @@ from gradlab.theory.moments import Moments, Noise, nodes
 from gradlab.theory.variance import Variance
 
 
-def log_of(pair: Array) -> tuple[float, float]:
+def log_moments(pair: Array) -> tuple[float, float]:
     """Return mean and variance over networks of ln (a + b x²), x ~ N(0, 1), from [a, b]."""
     x, w = nodes()
     values = np.log(np.maximum(pair[0] + pair[1] * x**2, 1e-300))
@@ -50,38 +51,41 @@ def log_of(pair: Array) -> tuple[float, float]:
 def parallel_part(
     moments: Sequence[Moments], maps: Sequence[Variance], shares: Sequence[float]
 ) -> list[tuple[float, float]]:
-    """Return `log_of` d, l = 1..L, of a plain network.
+    """Return mean and variance of ln d, l = 1..L, of a plain network.
 
-    Where V' = chi_1, as of ReLU, t keeps its size, and the variation of d that it causes is part of
-    the layers' noise: only the excess is counted.
+    Where V' = chi_1, as for ReLU, t keeps its size, and the layers' noise already contains the
+    variation of d that t causes. So only the excess counts.
 
     Args:
-        moments: of the hidden layers.
+        moments: the moments of the hidden layers.
         maps: W_1..W_L.
         shares: the part of q_l that comes from the weights and not from biases, l = 1..L.
+
+    Returns:
+        A pair (mean, variance) for each of the layers 1..L.
     """
     d, t, counted = np.array([1.0, 0.0]), np.array([0.0, 1.0]), 0.0
     found = [(0.0, 0.0)]
     for m, after, share in zip(moments[::-1], maps[:0:-1], shares[:0:-1], strict=True):
         n, e = after.n_in, m.q * m.square_1 / m.square
-        along = share * t / n  # ‖W^T delta‖², of it the part along a
+        along = share * t / n  # the part of ‖W^T delta‖² along a
         rest = d - (along if after.orthogonal else d / n)
-        c, r = m.both / m.square, m.square / (m.q * m.slope) * e**2
+        c, r = m.cov_square_slope / m.square, m.square / (m.q * m.slope) * e**2
         d, t = rest * (1 - c / n) + along * (1 + c), r * n * along + rest * (m.slope_z_square - r)
         counted += (1 + c) / n
         beyond = max(float(d[1]) - counted, 0.0)
-        found.append(log_of(np.array([d.sum() - beyond, beyond])))
+        found.append(log_moments(np.array([d.sum() - beyond, beyond])))
     return found[::-1]
 
 
 @dataclass(frozen=True)
 class PlainLayer:
-    """A hidden layer: its moments and noise, v_l and d_l, and the map behind it.
+    """A hidden layer: its moments and noise, v_l and d_l, and the next linear map.
 
     Attributes:
-        moments: at q_l.
-        noise: of its units and of W_{l+1}^T.
-        spread: v_l, variance of ln q_l.
+        moments: the moments at q_l.
+        noise: the noise of the units and of W_{l+1}^T.
+        spread: v_l, the variance of ln q_l.
         shift: d_l, relative.
         radius: the part of v_l that arises in the map W_l.
         scale: s_{l+1}.
@@ -117,7 +121,7 @@ class PlainLayer:
 
     @property
     def slope_elasticity(self) -> float:
-        """Return q m' / m, by which ln m follows ln q."""
+        """Return q m' / m, the elasticity of m in q."""
         return self.moments.q * self.moments.log_slope_1
 
     @property
@@ -137,7 +141,16 @@ class PlainLayer:
 
 
 def plain_network(phi: Activation, maps: Sequence[Variance], input_rms: float) -> Prediction:
-    """Return the prediction for a plain network whose variances follow from layer to layer."""
+    """Return the prediction for a plain network.
+
+    Args:
+        phi: the activation.
+        maps: the variances of W_1..W_L and their biases.
+        input_rms: the root mean square of a sample's features.
+
+    Returns:
+        The prediction for one sample.
+    """
     first = maps[0]
     s = first.scale(input_rms**2)
     q, share = s * input_rms**2 + first.bias, s * input_rms**2 / (s * input_rms**2 + first.bias)
@@ -162,25 +175,34 @@ def plain_network(phi: Activation, maps: Sequence[Variance], input_rms: float) -
         act=[layer.moments.slope for layer in layers] + [1.0],
         weight=[first.scale(input_rms**2), *(layer.scale for layer in layers)],
         norm=[1.0] * len(maps),
-        delta=[_between(layers, l, more, None) for l, more in enumerate(parallel, 1)],
-        grad=[_between(layers, l, more, start) for l, more in enumerate(parallel, 1)],
+        delta=[_log_ratio(layers, l, more, None) for l, more in enumerate(parallel, 1)],
+        grad=[_log_ratio(layers, l, more, start) for l, more in enumerate(parallel, 1)],
     )
 
 
-def _between(
+def _log_ratio(
     layers: Sequence[PlainLayer], l: int, parallel: tuple[float, float], start: float | None
 ) -> tuple[float, float]:
-    """Return mean and variance of ln (‖delta_l‖ / ‖delta_L‖)², or of the weight gradients'.
+    """Return mean and variance of ln (‖delta_l‖ / ‖delta_L‖)², or of the same for weight gradients.
 
-    For one sample ‖dLoss/dW_l‖² = ‖delta_l‖² ‖a_{l-1}‖². So weight gradients, which pass
-    start = ln ‖a_0‖², add ln ‖a_{l-1}‖² - ln ‖a_{L-1}‖². The units of each layer add noise to phi²
-    and to phi'². The noise in phi² changes every later q; `effect` sums this from the last layer.
+    For one sample ‖dLoss/dW_l‖² = ‖delta_l‖² ‖a_{l-1}‖². So weight gradients add ln ‖a_{l-1}‖² - ln
+    ‖a_{L-1}‖². The units of each layer add noise to phi² and to phi'². The noise in phi² changes
+    every later q; `effect` sums these changes from the last layer.
+
+    Args:
+        layers: the hidden layers.
+        l: the layer, counted from 1.
+        parallel: mean and variance of the parallel part.
+        start: ln ‖a_0‖² for weight gradients; None for error signals.
+
+    Returns:
+        Mean and variance over networks.
     """
     mean, variance = parallel
-    effect = 0.0  # by the ratio, of a change of ln q_{m+1}
+    effect = 0.0  # how the ratio changes with ln q_{m+1}
     for m in range(len(layers), 0, -1):
         layer, below = layers[m - 1], m >= l
-        of_square = effect * layer.share  # of a change of ln of the mean of phi² at m
+        of_square = effect * layer.share  # how the ratio changes with ln mean(phi²) at m
         if start is not None and l <= len(layers):
             sign = (m == l - 1) - (m == len(layers))
             of_square += sign
@@ -188,7 +210,7 @@ def _between(
         variance += of_square**2 * layer.noise.square
         if below:
             mean += layer.log_slope
-            variance += layer.noise.slope + 2 * of_square * layer.noise.both
+            variance += layer.noise.slope + 2 * of_square * layer.noise.covariance
         effect = below * layer.slope_elasticity + of_square * layer.elasticity
         variance += effect**2 * layer.radius
     if start is not None and l == 1 and layers:

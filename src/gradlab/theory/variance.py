@@ -1,4 +1,4 @@
-"""Var W and Var b of each linear map, by the initialisation's name: the variances of the table."""
+"""Var W and Var b of each linear map, from the name of the initialisation."""
 
 import itertools
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gradlab.config import choices
 from gradlab.errors import PredictionError, nearest
 from gradlab.theory.moments import find_activation
-from gradlab.theory.phase import at_criticality
+from gradlab.theory.phase import find_critical_point
 
 FAN = {
     "in": lambda n_in, n_out: n_in,
@@ -18,14 +18,14 @@ FAN = {
 
 @dataclass(frozen=True)
 class Variance:
-    """Of one map's weights and biases, entry by entry, and how much of its work is left to chance.
+    """The variances of a linear map's weights and biases.
 
     Attributes:
-        n_in: its inputs.
-        n_out: its outputs.
-        weight: Var W; 0 where the data decide.
-        bias: Var b.
-        orthogonal: the weights are a random rotation, or a part of one, times a number.
+        n_in: number of inputs.
+        n_out: number of outputs.
+        weight: Var W, of one entry; 0 where the data decide.
+        bias: Var b, of one entry.
+        orthogonal: whether the weights are a multiple of a random rotation or of a part of one.
         fixed: the variance of z to which LSUV scales the weights on the batch; else None.
     """
 
@@ -37,14 +37,14 @@ class Variance:
     fixed: float | None = None
 
     def scale(self, square: float) -> float:
-        """Return s = n_in Var W, where the inputs' mean square is `square`."""
+        """Return s = n_in Var W, for inputs with mean square `square`."""
         return self.n_in * self.weight if self.fixed is None else self.fixed / square
 
     def radius(self, share: float = 1.0) -> float:
         """Return the variance of ln ‖z‖², of which weights make the `share` and biases the rest.
 
-        2 / n_out for independent weights. A rotation keeps the length; a projection from n_in to
-        n_out dimensions keeps a part that is distributed as a beta variable.
+        For independent weights it is 2 / n_out. A rotation keeps the length. A projection from n_in
+        to n_out dimensions keeps a part that has a beta distribution.
         """
         length = 1 / self.n_out - self.orthogonal / self.n_in
         return 2 * (max(length, 0.0) * share**2 + (1 - share**2) / self.n_out)
@@ -64,9 +64,19 @@ def variances(
     activation: str | None = None,
     input_rms: float = 1.0,
 ) -> list[Variance]:
-    """Return the variances of the maps of a network of these widths; None for what ships.
+    """Return the variances of the linear maps of a network.
 
-    The activation and the inputs' root mean square are used only by `critical`.
+    Args:
+        widths: [n_0, n_1, ..., n_L].
+        init: the name of the initialisation, as in `model.init`.
+        sigma_w: Var W = sigma_w² / fan_in; None: as the initialisation.
+        sigma_b: Var b = sigma_b²; None: as the initialisation.
+        gain: the gain of the initialisation; None for its default.
+        activation: the name of the activation, used only by `critical`.
+        input_rms: the root mean square of a sample's features, used only by `critical`.
+
+    Returns:
+        The variances of W_1..W_L and of their biases.
 
     Raises:
         PredictionError: the initialisation is unknown, or has no prediction.
@@ -78,15 +88,26 @@ def variances(
         names = choices.names("model/init")
         raise PredictionError(f"init={init} is not known; {nearest(str(init), names)}")
     elif init == "critical":
-        drawn = _critical(pairs, activation, input_rms)
+        drawn = _critical_variances(pairs, activation, input_rms)
     else:
-        drawn = [_of(init, n_in, n_out, gain) for n_in, n_out in pairs]
+        drawn = [_variance_of_init(init, n_in, n_out, gain) for n_in, n_out in pairs]
     if sigma_b is None:
         return drawn
     return [Variance(v.n_in, v.n_out, v.weight, sigma_b**2, v.orthogonal, v.fixed) for v in drawn]
 
 
-def _of(init: str, n_in: int, n_out: int, gain: float | None) -> Variance:
+def _variance_of_init(init: str, n_in: int, n_out: int, gain: float | None) -> Variance:
+    """Return the variances of one map.
+
+    Args:
+        init: the name of the initialisation.
+        n_in: number of inputs.
+        n_out: number of outputs.
+        gain: the gain; None for the default of the initialisation.
+
+    Returns:
+        Var W and Var b.
+    """
     content = choices.load("model/init", init)
     square = (content.get("gain", 0.0) if gain is None else gain) ** 2
     if "fan" in content:
@@ -105,16 +126,26 @@ def _of(init: str, n_in: int, n_out: int, gain: float | None) -> Variance:
     raise PredictionError(f"init={init} has no prediction; name sigma_w instead")
 
 
-def _critical(
+def _critical_variances(
     pairs: Sequence[tuple[int, int]], activation: str | None, input_rms: float
 ) -> list[Variance]:
+    """Return the variances of `model.init=critical`.
+
+    Args:
+        pairs: (n_in, n_out) of each map.
+        activation: the name of the activation.
+        input_rms: the root mean square of a sample's features.
+
+    Returns:
+        The variances of the maps.
+    """
     *hidden, (n_in, n_out) = pairs
     out = Variance(n_in, n_out, 1 / n_in, 0.0)
     if not hidden:
         return [out]
     sigma_b = choices.load("model/init", "critical")["sigma_b"]
-    point = at_criticality(find_activation(str(activation)), sigma_b)
-    squares = [point.first(input_rms**2), *[point.sigma_w**2] * (len(hidden) - 1)]
+    point = find_critical_point(find_activation(str(activation)), sigma_b)
+    squares = [point.first_layer_scale(input_rms**2), *[point.sigma_w**2] * (len(hidden) - 1)]
     drawn = [
         Variance(n, m, s / n, point.sigma_b**2) for (n, m), s in zip(hidden, squares, strict=True)
     ]
