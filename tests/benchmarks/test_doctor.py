@@ -12,7 +12,7 @@ sys.path.insert(0, str(BENCHMARKS))
 from doctor.corpus import load, programs, run  # noqa: E402
 from doctor.run import names  # noqa: E402
 
-from gradlab.debugger.entry_point import training_of  # noqa: E402
+from gradlab.debugger.entry_point import load_training  # noqa: E402
 from gradlab.debugger.examine import examine  # noqa: E402
 
 BROKEN = [program for program in programs() if not program.is_correct]
@@ -106,7 +106,7 @@ def test_the_doctor_is_silent_on_a_correct_program(program):
         step, model, optimizer, batches = module.practice()
         return step, model, optimizer, batches[0]
 
-    assert examine(*training_of(getattr(module, "main", practice))) == []
+    assert examine(*load_training(getattr(module, "main", practice))) == []
 
 
 def test_names_are_read_from_the_beginning_of_a_line():

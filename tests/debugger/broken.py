@@ -1,4 +1,4 @@
-"""Mistakes in other styles than the catalogue's: (what should be found, the training)."""
+"""Broken trainings in other styles than the catalogue, each with the expected finding."""
 
 import math
 from functools import partial
@@ -13,7 +13,7 @@ from tests.debugger.correct import Lit, blobs, curve, mlp
 
 
 def train(model, loss_of, lr=0.1, steps=30, make=torch.optim.SGD, parameters=None):
-    """Train rightly: what is wrong is in the model, the loss or the rate."""
+    """Train correctly: the mistake is in the model, the loss or the rate."""
     optimizer = make(model.parameters() if parameters is None else parameters, lr=lr)
     for _ in range(steps):
         optimizer.zero_grad()
@@ -77,7 +77,7 @@ def sigmoid_inside():
 
 
 def sure(last, x, net):
-    """Make a network's logits large: as after long training."""
+    """Make the logits of a network large, as after long training."""
     with torch.no_grad():
         scale = 40 / net(x).std()
         last.weight.mul_(scale)
@@ -484,14 +484,14 @@ def schedule_first():
             optimizer.step()
 
 
-def keeps_a_total():
+def stores_a_total():
     x, y = blobs()
     model = mlp(10, 32, 3)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     total = 0.0
     for _ in range(30):
         optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)  # its graph is kept
+        loss = F.cross_entropy(model(x), y)  # its graph is stored
         loss.backward()
         optimizer.step()
         total += loss
@@ -512,7 +512,7 @@ class Keeper:
         return loss
 
 
-def keeps_outputs():
+def stores_outputs():
     model = mlp(10, 32, 3)
     return Keeper().step, model, torch.optim.SGD(model.parameters(), lr=0.1), blobs()
 
@@ -575,7 +575,7 @@ class Factored(nn.Module):
 
 
 class FactoredTransposed(Factored):
-    """The same, kept as torch's own layers keep theirs."""
+    """The same layer, with the matrices transposed as in nn.Linear."""
 
     def __init__(self, n_in, n_out):
         super().__init__(n_out, n_in)
@@ -736,7 +736,7 @@ def incomes():
 
 
 class OwnAffine(torch.autograd.Function):
-    """Has a bias, which starts at 0."""
+    """A linear layer with a bias that starts at 0, and a wrong backward pass."""
 
     @staticmethod
     def forward(ctx, x, weight, bias):
@@ -762,17 +762,17 @@ def transposed_with_a_bias_of_zero():
         optimizer.step()
 
 
-def step_by_grad(model, optimizer, batch, *, kept=None):
-    """Make one update without a backward pass: of a sum by hand, or of a mean that is kept."""
+def step_by_grad(model, optimizer, batch, *, stored=None):
+    """Make one update with `autograd.grad`: of a sum, or of a mean whose loss is stored."""
     x, y = batch
     losses = model(x).logsumexp(1) - model(x)[range(len(y)), y]
-    loss = losses.sum() if kept is None else losses.mean()
+    loss = losses.sum() if stored is None else losses.mean()
     grads = torch.autograd.grad(loss, [*model.parameters()])
     for p, grad in zip(model.parameters(), grads, strict=True):
         p.grad = grad
     optimizer.step()
-    if kept is not None:
-        kept.append(loss)
+    if stored is not None:
+        stored.append(loss)
 
 
 def summed_without_backward():
@@ -780,14 +780,14 @@ def summed_without_backward():
     return step_by_grad, model, torch.optim.SGD(model.parameters(), lr=0.1), blobs()
 
 
-def kept_without_backward():
-    model, kept = mlp(10, 16, 3), []
+def stored_without_backward():
+    model, stored = mlp(10, 16, 3), []
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    return partial(step_by_grad, kept=kept), model, optimizer, blobs()
+    return partial(step_by_grad, stored=stored), model, optimizer, blobs()
 
 
 class Rated(nn.Module):
-    """A table of users and one of films, all of one number, with `match` of their rows."""
+    """Two constant tables, of users and films; `match` combines their rows."""
 
     def __init__(self, match):
         super().__init__()
@@ -799,7 +799,7 @@ class Rated(nn.Module):
 
 
 def rates(match):
-    """Learn ratings, by Adam."""
+    """Learn ratings with Adam."""
     g = torch.Generator().manual_seed(0)
     u, i = torch.randint(20, (400,), generator=g), torch.randint(15, (400,), generator=g)
     stars = 3 + torch.randn(20, generator=g)[u] * torch.randn(15, generator=g)[i]
@@ -874,8 +874,8 @@ CASES = (
     ("eval_left_on", evaluated_once), ("clip_after_step", clips_late),
     ("clip_before_backward", clamps_early), ("clip_before_unscale", clips_scaled_by_hand),
     ("undivided_accumulation", accumulates_sums), ("schedule_before_step", schedule_first),
-    ("kept_graph", kept_without_backward), ("summed_loss", summed_without_backward),
-    ("kept_graph", keeps_a_total), ("kept_graph", keeps_outputs),
+    ("kept_graph", stored_without_backward), ("summed_loss", summed_without_backward),
+    ("kept_graph", stores_a_total), ("kept_graph", stores_outputs),
     ("learning_rate", adam_far_too_fast), ("learning_rate", descent_too_fast),
     ("unscaled_inputs", bytes_as_they_are), ("unscaled_inputs", houses),
     ("shifted_labels", counted_from_one), ("shifted_labels", one_class_more),

@@ -1,4 +1,4 @@
-"""Correct trainings that resemble mistakes; longer ones are in benchmarks/doctor/programs."""
+"""Correct trainings that resemble mistakes; benchmarks/doctor/programs has longer ones."""
 
 import math
 from itertools import pairwise
@@ -101,7 +101,7 @@ def head_only():
 
 
 class Lit(nn.Module):
-    """In the manner of a Lightning module."""
+    """A module in the style of Lightning."""
 
     def __init__(self):
         super().__init__()
@@ -219,7 +219,7 @@ def convolutional():
 
 
 class Sam(torch.optim.Optimizer):
-    """Sharpness-aware: two passes for each update."""
+    """Sharpness-aware minimisation: two backward passes for each update."""
 
     def __init__(self, params, base, rho=0.05, **kwargs):
         super().__init__(params, {"rho": rho, **kwargs})
@@ -257,7 +257,7 @@ def sharpness_aware():
 
 
 def functional():
-    """Bare tensors, a graph by hand, a dict of state."""
+    """Tensors without modules, with hand-written layers."""
     x, y = blobs()
     g = torch.Generator().manual_seed(0)
     W1 = (torch.randn(10, 32, generator=g) / 10**0.5).requires_grad_()
@@ -318,7 +318,7 @@ def gaussian_likelihood():
 
 
 class Momentum(nn.Module):
-    """Two encoders, of which one follows the other and is in the optimiser all the same."""
+    """Two encoders: the second is a moving average of the first, but is also in the optimiser."""
 
     def __init__(self):
         super().__init__()
@@ -349,7 +349,7 @@ def follows_by_momentum():
 
 
 class Codebook(nn.Module):
-    """Vectors that are moved to the mean of what is quantised to them, past the optimiser."""
+    """Code vectors that are updated without the optimiser, towards the mean of their inputs."""
 
     def __init__(self):
         super().__init__()
@@ -383,7 +383,7 @@ def quantised():
 
 
 def dreams():
-    """The image is what is optimised; the network is not frozen, and not moved."""
+    """Optimises an image; the network is not frozen, and not updated."""
     net = mlp(10, 32, 3)
     image = torch.randn(4, 10, requires_grad=True)
     optimizer = torch.optim.Adam([image], lr=0.05)
@@ -416,7 +416,7 @@ def two_optimisers_in_a_step():
 
 
 class Task:
-    """A step that is a method, counts, and keeps a schedule, a scaler and numbers."""
+    """A step that is a method, with a schedule, a scaler, a counter and a history."""
 
     def __init__(self):
         self.model = nn.Sequential(
@@ -447,7 +447,7 @@ def method():
 
 
 class Letters(nn.Module):
-    """Token 0 is kept for padding, of which there is none."""
+    """Token 0 is reserved for padding and does not occur."""
 
     def __init__(self):
         super().__init__()
@@ -524,7 +524,7 @@ def list_of_tasks():
 
 
 def step_on_images(model, optimizer, x):
-    """Make one update from a tensor alone."""
+    """Make one update from a single tensor."""
     optimizer.zero_grad()
     F.mse_loss(model(x), x).backward()
     optimizer.step()
@@ -717,7 +717,7 @@ def one_batch_without_a_class():
     y[y == 0] = 3
     model = mlp(10, 32, 4)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(40):  # the same 40 labels are no 320
+    for _ in range(40):  # the same 40 labels each time: not more evidence
         optimizer.zero_grad()
         F.cross_entropy(model(x), y).backward()
         optimizer.step()
@@ -739,7 +739,7 @@ def sparse_and_expanded():
 
 
 class OfIndices(nn.Module):
-    """Looks up numbers that come as floats, as they do out of a table: they cannot be scaled."""
+    """Looks up indices that are stored as floats: they cannot be standardised."""
 
     def __init__(self):
         super().__init__()
@@ -770,7 +770,7 @@ def traced():
 
 
 class Tables(nn.Module):
-    """Tables of one number, whose gradients differ between columns; one has a padding index."""
+    """Constant tables whose gradients differ between columns; one has a padding index."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The training of a function: the function itself, or the objects that it returns."""
+"""Loading a training: a function that trains, or a function that returns a step."""
 
 from types import SimpleNamespace
 
@@ -6,15 +6,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gradlab.debugger.entry_point import training_of
+from gradlab.debugger.entry_point import load_training
 from gradlab.debugger.examine import examine
-from gradlab.debugger.targets import ScriptTraining, StepTraining
+from gradlab.debugger.trainings import ScriptTraining, StepTraining
 from gradlab.errors import ExaminationError
 from tests.debugger.correct import blobs, mlp
 
 
 def trained(updates=5):
-    """Train without clearing gradients, and return what there is."""
+    """Train without clearing gradients, and yield model and optimiser."""
     x, y = blobs()
     model = mlp(10, 16, 3)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -31,7 +31,7 @@ def step(model, optimizer, batch):
 
 
 def kinds(function):
-    training, trace = training_of(function)
+    training, trace = load_training(function)
     return type(training), [each.kind for each in examine(training, trace)]
 
 
@@ -89,7 +89,7 @@ def compiled():
         complains_of_being_stopped,
     ],
 )  # fmt: skip
-def test_a_function_that_trains_by_itself(function):
+def test_a_function_that_trains_is_examined(function):
     assert kinds(function) == (ScriptTraining, ["no_zero_grad"])
 
 
@@ -99,7 +99,7 @@ def test_a_compiled_model_is_observed():
 
 @pytest.mark.parametrize("is_tuple", [True, False])
 @pytest.mark.parametrize("name", ["batch", "batches"])
-def test_a_function_that_returns_the_parts_of_a_training(is_tuple, name):
+def test_a_function_that_returns_a_step_is_examined(is_tuple, name):
     model = mlp(10, 16, 3)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     parts = SimpleNamespace(step=step, model=model, optimizer=optimizer, **{name: blobs()})
@@ -107,9 +107,9 @@ def test_a_function_that_returns_the_parts_of_a_training(is_tuple, name):
     assert kinds(lambda: whole if is_tuple else parts) == (StepTraining, ["no_zero_grad"])
 
 
-def test_a_program_that_ends_before_it_trains():
+def test_a_program_that_ends_without_an_update_is_an_error():
     def ends():
         raise SystemExit(2)
 
     with pytest.raises(ExaminationError, match="before its first update; its command line"):
-        training_of(ends)
+        load_training(ends)

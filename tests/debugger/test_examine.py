@@ -1,4 +1,4 @@
-"""The doctor on broken and on correct trainings."""
+"""The doctor finds mistakes in broken trainings, and nothing in correct trainings."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from torch import nn
 
 import gradlab
 from gradlab.debugger.code_finding import print_findings
-from gradlab.debugger.entry_point import training_of
+from gradlab.debugger.entry_point import load_training
 from gradlab.debugger.examine import doctor, examine
 from gradlab.debugger.observe.source_lines import SourceLine
 from gradlab.errors import ExaminationError
@@ -17,14 +17,14 @@ from tests.debugger import broken, correct
 
 
 def findings(function):
-    training, trace = training_of(function)
+    training, trace = load_training(function)
     return examine(training, trace)
 
 
 @pytest.mark.parametrize(
     ("kind", "training"), broken.CASES, ids=lambda each: getattr(each, "__name__", each)
 )
-def test_mistakes_in_other_styles_are_found(kind, training):
+def test_mistakes_in_many_styles_are_found(kind, training):
     found = findings(training)
     assert [each.kind for each in found] == [kind]
     assert all(each.where and each.evidence and each.instead for each in found)
@@ -50,7 +50,7 @@ def line_of(words):
         (broken.clips_late, "torch.nn.utils.clip_grad_value_(model.parameters(), 0.01)"),
         (broken.assigns_a_column, "h[:, 0] = 0.0"),
         (broken.writes_its_states, "states[:, t + 1] = self.cell(x, states[:, t])"),
-        (broken.keeps_a_total, "loss = F.cross_entropy(model(x), y)  # its graph is kept"),
+        (broken.stores_a_total, "loss = F.cross_entropy(model(x), y)  # its graph is stored"),
         (broken.summed_in_a_loop, "return sum(F.cross_entropy(model(x[[k]])"),
         (broken.through_data, "lambda h: h.data"),
         (broken.ranking, "return -torch.log(torch.sigmoid(100 * (good - bad)))"),
@@ -58,19 +58,19 @@ def line_of(words):
         (broken.softmax_in_the_loop, "F.cross_entropy(F.softmax("),
     ],
 )
-def test_the_line_is_named(training, words):
+def test_a_finding_contains_the_line(training, words):
     (found,) = findings(training)
     assert f"broken.py:{line_of(words)}" in found.where
 
 
-def test_the_call_of_eval_is_named():
+def test_a_finding_contains_the_line_of_eval():
     (found,) = findings(broken.evaluated_once)
     assert (
         f"eval() was last called at {line_in_broken(line_of('    model.eval()'))}" in found.evidence
     )
 
 
-def test_weights_are_named():
+def test_a_finding_contains_the_names_of_weights():
     (found,) = findings(broken.encoder_left_out)
     names, _, made = found.where.partition("; the optimiser: ")
     assert names == "encoder.0.weight, encoder.0.bias, encoder.2.weight, encoder.2.bias"
@@ -79,7 +79,7 @@ def test_weights_are_named():
     assert found.where == "Experts.experts (dict)"
 
 
-def test_labels_of_minus_one_and_one_are_not_called_shifted():
+def test_labels_of_minus_one_and_one_are_not_reported_as_shifted():
     x, y = correct.blobs(classes=2)
     model = nn.Linear(10, 1)
 
@@ -95,7 +95,7 @@ def test_labels_of_minus_one_and_one_are_not_called_shifted():
         assert "shifted_labels" not in [e.kind for e in doctor(step, model, optimizer, batch)]
 
 
-def test_public_name_and_words():
+def test_the_public_function_describes_a_finding():
     model = nn.Linear(3, 1)
     batch = torch.randn(8, 3), torch.randn(8)
 
@@ -111,7 +111,7 @@ def test_public_name_and_words():
     assert str(found).splitlines()[0].startswith("broadcast_target: ")
 
 
-def test_a_step_that_fails_for_no_known_mistake_is_reported_in_one_line():
+def test_an_unknown_error_of_a_step_is_reported_in_one_line():
     model = nn.Linear(3, 1)
 
     def step(model, optimizer, batch):
@@ -122,7 +122,7 @@ def test_a_step_that_fails_for_no_known_mistake_is_reported_in_one_line():
         doctor(step, model, optimizer, torch.ones(2, 3))
 
 
-def test_a_step_that_trains_nothing_is_an_error():
+def test_a_step_without_an_update_is_an_error():
     model = nn.Linear(3, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(ExaminationError, match=r"optimizer\.step\(\) is not run"):
@@ -131,6 +131,6 @@ def test_a_step_that_trains_nothing_is_an_error():
         doctor(lambda m, o, b: None, model, optimizer, [])
 
 
-def test_silence_is_explicit(capsys):
+def test_the_checked_mistakes_are_printed_if_nothing_is_found(capsys):
     print_findings([])
     assert "nothing found in the first updates; looked for: " in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Experiments on losses from formulas: a rate is too large if a smaller rate learns."""
+"""Experiments with learning rates, on losses that follow formulas."""
 
 import pytest
 
@@ -9,19 +9,19 @@ from tests.debugger.traces import AT, trace_of
 
 
 class Formulas:
-    """A training whose loss follows a formula of the update, for each factor of its rate."""
+    """A training whose loss is a function of the step, one for each factor of the rate."""
 
-    samples, is_varied = 32, False
+    samples, has_several_batches = 32, False
 
     def __init__(self, formulas):
         self.formulas, self.runs = formulas, []
 
-    def run(self, steps, intervention=None, *, same=False):
+    def run(self, steps, intervention=None, *, one_batch=False):
         lr = 1.0 if intervention is None else intervention.lr
         self.runs.append((lr, steps))
         return Trace([backward_pass(self.formulas[lr](k), k) for k in range(steps)], steps=steps)
 
-    def repeated(self, times):
+    def run_repeated(self, times):
         return None
 
 
@@ -72,7 +72,7 @@ def test_a_rate_is_too_large_if_a_smaller_rate_learns(whole, tenth, hundredth, l
     assert [each.instead for each in found] == ([lr] if lr else [])
 
 
-def test_only_an_experiment_that_may_still_learn_is_extended():
+def test_an_experiment_is_extended_only_if_the_loss_may_still_fall():
     training = Formulas({1.0: leaps, 0.1: leaps_and_falls, 0.01: falls})
     assert find_learning_problem(training, trace_of("zbo" * 5), [])
     assert training.runs == [(1.0, 20), (0.1, 20), (0.01, 20)]

@@ -1,4 +1,4 @@
-"""The doctor on the catalogue: every mistake is found, every fixed form has no finding."""
+"""The doctor finds every mistake of the catalogue, and nothing in the fixed forms."""
 
 import dataclasses
 import io
@@ -29,7 +29,7 @@ def self_tests():
 
 
 @pytest.mark.parametrize("i", range(len(CATALOGUE)), ids=NAMES)
-def test_it_is_found_when_broken_and_not_when_fixed(self_tests, i):
+def test_the_broken_form_has_a_finding_and_the_fixed_form_has_none(self_tests, i):
     one = self_tests[i]
     assert one.proof.holds, one.proof.verdict
     assert one.broken == (one.expected,)
@@ -40,7 +40,7 @@ def cells_of(line):
     return [cell.strip() for cell in line.strip("| \n").split(" | ")]
 
 
-def test_the_page_shows_what_the_command_prints(self_tests):
+def test_the_page_shows_the_output_of_the_command(self_tests):
     printed = to_markdown(self_tests).splitlines()
     assert cells_of(printed[0]) == [*HEADINGS]
     begin = PAGE.splitlines().index(printed[0])
@@ -51,8 +51,8 @@ def test_the_page_shows_what_the_command_prints(self_tests):
         assert now[:2] + now[4:] == then[:2] + then[4:]
 
 
-def test_the_numbers_in_the_page_are_those_that_are_measured(self_tests):
-    """What blew up may differ between machines by its very nature; what was sound may not."""
+def test_the_numbers_in_the_page_are_measured(self_tests):
+    """Numbers of broken forms may differ between machines; numbers of fixed forms may not."""
     begin = PAGE.index("| " + " | ".join(HEADINGS))
     lines = [line for line in PAGE[begin:].splitlines() if line.startswith("| [")]
     for one, line in zip(self_tests, lines[: len(self_tests)], strict=True):
@@ -85,7 +85,7 @@ def test_missed_and_false_findings_are_printed(self_tests):
 
 
 @pytest.mark.parametrize("width", [120, 160])
-def test_a_narrow_terminal_folds_words_and_cuts_nothing(self_tests, width):
+def test_a_narrow_terminal_wraps_the_table(self_tests, width):
     out = io.StringIO()
     print_table(self_tests, Console(file=out, force_terminal=True, width=width, color_system=None))
     words = out.getvalue().split()
@@ -94,7 +94,7 @@ def test_a_narrow_terminal_folds_words_and_cuts_nothing(self_tests, width):
     assert max(map(len, out.getvalue().splitlines())) <= width
 
 
-def test_the_command(capsys, monkeypatch):
+def test_the_command_prints_a_row_for_each_mistake(capsys, monkeypatch):
     monkeypatch.setattr(catalogue, "CATALOGUE", CATALOGUE[:2])
     assert main(["doctor", "--catalogue"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -110,15 +110,15 @@ def test_the_command_fails_if_a_mistake_is_missed(capsys, monkeypatch):
     assert "found when broken: 1 of 2" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("given", [["--markdown"], ["--catalogue", "train.py"]])
-def test_flags_that_do_not_go_together_are_one_line(given, capsys):
-    assert main(["doctor", *given]) == 2
+@pytest.mark.parametrize("arguments", [["--markdown"], ["--catalogue", "train.py"]])
+def test_invalid_combinations_of_flags_print_one_line(arguments, capsys):
+    assert main(["doctor", *arguments]) == 2
     printed = capsys.readouterr()
-    assert f"given {' '.join(given)}" in printed.err
+    assert f"given {' '.join(arguments)}" in printed.err
     assert printed.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
-def test_a_rate_is_found_although_one_batch_is_learnt(seed):
+def test_a_large_rate_is_found_although_the_training_learns_one_batch(seed):
     one = run_self_test(CATALOGUE[NAMES.index("learning_rate")], seed)
     assert one.holds, one

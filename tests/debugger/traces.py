@@ -1,4 +1,4 @@
-"""Traces made by hand: one weight, one optimiser, and events in the order of a short word."""
+"""Builds traces for tests from short words: one weight, one optimiser, one letter per event."""
 
 from gradlab.debugger.observe.events import (
     BackwardPass,
@@ -57,7 +57,7 @@ def trace_of(word, *, gradient=1.0, factor=1.0, scale=1.0):
                     rule="SGD",
                     lr=0.1,
                     momentum=0.0,
-                    held=frozenset({W}),
+                    weights=frozenset({W}),
                     before=before,
                     after=before,
                     distance=1.0,

@@ -1,1 +1,1 @@
-"""The doctor: runs a user's own training under observation, and says which mistakes it shows."""
+"""The doctor: runs a few steps of a user's training, observes them, and reports mistakes."""

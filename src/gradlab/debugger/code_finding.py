@@ -10,11 +10,12 @@ from rich.text import Text
 from gradlab.pages.terminal import terminal, write
 
 LOOKED_FOR = (
-    "gradients that are not cleared, cleared too soon, or added up; clipping and schedules out of "
-    "order; weights that are missing, hidden, frozen or cut off; values overwritten; losses given "
-    "probabilities, bare sigmoids, log(0), shapes that broadcast, shifted labels; sums over the "
-    "batch; evaluation mode; kept graphs; units alike or dead; large weights, raw inputs, learning "
-    "rates; backward passes by hand"
+    "gradients that are not cleared, cleared too early, or accumulated without division; clipping "
+    "and schedules in the wrong order; weights that are missing from the optimiser, hidden from "
+    "the module, frozen, or cut off from the loss; values that are overwritten; losses with "
+    "probabilities, rounded sigmoids, log(0), broadcast shapes, or shifted labels; sums over the "
+    "batch; evaluation mode; stored graphs; equal or dead units; large weights; unscaled inputs; "
+    "large learning rates; wrong hand-written backward passes"
 )
 
 
@@ -24,9 +25,9 @@ class CodeFinding:
 
     Attributes:
         kind: the mistake's name; `gradlab mistakes NAME` explains the mistakes of the catalogue.
-        what: what is wrong, in one sentence.
+        what: the mistake in one sentence.
         where: file and line, or names of parameters or modules.
-        evidence: what the doctor observed or tried, in numbers.
+        evidence: the observations and experiments, in numbers.
         instead: correct code.
     """
 
@@ -47,7 +48,7 @@ class CodeFinding:
 
 
 def print_findings(findings: Sequence[CodeFinding], console: Console | None = None) -> None:
-    """Print findings, or the mistakes that were looked for and not found."""
+    """Print findings; if there are none, print the list of mistakes that the doctor checked."""
     console = terminal(console)
     parts: list[RenderableType] = []
     for each in findings:

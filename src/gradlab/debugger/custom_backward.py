@@ -1,4 +1,4 @@
-"""Checks the user's `torch.autograd.Function`s by finite differences, with observed arguments."""
+"""Checks the user's `torch.autograd.Function`s with finite differences, at observed arguments."""
 
 from typing import Any
 
@@ -16,14 +16,14 @@ from gradlab.gradcheck.gradients import check_gradients
 from gradlab.gradcheck.problem import tensors
 
 SAMPLES, CALLS = 10, 2  # checked elements of each argument, and checked calls of each function
-NUDGE = 1e-9  # relative change of an argument that a piecewise constant function ignores
+NUDGE = 1e-9  # a relative change that does not change the result of a piecewise constant function
 
 
-def wrong_backwards(trace: Trace) -> list[CodeFinding]:
+def find_wrong_backwards(trace: Trace) -> list[CodeFinding]:
     """Find functions whose backward pass is not the derivative of their forward pass.
 
-    Only arguments that require a gradient are checked. Functions that differ by design give no
-    finding: the forward pass is the identity (reversed or scaled gradients), or is piecewise
+    Only arguments that require a gradient are checked. Two kinds of functions differ by design and
+    give no finding. Their forward pass is the identity (reversed or scaled gradients), or piecewise
     constant in an argument (straight-through estimators).
     """
     found: dict[Any, CodeFinding] = {}
@@ -49,12 +49,12 @@ class _FunctionModule(nn.Module):
     def forward(self, *inputs: Tensor) -> Any:
         values = iter(inputs)
         return self.call.function.apply(
-            *(next(values) if _requires_grad(each) else _double(each) for each in self.call.args)
+            *(next(values) if _requires_grad(arg) else _to_float64(arg) for arg in self.call.args)
         )
 
 
 def _wrong_rows(call: CustomFunctionCall) -> list[Row]:
-    inputs = tuple(_double(each) for each in call.args if _requires_grad(each))
+    inputs = tuple(_to_float64(each) for each in call.args if _requires_grad(each))
     weights: list[Tensor] = []
 
     def project(output: Any, target: Any) -> Tensor:
@@ -82,15 +82,15 @@ def _differs_by_design(call: CustomFunctionCall, inputs: tuple[Tensor, ...]) -> 
 
     try:
         now = outputs(*inputs)
-        nudged = [outputs(*inputs[:i], _nudged(x), *inputs[i + 1 :]) for i, x in enumerate(inputs)]
+        nudged = [outputs(*inputs[:i], _nudge(x), *inputs[i + 1 :]) for i, x in enumerate(inputs)]
     except Exception:  # any error of the user's function when it is called again
         return True
     is_identity = all(any(_is_close(out, x) for x in inputs) for out in now)
     return is_identity or any(all(map(torch.equal, now, then)) for then in nudged)
 
 
-def _nudged(x: Tensor) -> Tensor:
-    """Return x with a small change of another size in each entry: softmax ignores a shift."""
+def _nudge(x: Tensor) -> Tensor:
+    """Return x with a small change, different in each entry: softmax ignores a common shift."""
     ramp = torch.arange(1, x.numel() + 1, dtype=x.dtype, device=x.device).reshape(x.shape)
     return x + NUDGE * (1 + x.abs()) * ramp / x.numel()
 
@@ -103,7 +103,7 @@ def _requires_grad(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point() and value.requires_grad
 
 
-def _double(value: Any) -> Any:
+def _to_float64(value: Any) -> Any:
     is_real = isinstance(value, Tensor) and value.is_floating_point()
     return value.detach().double() if is_real else value
 

@@ -1,4 +1,4 @@
-"""Finds the training that a command names: MODULE:FUNCTION, FILE.py:FUNCTION or FILE.py."""
+"""Loads the training of a command line: MODULE:FUNCTION, FILE.py:FUNCTION or FILE.py."""
 
 import importlib
 import importlib.util
@@ -16,27 +16,33 @@ from gradlab.config.choices import wrap_errors
 from gradlab.debugger.code_finding import CodeFinding
 from gradlab.debugger.examine import examine
 from gradlab.debugger.observe.trace import Trace
-from gradlab.debugger.targets import ScriptTraining, StepTraining, Training
+from gradlab.debugger.trainings import ScriptTraining, StepTraining, Training
 from gradlab.errors import SettingsError, nearest
 
 PARTS = ("step", "model", "optimizer", "batch")
 
 
 def examine_target(target: str) -> list[CodeFinding]:
-    """Call the function that a target names, and examine the training.
+    """Load the training of a target, and examine it.
 
-    The function trains by itself, or returns (step, model, optimizer, batch) or an object with
-    these attributes (`batches` for many). A file without a function is run as a script.
+    The function either trains, or returns (step, model, optimizer, batch) or an object with these
+    attributes (`batches` for several batches). A file without a function runs as a script.
+
+    Args:
+        target: `MODULE:FUNCTION`, `FILE.py:FUNCTION` or `FILE.py`.
+
+    Returns:
+        The findings.
 
     Raises:
-        SettingsError: there is no such function, or it needs arguments.
-        ExaminationError: nothing trains.
+        SettingsError: the function does not exist, or needs arguments.
+        ExaminationError: the program does not train.
     """
-    training, trace = training_of(_function(target), target.partition(":")[0])
+    training, trace = load_training(_function(target), target.partition(":")[0])
     return examine(training, trace)
 
 
-def training_of(function: Callable[[], Any], program: str = "") -> tuple[Training, Trace | None]:
+def load_training(function: Callable[[], Any], program: str = "") -> tuple[Training, Trace | None]:
     """Call a function and return its training.
 
     Args:
@@ -44,7 +50,7 @@ def training_of(function: Callable[[], Any], program: str = "") -> tuple[Trainin
         program: the first word of its command line.
 
     Returns:
-        The training, and the trace of this first call if the function itself trains.
+        The training, and the trace of this call if the function itself trains.
     """
     script = ScriptTraining(function, program or function.__name__)
     trace = script.first_run()
@@ -63,7 +69,7 @@ def _parts(returned: Any) -> tuple[Any, Any, Any, Any] | None:
 
 
 def _is_step(value: Any) -> bool:
-    """Return whether a value may be a training step; a model is callable but never a step."""
+    """Return whether a value may be a training step; a model is callable but not a step."""
     return callable(value) and not isinstance(value, nn.Module)
 
 
@@ -94,8 +100,8 @@ def _attribute(name_of_module: str, name: str) -> Callable[[], Any]:
                 raise
             hint = _nearest_file(name_of_module)
             raise SettingsError(f"there is no module {name_of_module}{hint}") from error
-    own = [k for k, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__]
-    functions = [key for key in own if callable(getattr(module, key))]
+    names = [k for k, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__]
+    functions = [key for key in names if callable(getattr(module, key))]
     if not callable(getattr(module, name, None)):
         hint = f"; {nearest(name, functions)}" if functions else ", and no other"
         raise SettingsError(f"{name_of_module} has no function {name}{hint}")
@@ -109,7 +115,7 @@ def _file(name: str) -> Path:
 
 
 def _nearest_file(path: str) -> str:
-    """Return a clause that names the Python file with the nearest name, empty if there is none."""
+    """Return a clause with the Python file of the nearest name, empty if the folder has none."""
     folder, _, name = path.rpartition("/")
     found = [str(Path(folder) / each.name) for each in Path(folder).glob("*.py")]
     return f"; {nearest(str(Path(folder) / name), found)}" if found else ""
@@ -136,7 +142,7 @@ def _by_name(name: str) -> ModuleType:
 
 
 def _from_file(path: Path) -> ModuleType:
-    """Import a file as a module of its name; it can import its neighbours."""
+    """Import a file as a module; it can import other files of its folder."""
     sys.path.insert(0, str(path.parent.resolve()))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None

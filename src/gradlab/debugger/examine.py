@@ -1,4 +1,4 @@
-"""`gradlab.doctor`: the findings of rules and experiments on a training."""
+"""`gradlab.doctor`: applies rules and experiments to a training, and returns the findings."""
 
 from typing import Any
 
@@ -6,84 +6,95 @@ from torch import nn
 from torch.optim import Optimizer
 
 from gradlab.debugger.code_finding import CodeFinding
-from gradlab.debugger.custom_backward import wrong_backwards
-from gradlab.debugger.experiments import find_learning_problem, if_smaller_weights_help, summed_loss
+from gradlab.debugger.custom_backward import find_wrong_backwards
+from gradlab.debugger.experiments import (
+    confirm_large_weights,
+    find_learning_problem,
+    find_summed_loss,
+)
 from gradlab.debugger.observe.events import BackwardPass
 from gradlab.debugger.observe.trace import Trace
 from gradlab.debugger.rules import RULES
-from gradlab.debugger.targets import StepTraining, Training, TrainingStep
+from gradlab.debugger.trainings import StepTraining, Training, TrainingStep
 from gradlab.errors import ExaminationError
 
-FIRST_STEPS = 5  # of a step at its first run
+FIRST_STEPS = 5  # observed updates of a step function
 SUSPECTED = "large_weights"  # reported only if smaller weights help
 
 
 def doctor(
     step: TrainingStep, model: nn.Module, optimizer: Optimizer, batch: Any
 ) -> list[CodeFinding]:
-    """Look for mistakes in a training step and return them, none if the step is correct.
+    """Find mistakes in a training step.
 
-    The doctor runs the step a few times, as step(model, optimizer, batch), and observes it. Then
-    it restores everything that the step can reach (weights, gradients, optimisers, schedules,
-    lists, random generators) bit by bit.
-
-    >>> import torch
-    >>> def step(model, optimizer, batch):
-    ...     x, y = batch
-    ...     loss = torch.nn.functional.mse_loss(model(x), y)
-    ...     loss.backward()
-    ...     optimizer.step()
-    >>> model = torch.nn.Linear(3, 1)
-    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    >>> [each.kind for each in doctor(step, model, optimizer, (torch.ones(4, 3), torch.ones(4, 1)))]
-    ['no_zero_grad']
+    The doctor runs step(model, optimizer, batch) a few times and observes it. Then it restores the
+    state that the step can reach bit by bit: weights, gradients, optimisers, schedules, lists,
+    random generators.
 
     Args:
-        step: makes one update, or a part of one if it accumulates; its result is ignored.
-        model: the model that is trained.
+        step: makes one update, or a part of an update with gradient accumulation; its result is
+            ignored.
+        model: the network.
         optimizer: the optimiser of its weights.
         batch: one batch (a tensor, tuple, dict, or list of tensors), or an iterable of batches.
 
     Returns:
-        The mistakes found, each with its kind, its place in the code, the evidence and a fix.
+        The mistakes, each with its kind, its line, the evidence and correct code. The list is
+        empty if the doctor finds no mistake.
 
     Raises:
-        ExaminationError: the step fails for no known mistake, or trains nothing.
+        ExaminationError: the step makes no update, or fails for an unknown reason.
+
+    Example:
+        >>> import torch
+        >>> def step(model, optimizer, batch):
+        ...     x, y = batch
+        ...     loss = torch.nn.functional.mse_loss(model(x), y)
+        ...     loss.backward()
+        ...     optimizer.step()
+        >>> model = torch.nn.Linear(3, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> batch = torch.ones(4, 3), torch.ones(4, 1)
+        >>> [finding.kind for finding in doctor(step, model, optimizer, batch)]
+        ['no_zero_grad']
     """
     return examine(StepTraining(step, model, optimizer, batch))
 
 
 def examine(training: Training, trace: Trace | None = None) -> list[CodeFinding]:
-    """Observe a training, apply all rules, and run experiments where rules are not enough.
+    """Observe a training, apply all rules, and run experiments if no rule finds a mistake.
 
     Args:
         training: the training.
-        trace: of its first run, if it has been run.
+        trace: the trace of its first run; None if the training has not run yet.
+
+    Returns:
+        The findings.
 
     Raises:
-        ExaminationError: the training fails or makes no update, and no rule explains why.
+        ExaminationError: the training fails or makes no update, and no rule explains it.
     """
     trace = trace or training.run(FIRST_STEPS)
-    found = [each for rule in RULES for each in rule(trace)] + wrong_backwards(trace)
+    found = [each for rule in RULES for each in rule(trace)] + find_wrong_backwards(trace)
     if not found:
         _check_trained(trace)
     suspected = [each for each in found if each.kind == SUSPECTED]
-    sure = [each for each in found if each.kind != SUSPECTED]
+    confirmed = [each for each in found if each.kind != SUSPECTED]
     if trace.error is None:
-        sure += [] if sure else summed_loss(training, trace)
-        if sure:
-            sure += if_smaller_weights_help(training, suspected)
+        confirmed += [] if confirmed else find_summed_loss(training, trace)
+        if confirmed:
+            confirmed += confirm_large_weights(training, suspected)
         else:
-            sure += find_learning_problem(training, trace, suspected)
-    return sure
+            confirmed += find_learning_problem(training, trace, suspected)
+    return confirmed
 
 
 def _check_trained(trace: Trace) -> None:
     error = trace.error
     if error is not None:
-        at = f"{error.line}: " if error.line.line else ""
+        line = f"{error.line}: " if error.line.line else ""
         raise ExaminationError(
-            f"the training fails, and no known mistake explains it: {at}{error.kind}: "
+            f"the training fails, and no known mistake explains it: {line}{error.kind}: "
             f"{error.message}"
         )
     if not trace.steps:

@@ -1,4 +1,4 @@
-"""Experiments: the same training with one thing changed, where observation alone is not enough."""
+"""Experiments: run a training again with one change, and compare the losses."""
 
 from collections import Counter
 from math import isfinite
@@ -16,81 +16,92 @@ from gradlab.debugger.observe.events import (
 from gradlab.debugger.observe.module_calls import Intervention
 from gradlab.debugger.observe.source_lines import SourceLine
 from gradlab.debugger.observe.trace import Trace
-from gradlab.debugger.rules.loss_inputs import logarithms
-from gradlab.debugger.targets import Training
+from gradlab.debugger.rules.loss_inputs import find_logarithms_of_zero
+from gradlab.debugger.trainings import Training
 
 SHORT = 20  # steps of an experiment
-LONG = 60  # steps after which a large learning rate has settled, if it ever does
-LAST = 5  # losses that are averaged at the end
-PEAK = 3.0  # of the first loss: a batch that is learnt stays below
-LEAP = 10.0  # of the first loss: more than an overshoot in the first steps, which may pass
+LONG = 60  # steps of a second run, if the loss may still fall
+LAST = 5  # number of losses in the mean at the end
+PEAK = 3.0  # times the first loss: a peak that a successful training does not reach
+LEAP = 10.0  # times the first loss: a peak above an overshoot of the first steps
 SEARCHING = ("LBFGS",)  # optimisers that search for their step length
-RATES = 0.1, 0.01  # factors of the learning rate that are tried
-INPUT_RMS = 10.0  # of inputs, from which standardising them is tried
-SMALL_GAIN = 1.4  # rms(W)·√fan_in to which weights are shrunk
-SUM_RATE = 0.3  # learning rate x samples, from which a summed loss is too large for plain SGD
-MANY = 8  # losses of one line; fewer may have a purpose each
+RATES = 0.1, 0.01  # tried factors of the learning rate
+INPUT_RMS = 10.0  # root mean square of inputs above which they are tried standardised
+SMALL_GAIN = 1.4  # rms(W)·√fan_in of the shrunk weights
+SUM_RATE = 0.3  # learning rate x samples above which plain SGD with a summed loss is too fast
+MIN_LOSSES = 8  # losses of one line; a smaller number may be intended
 
 
 def find_learning_problem(
     training: Training, trace: Trace, suspected: list[CodeFinding]
 ) -> list[CodeFinding]:
-    """Find the reason why one batch is not learnt: inputs, weights, or the learning rate.
+    """Find the reason why a training does not learn one batch: inputs, weights or learning rate.
 
     Args:
         training: the training.
-        trace: of its first run.
-        suspected: findings about the weights, reported only if smaller weights help.
+        trace: the trace of its first run.
+        suspected: findings about large weights, returned only if smaller weights help.
+
+    Returns:
+        At most one finding.
     """
     updates = trace.all(OptimizerStep)
     if len({each.optimizer for each in updates}) != 1 or updates[0].rule in SEARCHING:
         return []
-    run = training.run(SHORT, same=True)
+    run = training.run(SHORT, one_batch=True)
     losses = run.losses
-    if not all(map(isfinite, losses)) and logarithms(run):
-        return logarithms(run)
+    if not all(map(isfinite, losses)) and find_logarithms_of_zero(run):
+        return find_logarithms_of_zero(run)
     if len(losses) < LAST or not losses[0] > 0 or min(losses) < 0:
         return []
-    found = if_smaller_weights_help(training, suspected, final(losses))
-    found = found or _raw_inputs(training, trace, losses)
-    if not found and is_sick(losses):
-        found = _large_rate(training, trace, losses)
-    return found or _forgets(training, trace)
+    found = confirm_large_weights(training, suspected, final_loss(losses))
+    found = found or _find_unscaled_inputs(training, trace, losses)
+    if not found and fails_to_learn(losses):
+        found = _find_large_rate(training, trace, losses)
+    return found or _find_divergence(training, trace)
 
 
-def if_smaller_weights_help(
+def confirm_large_weights(
     training: Training, suspected: list[CodeFinding], end: float | None = None
 ) -> list[CodeFinding]:
     """Return the suspected findings if the loss falls further with smaller weights.
 
     Args:
         training: the training.
-        suspected: findings about the weights.
-        end: the final loss with the weights as they are, if it is known.
+        suspected: findings about large weights.
+        end: the final loss with the original weights; None if it is unknown.
+
+    Returns:
+        All suspected findings, or none.
     """
     if not suspected:
         return []
-    end = final(training.run(SHORT, same=True).losses) if end is None else end
-    other = final(training.run(SHORT, Intervention(gain=SMALL_GAIN), same=True).losses)
+    end = final_loss(training.run(SHORT, one_batch=True).losses) if end is None else end
+    other = final_loss(training.run(SHORT, Intervention(gain=SMALL_GAIN), one_batch=True).losses)
     return suspected if other < 0.5 * end else []
 
 
-def _raw_inputs(training: Training, trace: Trace, losses: list[float]) -> list[CodeFinding]:
-    """Find inputs with a large scale, if standardised inputs are learnt better.
+def _find_unscaled_inputs(
+    training: Training, trace: Trace, losses: list[float]
+) -> list[CodeFinding]:
+    """Find inputs with a large scale, if the training learns better with standardised inputs.
 
     Args:
         training: the training.
-        trace: of its first run.
-        losses: of one batch with the inputs as they are.
+        trace: the trace of its first run.
+        losses: the losses of one repeated batch with the original inputs.
+
+    Returns:
+        At most one finding.
     """
     large = next((e for e in trace.all(ModelInput) if e.rms > INPUT_RMS), None)
     if large is None:
         return []
-    change, margin = Intervention(standardised=True), 0.5 if is_sick(losses) else 0.1
-    other = training.run(SHORT, change, same=True).losses
-    if is_sick(losses) and not is_better(other, losses, margin):  # both may be slow at first
-        losses = training.run(LONG, same=True).losses
-        other = training.run(LONG, change, same=True).losses
+    change, margin = Intervention(standardised=True), 0.5 if fails_to_learn(losses) else 0.1
+    other = training.run(SHORT, change, one_batch=True).losses
+    if fails_to_learn(losses) and not is_better(other, losses, margin):  # both may be slow
+        losses = training.run(LONG, one_batch=True).losses
+        other = training.run(LONG, change, one_batch=True).losses
     if not is_better(other, losses, margin):
         return []
     return [
@@ -98,81 +109,87 @@ def _raw_inputs(training: Training, trace: Trace, losses: list[float]) -> list[C
             "unscaled_inputs",
             "the inputs are not scaled",
             f"{large.line}: {large.line.code}",
-            f"their rms is {large.rms:.3g}; {described(losses)}; with inputs of zero mean and unit "
-            f"variance, {described(other)}",
+            f"their rms is {large.rms:.3g}; {describe(losses)}; with inputs of zero mean and unit "
+            f"variance, {describe(other)}",
             "x = (x - mean) / std, feature by feature, with the training set's mean and std",
         )
     ]
 
 
-def _forgets(training: Training, trace: Trace) -> list[CodeFinding]:
-    """Find a rate at which one batch is learnt, and the loss over several batches explodes."""
+def _find_divergence(training: Training, trace: Trace) -> list[CodeFinding]:
+    """Find a learning rate at which the loss over several batches explodes."""
     losses: list[float] = []
-    for steps in (SHORT, LONG) if training.is_varied else ():
+    for steps in (SHORT, LONG) if training.has_several_batches else ():
         losses = training.run(steps).losses
-        if len(losses) < LAST or min(losses) < 0 or not final(losses) > LEAP * losses[0]:
+        if len(losses) < LAST or min(losses) < 0 or not final_loss(losses) > LEAP * losses[0]:
             return []
-    return _large_rate(training, trace, losses, same=False) if losses else []
+    return _find_large_rate(training, trace, losses, one_batch=False) if losses else []
 
 
-def _large_rate(
-    training: Training, trace: Trace, losses: list[float], *, same: bool = True
+def _find_large_rate(
+    training: Training, trace: Trace, losses: list[float], *, one_batch: bool = True
 ) -> list[CodeFinding]:
-    """Find a learning rate that is too large, if a smaller rate learns.
+    """Find a learning rate that is too large, if the loss falls with a smaller rate.
 
     Args:
         training: the training.
-        trace: of its first run.
-        losses: at the rate as it is.
-        same: whether to train on one batch only.
+        trace: the trace of its first run.
+        losses: the losses with the original rate.
+        one_batch: whether to train on one batch only.
+
+    Returns:
+        At most one finding.
     """
     first = trace.all(OptimizerStep)[0]
-    if not leaps(losses, LEAP):  # an overshoot in the first steps may pass
-        losses = training.run(LONG, same=same).losses
-        if not (leaps(losses, LEAP) or final(losses) > 0.9 * losses[0]):
+    if not leaps(losses, LEAP):  # a smaller overshoot of the first steps may be harmless
+        losses = training.run(LONG, one_batch=one_batch).losses
+        if not (leaps(losses, LEAP) or final_loss(losses) > 0.9 * losses[0]):
             return []
-    start, end = losses[0], final(losses)
+    start, end = losses[0], final_loss(losses)
     bound = 0.9 * start if leaps(losses, LEAP) else min(0.9 * start, 0.8 * end)
     for factor in RATES:
-        other = _losses_below(bound, training, Intervention(lr=factor), same=same)
-        if final(other) < bound and is_calm(other):
+        other = _run_until_below(bound, training, Intervention(lr=factor), one_batch=one_batch)
+        if final_loss(other) < bound and is_calm(other):
             return [
                 CodeFinding(
                     "learning_rate",
                     f"the learning rate {first.lr:g} is too large",
                     f"{first.line}: {first.line.code}",
-                    f"{described(losses)}; with {factor:g} times the rate, {described(other)}",
+                    f"{describe(losses)}; with {factor:g} times the rate, {describe(other)}",
                     f"lr={first.lr * factor:g}",
                 )
             ]
     return []
 
 
-def _losses_below(
-    bound: float, training: Training, intervention: Intervention, *, same: bool
+def _run_until_below(
+    bound: float, training: Training, intervention: Intervention, *, one_batch: bool
 ) -> list[float]:
     """Return the losses of a short run, or of a long run if the short run ends above a bound.
 
     Args:
-        bound: of the final loss.
+        bound: the bound of the final loss.
         training: the training.
-        intervention: the change that is tried.
-        same: whether to train on one batch only.
+        intervention: the change.
+        one_batch: whether to train on one batch only.
+
+    Returns:
+        The losses.
     """
-    losses = training.run(SHORT, intervention, same=same).losses
-    if final(losses) < bound or not is_calm(losses):
+    losses = training.run(SHORT, intervention, one_batch=one_batch).losses
+    if final_loss(losses) < bound or not is_calm(losses):
         return losses
-    return training.run(LONG, intervention, same=same).losses
+    return training.run(LONG, intervention, one_batch=one_batch).losses
 
 
-def summed_loss(training: Training, trace: Trace) -> list[CodeFinding]:
-    """Find a loss that is a sum over samples: samples that occur twice double the update."""
+def find_summed_loss(training: Training, trace: Trace) -> list[CodeFinding]:
+    """Find a loss that is a sum over samples: repeated samples make the update longer."""
     updates = trace.all(OptimizerStep)
     if not updates or trace.all(GradientClip):
         return []
-    first, found = updates[0], _sum_by_repetition(training) or _sum_by_graph(trace)
+    first, found = updates[0], _detect_sum_by_repetition(training) or _detect_sum_in_graph(trace)
     if found is None:
-        return _summed_in_a_loop(training, trace)
+        return _find_sum_in_loop(training, trace)
     n, evidence = found
     rate = first.lr * n / max(1 - first.momentum, 1e-3)
     if rate < SUM_RATE and not _overshoots(trace):
@@ -185,11 +202,14 @@ def _sum_finding(line: SourceLine, over: str, evidence: str, lr: float, n: int) 
     """Return the finding of a summed loss.
 
     Args:
-        line: of the loss.
+        line: the line of the loss.
         over: the terms of the sum, in words.
         evidence: the observation.
         lr: the learning rate.
         n: the number of terms.
+
+    Returns:
+        The finding.
     """
     return CodeFinding(
         "summed_loss",
@@ -200,9 +220,9 @@ def _sum_finding(line: SourceLine, over: str, evidence: str, lr: float, n: int) 
     )
 
 
-def _sum_by_repetition(training: Training) -> tuple[int, str] | None:
-    """Return the number of samples and the evidence, if repeated samples enlarge the update."""
-    traces = [training.repeated(times) for times in (1, 2, 4)]
+def _detect_sum_by_repetition(training: Training) -> tuple[int, str] | None:
+    """Return the number of samples and the evidence, if repeated samples make updates longer."""
+    traces = [training.run_repeated(times) for times in (1, 2, 4)]
     moved = [
         update.distance
         for trace in traces
@@ -218,8 +238,8 @@ def _sum_by_repetition(training: Training) -> tuple[int, str] | None:
     return training.samples, f"{evidence} {four:.2f}: with a mean, it would stay the same"
 
 
-def _sum_by_graph(trace: Trace) -> tuple[int, str] | None:
-    """Return the number of samples and the evidence, if plain SGD follows a sum with factor 1."""
+def _detect_sum_in_graph(trace: Trace) -> tuple[int, str] | None:
+    """Return the number of samples and the evidence, if the loss of plain SGD is a bare sum."""
     terms = [each for one in trace.all(BackwardPass) for each in one.terms]
     if any(each.is_mean and abs(each.derivative) > 0.1 for each in terms):
         return None
@@ -231,34 +251,32 @@ def _sum_by_graph(trace: Trace) -> tuple[int, str] | None:
 
 
 def _is_bare(term: LossTerm) -> bool:
-    """Return whether the loss contains a term with the factor 1."""
+    """Return whether the loss contains the term with the factor 1."""
     return abs(term.derivative - 1) < 1e-6
 
 
-def _summed_in_a_loop(training: Training, trace: Trace) -> list[CodeFinding]:
-    """Find losses of one line that a loop adds, if their mean can be trained and their sum not.
+def _find_sum_in_loop(training: Training, trace: Trace) -> list[CodeFinding]:
+    """Find losses that a loop adds, if the training diverges and does not with their mean.
 
-    Sums over time steps or over several aims are common: they count only if they do harm.
+    Sums over time steps or over several losses are common, so a harmless sum is not a finding.
     """
     first = trace.all(OptimizerStep)[0]
     n, line = _losses_of_one_line(trace)
-    if line is None or n < MANY or first.rule != "SGD" or not _overshoots(trace):
+    if line is None or n < MIN_LOSSES or first.rule != "SGD" or not _overshoots(trace):
         return []
     losses = training.run(SHORT).losses
-    if not leaps(losses) or final(losses) <= losses[0]:
+    if not leaps(losses) or final_loss(losses) <= losses[0]:
         return []
     other = training.run(SHORT, Intervention(lr=1 / n)).losses
     if not other or not is_calm(other):
         return []
-    evidence = (
-        f"{n} losses of this line are added with the factor 1; {described(losses)}; with the "
-    )
-    evidence += f"rate divided by {n}, {described(other)}"
+    evidence = f"{n} losses of this line are added with the factor 1; {describe(losses)}; with the "
+    evidence += f"rate divided by {n}, {describe(other)}"
     return [_sum_finding(line, "a loop", evidence, first.lr, n)]
 
 
 def _losses_of_one_line(trace: Trace) -> tuple[int, SourceLine | None]:
-    """Return the least number of losses of one line in a backward pass, and the line."""
+    """Return the smallest number of losses of one line in a backward pass, and the line."""
     counts = [
         Counter(each.line for each in one.terms if each.line and _is_bare(each))
         for one in trace.all(BackwardPass)
@@ -275,15 +293,15 @@ def _overshoots(trace: Trace) -> bool:
     return not all(map(isfinite, losses)) or (len(losses) > 2 and losses[-1] > 2 * losses[0])
 
 
-def final(losses: list[float]) -> float:
+def final_loss(losses: list[float]) -> float:
     """Return the mean of the last losses; infinity if a loss is not finite."""
     last = losses[-LAST:]
     return fmean(last) if losses and all(map(isfinite, losses)) else float("inf")
 
 
-def is_sick(losses: list[float]) -> bool:
-    """Return whether one repeated batch is not learnt, or only with leaps."""
-    return not final(losses) <= 0.5 * losses[0] or leaps(losses)
+def fails_to_learn(losses: list[float]) -> bool:
+    """Return whether the loss of one repeated batch does not halve, or leaps."""
+    return not final_loss(losses) <= 0.5 * losses[0] or leaps(losses)
 
 
 def leaps(losses: list[float], peak: float = PEAK) -> bool:
@@ -292,7 +310,7 @@ def leaps(losses: list[float], peak: float = PEAK) -> bool:
 
 
 def is_calm(losses: list[float]) -> bool:
-    """Return whether the loss never exceeds its first value by much."""
+    """Return whether the loss never exceeds 1.5 times its first value."""
     return all(map(isfinite, losses)) and max(losses, default=0.0) <= 1.5 * losses[0]
 
 
@@ -300,20 +318,24 @@ def is_better(other: list[float], losses: list[float], margin: float) -> bool:
     """Return whether one run is calm and ends lower than another run.
 
     Args:
-        other: the losses of the run that may be better; empty if the training is impossible.
+        other: the losses of the run that may be better; empty if the run failed.
         losses: the losses of the run to compare with.
-        margin: the factor between both ends.
+        margin: the largest ratio of both final losses.
+
+    Returns:
+        True if `other` is better.
     """
     if not other:
         return False
-    further = final(other) < margin * final(losses)
-    if not is_sick(losses):  # then it must also fall by a larger factor
-        further = further and final(other) / other[0] < final(losses) / losses[0]
+    further = final_loss(other) < margin * final_loss(losses)
+    if not fails_to_learn(losses):  # then it must also fall by a larger factor
+        further = further and final_loss(other) / other[0] < final_loss(losses) / losses[0]
     return is_calm(other) and (further or leaps(losses))
 
 
-def described(losses: list[float]) -> str:
+def describe(losses: list[float]) -> str:
     """Return a sentence about the losses of a run."""
     peak = max((x for x in losses if isfinite(x)), default=0.0)
-    by = f" by way of {peak:.3g}" if peak > PEAK * losses[0] else ""
-    return f"{len(losses)} updates take the loss from {losses[0]:.3g}{by} to {final(losses):.3g}"
+    between = f" through a peak of {peak:.3g}" if peak > PEAK * losses[0] else ""
+    first, last = f"{losses[0]:.3g}", f"{final_loss(losses):.3g}"
+    return f"{len(losses)} updates take the loss from {first}{between} to {last}"

@@ -1,4 +1,4 @@
-"""`gradlab doctor --catalogue`: the doctor on each mistake of the catalogue, broken and fixed."""
+"""`gradlab doctor --catalogue`: examines both forms of each mistake of the catalogue."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +19,19 @@ HEADINGS = (
     "found when broken",
     "silent when fixed",
 )
-# Mistakes with another name in the doctor, which sees only that a backward pass is wrong.
+# The doctor has another name for this mistake: it does not know why a backward pass is wrong.
 OTHER_NAMES = {"transposed_backward": "wrong_backward"}
 
 
 @dataclass(frozen=True)
 class SelfTest:
-    """The measured symptom of a mistake, and the doctor's findings on both of its forms."""
+    """The doctor's findings on both forms of a mistake.
+
+    Attributes:
+        proof: the measured symptoms.
+        broken: the kinds of the findings on the broken form.
+        fixed: the kinds of the findings on the fixed form.
+    """
 
     proof: Proof
     broken: tuple[str, ...]
@@ -33,7 +39,7 @@ class SelfTest:
 
     @property
     def expected(self) -> str:
-        """The only finding that the broken form should have."""
+        """The kind of the only correct finding on the broken form."""
         return OTHER_NAMES.get(self.proof.mistake.name, self.proof.mistake.name)
 
     @property
@@ -43,12 +49,12 @@ class SelfTest:
 
     @property
     def holds(self) -> bool:
-        """Whether the symptom exists, the mistake is found, and the fixed form has no finding."""
+        """Whether the proof holds, the mistake is found, and the fixed form has no finding."""
         return self.proof.holds and self.is_found and not self.fixed
 
 
 def run_self_test(mistake: Mistake, seed: int = 0) -> SelfTest:
-    """Measure both forms of a mistake, and examine both."""
+    """Measure and examine both forms of a mistake."""
     forms = (_findings(form, seed) for form in (mistake.broken, mistake.fixed))
     return SelfTest(prove(mistake, seed), *forms)
 
@@ -75,14 +81,14 @@ def cells(test: SelfTest) -> tuple[str, ...]:
 
 
 def summary(tests: Sequence[SelfTest]) -> str:
-    """Return the last line: the number of mistakes found, and of fixed forms without a finding."""
+    """Return the numbers of mistakes found and of fixed forms without a finding, in one line."""
     n, found = len(tests), sum(test.is_found for test in tests)
     silent = sum(not test.fixed for test in tests)
     return f"found when broken: {found} of {n}; silent when fixed: {silent} of {n}"
 
 
 def print_table(tests: Sequence[SelfTest], console: Console | None = None) -> None:
-    """Print a row for each mistake, and the summary."""
+    """Print one row for each mistake, and the summary."""
     console = terminal(console)
     out = plain_table(console)
     for heading in HEADINGS:

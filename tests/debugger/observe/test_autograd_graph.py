@@ -1,4 +1,4 @@
-"""Walks through autograd's graph, and marks that show whether it is in memory."""
+"""Reading autograd's graph, and marks that show whether it is in memory."""
 
 import torch
 
@@ -8,8 +8,8 @@ from gradlab.debugger.observe.autograd_graph import (
     line_of,
     operation,
     origins,
-    remember,
     scalars,
+    store_line,
 )
 from gradlab.debugger.observe.source_lines import SourceLine
 
@@ -23,18 +23,18 @@ def test_leaves_are_the_tensors_that_get_a_gradient():
     assert leaves(torch.ones(2)) == frozenset()
 
 
-def test_origins_skip_changes_of_shape_and_not_changes_of_value():
+def test_origins_skip_operations_that_only_change_the_shape():
     p = torch.sigmoid(torch.ones(4, 1, requires_grad=True))
     assert [operation(node) for node in origins(p.squeeze(1).view(2, 2).half())] == ["Sigmoid"]
     assert [operation(node) for node in origins(p.clamp(0.1, 0.9).squeeze(1))] == ["Clamp"]
     assert [operation(node) for node in origins(p + 1e-8)] == ["Add"]
 
 
-def test_scalars_are_found_where_they_were_made():
+def test_stored_scalars_and_lines_are_found():
     x = torch.ones(3, requires_grad=True)
     mean, other = (2 * x).mean(), x.sum()
-    remember(mean, LOSS, (True, 3))
-    remember(other, FORWARD, (False, 3))
+    store_line(mean, LOSS, (True, 3))
+    store_line(other, FORWARD, (False, 3))
     node = mean.grad_fn
     assert scalars(mean + 1) == [(node, True, 3)]
     assert line_of(node) == LOSS
@@ -42,7 +42,7 @@ def test_scalars_are_found_where_they_were_made():
 
 
 def losses(marks, steps):
-    """Return losses whose graphs are marked, each in a cycle that only Python's collector ends."""
+    """Return losses with marked graphs, each in a reference cycle."""
     held = []
     for step in range(steps):
         cycle = [torch.ones(2, requires_grad=True).sum()]
@@ -68,7 +68,7 @@ def test_the_line_of_a_graph_is_the_line_of_its_last_operation():
     output = torch.ones(2, requires_grad=True) * 2
     marks.put(0, FORWARD, output)
     loss = output.sum()
-    remember(loss, LOSS)
+    store_line(loss, LOSS)
     marks.put(0, FORWARD, loss)
     assert marks.live() == {0: LOSS}
     del loss

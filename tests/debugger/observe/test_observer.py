@@ -1,4 +1,4 @@
-"""The observer: which events of a training it records, in which order."""
+"""The events that the observer records, and their order."""
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from gradlab.debugger.observe.events import (
     OptimizerStep,
 )
 from gradlab.debugger.observe.module_calls import Intervention
-from gradlab.debugger.targets import ScriptTraining, StepTraining, batches
+from gradlab.debugger.trainings import ScriptTraining, StepTraining, list_batches
 from tests.debugger.correct import blobs, mlp, quickstart
 
 
@@ -39,11 +39,11 @@ def step(model, optimizer, batch):
     optimizer.step()
 
 
-def trace(steps=3, optimizer=Noisy, **how):
+def trace(steps=3, optimizer=Noisy, **options):
     torch.manual_seed(0)
     model = mlp(10, 16, 3)
     return StepTraining(step, model, optimizer(model.parameters(), lr=0.1), blobs()).run(
-        steps, **how
+        steps, **options
     )
 
 
@@ -62,7 +62,7 @@ def test_operations_inside_an_optimiser_are_not_recorded():
     assert not trace().all(InPlaceChange)
 
 
-def test_lines_are_lines_of_this_file():
+def test_the_line_of_an_event_is_in_the_users_file():
     first = trace().all(BackwardPass)[0].line
     assert first.file == __file__
     assert first.code == "loss.backward()"
@@ -85,7 +85,7 @@ def test_the_lines_of_a_closure_include_its_caller():
     assert [line.code for line in first.lines] == ["loss.backward()", "optimizer.step(closure)"]
 
 
-def test_an_experiment_changes_the_rate_and_nothing_else():
+def test_an_experiment_changes_only_the_rate():
     whole, tenth = (
         trace().all(OptimizerStep),
         trace(intervention=Intervention(lr=0.1)).all(OptimizerStep),
@@ -107,9 +107,9 @@ def test_an_experiment_standardises_the_inputs_of_the_model():
     training = StepTraining(
         step, model, torch.optim.SGD(model.parameters(), lr=0.1), (100 * x + 50, y)
     )
-    trial = training.run(1, Intervention(standardised=True))
-    assert trial.all(ModelInput)[0].rms > 50
-    assert trial.error is None
+    standardised = training.run(1, Intervention(standardised=True))
+    assert standardised.all(ModelInput)[0].rms > 50
+    assert standardised.error is None
     assert training.run(1).error is not None
 
 
@@ -137,18 +137,18 @@ def test_a_batch_is_repeated():
         step, model, torch.optim.SGD(model.parameters(), lr=0.1), {"x": x, "y": y}
     )
     training.step = lambda m, o, batch: step(m, o, (batch["x"], batch["y"]))
-    assert training.repeated(2).all(LossCall)[0].shapes[0] == (512, 3)
+    assert training.run_repeated(2).all(LossCall)[0].shapes[0] == (512, 3)
     ragged = StepTraining(step, model, training.optimizer, (x, y[:5]))
-    assert ragged.repeated(2) is None
+    assert ragged.run_repeated(2) is None
 
 
-def test_a_function_is_stopped():
+def test_a_script_is_stopped_after_enough_steps():
     assert ScriptTraining(quickstart).run(4).steps == 4
 
 
-def test_one_batch_or_many():
+def test_one_batch_and_several_batches_are_distinguished():
     x, y = blobs(4)
     for one in ((x, y), [x, y], {"x": x}, x):
-        assert batches(one) == [one] or batches(one)[0] is one
+        assert list_batches(one) == [one] or list_batches(one)[0] is one
     for many in ([(x, y), (x, y)], ((x, y) for _ in range(2)), [{"x": x}, {"x": x}]):
-        assert len(batches(many)) == 2
+        assert len(list_batches(many)) == 2

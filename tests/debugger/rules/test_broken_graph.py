@@ -1,8 +1,8 @@
-"""Graphs that outlive their updates, on traces made by hand."""
+"""Graphs that stay in memory after their update, on hand-made traces."""
 
 import pytest
 
-from gradlab.debugger.rules.broken_graph import memory
+from gradlab.debugger.rules.broken_graph import find_stored_graphs
 from tests.debugger.traces import AT, trace_of
 
 
@@ -18,10 +18,10 @@ from tests.debugger.traces import AT, trace_of
 def test_graphs_of_all_steps_in_memory_are_found(live, is_found):
     trace = trace_of("zbo" * 6)
     trace.live_graphs = dict.fromkeys(live, AT["b"])
-    assert [each.kind for each in memory(trace)] == ["kept_graph"] * is_found
+    assert [each.kind for each in find_stored_graphs(trace)] == ["kept_graph"] * is_found
 
 
 def test_three_steps_are_not_enough():
     trace = trace_of("zbo" * 3)
     trace.live_graphs = dict.fromkeys((0, 1, 2), AT["b"])
-    assert memory(trace) == []
+    assert find_stored_graphs(trace) == []

@@ -1,4 +1,4 @@
-"""Frozen layers: a mistake only if no line of the user's code may unfreeze them later."""
+"""Frozen layers are a mistake only if no line of the user's code may unfreeze them."""
 
 import sys
 
@@ -58,19 +58,19 @@ def test_an_imported_module_may_unfreeze(flag, kinds, tmp_path, monkeypatch):
 
 
 def test_a_relative_import_is_followed(tmp_path, monkeypatch):
-    package = tmp_path / "thawing"
+    package = tmp_path / "unfreezing"
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "free.py").write_text("def free(layer):\n    layer.requires_grad_()\n")
     (package / "fit.py").write_text("from .free import free\n")
     monkeypatch.syspath_prepend(tmp_path)
-    import thawing.fit  # pyright: ignore[reportMissingImports]
+    import unfreezing.fit  # pyright: ignore[reportMissingImports]
 
-    assert unfreezes([thawing.fit.__file__])
+    assert unfreezes([unfreezing.fit.__file__])
     assert not unfreezes([str(package / "__init__.py")])
 
 
 def test_libraries_and_unreadable_files_unfreeze_nothing(tmp_path):
-    torn = tmp_path / "torn.py"
-    torn.write_text("model.requires_grad_(")
-    assert not unfreezes([str(torn), "<stdin>", str(tmp_path / "gone.py"), pytest.__file__])
+    invalid = tmp_path / "invalid.py"
+    invalid.write_text("model.requires_grad_(")
+    assert not unfreezes([str(invalid), "<stdin>", str(tmp_path / "gone.py"), pytest.__file__])

@@ -1,4 +1,4 @@
-"""Files that a training writes over are there again afterwards, byte by byte."""
+"""Files that a training overwrites are restored, byte by byte."""
 
 import os
 from contextlib import suppress
@@ -45,7 +45,7 @@ WAYS = (by_open, by_path, by_appending, by_torch, by_replacing, by_removing, by_
 
 
 @pytest.mark.parametrize("write", WAYS, ids=lambda each: each.__name__)
-def test_a_file_is_put_back(write, tmp_path):
+def test_a_file_is_restored(write, tmp_path):
     path = tmp_path / "best.pt"
     path.write_bytes(b"trained for a week")
     write(path.with_suffix(".pt"))
@@ -57,7 +57,7 @@ def test_a_file_is_put_back(write, tmp_path):
     assert path.read_bytes() == b"trained for a week"
 
 
-def test_a_relative_path_is_put_back_where_it_was(tmp_path, monkeypatch):
+def test_a_relative_path_is_restored_in_its_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other").mkdir()
     Path("log.txt").write_text("old")
@@ -66,10 +66,10 @@ def test_a_relative_path_is_put_back_where_it_was(tmp_path, monkeypatch):
         os.chdir("other")
         by_open("log.txt")
     assert (tmp_path / "log.txt").read_text() == "old"
-    assert (tmp_path / "other" / "log.txt").read_text() == "new"  # there was none
+    assert (tmp_path / "other" / "log.txt").read_text() == "new"  # a new file
 
 
-def test_what_is_read_is_as_it_was_written(tmp_path):
+def test_new_files_can_be_read_inside(tmp_path):
     before = open, Path.open, torch.save, os.replace
     with restored_files():
         torch.save({"w": torch.ones(2)}, tmp_path / "new.pt")

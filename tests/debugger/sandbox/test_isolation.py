@@ -1,4 +1,4 @@
-"""The surroundings of a training are restored: output, command line, folder, environment."""
+"""Output, command line, folder and environment are restored after a training."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from gradlab.debugger.sandbox.isolation import isolated
 
 
-def surroundings():
+def environment():
     return (
         sys.stdout,
         sys.stderr,
@@ -22,8 +22,8 @@ def surroundings():
     )
 
 
-def test_the_surroundings_are_restored(tmp_path):
-    before = surroundings()
+def test_the_environment_is_restored(tmp_path):
+    before = environment()
     with isolated("train.py"):
         assert sys.argv == ["train.py"]
         os.chdir(tmp_path)
@@ -32,10 +32,10 @@ def test_the_surroundings_are_restored(tmp_path):
         sys.argv.append("--more")
         warnings.simplefilter("error")
         logging.disable(logging.NOTSET)
-    assert surroundings() == before
+    assert environment() == before
 
 
-def test_output_is_dropped(capfd):
+def test_output_is_discarded(capfd):
     handler = logging.StreamHandler(sys.stderr)
     logger = logging.getLogger("theirs")
     logger.addHandler(handler)
@@ -50,12 +50,12 @@ def test_output_is_dropped(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_no_run_is_logged_and_no_window_opened():
+def test_wandb_and_matplotlib_windows_are_disabled():
     with isolated():
         assert (os.environ["WANDB_MODE"], os.environ["MPLBACKEND"]) == ("disabled", "agg")
 
 
-def test_a_logger_made_inside_can_go_on(capfd):
+def test_a_logger_made_inside_still_works_afterwards(capfd):
     with isolated():
         handler = logging.StreamHandler()
     assert not handler.stream.closed

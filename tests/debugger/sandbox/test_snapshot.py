@@ -31,7 +31,7 @@ def state(*modules):
     ]
 
 
-def same(before, after):
+def assert_equal(before, after):
     for (a, x, g), (b, y, h) in zip(before, after, strict=True):
         assert a == b
         assert torch.equal(x, y)
@@ -42,7 +42,7 @@ def generators():
     return torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
 
 
-def test_a_task_with_all_that_it_keeps():
+def test_the_state_of_a_task_is_restored():
     task, (x, y) = Task(), blobs()
     task.step(task.model, task.optimizer, (x, y))  # so that there are gradients and a momentum
     weights = state(task.model)
@@ -51,7 +51,7 @@ def test_a_task_with_all_that_it_keeps():
     scaler, history, drawn = task.scaler.state_dict(), list(task.history), generators()
     mode, parts = task.model.training, [*task.model.modules()]
     assert doctor(task.step, task.model, task.optimizer, (x, y)) == []
-    same(weights, state(task.model))
+    assert_equal(weights, state(task.model))
     assert all(torch.equal(p.grad, g) for p, g in zip(task.model.parameters(), grads, strict=True))
     held = task.optimizer.state_dict()
     assert held["param_groups"] == optimizer["param_groups"]
@@ -66,7 +66,7 @@ def test_a_task_with_all_that_it_keeps():
     assert drawn[1:] == generators()[1:]
 
 
-def test_what_a_step_closes_over_and_its_globals():
+def test_closures_and_globals_of_a_step_are_restored():
     hidden, calls, losses = mlp(10, 8, 3), 0, []
 
     def step(model, optimizer, batch):
@@ -91,19 +91,19 @@ def test_what_a_step_closes_over_and_its_globals():
     assert (calls, losses, TOTALS, COUNT) == (0, [], {"steps": 0}, 0)
     assert torch.equal(batch[0], values)
     assert not optimizer.state
-    same(weights, state(model, hidden))
+    assert_equal(weights, state(model, hidden))
 
 
 @pytest.mark.parametrize("mistake", CATALOGUE, ids=lambda mistake: mistake.name)
-def test_mistakes_leave_no_trace_either(mistake):
-    practice = mistake.broken()
-    weights, drawn = state(practice.model), torch.get_rng_state()
-    doctor(practice.step, practice.model, practice.optimizer, practice.batches)
-    same(weights, state(practice.model))
+def test_the_state_is_restored_after_a_mistake(mistake):
+    program = mistake.broken()
+    weights, drawn = state(program.model), torch.get_rng_state()
+    doctor(program.step, program.model, program.optimizer, program.batches)
+    assert_equal(weights, state(program.model))
     assert torch.equal(drawn, torch.get_rng_state())
 
 
-def test_torch_itself_is_put_back_after_an_error():
+def test_functions_of_torch_are_restored_after_an_error():
     from torch.nn.modules import module as hooks
     from torch.nn.utils import clip_grad_norm_
 
@@ -136,7 +136,7 @@ def test_torch_itself_is_put_back_after_an_error():
     )
 
 
-def test_the_generator_of_a_loader():
+def test_the_generator_of_a_loader_is_restored():
     drawn = torch.Generator().manual_seed(3)
     loader = DataLoader(TensorDataset(*blobs()), batch_size=32, shuffle=True, generator=drawn)
     before, task = drawn.get_state(), Task()
@@ -144,7 +144,7 @@ def test_the_generator_of_a_loader():
     assert torch.equal(before, drawn.get_state())
 
 
-def test_memory_and_flags_of_a_tensor():
+def test_memory_and_flags_of_a_tensor_are_restored():
     w = nn.Parameter(torch.arange(4.0))
     at, holder = w.data_ptr(), {"w": w, "rest": [1, 2]}
     with restored(holder):
@@ -178,7 +178,7 @@ def for_inference(tensor):
 @pytest.mark.parametrize(
     "of", [torch.Tensor.to_sparse, torch.Tensor.to_sparse_csr, expanded, for_inference]
 )
-def test_tensors_of_other_kinds(of):
+def test_sparse_expanded_and_inference_tensors_are_restored(of):
     tensor = of(torch.eye(3) + 1)
     before = tensor.to_dense().clone()
     with restored([tensor]):
@@ -195,7 +195,7 @@ class Slotted:
         self.steps, self.tensor = 0, torch.zeros(2)
 
 
-def test_where_people_keep_state():
+def test_state_in_namespaces_arrays_and_slots_is_restored():
     arguments, plain = argparse.Namespace(step=0, losses=[]), types.SimpleNamespace(best=1.0)
     array, slotted, frozen = np.zeros(3), Slotted(), np.zeros(2)
     frozen.flags.writeable = False
@@ -234,7 +234,7 @@ class Counting(nn.Module):
         return x
 
 
-def test_what_functions_classes_and_their_methods_keep():
+def test_attributes_of_functions_and_classes_are_restored():
     def step(frozen):
         step.times += 1
         frozen.values.append(step.times)
@@ -258,13 +258,13 @@ def test_what_functions_classes_and_their_methods_keep():
         (torch.Generator(), lambda g: float(torch.rand(1, generator=g))),
     ],
 )
-def test_generators_of_ones_own(generator, draw):
+def test_generators_of_the_user_are_restored(generator, draw):
     with restored([generator]):
         first = draw(generator)
     assert draw(generator) == first
 
 
-def test_the_settings_of_torch():
+def test_the_settings_of_torch_are_restored():
     def settings():
         return (
             torch.is_grad_enabled(),
@@ -294,7 +294,7 @@ class Dropped(torch.autograd.Function):
         return grad * mask
 
 
-def test_a_function_that_is_checked_draws_and_prints_nothing(capsys):
+def test_the_check_of_a_custom_function_has_no_side_effects(capsys):
     def step(model, optimizer, batch):
         x, y = batch
         optimizer.zero_grad()

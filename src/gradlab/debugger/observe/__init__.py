@@ -1,1 +1,1 @@
-"""Observes a training while it runs, and collects its trace."""
+"""Observes a training while it runs, and records its events."""

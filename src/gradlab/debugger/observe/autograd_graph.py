@@ -1,4 +1,4 @@
-"""Autograd's graph, walked from a tensor back to its inputs."""
+"""Reads autograd's graph, from a tensor back to its inputs."""
 
 import gc
 import weakref
@@ -9,9 +9,9 @@ from torch import Tensor
 
 from gradlab.debugger.observe.source_lines import SourceLine
 
-FEW = 2  # graphs that may live: of the last step, and of later computations
+FEW = 2  # graphs in memory that are normal: the last step's and a later one
 
-# Nodes that move or copy entries and do not change their values.
+# Operations that move or copy entries and do not change their values.
 SHAPING = (
     "View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "T", "Permute", "Clone",
     "Alias", "Slice", "Select", "Index", "Expand", "AsStrided", "ToCopy", "Flatten", "Contiguous",
@@ -44,11 +44,14 @@ def operation(node: Any) -> str:
 
 
 def origins(tensor: Tensor, skip: Callable[[Any], bool] | None = None) -> Iterator[Any]:
-    """Yield the nodes that computed a tensor's values, without nodes that only move entries.
+    """Yield the nodes that computed a tensor's values, without operations that only move entries.
 
     Args:
         tensor: a tensor with a graph.
-        skip: returns whether to skip a further node and to yield its origins.
+        skip: returns whether to skip a node as well, and to yield its origins instead.
+
+    Yields:
+        The nodes.
     """
     waiting: list[Any] = [tensor.grad_fn]
     seen: set[Any] = set()
@@ -77,7 +80,7 @@ def is_sigmoid(node: Any) -> bool:
 
 
 def direct_leaves(node: Any) -> list[Tensor]:
-    """Return the leaves that are inputs of an operation: a linear map's weight and bias."""
+    """Return the leaves among the inputs of an operation, such as a weight and a bias."""
     found: list[Tensor] = []
     for other in [each for each, _ in node.next_functions if each is not None]:
         if operation(other) in ("T", "Transpose", "Permute"):
@@ -87,12 +90,12 @@ def direct_leaves(node: Any) -> list[Tensor]:
     return found
 
 
-def remember(tensor: Tensor, line: SourceLine, scalar: tuple[bool, int] | None = None) -> None:
-    """Store in the graph where a tensor was computed.
+def store_line(tensor: Tensor, line: SourceLine, scalar: tuple[bool, int] | None = None) -> None:
+    """Store the line that computed a tensor in its graph.
 
     Args:
-        tensor: a tensor with a graph; any other is ignored.
-        line: where it was computed.
+        tensor: the tensor; ignored if it has no graph.
+        line: the line.
         scalar: for a mean or a sum: whether it is a mean, and the number of samples.
     """
     if tensor.grad_fn is not None:
@@ -103,12 +106,12 @@ def remember(tensor: Tensor, line: SourceLine, scalar: tuple[bool, int] | None =
 
 
 def line_of(node: Any) -> SourceLine | None:
-    """Return where an operation was called, if `remember` stored it."""
+    """Return the line that `store_line` stored for an operation, None if there is none."""
     return node.metadata.get("gradlab.line")
 
 
 def scalars(tensor: Tensor) -> list[tuple[Any, bool, int]]:
-    """Return (node, whether a mean, samples) of the scalars that `remember` stored in a graph."""
+    """Return (node, is a mean, samples) for each scalar that `store_line` stored in a graph."""
     found = [(node, node.metadata.get("gradlab.scalar")) for node in nodes(tensor)]
     return [(node, *scalar) for node, scalar in found if scalar is not None]
 
@@ -118,7 +121,7 @@ class _Mark:
 
 
 class GraphMarks:
-    """Marks on the graphs of each step, which show whether the graphs are still in memory."""
+    """Marks in the graphs of each step, which show whether a graph is still in memory."""
 
     def __init__(self) -> None:
         self._marks: list[tuple[int, SourceLine, weakref.ref[_Mark]]] = []
@@ -128,8 +131,8 @@ class GraphMarks:
 
         Args:
             step: the number of optimiser steps so far.
-            line: where the values were computed, unless the graph itself stores it.
-            values: tensors with a graph; others are ignored.
+            line: the line of the values, used if the graph does not store one.
+            values: the values; only tensors with a graph are marked.
         """
         for each in values:
             if isinstance(each, Tensor) and each.grad_fn is not None:
@@ -139,9 +142,9 @@ class GraphMarks:
                 self._marks.append((step, line_of(node) or line, weakref.ref(mark)))
 
     def live(self) -> dict[int, SourceLine]:
-        """Return the steps with a graph in memory, and where the last of its values was made."""
+        """Return the steps whose graph is in memory, each with the line of its last value."""
         if len(self._live()) > FEW:
-            gc.collect()  # it takes longer than a step of a small network
+            gc.collect()  # slow: only if needed
         return self._live()
 
     def _live(self) -> dict[int, SourceLine]:

@@ -1,4 +1,4 @@
-"""Backward passes: their gradients, their losses' terms, and values written over before them."""
+"""Records backward passes: gradients, terms of the loss, and values overwritten before them."""
 
 from collections import deque
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from gradlab.debugger.observe.module_calls import ModuleCalls
 from gradlab.debugger.observe.source_lines import current_line, current_lines
 from gradlab.debugger.observe.trace import EventLog
 
-MAX_ALIASES = 64  # detached tensors that are remembered, and arrays; a step has few
+MAX_ALIASES = 64  # stored detached tensors, and stored arrays
 
 
 class BackwardCalls:
@@ -27,11 +27,13 @@ class BackwardCalls:
     ) -> None:
         self.log, self.modules, self.marks = log, modules, marks
         self.count = 0
-        self.views: list[tuple[GraphExit, Tensor, int]] = []  # of `.data`, with their versions
+        self.views: list[
+            tuple[GraphExit, Tensor, int]
+        ] = []  # results of `.data`, with their versions
         self.arrays = ArrayAliases()
 
     def add_alias(self, event: GraphExit, alias: Tensor) -> None:
-        """Remember a tensor that shares memory with the graph."""
+        """Store a tensor that shares memory with the graph."""
         if event.how == "data":
             self.views.append((event, alias, alias._version))
         self.arrays.detached.append((event, alias))
@@ -47,7 +49,7 @@ class BackwardCalls:
         Args:
             original: `torch.autograd.backward`.
             args: its arguments.
-            kwargs: its named arguments.
+            kwargs: its keyword arguments.
         """
         roots = [t for t in tree_leaves((args[:1], kwargs.get("tensors"))) if isinstance(t, Tensor)]
         log = self.log
@@ -56,7 +58,7 @@ class BackwardCalls:
             reaches = frozenset[int]().union(*map(autograd_graph.leaves, roots))
             self.marks.put(log.step, current_line(), *roots)
             now, before = log.now(), log.fingerprints()
-            learning = reaches & log.held if log.optimizers else reaches
+            learning = reaches & log.optimizer_weights if log.optimizers else reaches
             in_eval = self.modules.in_eval(learning)
             value, terms = sum(float(r.detach().sum()) for r in roots), _loss_terms(roots)
             self._record_overwritten(roots)
@@ -93,12 +95,12 @@ class BackwardCalls:
 
 
 def _loss_terms(roots: list[Tensor]) -> tuple[LossTerm, ...]:
-    """Return the derivative of the loss by each scalar that a loss or a reduction computed."""
+    """Return the derivative of the loss by each mean or sum in its graph."""
     scalars = autograd_graph.scalars(roots[0]) if len(roots) == 1 and roots[0].numel() == 1 else []
     edges = [GradientEdge(node, 0) for node, _, _ in scalars]
     try:
         found: Any = torch.autograd.grad(roots, edges, retain_graph=True) if edges else ()
-    except RuntimeError:  # a graph that allows one pass only, or a broken one
+    except RuntimeError:  # the graph allows only one pass, or is broken
         return ()
     return tuple(
         LossTerm(is_mean, samples, float(g), autograd_graph.line_of(node))
@@ -108,7 +110,7 @@ def _loss_terms(roots: list[Tensor]) -> tuple[LossTerm, ...]:
 
 @dataclass(frozen=True)
 class _ArrayAlias:
-    """A tensor that became an array, and a copy of its values at that moment."""
+    """A tensor that was converted to an array, and a copy of its values at that time."""
 
     event: GraphExit
     tensor: Tensor
@@ -116,7 +118,7 @@ class _ArrayAlias:
 
 
 class ArrayAliases:
-    """Follows `z.detach().numpy()`: autograd does not see what NumPy writes to such an array."""
+    """Detects writes to arrays from `z.detach().numpy()`, which autograd does not see."""
 
     def __init__(self) -> None:
         self.detached: deque[tuple[GraphExit, Tensor]] = deque(maxlen=MAX_ALIASES)
@@ -128,7 +130,7 @@ class ArrayAliases:
         self.aliases.clear()
 
     def add_array(self, now: GraphExit, tensor: Tensor) -> None:
-        """Remember a tensor that becomes an array, if it shares memory with the graph."""
+        """Store a tensor that is converted to an array, if it shares memory with the graph."""
         for event, alias in self.detached:
             if alias.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr():
                 values = tensor.detach().clone()
@@ -137,7 +139,7 @@ class ArrayAliases:
                 return
 
     def overwritten(self, roots: list[Tensor]) -> list[GraphExit]:
-        """Return the arrays that were written to, if this changes the gradients of the roots."""
+        """Return the arrays that were overwritten, if this changes the gradients of the roots."""
         changed = [each for each in self.aliases if not _are_equal(each.tensor, each.values)]
         found = changed if changed and _change_gradients(changed, roots) else []
         self.forget()
@@ -145,7 +147,7 @@ class ArrayAliases:
 
 
 def _change_gradients(aliases: list[_ArrayAlias], roots: list[Tensor]) -> bool:
-    """Return whether the earlier values give other gradients; the values end as they are now."""
+    """Return whether the earlier values give other gradients; the current values are restored."""
     try:
         now = _gradients(roots)
         written = [each.tensor.clone() for each in aliases]
@@ -156,13 +158,13 @@ def _change_gradients(aliases: list[_ArrayAlias], roots: list[Tensor]) -> bool:
         finally:
             for each, values in zip(aliases, written, strict=True):
                 _write(each.tensor, values)
-    except RuntimeError:  # a graph that allows one pass only, or a broken one
+    except RuntimeError:  # the graph allows only one pass, or is broken
         return False
     return not all(map(_are_equal, now, then))
 
 
 def _gradients(roots: list[Tensor]) -> list[Tensor]:
-    """Return the gradients of the roots by the leaves, and retain the graph."""
+    """Return the gradients of the roots by all leaves, and retain the graph."""
     nodes = [node for root in roots for node in autograd_graph.nodes(root)]
     leaves = [node.variable for node in nodes if hasattr(node, "variable")]
     ones = [torch.ones_like(root) for root in roots]
@@ -171,7 +173,7 @@ def _gradients(roots: list[Tensor]) -> list[Tensor]:
 
 
 def _write(tensor: Tensor, values: Tensor) -> None:
-    """Write values without autograd's knowledge, as NumPy does."""
+    """Write values without autograd's knowledge, like NumPy."""
     tensor.numpy()[...] = values.numpy()
 
 

@@ -1,4 +1,4 @@
-"""The events of a training: one record for each observation that a rule reads."""
+"""The events of a training: records of observations, which the rules read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ class Event:
     """An action of the user's code.
 
     Attributes:
-        line: where it happened.
+        line: the line of the user's code.
         step: the number of optimiser steps before it.
     """
 
@@ -28,8 +28,8 @@ class LossTerm:
     Attributes:
         is_mean: whether it is a mean.
         samples: the number of samples.
-        derivative: dLoss by the scalar.
-        line: where the scalar was computed.
+        derivative: the derivative of the loss by the scalar.
+        line: the line that computed the scalar.
     """
 
     is_mean: bool
@@ -43,15 +43,15 @@ class BackwardPass(Event):
     """A backward pass.
 
     Attributes:
-        value: of the root, the loss.
-        reaches: the leaves that get a gradient.
-        before, after: all gradients.
-        lines: all lines of the user's code that were running.
+        value: the loss.
+        reaches: the `id`s of the leaves that get a gradient.
+        before, after: all gradients before and after the pass.
+        lines: the running lines of the user's code, the innermost first.
         retained: whether the graph is retained for another pass.
-        terms: the means and sums that the loss is computed from.
-        in_eval: modules that behave differently in evaluation mode, if everything that learns here
-            is in that mode.
-        eval_line: where `eval` was called.
+        terms: the means and sums in the graph of the loss.
+        in_eval: the classes of modules that behave differently in evaluation mode; empty unless all
+            trained modules are in that mode.
+        eval_line: the line of the last call of `eval`.
     """
 
     value: float
@@ -67,7 +67,12 @@ class BackwardPass(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class GradientClip(Event):
-    """A call of a clipping function of torch, or a clamp of a gradient by hand."""
+    """A call of a clipping function of torch, or a clamp of a gradient.
+
+    Attributes:
+        name: the function.
+        before, after: all gradients before and after the call.
+    """
 
     name: str
     before: Fingerprints
@@ -93,19 +98,19 @@ class OptimizerStep(Event):
     """`optimizer.step`.
 
     Attributes:
-        optimizer: its `id`.
+        optimizer: the `id` of the optimiser.
         rule: its class.
         lr: its largest learning rate.
-        momentum: of its first group.
-        held: its weights.
-        before, after: all gradients.
-        distance: the norm of the change of all its weights.
-        idle: the sum of the entries, before the step, of weights that no gradient moves here.
-        row_agreement: for weights whose rows were equal at the first step, the agreement in
-            direction of their gradient's rows, at most 1.
-        zero: the weights among them that are still 0.
-        column_spread: for weights that were one number at the first step, the relative difference
-            of their gradient's columns, at least 0.
+        momentum: the momentum of its first group.
+        weights: the `id`s of its weights.
+        before, after: all gradients before and after the step.
+        distance: the norm of the update of all its weights.
+        idle: for weights without a gradient or without an optimiser, the sum of their entries.
+        row_agreement: for weights whose rows were equal at the first step, how far the gradients
+            of the rows agree in direction, from 0 to 1.
+        zero: the weights in `row_agreement` that are still 0.
+        column_spread: for weights with equal entries at the first step, the relative difference
+            between the gradients of their columns, at least 0.
     """
 
     # attributes: a plain record of measurements; each rule reads a few of them
@@ -114,7 +119,7 @@ class OptimizerStep(Event):
     rule: str
     lr: float
     momentum: float
-    held: frozenset[int]
+    weights: frozenset[int]
     before: Fingerprints
     after: Fingerprints
     distance: float
@@ -137,11 +142,11 @@ class ClassLabels:
 
     Attributes:
         classes: the number of classes.
-        seen: the different labels.
+        seen: the set of labels.
         count: the number of labels.
-        checksum: differs between batches.
+        checksum: a number that differs between batches.
         ignored: the label that the loss ignores.
-        binary: whether the loss expects 0 and 1.
+        binary: whether the loss expects the labels 0 and 1.
     """
 
     classes: int
@@ -154,16 +159,16 @@ class ClassLabels:
 
 @dataclass(frozen=True, kw_only=True)
 class LossCall(Event):
-    """A loss of outputs and targets.
+    """A call of a loss with outputs and targets.
 
     Attributes:
-        name: of the function.
-        shapes: of output and target.
-        broadcast: whether both were expanded against each other.
-        origin, origin_line: the operation that computed the output, and where.
+        name: the name of the function.
+        shapes: the shapes of output and target.
+        broadcast: whether both tensors are expanded against each other.
+        origin, origin_line: the operation that computed the output, and its line.
         distribution: whether the outputs are probabilities that sum to 1.
-        labels: for class indices.
-        lost: wrong entries with a gradient of exactly 0, because sigmoid rounded.
+        labels: the targets, if they are class indices.
+        lost: the number of wrong outputs with the gradient 0, because sigmoid rounded to 0 or 1.
     """
 
     name: str
@@ -178,7 +183,14 @@ class LossCall(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Logarithm(Event):
-    """A logarithm of numbers that depend on weights."""
+    """A logarithm of values that depend on weights.
+
+    Attributes:
+        zeros: the number of arguments that are exactly 0.
+        size: the number of arguments.
+        origin: the operation that computed the arguments.
+        dtype: their dtype.
+    """
 
     zeros: int
     size: int
@@ -191,9 +203,9 @@ class GraphExit(Event):
     """A value taken out of the graph.
 
     Attributes:
-        how: the function that takes it out.
-        reaches: the leaves that it depends on.
-        written: whether it was written over afterwards.
+        how: the function, such as `detach`.
+        reaches: the `id`s of the leaves that the value depends on.
+        written: whether the value was overwritten afterwards.
     """
 
     how: str
@@ -203,7 +215,13 @@ class GraphExit(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class InPlaceChange(Event):
-    """A change in place of a tensor of the graph; `version`: torch's counter of such changes."""
+    """A change in place of a tensor of the graph.
+
+    Attributes:
+        name: the function.
+        shape: the shape of the tensor.
+        version: the tensor's version counter after the change.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -212,14 +230,14 @@ class InPlaceChange(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ReluCall(Event):
-    """A ReLU.
+    """A call of ReLU.
 
     Attributes:
-        key: the same for calls of the same ReLU.
-        units, samples: their numbers.
+        key: equal for all calls of one ReLU.
+        units, samples: the numbers of units and samples.
         dead: the units that are 0 for all samples.
         bias: the mean bias of the dead units.
-        spread: the standard deviation over samples of the dead units' pre-activations.
+        spread: the standard deviation of their pre-activations over samples.
     """
 
     key: tuple[Any, ...]
@@ -232,7 +250,13 @@ class ReluCall(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class LinearCall(Event):
-    """The first call of a linear map: rms(W)·√fan_in, and the rms of input and output."""
+    """The first call of a linear map.
+
+    Attributes:
+        weight: the `id` of the weight W.
+        gain: rms(W)·√fan_in.
+        rms_in, rms_out: the root mean square of input and output.
+    """
 
     weight: int
     gain: float

@@ -1,4 +1,4 @@
-"""Small summaries of gradients, which make two moments comparable without copies."""
+"""Summaries of gradients: norm and sum, to detect changes without a copy."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import hypot
@@ -8,17 +8,17 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 Fingerprints = Mapping[int, tuple[float, float] | None]
-"""The norm and the sum of the gradient of each weight, by `id`; None for a weight without one."""
+"""Norm and sum of each weight's gradient, by `id`; None for a weight without a gradient."""
 
 
 def fingerprints(weights: Iterable[Tensor]) -> Fingerprints:
-    """Return the norm and the sum of each weight's gradient, None where there is no gradient."""
+    """Return the norm and the sum of each weight's gradient; None for a missing gradient."""
     weights = [*weights]
     with torch.no_grad():
-        held = [(w, _flat_double(w.grad)) for w in weights if w.grad is not None]
-        rows = [torch.stack([g.norm(), g.sum()]).cpu() for _, g in held]
+        grads = [(w, _flat_double(w.grad)) for w in weights if w.grad is not None]
+        rows = [torch.stack([g.norm(), g.sum()]).cpu() for _, g in grads]
     numbers = torch.stack(rows).tolist() if rows else []
-    found = {id(w): (a, b) for (w, _), (a, b) in zip(held, numbers, strict=True)}
+    found = {id(w): (a, b) for (w, _), (a, b) in zip(grads, numbers, strict=True)}
     return {id(w): found.get(id(w)) for w in weights}
 
 
@@ -34,51 +34,51 @@ def total_norm(found: Fingerprints, weights: Iterable[int] | None = None) -> flo
 
 
 def is_cleared(found: Fingerprints, weight: int) -> bool:
-    """Return whether a weight has no gradient, or a gradient of exactly 0."""
+    """Return whether the gradient of a weight is missing or exactly 0."""
     one = found.get(weight)
     return one is None or one[0] == 0
 
 
 class EqualWeights:
-    """Measures whether gradients separate weights that were equal at an optimiser's first step."""
+    """Measures how far the gradients differ within weights that start with equal entries."""
 
     def __init__(self) -> None:
         self._equal_rows: dict[int, set[int]] = {}
         self._constant: dict[int, set[int]] = {}
 
-    def row_agreement(self, optimizer: Optimizer, held: Sequence[Tensor]) -> Mapping[int, float]:
-        """Return how far the gradient's rows agree in direction, by weight with equal rows."""
-        return _measured(self._equal_rows, optimizer, held, _has_equal_rows, _row_agreement)
+    def row_agreement(self, optimizer: Optimizer, weights: Sequence[Tensor]) -> Mapping[int, float]:
+        """Return the agreement of the gradient's rows, for weights that started with equal rows."""
+        return _measure(self._equal_rows, optimizer, weights, _has_equal_rows, _row_agreement)
 
-    def column_spread(self, optimizer: Optimizer, held: Sequence[Tensor]) -> Mapping[int, float]:
-        """Return how far the gradient's columns differ, by weight that was one number."""
-        return _measured(self._constant, optimizer, held, _is_constant, _column_spread)
+    def column_spread(self, optimizer: Optimizer, weights: Sequence[Tensor]) -> Mapping[int, float]:
+        """Return the spread of the gradient's columns, for weights that started constant."""
+        return _measure(self._constant, optimizer, weights, _is_constant, _column_spread)
 
 
-def _measured(
+def _measure(
     memory: dict[int, set[int]],
     optimizer: Optimizer,
-    held: Sequence[Tensor],
-    starts: Callable[[Tensor], bool],
+    weights: Sequence[Tensor],
+    condition: Callable[[Tensor], bool],
     measure: Callable[[Tensor], float],
 ) -> Mapping[int, float]:
     """Measure the gradients of the weights that met a condition at the optimiser's first step.
 
     Args:
-        memory: the weights that met it, by optimiser; filled at the first step of each.
-        optimizer: the optimiser that is about to step.
-        held: its weights.
-        starts: the condition, of a weight.
-        measure: the measure, of a dense gradient in float64.
+        memory: the weights that met the condition, by optimiser; filled at its first step.
+        optimizer: the optimiser, before its step.
+        weights: its weights.
+        condition: the condition, a function of a weight.
+        measure: the measure, a function of a dense float64 gradient.
 
     Returns:
         The measure by `id` of the weight.
     """
-    pulled = [w for w in held if w.grad is not None]
+    with_grad = [w for w in weights if w.grad is not None]
     if id(optimizer) not in memory:
-        memory[id(optimizer)] = {id(w) for w in pulled if starts(w.detach())}
-    mine = memory[id(optimizer)]
-    return {id(w): measure(_dense(w.grad)) for w in pulled if id(w) in mine and w.grad is not None}
+        memory[id(optimizer)] = {id(w) for w in with_grad if condition(w.detach())}
+    selected = [w for w in with_grad if id(w) in memory[id(optimizer)]]
+    return {id(w): measure(_dense(w.grad)) for w in selected if w.grad is not None}
 
 
 def _dense(grad: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ def _row_agreement(grad: Tensor) -> float:
 def _column_spread(grad: Tensor) -> float:
     """Return the norm of the columns minus their mean, over the gradient's norm.
 
-    A gradient of 0 gives 1: it is no evidence, for the batch may not have used the weight.
+    A gradient of 0 gives 1, which means no evidence: perhaps the batch did not use the weight.
     """
     norm = float(grad.norm())
     return float((grad - grad.mean(1, keepdim=True)).norm()) / norm if norm else 1.0

@@ -1,7 +1,7 @@
-"""The events of torch functions: layers, activations, losses and reductions.
+"""Records the events of torch functions: layers, activations, losses and reductions.
 
-A `Note` looks at the arguments of a call before it runs, and may return an `After`, which looks at
-the result.
+A `CallHandler` receives the arguments of a call before it runs. It may return a `ResultHandler`,
+which receives the result.
 """
 
 import inspect
@@ -29,7 +29,7 @@ from gradlab.debugger.observe.optimizer_steps import OptimizerSteps
 from gradlab.debugger.observe.source_lines import current_line
 from gradlab.debugger.observe.trace import EventLog
 
-SATURATED = 0.05  # of the maximum of |phi'|: as `saturated` in gradlab.schema
+SATURATED = 0.05  # times the maximum of |phi'|; equal to `saturated` in gradlab.schema
 LOSSES = (
     "cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits",
     "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "soft_margin_loss",
@@ -41,7 +41,14 @@ BINARY_LOSSES = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 
 @dataclass(frozen=True)
 class Recorders:
-    """The log of one training, and the recorders of its modules, backward passes and steps."""
+    """The recorders of one training.
+
+    Attributes:
+        log: the events.
+        modules: the recorder of module calls.
+        backward: the recorder of backward passes.
+        steps: the recorder of optimisers and schedules.
+    """
 
     log: EventLog
     modules: ModuleCalls
@@ -49,30 +56,41 @@ class Recorders:
     steps: OptimizerSteps
 
 
-After = Callable[[Any], None]
-Note = Callable[[Recorders, tuple[Any, ...], Mapping[str, Any]], After | None]
+ResultHandler = Callable[[Any], None]
+CallHandler = Callable[[Recorders, tuple[Any, ...], Mapping[str, Any]], ResultHandler | None]
 
 
-def linear(to: Recorders, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> After | None:
-    """Record the first call of a linear map with each weight."""
-    log = to.log
+def record_linear(
+    recorders: Recorders, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> ResultHandler | None:
+    """Record the first call of a linear map with each weight.
+
+    Args:
+        recorders: the recorders of the training.
+        args: the arguments of the call.
+        kwargs: its keyword arguments.
+
+    Returns:
+        The handler of the result, if the call is recorded.
+    """
+    log = recorders.log
     if log.step or len(args) < 2 or not all(isinstance(each, Tensor) for each in args[:2]):
         return None
     x, w = args[0], _leaf(args[1])
     if w is None or not w.requires_grad or w.ndim < 2 or not x.is_floating_point():
         return None
     fan_in = x.shape[-1] if w.ndim == 2 else w[0].numel()
-    to.modules.shrink(w, fan_in)
+    recorders.modules.shrink(w, fan_in)
 
-    def after(out: Tensor) -> None:
+    def record(out: Tensor) -> None:
         gain = _rms(w) * sqrt(fan_in)
         log.add(LinearCall(**log.now(), weight=id(w), gain=gain, rms_in=_rms(x), rms_out=_rms(out)))
 
-    return after
+    return record
 
 
 def _leaf(w: Tensor) -> Tensor | None:
-    """Return a weight, or the weight of which this is the transpose; None if it is computed."""
+    """Return the weight itself, also for a transposed weight; None if it is computed."""
     if w.is_leaf:
         return w
     transposing = ("T", "Transpose", "Permute")
@@ -81,24 +99,37 @@ def _leaf(w: Tensor) -> Tensor | None:
     return base if is_transposed and base is not None and base.is_leaf else None
 
 
-def remembered(to: Recorders, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> After:
-    """Store in the graph where an operation was called."""
+def record_line(
+    recorders: Recorders, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> ResultHandler:
+    """Store the line of an operation in its graph.
+
+    Args:
+        recorders: the recorders of the training.
+        args: the arguments of the call.
+        kwargs: its keyword arguments.
+
+    Returns:
+        The handler of the result.
+    """
     line = current_line()
 
-    def after(out: Any) -> None:
+    def record(out: Any) -> None:
         if isinstance(out, Tensor):
-            autograd_graph.remember(out, line)
+            autograd_graph.store_line(out, line)
 
-    return after
+    return record
 
 
-def saturating(name: str) -> Note:
-    """Return the note of `sigmoid` or `tanh`: where it was called, and its saturation at first."""
+def saturation_handler(name: str) -> CallHandler:
+    """Return the handler of `sigmoid` or `tanh`: stores the line, records the first saturation."""
 
-    def note(to: Recorders, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> After:
-        store_line, log = remembered(to, args, kwargs), to.log
+    def handle(
+        recorders: Recorders, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> ResultHandler:
+        store_line, log = record_line(recorders, args, kwargs), recorders.log
 
-        def after(out: Any) -> None:
+        def record(out: Any) -> None:
             store_line(out)
             if log.step == 0 and out.requires_grad and out.ndim > 1:
                 a = out.detach().double()
@@ -106,28 +137,34 @@ def saturating(name: str) -> Note:
                 saturated = float((slope < SATURATED).double().mean())
                 log.add(SigmoidCall(**log.now(), name=name, saturated=saturated))
 
-        return after
+        return record
 
-    return note
+    return handle
 
 
-def relu(to: Recorders, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Record which units of a ReLU are 0 for all samples."""
+def record_relu(recorders: Recorders, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Record the units of a ReLU that are 0 for all samples.
+
+    Args:
+        recorders: the recorders of the training.
+        args: the arguments of the call.
+        kwargs: its keyword arguments.
+    """
     z = args[0] if args else None
     if not isinstance(z, Tensor) or not z.requires_grad or z.ndim < 2:
         return
     inputs = [] if z.grad_fn is None else autograd_graph.direct_leaves(z.grad_fn)
-    if not inputs and not to.modules.in_network:
-        return  # the hinge of a loss, where 0 is intended
-    units = 1 if z.ndim > 3 else z.ndim - 1  # of images, channels
+    if not inputs and not recorders.modules.in_network:
+        return  # the hinge of a loss: values of 0 are intended
+    units = 1 if z.ndim > 3 else z.ndim - 1  # the units of images are channels
     flat = z.detach().movedim(units, -1).flatten(0, -2)
     dead = (flat <= 0).all(0) & (flat < 0).any(0)
-    now = to.log.now()
+    now = recorders.log.now()
     bias, spread = _bias(inputs, flat, dead)
-    to.log.add(
+    recorders.log.add(
         ReluCall(
             **now,
-            key=(to.modules.innermost(), now["line"]),
+            key=(recorders.modules.innermost(), now["line"]),
             units=flat.shape[1],
             samples=flat.shape[0],
             dead=frozenset(dead.nonzero().flatten().tolist()),
@@ -137,14 +174,29 @@ def relu(to: Recorders, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Non
     )
 
 
-def clamp(to: Recorders, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Record a clamp at 0, which is a ReLU."""
+def record_clamp(recorders: Recorders, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Record a clamp at 0, which is a ReLU.
+
+    Args:
+        recorders: the recorders of the training.
+        args: the arguments of the call.
+        kwargs: its keyword arguments.
+    """
     if [*args[1:], *kwargs.values()] in ([0], [0.0]) and "max" not in kwargs:
-        relu(to, args, kwargs)
+        record_relu(recorders, args, kwargs)
 
 
 def _bias(inputs: list[Tensor], flat: Tensor, dead: Tensor) -> tuple[float | None, float | None]:
-    """Return the mean bias of the dead units, and their pre-activations' spread over samples."""
+    """Return the mean bias of dead units, and the spread of their pre-activations.
+
+    Args:
+        inputs: the leaves among the inputs of the linear map.
+        flat: the pre-activations, [N, units].
+        dead: whether each unit is dead, [units].
+
+    Returns:
+        The mean bias and the standard deviation over samples; None without a bias.
+    """
     found = [leaf for leaf in inputs if leaf.ndim == 1 and len(leaf) == flat.shape[1]]
     if not found or not dead.any() or len(flat) < 2:
         return None, None
@@ -156,11 +208,13 @@ def _rms(tensor: Tensor) -> float:
 
 
 @cache
-def loss(name: str) -> Note:
-    """Return the note of a loss of torch: its event, and the scalar that it computes."""
+def loss_handler(name: str) -> CallHandler:
+    """Return the handler of a loss: records the call, stores whether the result is a mean."""
     signature = inspect.signature(getattr(functional, name))
 
-    def note(to: Recorders, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> After | None:
+    def handle(
+        recorders: Recorders, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> ResultHandler | None:
         try:
             bound = signature.bind(*args, **kwargs).arguments
         except TypeError:
@@ -170,27 +224,37 @@ def loss(name: str) -> Note:
             return None
         if isinstance(target, Tensor):
             ignored = bound.get("ignore_index", -100)
-            to.log.add(_loss_call(to.log, name, output, target, ignored))
+            recorders.log.add(_loss_call(recorders.log, name, output, target, ignored))
         is_mean = bound.get("reduction", "mean") in ("mean", "batchmean")
-        return lambda out: _remember_scalar(is_mean, output, out)
+        return lambda out: _store_scalar(is_mean, output, out)
 
-    return note
+    return handle
 
 
-def reduction(is_mean: bool) -> Note:
-    """Return the note of `mean` or `sum`: the scalar that it computes."""
+def reduction_handler(is_mean: bool) -> CallHandler:
+    """Return the handler of `mean` or `sum`: stores it with the result."""
 
-    def note(to: Recorders, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> After | None:
+    def handle(
+        recorders: Recorders, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> ResultHandler | None:
         terms = args[0] if args else None
         if not isinstance(terms, Tensor) or not terms.requires_grad or terms.numel() < 2:
             return None
-        return lambda out: _remember_scalar(is_mean, terms, out)
+        return lambda out: _store_scalar(is_mean, terms, out)
 
-    return note
+    return handle
 
 
-def difference(to: Recorders, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Record a loss by hand: a difference of outputs (N, 1) and targets (N,)."""
+def record_difference(
+    recorders: Recorders, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> None:
+    """Record a hand-written loss: a difference of outputs (N, 1) and targets (N,).
+
+    Args:
+        recorders: the recorders of the training.
+        args: the arguments of the call.
+        kwargs: its keyword arguments.
+    """
     if len(args) < 2 or not all(isinstance(each, Tensor) for each in args[:2]):
         return
     output, target = args[:2] if args[0].requires_grad else args[1::-1]
@@ -199,18 +263,21 @@ def difference(to: Recorders, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
     node = output.grad_fn  # z[:, None] - y: all pairs are intended
     is_intended = node is not None and autograd_graph.operation(node) == "Unsqueeze"
     if is_one_sided and not is_intended and n > 1 and {*shapes} == {(n, 1), (n,)}:
-        to.log.add(LossCall(**to.log.now(), name="-", shapes=shapes, broadcast=True))
+        recorders.log.add(LossCall(**recorders.log.now(), name="-", shapes=shapes, broadcast=True))
 
 
 def _loss_call(log: EventLog, name: str, output: Tensor, target: Tensor, ignored: int) -> LossCall:
     """Return the event of a loss.
 
     Args:
-        log: gives line and step.
-        name: of the loss.
-        output: of the model, with a graph.
-        target: what the output is compared with.
-        ignored: the class that the loss ignores.
+        log: the log, for line and step.
+        name: the name of the loss.
+        output: the output of the model, with a graph.
+        target: the target.
+        ignored: the label that the loss ignores.
+
+    Returns:
+        The event.
     """
     nodes = [*autograd_graph.origins(output)]
     origin, value = nodes[0] if len(nodes) == 1 else None, output.detach()
@@ -245,7 +312,17 @@ def _is_distribution(output: Tensor) -> bool:
 
 
 def _labels(name: str, output: Tensor, target: Tensor, ignored: int) -> ClassLabels | None:
-    """Return the labels of a loss for classes or for 0 and 1, None for any other target."""
+    """Return the labels of a loss for classes.
+
+    Args:
+        name: the name of the loss.
+        output: the output, [N, classes, ...].
+        target: the target.
+        ignored: the label that the loss ignores.
+
+    Returns:
+        The labels; None if the targets are not labels.
+    """
     if name in BINARY_LOSSES:
         return _binary_labels(target)
     if name not in CLASS_LOSSES or target.is_floating_point() or output.ndim < 2:
@@ -257,7 +334,7 @@ def _labels(name: str, output: Tensor, target: Tensor, ignored: int) -> ClassLab
 
 
 def _binary_labels(target: Tensor) -> ClassLabels | None:
-    """Return the labels of a loss for 0 and 1, None if they are no whole numbers."""
+    """Return the labels of a loss for 0 and 1; None if they are not whole numbers."""
     if not bool((target == target.round()).all()):
         return None
     seen = frozenset(map(int, target.unique().tolist()))
@@ -265,14 +342,20 @@ def _binary_labels(target: Tensor) -> ClassLabels | None:
 
 
 def _lost(p: Tensor, target: Tensor) -> int:
-    """Return the number of wrong outputs that are exactly 0 or 1."""
+    """Return the number of wrong outputs that sigmoid rounded to exactly 0 or 1."""
     if p.shape != target.shape:
         return 0
     return int((((p == 0) | (p == 1)) & ((p - target).abs() > 0.5)).sum())
 
 
-def _remember_scalar(is_mean: bool, terms: Tensor, out: Any) -> None:
-    """Store in the graph that a scalar is the mean or the sum of some terms."""
+def _store_scalar(is_mean: bool, terms: Tensor, out: Any) -> None:
+    """Store in the graph that a scalar is a mean or a sum.
+
+    Args:
+        is_mean: whether it is a mean.
+        terms: the values in the mean or sum, [N, ...].
+        out: the scalar; any other result is ignored.
+    """
     if isinstance(out, Tensor) and out.requires_grad and out.numel() == 1:
         samples = len(terms) if terms.ndim else 1
-        autograd_graph.remember(out, current_line(), (is_mean, samples))
+        autograd_graph.store_line(out, current_line(), (is_mean, samples))

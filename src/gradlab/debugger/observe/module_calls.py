@@ -1,4 +1,4 @@
-"""Calls of modules: which modules, in which mode, and with which inputs."""
+"""Records calls of modules: their class, their mode and their inputs."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -20,11 +20,11 @@ MODAL = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)  # pyri
 
 @dataclass(frozen=True)
 class Intervention:
-    """The change that an experiment makes to a training.
+    """The change of an experiment.
 
     Attributes:
-        lr: the factor of all learning rates.
-        standardised: whether the model's inputs get zero mean and unit variance.
+        lr: a factor of all learning rates.
+        standardised: whether the model's inputs are standardised to zero mean and unit variance.
         gain: the upper bound of rms(W)·√fan_in at the first step; larger weights are shrunk.
     """
 
@@ -34,7 +34,13 @@ class Intervention:
 
 
 class ModuleCalls:
-    """Records the calls of all modules."""
+    """Records the calls of all modules.
+
+    Args:
+        log: the log of events.
+        marks: the marks of graphs in memory.
+        intervention: the change of an experiment.
+    """
 
     def __init__(self, log: EventLog, marks: GraphMarks, intervention: Intervention) -> None:
         self.log, self.marks, self.intervention = log, marks, intervention
@@ -42,11 +48,11 @@ class ModuleCalls:
         self.outermost: dict[int, nn.Module] = {}
         self.called: dict[int, tuple[nn.Module, CalledModule]] = {}
         self.eval_line: SourceLine | None = None
-        self.modes: dict[int, bool] = {}  # `training` of calls since the last backward pass
+        self.modes: dict[int, bool] = {}  # by `id`: in training mode since the last backward pass
 
     @contextmanager
     def observed(self) -> Generator[None]:
-        """Record all modules that are called inside."""
+        """Record all calls of modules inside."""
         handles = (
             hooks.register_module_forward_pre_hook(self._enter),
             hooks.register_module_forward_hook(self._leave, always_call=True),
@@ -68,10 +74,13 @@ class ModuleCalls:
         return bool(self.stack) and any(True for _ in self.stack[0].parameters())
 
     def in_eval(self, learning: frozenset[int]) -> tuple[str, ...]:
-        """Return the called modules whose mode matters, if all that learns is in evaluation mode.
+        """Return the modules whose mode matters, if all trained modules are in evaluation mode.
 
         Args:
-            learning: the weights that get a gradient and are in an optimiser.
+            learning: the `id`s of the weights that get a gradient and are in an optimiser.
+
+        Returns:
+            The classes of these modules; empty if a trained module is in training mode.
         """
         modes, self.modes = self.modes, {}
         called = [(self.called[key][1], training) for key, training in modes.items()]
@@ -85,12 +94,12 @@ class ModuleCalls:
         return tuple(c.kind for c, _ in relevant if c.mode_matters)
 
     def eval(self, original: Callable[..., Any], module: nn.Module) -> nn.Module:
-        """Put a module into evaluation mode, and record the line."""
+        """Call `eval` of a module, and store the line."""
         self.eval_line = current_line()
         return original(module)
 
     def shrink(self, weight: Tensor, fan_in: int) -> None:
-        """Shrink a weight before its first use, if the intervention bounds its gain."""
+        """Shrink a weight before its first use, if the intervention has a bound."""
         if self.log.step == 0 and self.intervention.gain is not None:
             with self.log.pause():
                 _shrink(weight, fan_in, self.intervention.gain)
@@ -113,6 +122,13 @@ class ModuleCalls:
             return self._inputs(args, line)
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        """Mark the graphs of an outermost module's output.
+
+        Args:
+            module: the module.
+            args: its arguments.
+            output: its output.
+        """
         if self.stack and self.stack[-1] is module:
             self.stack.pop()
             if not self.stack and not self.log.paused:
@@ -134,7 +150,7 @@ class ModuleCalls:
             self.modes[id(module)] = self.modes.get(id(module), False) or module.training
 
     def _inputs(self, args: tuple[Any, ...], line: SourceLine) -> tuple[Any, ...] | None:
-        """Record the inputs of an outermost module; return them standardised if required."""
+        """Record the inputs of an outermost module; standardise them if the intervention does."""
         inputs = [*args]
         for i, x in enumerate(args):
             if not isinstance(x, Tensor) or not x.is_floating_point() or x.requires_grad:
@@ -149,13 +165,20 @@ class ModuleCalls:
 
 
 def _standardised(x: Tensor) -> Tensor:
-    """Return x with zero mean and unit variance: per feature of a matrix, else over all of it."""
+    """Return x with zero mean and unit variance: for each feature of a matrix, else overall."""
     over = 0 if x.ndim == 2 else tuple(range(x.ndim))
     mean, std = x.mean(over, keepdim=True), x.std(over, keepdim=True)
     return torch.where(std > 0, (x - mean) / std.clamp(min=1e-12), torch.zeros_like(x))
 
 
 def _shrink(weight: Tensor, fan_in: int, most: float) -> None:
+    """Shrink a weight to a gain.
+
+    Args:
+        weight: the weight, changed in place.
+        fan_in: its number of inputs.
+        most: the upper bound of rms(W)·√fan_in.
+    """
     with torch.no_grad():
         gain = float(weight.double().square().mean().sqrt()) * fan_in**0.5
         weight.mul_(min(1.0, most / gain) if gain else 1.0)

@@ -1,4 +1,4 @@
-"""Observes a training: torch's functions, modules, backward passes and optimisers."""
+"""Observes a training: functions of torch, modules, backward passes and optimisers."""
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -18,20 +18,20 @@ from gradlab.debugger.observe.torch_functions import FunctionCalls
 from gradlab.debugger.observe.trace import EventLog, Trace, tracked_weights
 from gradlab.recording.patches import wrap
 
-MAX_PASSES = 16  # backward passes for each step that is awaited
+MAX_PASSES = 16  # backward passes for each expected step; then the training is stopped
 
 
 class StopTraining(BaseException):
-    """Ends a user's training after enough steps; `except Exception` does not catch it."""
+    """Stops a user's training after enough steps; `except Exception` does not catch it."""
 
 
 class TrainingObserver:
-    """Records the events of the training that runs inside; a context manager, used once.
+    """Records the events of the training that runs inside; a context manager for one use.
 
     Args:
-        known: optimisers that exist already.
+        known: existing optimisers.
         intervention: the change of an experiment.
-        most: the number of optimiser steps after which it raises `StopTraining`; None: never.
+        most: the number of optimiser steps after which it raises `StopTraining`; None for no limit.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class TrainingObserver:
             wrap(torch.jit, "trace", self._unrecorded),
             wrap(torch.autograd.Function, "apply", self._apply),
             FunctionCalls(recorders),
-            torch.compiler.set_stance("force_eager"),  # a compiled step hides its calls
+            torch.compiler.set_stance("force_eager"),  # compiled code hides its calls
         ):
             self._contexts.enter_context(each)
         return self
@@ -80,17 +80,43 @@ class TrainingObserver:
         return self.most is not None and self.log.step >= self.most
 
     def _backward(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Run and record a backward pass; stop the training after too many.
+
+        Args:
+            original: `torch.autograd.backward`.
+            args: its arguments.
+            kwargs: its keyword arguments.
+        """
         self.backward.backward(original, *args, **kwargs)
         if self.most is not None and self.backward.count > MAX_PASSES * self.most:
             raise StopTraining
 
     def _unrecorded(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Record no events in `torch.jit.trace`, which would trace the recording too."""
+        """Call `torch.jit.trace` without recording, which would be traced too.
+
+        Args:
+            original: `torch.jit.trace`.
+            args: its arguments.
+            kwargs: its keyword arguments.
+
+        Returns:
+            Its result.
+        """
         with self.log.pause():
             return original(*args, **kwargs)
 
     def _apply(self, original: Callable[..., Any], function: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call a `torch.autograd.Function`; record it unless it is torch's."""
+        """Call a `torch.autograd.Function`; record the call unless the function is torch's.
+
+        Args:
+            original: `torch.autograd.Function.apply`.
+            function: the function.
+            args: its arguments.
+            kwargs: its keyword arguments.
+
+        Returns:
+            Its result.
+        """
         if not self.log.paused and not function.__module__.startswith("torch."):
             with self.log.pause():
                 copies = tuple(map(_copied, args))
@@ -108,7 +134,7 @@ class TrainingObserver:
 
 
 def _copied(value: Any) -> Any:
-    """Return a copy of a tensor with the same `requires_grad`; any other value as it is."""
+    """Return a copy of a tensor with the same `requires_grad`; return other values unchanged."""
     if not isinstance(value, Tensor):
         return value
     return value.detach().clone().requires_grad_(value.requires_grad)

@@ -1,4 +1,4 @@
-"""Lines of the user's code: where an event happened."""
+"""Finds the line of the user's code that causes an event."""
 
 import linecache
 import sys
@@ -14,15 +14,21 @@ from gradlab.recording import patches
 
 _DEBUGGER = Path(__file__).parents[1]
 _GRADLAB = (str(_DEBUGGER), str(_DEBUGGER.parent / "monitor"), patches.__file__)
-_CALLER = str(_DEBUGGER / "targets.py")  # calls the user's code: frames outside of it are gradlab's
+# This file calls the user's code: frames outside of it are gradlab's.
+_CALLER = str(_DEBUGGER / "trainings.py")
 _TORCH = str(Path(torch.__file__).parent)
 _LIBRARIES = tuple({sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib")})
-_INSTALLED = {"site-packages", "dist-packages"}  # also of other environments on `sys.path`
+_INSTALLED = {"site-packages", "dist-packages"}  # also in other environments on `sys.path`
 
 
 @dataclass(frozen=True)
 class SourceLine:
-    """A line of a file."""
+    """A line of a file.
+
+    Attributes:
+        file: the path.
+        line: the number of the line, from 1.
+    """
 
     file: str
     line: int
@@ -33,7 +39,7 @@ class SourceLine:
         return linecache.getline(self.file, self.line).strip()
 
     def __str__(self) -> str:
-        """Return `file:line`, the file relative to the current folder if it is inside."""
+        """Return `file:line`, relative to the current folder if the file is inside."""
         path = Path(self.file)
         folder = Path.cwd()
         short = path.relative_to(folder) if path.is_relative_to(folder) else path
@@ -41,12 +47,12 @@ class SourceLine:
 
 
 def current_line() -> SourceLine:
-    """Return the innermost line of the user's code that is running."""
+    """Return the innermost running line of the user's code."""
     return _innermost(_user_lines(_frames(sys._getframe(1))))  # pyright: ignore[reportPrivateUsage]
 
 
 def current_lines() -> tuple[SourceLine, ...]:
-    """Return all lines of the user's code that are running, the innermost first."""
+    """Return all running lines of the user's code, the innermost first."""
     return tuple(_user_lines(_frames(sys._getframe(1))))  # pyright: ignore[reportPrivateUsage]
 
 
@@ -73,7 +79,7 @@ def _traceback_frames(trace: TracebackType | None) -> Iterator[tuple[CodeType, i
 
 
 def _user_lines(frames: Iterator[tuple[CodeType, int]]) -> Iterator[SourceLine]:
-    """Yield the lines that are neither torch's nor gradlab's, from the innermost to the caller."""
+    """Yield the lines outside torch and gradlab, from the innermost to the outermost."""
     for code, line in frames:
         if code.co_filename == _CALLER:
             return
@@ -82,7 +88,7 @@ def _user_lines(frames: Iterator[tuple[CodeType, int]]) -> Iterator[SourceLine]:
 
 
 def _innermost(lines: Iterator[SourceLine]) -> SourceLine:
-    """Return the innermost line that is in no library, or else the innermost line."""
-    found = [*lines]
-    own = [line for line in found if not is_library(line.file)]
-    return next(iter(own or found), SourceLine("?", 0))
+    """Return the innermost line outside of libraries; if there is none, the innermost line."""
+    candidates = [*lines]
+    outside = [line for line in candidates if not is_library(line.file)]
+    return next(iter(outside or candidates), SourceLine("?", 0))

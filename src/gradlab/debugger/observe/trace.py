@@ -1,4 +1,4 @@
-"""The trace of a training: events in order, and the weights and modules that took part."""
+"""The trace of a training: its events in order, its weights and its modules."""
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,9 +18,12 @@ E = TypeVar("E", bound=Event)
 
 
 class EventLog:
-    """Events in order, the number of optimiser steps, and the weights and optimisers seen.
+    """Records events in order, counts optimiser steps, and collects weights and optimisers.
 
-    While `paused` is not 0, torch or gradlab itself is running, and no event is recorded.
+    While torch or gradlab runs, `paused` is above 0, and recorders add no events.
+
+    Args:
+        known: existing optimisers.
     """
 
     def __init__(self, known: Iterable[Optimizer]) -> None:
@@ -28,7 +31,7 @@ class EventLog:
         self.step = self.paused = 0
         self.optimizers = {id(each): each for each in known}
         self.weights: dict[int, Tensor] = {}
-        self.optimizer_lines: dict[int, SourceLine] = {}  # where optimisers were made
+        self.optimizer_lines: dict[int, SourceLine] = {}  # the lines that made them
 
     def add(self, event: Event) -> None:
         """Append an event."""
@@ -36,7 +39,7 @@ class EventLog:
             self.events.append(event)
 
     def now(self) -> dict[str, Any]:
-        """Return the line and the step that every event has."""
+        """Return the current line and step, which every event has."""
         return {"line": current_line(), "step": self.step}
 
     @contextmanager
@@ -49,8 +52,8 @@ class EventLog:
             self.paused -= 1
 
     @property
-    def held(self) -> set[int]:
-        """The weights that an optimiser holds, by `id`."""
+    def optimizer_weights(self) -> set[int]:
+        """The `id`s of the weights of all optimisers."""
         groups = [group for each in self.optimizers.values() for group in each.param_groups]
         return {id(w) for group in groups for w in group["params"]}
 
@@ -71,15 +74,15 @@ class EventLog:
 
 @dataclass
 class TrackedWeight:
-    """A weight.
+    """A weight of a model or an optimiser.
 
     Attributes:
         name: its name in the model.
         shape: its shape.
         trainable: its `requires_grad`.
         registered: whether it is a parameter of a module that the user called.
-        holder: the attribute that holds an unregistered weight, such as `Net.hidden (list)`.
-        optimizers: the optimisers that hold it.
+        holder: the attribute that contains an unregistered weight, such as `Net.hidden (list)`.
+        optimizers: the `id`s of the optimisers that hold it.
         in_eval: whether its module is in evaluation mode inside a model in training mode.
     """
 
@@ -94,12 +97,12 @@ class TrackedWeight:
 
 @dataclass
 class CalledModule:
-    """A module that was called.
+    """A called module.
 
     Attributes:
         kind: its class.
-        line: where it was called first.
-        weights: its parameters, without those of its children.
+        line: the line of its first call.
+        weights: the `id`s of its direct parameters, without its children.
         mode_matters: whether it behaves differently in evaluation mode.
         is_layer: whether it is a module of torch other than an embedding.
         grad_modes: the values of `torch.is_grad_enabled()` at its calls.
@@ -118,11 +121,11 @@ class Trace:
     """The observations of one training.
 
     Attributes:
-        events: in order.
-        weights: by `id`, in the model's order.
-        modules: that were called.
-        optimizer_lines: where optimisers were made, by `id`.
-        live_graphs: the steps whose graphs are still in memory at the end, and their lines.
+        events: the events in order.
+        weights: the weights by `id`, in the model's order.
+        modules: the called modules.
+        optimizer_lines: the lines that made the optimisers, by `id`.
+        live_graphs: the steps whose graphs are in memory at the end, with their lines.
         steps: the number of optimiser steps.
     """
 
@@ -139,12 +142,12 @@ class Trace:
 
     @property
     def error(self) -> TrainingError | None:
-        """The error that ended the training, if there was one."""
+        """The error that ended the training, None if it ended without an error."""
         return next(iter(self.all(TrainingError)), None)
 
     @property
     def losses(self) -> list[float]:
-        """The sum of the roots of all backward passes, for each step."""
+        """The loss of each step: the sum over its backward passes."""
         sums: dict[int, float] = {}
         for event in self.all(BackwardPass):
             sums[event.step] = sums.get(event.step, 0.0) + event.value
@@ -152,14 +155,14 @@ class Trace:
 
     @property
     def reached(self) -> set[int]:
-        """The weights that get a gradient, from a backward pass or set by the user."""
+        """The weights that get a gradient, by a backward pass or by the user's code."""
         steps = self.all(OptimizerStep)
-        by_hand = {w for s in steps for w in s.held if not is_cleared(s.before, w)}
+        by_hand = {w for s in steps for w in s.weights if not is_cleared(s.before, w)}
         return by_hand.union(*(each.reaches for each in self.all(BackwardPass)))
 
     @property
     def moved_by_hand(self) -> set[int]:
-        """The weights that change without an optimiser, such as averages."""
+        """The weights that change without an optimiser, such as moving averages."""
         seen: dict[int, set[float]] = {}
         for step in self.all(OptimizerStep):
             for w, value in step.idle.items():
@@ -179,18 +182,18 @@ def tracked_weights(
     """Return all weights of modules and optimisers.
 
     Args:
-        seen: weights that events mention, by `id`.
+        seen: the weights in events, by `id`.
         roots: the modules that the user called.
         optimizers: all optimisers.
 
     Returns:
-        The weights by `id`, those of modules first.
+        The weights by `id`, the weights of modules first.
     """
-    held: dict[int, set[int]] = {}
+    optimizers_of: dict[int, set[int]] = {}
     for each in optimizers:
         for group in each.param_groups:
             for w in group["params"]:
-                held.setdefault(id(w), set()).add(id(each))
+                optimizers_of.setdefault(id(w), set()).add(id(each))
     found: dict[int, TrackedWeight] = {}
     tensors = dict(seen)
     for name, w, in_eval in _registered(roots):
@@ -207,12 +210,12 @@ def tracked_weights(
             name, holder = holders.get(key, (f"a weight of shape {list(w.shape)}", ""))
             found[key] = TrackedWeight(name, tuple(w.shape), w.requires_grad, False, holder)
     for key, weight in found.items():
-        weight.optimizers = frozenset(held.get(key, ()))
+        weight.optimizers = frozenset(optimizers_of.get(key, ()))
     return found
 
 
 def _registered(roots: Sequence[nn.Module]) -> Iterator[tuple[str, Tensor, bool]]:
-    """Yield (name, parameter, whether in evaluation mode) of the outermost modules."""
+    """Yield (name, parameter, is in evaluation mode) for parameters of the outermost modules."""
     inside = {id(part) for root in roots for part in root.modules() if part is not root}
     tops = [root for root in roots if id(root) not in inside]
     for root in tops:
@@ -224,7 +227,7 @@ def _registered(roots: Sequence[nn.Module]) -> Iterator[tuple[str, Tensor, bool]
 
 
 def _hidden(root: nn.Module) -> Iterator[tuple[str, Tensor, str]]:
-    """Yield (name, weight, holder) of unregistered weights, in lists, dicts or attributes."""
+    """Yield (name, weight, holder) for unregistered weights in lists, dicts or attributes."""
     for path, part in root.named_modules():
         for attribute, value in vars(part).items():
             if attribute.startswith("_") and attribute in _MODULE_ATTRIBUTES:

@@ -1,57 +1,57 @@
-"""The rules: each returns the findings of a trace, and none unless it is certain."""
+"""The rules: each reads a trace and returns findings, only if it is certain."""
 
 from collections.abc import Callable
 
 from gradlab.debugger.code_finding import CodeFinding
 from gradlab.debugger.observe.trace import Trace
 from gradlab.debugger.rules.broken_graph import (
-    cut,
-    evaluation,
-    memory,
-    overwritten,
-    plain_number,
-    used_twice,
-    written,
+    find_cut_paths,
+    find_evaluation_mode,
+    find_in_place_changes,
+    find_plain_numbers,
+    find_reused_graphs,
+    find_stored_graphs,
+    find_writes_past_autograd,
 )
-from gradlab.debugger.rules.fixed_weights import frozen, missing
+from gradlab.debugger.rules.fixed_weights import find_frozen_layers, find_missing_parameters
 from gradlab.debugger.rules.loss_inputs import (
-    broadcast,
-    labels,
-    logarithms,
-    sigmoid_bce,
-    squashed_twice,
+    find_broadcast_targets,
+    find_logarithms_of_zero,
+    find_probabilities_as_logits,
+    find_rounded_sigmoids,
+    find_shifted_labels,
 )
-from gradlab.debugger.rules.unit_states import dead, symmetry, too_large
+from gradlab.debugger.rules.unit_states import find_dead_units, find_equal_units, find_large_weights
 from gradlab.debugger.rules.update_order import (
-    accumulation,
-    clipping,
-    no_zero_grad,
-    schedule,
-    zero_grad_too_late,
+    find_discarded_gradients,
+    find_early_schedules,
+    find_misplaced_clipping,
+    find_uncleared_gradients,
+    find_undivided_accumulation,
 )
 
 RULES: tuple[Callable[[Trace], list[CodeFinding]], ...] = (
-    no_zero_grad,
-    zero_grad_too_late,
-    accumulation,
-    clipping,
-    schedule,
-    missing,
-    frozen,
-    cut,
-    written,
-    overwritten,
-    used_twice,
-    plain_number,
-    squashed_twice,
-    sigmoid_bce,
-    logarithms,
-    broadcast,
-    labels,
-    evaluation,
-    memory,
-    symmetry,
-    dead,
-    too_large,
+    find_uncleared_gradients,
+    find_discarded_gradients,
+    find_undivided_accumulation,
+    find_misplaced_clipping,
+    find_early_schedules,
+    find_missing_parameters,
+    find_frozen_layers,
+    find_cut_paths,
+    find_writes_past_autograd,
+    find_in_place_changes,
+    find_reused_graphs,
+    find_plain_numbers,
+    find_probabilities_as_logits,
+    find_rounded_sigmoids,
+    find_logarithms_of_zero,
+    find_broadcast_targets,
+    find_shifted_labels,
+    find_evaluation_mode,
+    find_stored_graphs,
+    find_equal_units,
+    find_dead_units,
+    find_large_weights,
 )
-"""In the order of their findings."""
+"""All rules, in the order of their findings."""

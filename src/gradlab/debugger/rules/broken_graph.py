@@ -1,4 +1,4 @@
-"""Values that leave autograd's graph, are overwritten in it, or keep it in memory."""
+"""Rules for values that leave autograd's graph, are overwritten in it, or keep it in memory."""
 
 import re
 from collections.abc import Sequence
@@ -22,22 +22,22 @@ TWICE = "backward through the graph a second time"
 NUMBER = "'float' object has no attribute 'backward'"
 
 
-def cut(trace: Trace) -> list[CodeFinding]:
-    """Find weights that are used and in an optimiser, and that get no gradient from the loss."""
-    starved = _starved(trace)
+def find_cut_paths(trace: Trace) -> list[CodeFinding]:
+    """Find weights of an optimiser that are used but get no gradient from the loss."""
+    starved = _weights_without_gradient(trace)
     cuts = [each for each in trace.all(GraphExit) if each.reaches & starved and not each.written]
     if not starved or not cuts:
         return _under_no_grad(trace, starved)
     most = max(len(each.reaches & starved) for each in cuts)
     first = next(each for each in cuts if len(each.reaches & starved) == most)
-    written = {
+    spellings = {
         "detach": ".detach()",
         "data": ".data",
         "__float__": "float()",
         "tensor": "torch.tensor()",
         "as_tensor": "torch.as_tensor()",
     }
-    how = written.get(first.how, f".{first.how}()")
+    how = spellings.get(first.how, f".{first.how}()")
     return [
         CodeFinding(
             EXIT_KINDS.get(first.how, "item_in_path"),
@@ -45,12 +45,12 @@ def cut(trace: Trace) -> list[CodeFinding]:
             f"{first.line}: {first.line.code}",
             f"{len(starved)} weights of the optimiser are used before this line, and no backward "
             f"pass reaches them: {trace.names(starved)}",
-            f"keep the tensor itself in the loss; {how} only for logging",
+            f"use the tensor itself in the loss; {how} only for logging",
         )
     ]
 
 
-def _starved(trace: Trace) -> set[int]:
+def _weights_without_gradient(trace: Trace) -> set[int]:
     updates = trace.all(OptimizerStep)
     failed = trace.error is not None and UNROOTED in trace.error.message
     often = {u.optimizer for u in updates if sum(v.optimizer == u.optimizer for v in updates) > 1}
@@ -79,18 +79,18 @@ def _under_no_grad(trace: Trace, starved: set[int]) -> list[CodeFinding]:
     return [
         CodeFinding(
             "no_grad_in_path",
-            "layers that the optimiser holds are only ever run without gradients",
+            "layers in the optimiser always run without gradients",
             f"{calls[0].line}: {calls[0].line.code}",
-            f"{len(weights)} weights of the optimiser are used under torch.no_grad() alone: "
+            f"{len(weights)} weights of the optimiser are used only under torch.no_grad(): "
             f"{trace.names(weights)}",
-            "torch.no_grad() only around layers that are not trained, and leave those out of "
+            "torch.no_grad() only around layers that are not trained; remove those layers from "
             "the optimiser",
         )
     ]
 
 
-def written(trace: Trace) -> list[CodeFinding]:
-    """Find values of the graph that are changed by `.data` or in an array, unseen by autograd."""
+def find_writes_past_autograd(trace: Trace) -> list[CodeFinding]:
+    """Find values of the graph that are changed through `.data` or through an array."""
     reached = {w for each in trace.all(BackwardPass) for w in each.reaches}
     cuts = [each for each in trace.all(GraphExit) if each.written and each.reaches & reached]
     if not cuts:
@@ -120,8 +120,8 @@ def _through_array(first: GraphExit) -> CodeFinding:
     )
 
 
-def overwritten(trace: Trace) -> list[CodeFinding]:
-    """Find a tensor that is changed in place and needed by the backward pass: torch raises."""
+def find_in_place_changes(trace: Trace) -> list[CodeFinding]:
+    """Find an in-place change of a tensor that the backward pass needs: torch raises an error."""
     error = trace.error
     if error is None or not any(words in error.message for words in (OVERWRITTEN, *LEAF)):
         return []
@@ -142,9 +142,9 @@ def overwritten(trace: Trace) -> list[CodeFinding]:
 
 
 def _cause(error: TrainingError, changes: Sequence[InPlaceChange]) -> InPlaceChange | None:
-    """Return the last change in place of a tensor with the shape in torch's error.
+    """Return the change that caused torch's error: the last one with the shape in its message.
 
-    For a view with another shape, return the change with the version in torch's error.
+    If no change has this shape, return the change with the version in the message.
     """
     shape_text = re.search(r"\[[\w.]*Tensor \[([\d, ]*)\]\]", error.message)
     shape = tuple(int(n) for n in shape_text[1].split(",") if n.strip()) if shape_text else None
@@ -156,7 +156,7 @@ def _cause(error: TrainingError, changes: Sequence[InPlaceChange]) -> InPlaceCha
     return fits[-1] if len({each.line for each in fits}) == 1 else None
 
 
-def used_twice(trace: Trace) -> list[CodeFinding]:
+def find_reused_graphs(trace: Trace) -> list[CodeFinding]:
     """Find a graph that continues from one update to the next."""
     error = trace.error
     if error is None or TWICE not in error.message:
@@ -164,16 +164,16 @@ def used_twice(trace: Trace) -> list[CodeFinding]:
     return [
         CodeFinding(
             "graph_used_twice",
-            "a value of an earlier step carries its graph into this one, where it is gone",
+            "a value of an earlier step refers to the graph of that step, which is released",
             f"{error.line}: {error.line.code}",
             f"torch: {error.message.partition(' (')[0]}",
-            "h = h.detach() for a state that is carried over; or one pass of the summed losses",
+            "h = h.detach() for a state that the next step uses; or one pass of the summed losses",
         )
     ]
 
 
-def plain_number(trace: Trace) -> list[CodeFinding]:
-    """Find a backward pass of a plain number."""
+def find_plain_numbers(trace: Trace) -> list[CodeFinding]:
+    """Find a loss that is a plain number: `backward` raises an error."""
     error = trace.error
     if error is None or error.message != NUMBER:
         return []
@@ -188,8 +188,8 @@ def plain_number(trace: Trace) -> list[CodeFinding]:
     ]
 
 
-def evaluation(trace: Trace) -> list[CodeFinding]:
-    """Find training in evaluation mode, where dropout and batch norm do nothing."""
+def find_evaluation_mode(trace: Trace) -> list[CodeFinding]:
+    """Find training in evaluation mode, which turns dropout and batch statistics off."""
     passes = trace.all(BackwardPass)
     in_eval = [each for each in passes if each.in_eval]
     if len(passes) < 2 or passes[-2:] != in_eval[-2:]:
@@ -202,14 +202,14 @@ def evaluation(trace: Trace) -> list[CodeFinding]:
             "eval_left_on",
             "the model is trained in evaluation mode",
             f"{line}: {line.code}",
-            f"at {len(in_eval)} of {len(passes)} backward passes, all modules that learn were in "
+            f"at {len(in_eval)} of {len(passes)} backward passes, all trained modules were in "
             f"evaluation mode, including {kinds}{called}",
             "model.train() before training, and again after every evaluation",
         )
     ]
 
 
-def memory(trace: Trace) -> list[CodeFinding]:
+def find_stored_graphs(trace: Trace) -> list[CodeFinding]:
     """Find graphs that are still in memory long after their step."""
     old = [update for update in trace.live_graphs if update <= trace.steps - 2]
     if trace.steps < 4 or len(old) < trace.steps - 1:
@@ -218,10 +218,10 @@ def memory(trace: Trace) -> list[CodeFinding]:
     return [
         CodeFinding(
             "kept_graph",
-            "the graph of every step stays in memory, which grows",
+            "the graph of every step stays in memory, and memory grows",
             f"{line}: {line.code}",
-            f"after {trace.steps} updates the graphs of {len(old) + 1} of them are still "
-            "referenced: a value of this line was stored, or added to a total, with its graph",
+            f"after {trace.steps} updates, the graphs of {len(old) + 1} updates are in memory: the "
+            "value of this line was stored, or added to a total, with its graph",
             "store numbers: losses.append(loss.item()), total += loss.item()",
         )
     ]

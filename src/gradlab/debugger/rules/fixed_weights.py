@@ -1,4 +1,4 @@
-"""Weights that the loss depends on and no optimiser moves: missing or frozen."""
+"""Rules for weights that no optimiser updates: missing or frozen weights."""
 
 import ast
 import linecache
@@ -17,29 +17,29 @@ from gradlab.debugger.observe.trace import Trace
 _GRADLAB = __name__.partition(".")[0]
 
 
-def missing(trace: Trace) -> list[CodeFinding]:
+def find_missing_parameters(trace: Trace) -> list[CodeFinding]:
     """Find weights that get gradients and are in no optimiser."""
     passes, updates = trace.all(BackwardPass), trace.all(OptimizerStep)
     if not updates:
         return []
-    pulled = {
+    with_gradient = {
         w
         for each in passes
         for w in each.reaches
         if w in trace.weights and not (w in each.after and is_cleared(each.after, w))
     }
-    unheld = {w for w in pulled - trace.moved_by_hand if not trace.weights[w].optimizers}
-    taught = {w for u in updates for w in u.held} & {w for each in passes for w in each.reaches}
-    if taught and not any(w in trace.weights and trace.weights[w].registered for w in taught):
-        unheld -= {
-            w for w in unheld if trace.weights[w].registered
-        }  # the input is optimised, not the model
-    hidden = {w for w in unheld if trace.weights[w].holder}
+    missing = {w for w in with_gradient - trace.moved_by_hand if not trace.weights[w].optimizers}
+    reached = {w for each in passes for w in each.reaches}
+    trained = {w for u in updates for w in u.weights} & reached
+    if trained and not any(w in trace.weights and trace.weights[w].registered for w in trained):
+        # The program optimises an input, not the model.
+        missing -= {w for w in missing if trace.weights[w].registered}
+    hidden = {w for w in missing if trace.weights[w].holder}
     found: list[CodeFinding] = []
     if hidden:
         found.append(_plain_list(trace, hidden))
-    if unheld - hidden:
-        found.append(_missing(trace, unheld - hidden, pulled))
+    if missing - hidden:
+        found.append(_missing(trace, missing - hidden, with_gradient))
     return found
 
 
@@ -47,25 +47,38 @@ def _plain_list(trace: Trace, weights: set[int]) -> CodeFinding:
     holders = dict.fromkeys(trace.weights[w].holder for w in trace.weights if w in weights)
     return CodeFinding(
         "plain_list",
-        "the module does not see these layers: their weights are never updated",
+        "the module does not register these layers: their weights are never updated",
         ", ".join(holders),
-        f"the loss depends on {trace.names(weights)}: not among model.parameters(), and in no "
-        "optimiser",
+        f"the loss depends on {trace.names(weights)}, which are neither in model.parameters() nor "
+        "in an optimiser",
         "nn.ModuleList or nn.ModuleDict (nn.ParameterList for bare weights); nn.Parameter for one",
     )
 
 
-def _missing(trace: Trace, weights: set[int], pulled: set[int]) -> CodeFinding:
-    held = {w for update in trace.all(OptimizerStep) for w in update.held}
-    strangers = {
-        w for w in held - trace.reached if w in trace.weights and not trace.weights[w].registered
+def _missing(trace: Trace, weights: set[int], with_gradient: set[int]) -> CodeFinding:
+    """Return the finding of weights that are in no optimiser.
+
+    Args:
+        trace: the trace.
+        weights: these weights.
+        with_gradient: all weights that get a gradient.
+
+    Returns:
+        `layer_replaced` if an optimiser holds weights outside of the model, else
+        `missing_parameters`.
+    """
+    in_optimizer = {w for update in trace.all(OptimizerStep) for w in update.weights}
+    replaced = {
+        w
+        for w in in_optimizer - trace.reached
+        if w in trace.weights and not trace.weights[w].registered
     }
-    if strangers:
+    if replaced:
         return CodeFinding(
             "layer_replaced",
             "the optimiser holds weights that are no longer in the model",
             trace.names(weights) + _optimizer_lines(trace),
-            f"{len(weights)} weights get gradients and are in no optimiser; {len(strangers)} "
+            f"{len(weights)} weights get gradients and are in no optimiser; {len(replaced)} "
             "weights of the optimiser are not in the model and get no gradient",
             "make the optimiser after the last change of the model",
         )
@@ -73,13 +86,13 @@ def _missing(trace: Trace, weights: set[int], pulled: set[int]) -> CodeFinding:
         "missing_parameters",
         "weights get gradients, and no optimiser holds them: they are never updated",
         trace.names(weights) + _optimizer_lines(trace),
-        f"{len(weights)} of the {len(pulled)} weights that get gradients are in no optimiser",
-        "the optimiser over model.parameters(); requires_grad_(False) for weights that must stay",
+        f"{len(weights)} of the {len(with_gradient)} weights with gradients are in no optimiser",
+        "pass model.parameters() to the optimiser; requires_grad_(False) for fixed weights",
     )
 
 
 def _optimizer_lines(trace: Trace) -> str:
-    """Return where the optimisers that stepped were made, empty if it is unknown."""
+    """Return the lines that made the optimisers, empty if they are unknown."""
     lines = {
         trace.optimizer_lines[u.optimizer]
         for u in trace.all(OptimizerStep)
@@ -88,17 +101,17 @@ def _optimizer_lines(trace: Trace) -> str:
     return "".join(f"; the optimiser: {line}: {line.code}" for line in sorted(lines, key=str))
 
 
-def frozen(trace: Trace) -> list[CodeFinding]:
-    """Find layers that are used and in an optimiser, and that stay frozen."""
-    held = {w for update in trace.all(OptimizerStep) for w in update.held}
-    held -= trace.moved_by_hand | trace.reached
+def find_frozen_layers(trace: Trace) -> list[CodeFinding]:
+    """Find layers that are used, in an optimiser, and always frozen."""
+    untrained = {w for update in trace.all(OptimizerStep) for w in update.weights}
+    untrained -= trace.moved_by_hand | trace.reached
     layers = [
         called
         for called in trace.modules
         if called.weights
         and called.is_layer
         and True in called.grad_modes
-        and all(_is_frozen(trace, w, held) for w in called.weights)
+        and all(_is_frozen(trace, w, untrained) for w in called.weights)
     ]
     passes = trace.all(BackwardPass)
     if (
@@ -113,25 +126,35 @@ def frozen(trace: Trace) -> list[CodeFinding]:
             "frozen_layer",
             "the optimiser holds weights that are frozen: they get no gradient",
             trace.names(weights) + _optimizer_lines(trace),
-            f"{len(weights)} weights are in the optimiser and used in the forward pass, their "
-            f"requires_grad is False, no backward pass of the first {len(passes)} reaches them, "
-            "and no line of your code sets requires_grad to anything but False",
-            "requires_grad_(True) where training should begin; otherwise give the "
-            "optimiser only the weights to train",
+            f"{len(weights)} weights are in the optimiser and used in the forward pass, but their "
+            f"requires_grad is False; no backward pass of the first {len(passes)} reaches them, "
+            "and no line of your code can set requires_grad to True",
+            "requires_grad_(True) where their training should begin; or give the optimiser only "
+            "the weights to train",
         )
     ]
 
 
-def _is_frozen(trace: Trace, w: int, held: set[int]) -> bool:
+def _is_frozen(trace: Trace, w: int, untrained: set[int]) -> bool:
+    """Return whether a weight of an optimiser is frozen.
+
+    Args:
+        trace: the trace.
+        w: the `id` of the weight.
+        untrained: the weights of optimisers that never get a gradient.
+
+    Returns:
+        True if `requires_grad` is False and its module is not in evaluation mode.
+    """
     weight = trace.weights.get(w)
-    return weight is not None and w in held and not weight.trainable and not weight.in_eval
+    return weight is not None and w in untrained and not weight.trainable and not weight.in_eval
 
 
 def unfreezes(files: Iterable[str]) -> bool:
-    """Return whether some files, or the user's modules that they import, may unfreeze a weight.
+    """Return whether files, or the user's modules that they import, may unfreeze a weight.
 
-    This is true for every assignment of `requires_grad` other than a literal False: the value, and
-    the weights, are known only later in the training.
+    Any assignment to `requires_grad` other than a literal False may unfreeze a weight: its value is
+    known only later in the training.
     """
     waiting, seen = [*files], set[str]()
     while waiting:
@@ -171,10 +194,11 @@ def _is_false(node: ast.expr) -> bool:
 
 def _imported(tree: ast.Module, file: str) -> Iterator[str]:
     """Yield the files of the user's modules that a file imports."""
-    own: dict[str, Any] = {k: vars(m) for k, m in sys.modules.items() if hasattr(m, "__dict__")}
-    package = next((m.get("__package__") for m in own.values() if m.get("__file__") == file), None)
+    loaded: dict[str, Any] = {k: vars(m) for k, m in sys.modules.items() if hasattr(m, "__dict__")}
+    importers = (m for m in loaded.values() if m.get("__file__") == file)
+    package = next((m.get("__package__") for m in importers), None)
     for name in _names(tree, package or ""):
-        found = own.get(name, {}).get("__file__")
+        found = loaded.get(name, {}).get("__file__")
         if found and name.partition(".")[0] != _GRADLAB:
             yield found
 

@@ -1,4 +1,4 @@
-"""Losses and logarithms with wrong inputs."""
+"""Rules for losses and logarithms with wrong inputs."""
 
 from gradlab.debugger.code_finding import CodeFinding
 from gradlab.debugger.observe.events import BackwardPass, Logarithm, LossCall
@@ -6,10 +6,10 @@ from gradlab.debugger.observe.fingerprints import total_norm
 from gradlab.debugger.observe.source_lines import SourceLine
 from gradlab.debugger.observe.trace import Trace
 
-MANY_LABELS = 250  # a class of 1 in 100 occurs among them with a probability of 92%
+MANY_LABELS = 250  # they contain a class of frequency 1% with a probability of 92%
 
 
-def squashed_twice(trace: Trace) -> list[CodeFinding]:
+def find_probabilities_as_logits(trace: Trace) -> list[CodeFinding]:
     """Find probabilities where a loss expects logits, or log-probabilities."""
     found: list[CodeFinding] = []
     for name in ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits"):
@@ -31,11 +31,11 @@ def _probabilities(calls: list[LossCall], function: str) -> CodeFinding:
     numbers = "between 0 and 1" + (
         ", and sum to 1 over the classes" if function == "softmax" else ""
     )
-    own = {
+    reasons = {
         "cross_entropy": "which applies log-softmax itself: F.cross_entropy(logits, y)",
-        "nll_loss": "which expects logarithms: F.cross_entropy(logits, y), or log_softmax before",
+        "nll_loss": "which expects logarithms: F.cross_entropy(logits, y), or log_softmax first",
         "binary_cross_entropy_with_logits": "which applies sigmoid itself: pass the logits",
-    }[first.name]
+    }
     return CodeFinding(
         f"{function}_before_{first.name.removesuffix('_with_logits')}".replace(
             "sigmoid_before_binary_cross_entropy", "sigmoid_twice"
@@ -43,14 +43,14 @@ def _probabilities(calls: list[LossCall], function: str) -> CodeFinding:
         f"{function} before {first.name}",
         f"{line}: {line.code}",
         f"in all {len(calls)} calls of {first.name} ({first.line}) its inputs are {numbers}",
-        f"no {function} before {first.name}, {own}",
+        f"no {function} before {first.name}, {reasons[first.name]}",
     )
 
 
-def sigmoid_bce(trace: Trace) -> list[CodeFinding]:
-    """Find wrong outputs without a gradient, because sigmoid rounded before binary_cross_entropy.
+def find_rounded_sigmoids(trace: Trace) -> list[CodeFinding]:
+    """Find wrong outputs of a sigmoid that get no gradient from binary_cross_entropy.
 
-    Without rounding, sigmoid and binary_cross_entropy are only slower and less accurate.
+    The sigmoid rounded to 0 or 1. Without rounding, the two functions are only less accurate.
     """
     calls = [
         e for e in trace.all(LossCall) if e.name == "binary_cross_entropy" and e.origin == "Sigmoid"
@@ -70,8 +70,8 @@ def sigmoid_bce(trace: Trace) -> list[CodeFinding]:
     ]
 
 
-def logarithms(trace: Trace) -> list[CodeFinding]:
-    """Find logarithms of a sigmoid that is 0, and of any other 0."""
+def find_logarithms_of_zero(trace: Trace) -> list[CodeFinding]:
+    """Find logarithms of 0: of a rounded sigmoid, or of another value."""
     logs = trace.all(Logarithm)
     bare = [each for each in logs if each.origin == "Sigmoid" and each.zeros]
     if bare:
@@ -110,8 +110,8 @@ def _finite(value: float) -> bool:
     return value - value == 0
 
 
-def broadcast(trace: Trace) -> list[CodeFinding]:
-    """Find outputs (N, 1) against targets (N,): every output is compared with every target."""
+def find_broadcast_targets(trace: Trace) -> list[CodeFinding]:
+    """Find losses that compare every output with every target: (N, 1) against (N,)."""
     calls = [each for each in trace.all(LossCall) if each.broadcast]
     if not calls:
         return []
@@ -129,8 +129,8 @@ def broadcast(trace: Trace) -> list[CodeFinding]:
     ]
 
 
-def labels(trace: Trace) -> list[CodeFinding]:
-    """Find class indices that begin at 1, or at -1."""
+def find_shifted_labels(trace: Trace) -> list[CodeFinding]:
+    """Find class labels that begin at 1 or -1."""
     calls = [each for each in trace.all(LossCall) if each.labels is not None]
     for line in dict.fromkeys(each.line for each in calls):
         here = [each.labels for each in calls if each.line == line if each.labels]
@@ -150,7 +150,7 @@ def labels(trace: Trace) -> list[CodeFinding]:
 
 
 def _has_tokens(trace: Trace) -> bool:
-    """Return whether there is an embedding: token 0 may be reserved for padding."""
+    """Return whether the model has an embedding: token 0 may be reserved for padding."""
     return any(each.kind == "Embedding" for each in trace.modules)
 
 
@@ -158,16 +158,19 @@ def _off_by_one(line: SourceLine, n: int, seen: frozenset[int], count: int) -> C
     """Return the finding of shifted labels.
 
     Args:
-        line: of the loss.
+        line: the line of the loss.
         n: the number of classes.
-        seen: the different labels.
+        seen: the set of labels.
         count: the number of labels.
+
+    Returns:
+        The finding.
     """
     return CodeFinding(
         "shifted_labels",
-        f"labels begin at {min(seen)}, classes at 0",
+        f"the labels begin at {min(seen)}, but the classes begin at 0",
         f"{line}: {line.code}",
-        f"there are the classes 0 to {n - 1}; of {count} labels the smallest is {min(seen)}, "
+        f"the classes are 0 to {n - 1}; of {count} labels the smallest is {min(seen)}, "
         f"the largest {max(seen)}" + (", and none is 0" if 0 not in seen else ""),
         "y + 1" if min(seen) < 0 else "y - 1",
     )

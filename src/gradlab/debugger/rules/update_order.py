@@ -1,4 +1,4 @@
-"""Clearing, accumulation, clipping and schedules: the order of operations around an update."""
+"""Rules for the order of operations around an update: clearing, clipping, schedules."""
 
 from collections.abc import Iterator
 from math import isclose, isfinite
@@ -19,13 +19,13 @@ from gradlab.debugger.observe.trace import Trace
 CLIP_BETWEEN = "clip between loss.backward() and optimizer.step()"
 
 
-def no_zero_grad(trace: Trace) -> list[CodeFinding]:
-    """Find gradients that an update used and that the next backward pass adds to."""
+def find_uncleared_gradients(trace: Trace) -> list[CodeFinding]:
+    """Find gradients that are not cleared after an update: the next backward pass adds to them."""
     stale: list[tuple[BackwardPass, OptimizerStep]] = []
     spans = 0
     for last, between, update in _spans(trace):
         passes = [event for event in between if isinstance(event, BackwardPass)]
-        used = [w for w in update.held if not is_cleared(last.before, w)]
+        used = [w for w in update.weights if not is_cleared(last.before, w)]
         if not passes or not used:
             continue
         spans += 1
@@ -35,7 +35,7 @@ def no_zero_grad(trace: Trace) -> list[CodeFinding]:
     if not stale or len(stale) < min(spans, 2):
         return []
     first, last = stale[0]
-    norm = total_norm(last.after, last.held)
+    norm = total_norm(last.after, last.weights)
     return [
         CodeFinding(
             "no_zero_grad",
@@ -48,11 +48,13 @@ def no_zero_grad(trace: Trace) -> list[CodeFinding]:
     ]
 
 
-def zero_grad_too_late(trace: Trace) -> list[CodeFinding]:
+def find_discarded_gradients(trace: Trace) -> list[CodeFinding]:
     """Find gradients that are cleared between the backward pass and the update."""
-    updates = [(span, update) for span, update in _cycles(trace) if _made(span, update)]
+    updates = [(span, u) for span, u in _cycles(trace) if _with_gradient(span, u)]
     lost = [
-        (span, u) for span, u in updates if all(is_cleared(u.before, w) for w in _made(span, u))
+        (span, u)
+        for span, u in updates
+        if all(is_cleared(u.before, w) for w in _with_gradient(span, u))
     ]
     if not updates or len(lost) < len(updates):
         return []
@@ -63,15 +65,15 @@ def zero_grad_too_late(trace: Trace) -> list[CodeFinding]:
             "zero_grad_too_late",
             "gradients are cleared after the backward pass and before the update",
             f"between {last.line} and {update.line}",
-            f"`backward` left gradients of norm {total_norm(last.after, update.held):.3g}; at all "
-            f"{len(lost)} updates every one of them was None or 0, and no weight moved",
+            f"`backward` gave gradients of norm {total_norm(last.after, update.weights):.3g}; at "
+            f"all {len(lost)} updates every gradient was None or 0, and no weight moved",
             "optimizer.zero_grad() before loss.backward(), or after optimizer.step()",
         )
     ]
 
 
-def accumulation(trace: Trace) -> list[CodeFinding]:
-    """Find means over micro-batches that are added and not divided by their number."""
+def find_undivided_accumulation(trace: Trace) -> list[CodeFinding]:
+    """Find mean losses of small batches that are added and not divided by their number."""
     counts: list[int] = []
     line = None
     for span, update in _cycles(trace):
@@ -94,15 +96,15 @@ def accumulation(trace: Trace) -> list[CodeFinding]:
             "undivided_accumulation",
             f"{m} mean losses are added for each update and not divided by {m}",
             f"{line}: {line.code}",
-            f"{m} backward passes before an update, each from the mean over its own batch with the "
-            f"factor 1: the gradient is {m} times that of the mean over all samples",
+            f"{m} backward passes before an update, each from the mean over a batch, with the "
+            f"factor 1: the gradient is {m} times the gradient of the mean over all samples",
             f"(loss / {m}).backward()",
         )
     ]
 
 
 def _spans(trace: Trace) -> Iterator[tuple[OptimizerStep, list[Event], OptimizerStep]]:
-    """Yield (update, the events between, next update) of each optimiser."""
+    """Yield (update, events between, next update) for each optimiser."""
     for last, update in _pairs(trace):
         if last is not None:
             i, j = trace.events.index(last), trace.events.index(update)
@@ -110,7 +112,7 @@ def _spans(trace: Trace) -> Iterator[tuple[OptimizerStep, list[Event], Optimizer
 
 
 def _cycles(trace: Trace) -> Iterator[tuple[list[Event], OptimizerStep]]:
-    """Yield (the events since its last update, update) of each optimiser."""
+    """Yield (events since the last update, update) for each optimiser."""
     for last, update in _pairs(trace):
         i = -1 if last is None else trace.events.index(last)
         yield trace.events[i + 1 : trace.events.index(update)], update
@@ -133,6 +135,9 @@ def _never_cleared(
         last: the first update.
         passes: the backward passes between both.
         update: the second update.
+
+    Returns:
+        True if every backward pass adds to the gradient of the first update.
     """
     if is_cleared(update.before, w) or not any(w in each.reaches for each in passes):
         return False
@@ -144,43 +149,46 @@ def _never_cleared(
     return left != last.after.get(w)
 
 
-def _made(span: list[Event], update: OptimizerStep) -> list[int]:
-    """Return the weights for which the last backward pass that reaches any left a gradient."""
-    passes = [e for e in span if isinstance(e, BackwardPass) and e.reaches & update.held]
+def _with_gradient(span: list[Event], update: OptimizerStep) -> list[int]:
+    """Return the weights that have a gradient after the last backward pass."""
+    passes = [e for e in span if isinstance(e, BackwardPass) and e.reaches & update.weights]
     if not passes:
         return []
-    return [w for w in passes[-1].reaches & update.held if not is_cleared(passes[-1].after, w)]
+    return [w for w in passes[-1].reaches & update.weights if not is_cleared(passes[-1].after, w)]
 
 
 def _accumulated(passes: list[BackwardPass], update: OptimizerStep) -> list[BackwardPass]:
     """Return the last backward passes whose gradients are accumulated."""
     found: list[BackwardPass] = []
     for each in passes:
-        if not each.reaches & update.held:
+        if not each.reaches & update.weights:
             continue
-        mine = each.reaches & update.held
+        reached = each.reaches & update.weights
         adds = found and any(
             not is_cleared(each.before, w) and each.before.get(w) == found[-1].after.get(w)
-            for w in mine
+            for w in reached
         )
         found = [*found, each] if adds else [each]
     return found
 
 
 def _rescaled(span: list[Event], last: BackwardPass, update: OptimizerStep) -> float | None:
-    """Return the factor of the gradients between a backward pass and the update, without clipping.
+    """Return the factor by which code rescales the gradients before the update, without clipping.
 
     Args:
         span: the events before the update.
         last: the last backward pass.
         update: the update.
+
+    Returns:
+        The factor; None if it is 0 or not finite.
     """
-    size, factor = total_norm(last.after, update.held), 1.0
+    size, factor = total_norm(last.after, update.weights), 1.0
     for event in span[span.index(last) :]:
         if isinstance(event, GradientClip):
-            factor *= _ratio(total_norm(event.before, update.held), size)
-            size = total_norm(event.after, update.held)
-    factor *= _ratio(total_norm(update.before, update.held), size)
+            factor *= _ratio(total_norm(event.before, update.weights), size)
+            size = total_norm(event.after, update.weights)
+    factor *= _ratio(total_norm(update.before, update.weights), size)
     return factor if isfinite(factor) and factor > 0 else None
 
 
@@ -188,29 +196,34 @@ def _ratio(a: float, b: float) -> float:
     return a / b if b else 0.0
 
 
-def clipping(trace: Trace) -> list[CodeFinding]:
-    """Find clipping that affects no update, or clips gradients that are still scaled."""
+def find_misplaced_clipping(trace: Trace) -> list[CodeFinding]:
+    """Find clipping that affects no update, and clipping of gradients that are still scaled."""
     found: list[CodeFinding] = []
     for line in dict.fromkeys(clip.line for clip in trace.all(GradientClip)):
         mistakes = [
-            v for v in (_clip_mistake(trace.events, i, line) for i in _at(trace, line)) if v
+            v
+            for v in (_clip_mistake(trace.events, i, line) for i in _clips_of_line(trace, line))
+            if v
         ]
         if mistakes and all(finding.kind for finding in mistakes):
             found.append(mistakes[-1])  # the first clip may come before the first gradient
     return found
 
 
-def _at(trace: Trace, line: SourceLine) -> list[int]:
+def _clips_of_line(trace: Trace, line: SourceLine) -> list[int]:
     return [i for i, e in enumerate(trace.events) if isinstance(e, GradientClip) and e.line == line]
 
 
 def _clip_mistake(events: list[Event], i: int, line: SourceLine) -> CodeFinding | None:
-    """Return the mistake of one clip, a finding without a kind if it is correct, None if unknown.
+    """Return the mistake of one clip.
 
     Args:
-        events: of the training.
+        events: the events of the training.
         i: the index of the clip.
-        line: of the clip.
+        line: the line of the clip.
+
+    Returns:
+        The finding; a finding without a kind if the clip is correct; None if this is unknown.
     """
     clip = events[i]
     assert isinstance(clip, GradientClip)
@@ -223,7 +236,7 @@ def _clip_mistake(events: list[Event], i: int, line: SourceLine) -> CodeFinding 
     if after is None:
         return None
     if isinstance(after, OptimizerStep):
-        return _scaled(events, i, clip, after)
+        return _find_scaled_clip(events, i, clip, after)
     if isinstance(before, BackwardPass):
         return _correct()  # between two passes of one update
     nothing = all(is_cleared(clip.before, w) for w in clip.before)
@@ -246,23 +259,26 @@ def _clip_mistake(events: list[Event], i: int, line: SourceLine) -> CodeFinding 
     )
 
 
-def _scaled(
+def _find_scaled_clip(
     events: list[Event], i: int, clip: GradientClip, update: OptimizerStep
 ) -> CodeFinding | None:
     """Return the mistake if all gradients shrink by the same factor after the clip.
 
     Args:
-        events: of the training.
+        events: the events of the training.
         i: the index of the clip.
         clip: the clip.
         update: the next optimiser step.
+
+    Returns:
+        The finding; a finding without a kind if the clip is correct; None if this is unknown.
     """
     j = events.index(update)
     if any(isinstance(e, GradientClip) for e in events[i + 1 : j]):
         return None  # clipped again: the later clip is checked
     ratios = [
         b[0] / a[0]
-        for w in update.held
+        for w in update.weights
         if (a := clip.after.get(w)) and (b := update.before.get(w)) and 0 < a[0] < float("inf")
     ]
     if not ratios or not 0 < max(ratios) < 0.5 or max(ratios) > 1.01 * min(ratios):
@@ -271,9 +287,9 @@ def _scaled(
         "clip_before_unscale",
         "gradients are clipped while they are still multiplied by the loss scale",
         f"{clip.line}: {clip.line.code}",
-        f"norm {total_norm(clip.before, update.held):.3g} when clipped; then all gradients were "
+        f"norm {total_norm(clip.before, update.weights):.3g} when clipped; then all gradients were "
         f"divided by {1 / max(ratios):,.0f}, so the update uses "
-        f"{total_norm(update.before, update.held):.3g}",
+        f"{total_norm(update.before, update.weights):.3g}",
         "scaler.unscale_(optimizer) before clipping",
     )
 
@@ -282,22 +298,22 @@ def _correct() -> CodeFinding:
     return CodeFinding("", "", "", "", "")
 
 
-def schedule(trace: Trace) -> list[CodeFinding]:
+def find_early_schedules(trace: Trace) -> list[CodeFinding]:
     """Find a schedule that steps before the optimiser's first update."""
     for first in trace.all(ScheduleStep)[:1]:
-        mine = [
+        steps = [
             e
             for e in trace.events
             if isinstance(e, OptimizerStep | ScalerStep) and e.optimizer == first.optimizer
         ]
-        if not mine or trace.events.index(mine[0]) < trace.events.index(first):
+        if not steps or trace.events.index(steps[0]) < trace.events.index(first):
             continue
         return [
             CodeFinding(
                 "schedule_before_step",
                 "the schedule steps before the optimiser, so the first learning rate is skipped",
                 f"{first.line}: {first.line.code}",
-                f"scheduler.step() came before the first optimizer.step() ({mine[0].line})",
+                f"scheduler.step() came before the first optimizer.step() ({steps[0].line})",
                 "optimizer.step() first, then scheduler.step()",
             )
         ]

@@ -1,1 +1,1 @@
-"""The sandbox of the examined program."""
+"""Runs the examined program without side effects, and restores its state."""

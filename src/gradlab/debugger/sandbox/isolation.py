@@ -1,4 +1,4 @@
-"""Runs a training without side effects: its output, command line, environment and files."""
+"""Runs a training without side effects on output, command line, environment and files."""
 
 import atexit
 import builtins
@@ -32,10 +32,11 @@ MOVED = ((os, "replace"), (os, "rename"), (os, "remove"), (os, "unlink"))
 
 @contextmanager
 def isolated(program: str = "") -> Generator[None]:
-    """Drop output, logs and warnings; restore files, the current folder and the environment.
+    """Discard output, logs and warnings; restore files, the current folder and the environment.
 
     Args:
-        program: the first word of the command line, which has no arguments; empty: unchanged.
+        program: the first word of the command line; further words are removed. If it is empty, the
+            command line does not change.
     """
     with ExitStack() as stack:
         for each in (
@@ -57,7 +58,7 @@ def isolated(program: str = "") -> Generator[None]:
 
 @cache
 def _null_file() -> TextIO:
-    """Return a file that drops its content; it stays open, for a user's logger may hold it."""
+    """Return a file that discards its content; it stays open, because a logger may use it."""
     stack = ExitStack()
     atexit.register(stack.close)
     return stack.enter_context(Path(os.devnull).open("w"))
@@ -65,9 +66,9 @@ def _null_file() -> TextIO:
 
 @contextmanager
 def restored_files() -> Generator[None]:
-    """Restore every file that is overwritten, replaced or removed; new files stay.
+    """Restore files that are overwritten, moved or removed inside; new files stay.
 
-    Only Python's `open`, `torch.save` and `os` are observed.
+    Only calls of `open`, `torch.save` and `os` are observed.
     """
     with TemporaryDirectory(prefix="gradlab-") as folder:
         backup = _Backup(Path(folder))
@@ -94,19 +95,41 @@ class _Backup:
         self.copies: dict[Path, Path] = {}
 
     def open(self, original: Callable[..., Any], file: Any, mode: str = "r", *a: Any, **k: Any):
-        """Open a file; copy it first if it is opened for writing."""
+        """Open a file; copy it first if the mode allows writing.
+
+        Args:
+            original: `open`.
+            file: the path.
+            mode: the mode.
+            a: further arguments.
+            k: further keyword arguments.
+        """
         if WRITING & {*mode}:
             self._copy(file)
         return original(file, mode, *a, **k)
 
     def save(self, original: Callable[..., Any], obj: Any, f: Any, *a: Any, **k: Any) -> None:
-        """Save an object; copy the existing file first."""
+        """Save an object; copy an existing file first.
+
+        Args:
+            original: `torch.save`.
+            obj: the object.
+            f: the path or stream.
+            a: further arguments.
+            k: further keyword arguments.
+        """
         self._copy(f)
         original(obj, f, *a, **k)
 
     def move(self, original: Callable[..., Any], *paths: Any, **where: Any) -> None:
-        """Move or remove a file; copy it first, and the file at its new path."""
-        for path in paths if not any(where.values()) else ():  # relative to a folder that is open
+        """Move or remove a file; copy it first, and also an existing file at the new path.
+
+        Args:
+            original: the function of `os`.
+            paths: the paths.
+            where: its keyword arguments.
+        """
+        for path in paths if not any(where.values()) else ():  # not relative to a descriptor
             self._copy(path)
         original(*paths, **where)
 

@@ -1,4 +1,4 @@
-"""Trainings that the doctor can run again and again: a script, or a step with its batches."""
+"""Trainings that the doctor can run repeatedly: a script, or a step function with batches."""
 
 import asyncio
 import inspect
@@ -19,84 +19,90 @@ from gradlab.debugger.observe.observer import StopTraining, TrainingObserver
 from gradlab.debugger.observe.source_lines import line_of_error
 from gradlab.debugger.observe.trace import Trace
 from gradlab.debugger.sandbox.isolation import isolated
-from gradlab.debugger.sandbox.snapshot import reachable, restored
+from gradlab.debugger.sandbox.snapshot import reachable_objects, restored
 from gradlab.errors import ExaminationError, first_line
 
 TrainingStep = Callable[[nn.Module, Optimizer, Any], Any]
-FIRST_STEPS = 8  # of a script at its first run
-MAX_CALLS = 8  # of a step function for each optimiser step, for it may accumulate
+FIRST_STEPS = 8  # observed updates of a script
+MAX_CALLS = 8  # calls of a step function for each update: gradient accumulation needs several
 MAX_BATCHES = 16
 
 
 class Training(Protocol):
-    """A training that can be run again and again from the same state."""
+    """A training that can run repeatedly from the same state."""
 
     @property
     def samples(self) -> int:
-        """The number of samples in a batch; 0 if it is not known."""
+        """The number of samples in a batch; 0 if it is unknown."""
         ...
 
     @property
-    def is_varied(self) -> bool:
-        """Whether it can be trained on one batch, and on more than one."""
+    def has_several_batches(self) -> bool:
+        """Whether the training can run on one batch and on several batches."""
         ...
 
     def run(
-        self, steps: int, intervention: Intervention | None = None, *, same: bool = False
+        self, steps: int, intervention: Intervention | None = None, *, one_batch: bool = False
     ) -> Trace:
         """Train for a number of optimiser steps and return the trace.
 
         Args:
             steps: the number of steps.
             intervention: the change of an experiment.
-            same: whether to train on one batch only.
+            one_batch: whether to train on one batch only.
+
+        Returns:
+            The trace.
         """
         ...
 
-    def repeated(self, times: int) -> Trace | None:
+    def run_repeated(self, times: int) -> Trace | None:
         """Make one step on a batch in which each sample occurs several times, if possible."""
         ...
 
 
 class ScriptTraining:
-    """A function without arguments that trains by itself, stopped after enough steps.
+    """A function that trains; the doctor stops it after enough steps.
 
     Args:
-        function: the function.
-        program: the first word of its command line, which has no arguments.
+        function: the function, without arguments.
+        program: the first word of the command line; further words are removed.
     """
 
     def __init__(self, function: Callable[[], Any], program: str = "") -> None:
         self.program = program
-        self.function, self.samples, self.is_varied = function, 0, False
+        self.function, self.samples, self.has_several_batches = function, 0, False
         self.returned: Any = None
 
     def first_run(self) -> Trace:
-        """Call the function for the first time: it trains, or returns the parts of a training."""
+        """Call the function, which trains or returns the parts of a training; return the trace."""
         return self.run(FIRST_STEPS)
 
     def run(
-        self, steps: int, intervention: Intervention | None = None, *, same: bool = False
+        self, steps: int, intervention: Intervention | None = None, *, one_batch: bool = False
     ) -> Trace:
         """Train for a number of optimiser steps and return the trace.
 
         Args:
             steps: the number of steps.
             intervention: the change of an experiment.
-            same: ignored, for a script chooses its batches.
+            one_batch: ignored, because a script chooses its batches.
+
+        Returns:
+            The trace.
         """
         with restored(self.function), isolated(self.program):
             observer = TrainingObserver(intervention=intervention, most=steps)
             with recorded_errors(observer), observer, suppress(StopTraining):
-                self.returned = _finished(self.function())
+                self.returned = _run_to_end(self.function())
         return observer.trace
 
-    def repeated(self, times: int) -> Trace | None:
-        """Return None, for a script chooses its batches."""
+    def run_repeated(self, times: int) -> Trace | None:
+        """Return None, because a script chooses its batches."""
         return None
 
 
-def _finished(returned: Any) -> Any:
+def _run_to_end(returned: Any) -> Any:
     """Run a generator or a coroutine to its end; return any other value."""
     if inspect.isgenerator(returned):
         deque(returned, maxlen=0)
@@ -107,59 +113,63 @@ def _finished(returned: Any) -> Any:
 class StepTraining:
     """A step function with model, optimiser and batches, called as step(model, optimizer, batch).
 
-    The doctor runs the objects themselves, not copies, so that it observes everything that the
-    step refers to. After each run it restores all of them.
+    The doctor runs the original objects, not copies: the step may refer to them in other ways.
+    After each run it restores them.
 
     Args:
-        step: makes one update, or a part of one if it accumulates.
-        model: the first argument of the step.
-        optimizer: its second argument.
+        step: makes one update, or a part of an update with gradient accumulation.
+        model: the network.
+        optimizer: the optimiser of its weights.
         batch: one batch, or an iterable of batches.
 
     Raises:
-        ExaminationError: there is no batch.
+        ExaminationError: the iterable is empty.
     """
 
     def __init__(
         self, step: TrainingStep, model: nn.Module, optimizer: Optimizer, batch: Any
     ) -> None:
         self.step, self.model, self.optimizer = step, model, optimizer
-        with restored(*generators_of(batch)):
-            self.batches = batches(batch)
-        self.other_batches = other_batches(batch, self.batches)
+        with restored(*loader_generators(batch)):
+            self.batches = list_batches(batch)
+        self.alternative_batches = alternative_batches(batch, self.batches)
 
     @property
     def samples(self) -> int:
-        """The number of samples in the first batch; 0 if it is not known."""
+        """The number of samples in the first batch; 0 if it is unknown."""
         tensors = [t for t in tree_leaves(self.batches[0]) if isinstance(t, Tensor) and t.ndim]
         return len(tensors[0]) if tensors else 0
 
     @property
-    def is_varied(self) -> bool:
+    def has_several_batches(self) -> bool:
         """Whether there is more than one batch."""
         return len(self.batches) > 1
 
     def run(
-        self, steps: int, intervention: Intervention | None = None, *, same: bool = False
+        self, steps: int, intervention: Intervention | None = None, *, one_batch: bool = False
     ) -> Trace:
         """Train for a number of optimiser steps and return the trace.
 
-        A list may be a batch or hold batches: if the step fails on one, the other is tried.
+        A list may be one batch or a list of batches. If the step fails with one interpretation,
+        the other is tried.
 
         Args:
             steps: the number of steps.
             intervention: the change of an experiment.
-            same: whether to train on the first batch only.
+            one_batch: whether to train on the first batch only.
+
+        Returns:
+            The trace.
         """
-        trace = self._run(self.batches[:1] if same else self.batches, steps, intervention)
-        if trace.error and not trace.steps and self.other_batches:
-            other = self._run(self.other_batches, steps, intervention)
+        trace = self._run(self.batches[:1] if one_batch else self.batches, steps, intervention)
+        if trace.error and not trace.steps and self.alternative_batches:
+            other = self._run(self.alternative_batches, steps, intervention)
             if not other.error and other.steps:
-                self.batches, self.other_batches = self.other_batches, []
+                self.batches, self.alternative_batches = self.alternative_batches, []
                 return other
         return trace
 
-    def repeated(self, times: int) -> Trace | None:
+    def run_repeated(self, times: int) -> Trace | None:
         """Make one step on a batch in which each sample occurs several times, if possible."""
         batch = self.batches[0]
         sizes = {len(t) for t in tree_leaves(batch) if isinstance(t, Tensor) and t.ndim}
@@ -169,8 +179,18 @@ class StepTraining:
         return self._run([many], 1, None)
 
     def _run(self, batches: list[Any], steps: int, intervention: Intervention | None) -> Trace:
+        """Train on some batches.
+
+        Args:
+            batches: the batches, repeated in order.
+            steps: the number of optimiser steps.
+            intervention: the change of an experiment.
+
+        Returns:
+            The trace.
+        """
         with restored(self.step, self.model, self.optimizer, self.batches), isolated():
-            found = reachable(self.step, self.model, self.optimizer)
+            found = reachable_objects(self.step, self.model, self.optimizer)
             optimizers = [each for each in found if isinstance(each, Optimizer)]
             observer = TrainingObserver(optimizers, intervention)
             if isinstance(self.model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -185,7 +205,7 @@ class StepTraining:
 
 @contextmanager
 def recorded_errors(observer: TrainingObserver) -> Generator[None]:
-    """Record the error that ends a training, for it may be a symptom of a mistake.
+    """Record the error that ends a training: it may be a symptom of a mistake.
 
     Raises:
         ExaminationError: the program ends before its first optimiser step.
@@ -211,14 +231,14 @@ def recorded_errors(observer: TrainingObserver) -> Generator[None]:
         )
 
 
-def batches(source: Any) -> list[Any]:
-    """Return one batch, or the first of many, as a list.
+def list_batches(source: Any) -> list[Any]:
+    """Return the first batches of a source as a list.
 
-    A tensor, a tuple, a mapping, and a list that holds a tensor are one batch; any other iterable
-    holds batches.
+    A tensor, a tuple, a mapping, and a list that contains a tensor are one batch. Any other
+    iterable contains batches.
 
     Raises:
-        ExaminationError: there is no batch.
+        ExaminationError: the iterable is empty.
     """
     if callable(source) and not hasattr(source, "__iter__"):
         source = source()
@@ -235,12 +255,15 @@ def batches(source: Any) -> list[Any]:
     return found
 
 
-def other_batches(source: Any, read: list[Any]) -> list[Any]:
-    """Return the batches of a list in the other reading, [] if there is no other.
+def alternative_batches(source: Any, read: list[Any]) -> list[Any]:
+    """Return the other interpretation of a list: as one batch, or as a list of batches.
 
     Args:
         source: the batch or batches of the user.
-        read: the result of `batches(source)`.
+        read: the result of `list_batches(source)`.
+
+    Returns:
+        The batches in the other interpretation; [] if `source` is not a list.
     """
     if not isinstance(source, list):
         return []
@@ -248,7 +271,7 @@ def other_batches(source: Any, read: list[Any]) -> list[Any]:
     return parts[:MAX_BATCHES] if len(read) == 1 and read[0] is parts else [parts]
 
 
-def generators_of(loader: Any) -> list[Any]:
-    """Return the random generators that belong to a data loader."""
+def loader_generators(loader: Any) -> list[Any]:
+    """Return the random generators of a data loader and of its sampler."""
     owners = (loader, getattr(loader, "sampler", None))
     return [getattr(owner, "generator", None) for owner in owners]
