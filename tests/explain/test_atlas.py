@@ -1,4 +1,4 @@
-"""The atlas: what it says of each function is measured from it, and the docs hold the same."""
+"""The atlas agrees with its functions, and the pages in docs/ agree with the atlas."""
 
 from pathlib import Path
 
@@ -15,14 +15,14 @@ DOCS = Path(__file__).parents[2] / "docs"
 ENTRIES = {entry.name: entry for entry in (*activations(), *losses())}
 
 
-def test_nothing_is_left_out():
+def test_every_activation_and_loss_is_included():
     assert [e.name for e in activations()] == list(ACTIVATIONS)
     assert [e.name for e in losses()] == list(LOSSES)
     assert all(e.use and e.pitfall for e in ENTRIES.values())
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "text"),
     [
         ("sigmoid", "0.25 at 0"),
         ("tanh", "1 at 0"),
@@ -36,11 +36,11 @@ def test_nothing_is_left_out():
         ("bce", "1 towards -∞"),
     ],
 )
-def test_where_it_is_steepest(name, said):
-    assert ENTRIES[name].steepest_said == said
+def test_the_maximum_of_the_derivative(name, text):
+    assert ENTRIES[name].steepest_text == text
 
 
-def test_where_it_is_flat_and_where_it_is_zero():
+def test_the_intervals_where_the_derivative_is_small_or_zero():
     sigmoid = ENTRIES["sigmoid"]
     edge = sigmoid.saturated[1][0]  # s (1 - s) = 0.0125
     assert 1 / (1 + np.exp(-edge)) == pytest.approx((1 + np.sqrt(0.95)) / 2, abs=1e-4)
@@ -50,20 +50,20 @@ def test_where_it_is_flat_and_where_it_is_zero():
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_the_curves_are_a_function_and_its_derivative(name):
+def test_each_derivative_equals_finite_differences(name):
     entry, x, h = ENTRIES[name], np.array([-3.1, -0.7, 0.4, 2.2]), 1e-6
     numeric = (entry.f(x + h) - entry.f(x - h)) / (2 * h)
     np.testing.assert_allclose(entry.derivative(x), numeric, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ATLASES)
-def test_the_docs_say_the_same(name):
-    story, _ = ATLASES[name]()
-    assert (DOCS / name / "index.md").read_text() == as_markdown(story, {"atlas": "atlas.png"})
+def test_the_pages_in_docs_equal_the_atlas(name):
+    page, _ = ATLASES[name]()
+    assert (DOCS / name / "index.md").read_text() == as_markdown(page, {"atlas": "atlas.png"})
     assert (DOCS / name / "atlas.png").stat().st_size > 20_000
 
 
-def test_the_command(tmp_path, monkeypatch, capsys):
+def test_the_command_writes_an_atlas(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["explain", "activations"]) == 0
     assert "The same with its figure: explain/activations/index.html" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The story: its numbers are those of autograd, and a student can follow it."""
+"""The page of `gradlab explain`: its numbers equal autograd, and it covers unusual networks."""
 
 import re
 from pathlib import Path
@@ -17,20 +17,20 @@ from gradlab.pages.page import as_text
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
+def _work_in_a_temporary_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def found(*overrides):
-    settings, how = compose("explain", overrides)
-    return pass_sample(settings, settings.data.call(), how)
+def explain_sample(*overrides):
+    settings, options = compose("explain", overrides)
+    return pass_sample(settings, settings.data.call(), options)
 
 
-def test_by_default_it_is_a_delivery_in_minutes():
-    text = " ".join(as_text(chain_rule_page(found())).split())
-    assert "One sample of delivery" in text
+def test_the_default_sample_is_a_delivery_in_minutes():
+    text = " ".join(as_text(chain_rule_page(explain_sample())).split())
+    assert "held-out samples of delivery" in text
     assert re.search(
-        r"The network says 29\.9 minutes; the truth is 41\.5\. It is 11\.5 too low", text
+        r"predicts 29\.9 minutes, and the target is 41\.5\. The prediction is 11\.5 too low", text
     )
     for heading in (
         "factor by factor",
@@ -54,47 +54,51 @@ def test_by_default_it_is_a_delivery_in_minutes():
         ("loss=huber", "model.init=normal", "explain.weight=[2,1]"),
     ],
 )
-def test_the_product_is_autograds_gradient(overrides):
-    told = found(*overrides)
-    assert told.gradient == pytest.approx(told.of_autograd, rel=1e-12)
-    for by_hand, autograd in zip(told.sample.grads, told.autograd, strict=True):
+def test_the_gradients_by_hand_equal_autograd(overrides):
+    explained = explain_sample(*overrides)
+    assert explained.gradient == pytest.approx(explained.autograd_gradient, rel=1e-12)
+    for by_hand, autograd in zip(explained.sample.grads, explained.autograd, strict=True):
         np.testing.assert_allclose(by_hand.dW, autograd, rtol=1e-10, atol=1e-17)
 
 
 def test_the_rows_of_the_path_multiply_to_the_gradient():
-    told = found("model.width=1", "model.activation=tanh")
+    explained = explain_sample("model.width=1", "model.activation=tanh")
     (table,) = [
         s.table
-        for s in chain_rule_page(told).sections
+        for s in chain_rule_page(explained).sections
         if s.heading == "One weight, factor by factor"
     ]
     values = [float(row[1].removeprefix("× ")) for row in table.rows[:7]]
-    assert np.prod(values) == pytest.approx(told.of_autograd, rel=1e-3)
+    assert np.prod(values) == pytest.approx(explained.autograd_gradient, rel=1e-3)
 
 
-def test_ten_sigmoids_stand_beside_a_quarter_to_the_tenth():
-    told = found("model.activation=sigmoid", "model.depth=10")
-    text = as_text(chain_rule_page(told))
+def test_ten_sigmoids_are_compared_with_the_bound_of_their_slopes():
+    explained = explain_sample("model.activation=sigmoid", "model.depth=10")
+    text = as_text(chain_rule_page(explained))
     assert text.count("sigmoid at z =") == 10
     assert "0.25^10 = 9.54e-07 (-6.02 decades)" in text
-    act = [np.log10(np.linalg.norm(g.dZ) / np.linalg.norm(g.dA)) for g in told.sample.grads[:-1]]
+    act = [
+        np.log10(np.linalg.norm(g.dZ) / np.linalg.norm(g.dA)) for g in explained.sample.grads[:-1]
+    ]
     assert f"phi' in this network: {10 ** sum(act):.3g} ({sum(act):+.2f} decades)" in text
-    whole = np.linalg.norm(told.sample.grads[0].dZ) / np.linalg.norm(told.sample.grads[-1].dZ)
+    whole = np.linalg.norm(explained.sample.grads[0].dZ) / np.linalg.norm(
+        explained.sample.grads[-1].dZ
+    )
     assert f"‖dZ_1‖ / ‖dZ_11‖ = {whole:.3g}" in text
 
 
-def test_a_trained_network_is_explained_as_it_is_then():
-    before, after = found(), found("explain.after=300")
+def test_a_network_is_explained_after_training():
+    before, after = explain_sample(), explain_sample("explain.after=300")
     assert after.sample.value < before.sample.value / 4
-    assert after.gradient == pytest.approx(after.of_autograd, rel=1e-12)
+    assert after.gradient == pytest.approx(after.autograd_gradient, rel=1e-12)
 
 
-def test_a_dead_network_is_told_of_without_a_crash():
-    told = found("model.init=zeros", "model.activation=relu")
-    text = as_text(chain_rule_page(told))
+def test_a_network_without_gradient_is_explained():
+    explained = explain_sample("model.init=zeros", "model.activation=relu")
+    text = as_text(chain_rule_page(explained))
     assert "exactly 0" in text or "n/a" in text
-    assert told.gradient == 0
-    assert torch.isfinite(torch.tensor(told.sample.value))
+    assert explained.gradient == 0
+    assert torch.isfinite(torch.tensor(explained.sample.value))
 
 
 @pytest.mark.parametrize(
@@ -113,9 +117,9 @@ def test_a_dead_network_is_told_of_without_a_crash():
         ("loss=cross_entropy", "cross_entropy is for classification"),
     ],
 )
-def test_what_cannot_be_explained_is_one_line(override, words):
+def test_unsupported_settings_raise_a_settings_error(override, words):
     with pytest.raises(SettingsError, match=words):
-        found(override)
+        explain_sample(override)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +130,7 @@ def test_what_cannot_be_explained_is_one_line(override, words):
         ("data=digits", "loss=bce", "model.width=30", "explain.dir=there"),
     ],
 )
-def test_the_command_prints_it_and_leaves_a_page(overrides, capsys):
+def test_the_command_prints_and_writes_the_page(overrides, capsys):
     assert main(["explain", *overrides]) == 0
     printed = capsys.readouterr().out
     folder = Path("there" if "explain.dir=there" in overrides else "explain")
@@ -148,11 +152,11 @@ def test_the_command_prints_it_and_leaves_a_page(overrides, capsys):
 @pytest.mark.parametrize(
     ("share", "text"), [(0.393, "39%"), (0.0123, "1.2%"), (3e-9, "0.0000003%"), (0.0, "0%")]
 )
-def test_shares_are_told_in_few_digits(share, text):
+def test_shares_are_percentages_of_few_digits(share, text):
     assert percent(share) == text
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(capsys):
+def test_a_folder_that_cannot_be_made_is_a_one_line_error(capsys):
     Path("taken").write_text("a file")
     assert main(["explain", "explain.dir=taken"]) == 2
     assert "taken cannot be written" in capsys.readouterr().err

@@ -54,9 +54,9 @@ def explain(arguments: Sequence[str]) -> int:
         found = pass_sample(settings, load(settings), how)
         story = chain_rule_page(found)
         with print_style():
-            drawn = {"network": network_figures.network(found)}
+            drawn = {"network": network_figures.draw_network(found)}
             if len(found.sample.layers) > 1:
-                drawn["decades"] = network_figures.signal(found)
+                drawn["decades"] = network_figures.draw_signal(found)
             path = write(story, drawn, folder)
     print(as_text(story))
     print(f"\nThe same with its figure: {path}")

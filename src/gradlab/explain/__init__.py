@@ -1,1 +1,1 @@
-"""Backpropagation told to a person: one weight's chain rule, and the atlas of functions."""
+"""Explain backpropagation: the chain rule through one weight, and an atlas of functions."""

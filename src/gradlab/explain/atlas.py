@@ -1,4 +1,4 @@
-"""The atlas: every activation and loss with its derivative, where it is flat, and its pitfall."""
+"""Draw an atlas of all activations or losses: derivatives, flat intervals and pitfalls."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,14 +27,23 @@ CLASSES = 10
 
 @dataclass(frozen=True)
 class Entry:
-    """A function of one variable, its derivative, and what to know of it.
+    """A function of one variable as the atlas shows it.
 
-    `steepest` is max |f'|, `steepest_at` where (NaN if in no one place), `steepest_said` both in
-    words. `saturated` and `zero` are where f' is below 5% of its steepest, and torch's exactly 0 in
-    float32, as intervals.
+    Attributes:
+        name: name of the function.
+        axis: label of the x axis.
+        f: the function.
+        derivative: its derivative f'.
+        use: when to use it.
+        pitfall: its most common mistake in floating point.
+        steepest: max |f'|.
+        steepest_at: the x of this maximum; NaN without a single x.
+        steepest_text: both as text, such as `0.25 at 0`.
+        saturated: intervals in which |f'| is below 5% of its maximum.
+        zero: intervals in which torch's derivative is exactly 0 in float32.
     """
 
-    # attributes: a record, whose fields are what the atlas shows of a function
+    # attributes: a record with one field for each value that the atlas shows
 
     name: str
     axis: str
@@ -44,12 +53,12 @@ class Entry:
     pitfall: str
     steepest: float
     steepest_at: float
-    steepest_said: str
+    steepest_text: str
     saturated: Sequence[tuple[float, float]]
     zero: Sequence[tuple[float, float]]
 
 
-def entry(
+def make_entry(
     name: str,
     axis: str,
     f: Callable[[Array], Array],
@@ -58,9 +67,22 @@ def entry(
     pitfall: str,
     zero: Array,
 ) -> Entry:
-    """Return an entry; where it is steep and flat is found on a grid, `zero` is over `COARSE`."""
+    """Make an entry. Its maximum and its flat intervals are found on a grid.
+
+    Args:
+        name: name of the function.
+        axis: label of the x axis.
+        f: the function.
+        derivative: its derivative.
+        use: when to use it.
+        pitfall: its most common mistake.
+        zero: whether torch's derivative is exactly 0 in float32, at each point of `COARSE`.
+
+    Returns:
+        The entry.
+    """
     slope = np.abs(derivative(GRID))
-    steepest, at, said = _steepest(slope)
+    steepest, at, text = _find_steepest(slope)
     flat = (
         slope < SATURATED_BELOW * steepest if np.isfinite(steepest) else np.zeros_like(slope, bool)
     )
@@ -73,33 +95,33 @@ def entry(
         pitfall,
         steepest,
         at,
-        said,
+        text,
         _intervals(GRID, flat),
         _intervals(COARSE, zero),
     )
 
 
-def _steepest(slope: Array) -> tuple[float, float, str]:
-    """Return the greatest slope on the grid, where it is, and both in words."""
+def _find_steepest(slope: Array) -> tuple[float, float, str]:
+    """Find the maximum of |f'| on the grid: its value, its x, and both as text."""
     largest = float(slope.max())
     if largest > 1.5 * slope[np.abs(GRID) <= GRID[-1] / 2].max():
         return np.inf, np.nan, "unbounded"
-    among = GRID[slope >= largest * (1 - 1e-12)]
-    at = float(among[np.abs(among).argmin()])
-    if len(among) == len(GRID):
+    maxima = GRID[slope >= largest * (1 - 1e-12)]
+    at = float(maxima[np.abs(maxima).argmin()])
+    if len(maxima) == len(GRID):
         return largest, np.nan, f"{largest:.4g} everywhere"
     if abs(at) > SHOWN:
         return largest, np.nan, f"{largest:.4g} towards {'-' if at < 0 else ''}∞"
-    below, above = among[0] == GRID[0], among[-1] == GRID[-1]
+    below, above = maxima[0] == GRID[0], maxima[-1] == GRID[-1]
     where = "beyond ±" if below and above else "from " if above else "at "
     return largest, at, f"{largest:.4g} {where}{round(abs(at) if below else at, 2):g}"
 
 
 def activations() -> list[Entry]:
-    """Return an entry for each activation, over z."""
+    """Make an entry for each activation, as a function of z."""
     z = torch.from_numpy(COARSE)
     return [
-        entry(
+        make_entry(
             name,
             "z",
             a.f,
@@ -113,26 +135,38 @@ def activations() -> list[Entry]:
 
 
 def losses() -> list[Entry]:
-    """Return an entry for each loss of one sample, over its output or its true class's logit."""
+    """Make an entry for each loss of one sample, as a function of its error or one logit."""
     axes = {
         "numbers": "output - target",
         "logits": "logit z, target 1",
         "classes": f"true class's logit, {CLASSES - 1} others 0",
     }
-    out: list[Entry] = []
+    entries: list[Entry] = []
     for name, kind in LOSSES.items():
         loss = kind()
         value, slope = partial(_value, loss), partial(_slope, loss)
         zero = _torch_slope(name, *_make_samples(loss, COARSE)) == 0
-        out.append(entry(name, axes[kind.takes], value, slope, kind.use, kind.pitfall, zero))
-    return out
+        axis = axes[kind.takes]
+        entries.append(make_entry(name, axis, value, slope, kind.use, kind.pitfall, zero))
+    return entries
 
 
 def _torch_slope(name: str, output: Array, target: Array) -> Array:
-    """Return torch's dLoss/doutput[0] of each sample on its own, in the dtype given."""
+    """Compute dLoss/doutput[0] of each sample's own loss with torch.
+
+    Args:
+        name: name of the loss.
+        output: outputs [samples, units], in the dtype to compute in.
+        target: targets of the samples.
+
+    Returns:
+        The derivatives [samples].
+    """
     call = component(choices.load("loss", name), ("scale", "tasks")).call
     out = torch.from_numpy(output).requires_grad_()
-    (len(output) * call(out, torch.from_numpy(target))).backward()  # a sum, not a mean
+    (
+        len(output) * call(out, torch.from_numpy(target))
+    ).backward()  # the sum over samples, not the mean
     assert out.grad is not None
     return out.grad[:, 0].numpy()
 
@@ -146,7 +180,7 @@ def _slope(loss: Loss, x: Array) -> Array:
 
 
 def _make_samples(loss: Loss, x: Array) -> tuple[Array, Array]:
-    """Return outputs and targets, a sample for each x, in its dtype."""
+    """Return outputs [x, units] and targets with a sample for each x, in the dtype of x."""
     takes = loss.takes
     output = np.zeros((len(x), CLASSES if takes == "classes" else 1), dtype=x.dtype)
     output[:, 0] = x
@@ -156,7 +190,7 @@ def _make_samples(loss: Loss, x: Array) -> tuple[Array, Array]:
 
 
 def _intervals(grid: Array, holds: Array) -> list[tuple[float, float]]:
-    """Return the intervals on which a condition holds; what reaches the grid's end is endless."""
+    """Return the intervals in which a condition holds. At an end of the grid they are infinite."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]]).astype(int)))
     pairs = zip(edges[::2], edges[1::2] - 1, strict=True)
     last = len(grid) - 1
@@ -167,39 +201,68 @@ def _intervals(grid: Array, holds: Array) -> list[tuple[float, float]]:
     ]
 
 
-def atlas_page(title: str, entries: Sequence[Entry], symbol: str, derivative: str) -> Page:
-    """Return the atlas in words."""
+def atlas_page(
+    title: str, introduction: str, entries: Sequence[Entry], symbol: str, derivative: str
+) -> Page:
+    """Build the page of an atlas.
+
+    Args:
+        title: the title of the page.
+        introduction: a paragraph below the title.
+        entries: the functions.
+        symbol: the variable, such as "z".
+        derivative: the symbol of the derivative, such as "phi'".
+
+    Returns:
+        The page; its figure is "atlas".
+    """
     rows = [
         [
             e.name,
-            e.steepest_said,
-            _interval_words(e.saturated, symbol),
-            _interval_words(e.zero, symbol),
+            e.steepest_text,
+            _intervals_text(e.saturated, symbol),
+            _intervals_text(e.zero, symbol),
         ]
         for e in entries
     ]
-    headings = ["", f"max |{derivative}|", "below 5% of it", "exactly 0 in torch, float32"]
+    headings = [
+        "function",
+        f"max |{derivative}|",
+        "below 5% of the maximum",
+        "exactly 0 in torch, float32",
+    ]
     sections = [
         Section(
-            "Where the gradient gets through",
+            "Where the gradient passes",
             (),
             PageTable(headings, rows, prose=False),
             figure="atlas",
         )
     ]
-    for heading, said in (("When to use it", "use"), ("In floating point", "pitfall")):
-        table = PageTable(["", ""], [[e.name, getattr(e, said)] for e in entries])
+    for heading, field in (("Use", "use"), ("Pitfall", "pitfall")):
+        table = PageTable(
+            ["function", heading.lower()], [[e.name, getattr(e, field)] for e in entries]
+        )
         sections.append(Section(heading, (), table))
-    return Page(title, sections)
+    return Page(title, sections, [introduction])
 
 
 def draw(entries: Sequence[Entry], title: str, names: tuple[str, str]) -> Figure:
-    """Draw each function and its derivative; grey where it is flat, hatched where it is 0."""
+    """Draw each function and its derivative: grey where it is flat, hatched where it is 0.
+
+    Args:
+        entries: the functions.
+        title: the title of the figure.
+        names: the labels of function and derivative in the legend.
+
+    Returns:
+        The figure.
+    """
     columns = 4 if len(entries) > 6 else 3
     rows = -(-len(entries) // columns)
     figure, axes = make_axes(rows, columns, 0.9 + 1.7 * rows)
     for ax, each in zip(axes.flat, entries, strict=False):
-        _panel(ax, each)
+        _draw_panel(ax, each)
     for ax in axes.flat[len(entries) :]:
         ax.set_visible(False)
     set_title(figure, title)
@@ -208,15 +271,15 @@ def draw(entries: Sequence[Entry], title: str, names: tuple[str, str]) -> Figure
         [
             Line2D([], [], color=COLOURS[0], ls=LINES[0], label=names[0]),
             Line2D([], [], color=COLOURS[1], ls=LINES[1], label=names[1]),
-            Line2D([], [], color=COLOURS[1], marker="o", ls="none", ms=4, label="steepest"),
-            Patch(facecolor="0.88", label="below 5% of the steepest"),
-            Patch(facecolor="0.88", hatch="////", edgecolor="0.6", label="exactly 0"),
+            Line2D([], [], color=COLOURS[1], marker="o", ls="none", ms=4, label="maximum slope"),
+            Patch(facecolor="0.88", label="slope below 5% of the maximum"),
+            Patch(facecolor="0.88", hatch="////", edgecolor="0.6", label="slope exactly 0"),
         ],
     )
     return figure
 
 
-def _panel(ax: Axes, each: Entry) -> None:
+def _draw_panel(ax: Axes, each: Entry) -> None:
     x = np.linspace(-SHOWN, SHOWN, 1001)
     for low, high in each.saturated:
         ax.axvspan(max(low, -SHOWN), min(high, SHOWN), color="0.88", lw=0, zorder=0)
@@ -240,37 +303,47 @@ def _panel(ax: Axes, each: Entry) -> None:
     ax.set_xlim(-SHOWN, SHOWN)
     low, high = ax.get_ylim()
     ax.set_ylim(max(low, -3), min(high, 4.2))
-    ax.set_title(f"{each.name}: max {each.steepest_said}", fontsize=7.5)
+    slope = "slope " if each.steepest == np.inf else "max slope "
+    ax.set_title(f"{each.name}: {slope}{each.steepest_text}", fontsize=7.5)
     ax.set_xlabel(each.axis, fontsize=6.5)
     ax.tick_params(labelsize=6)
 
 
-def _interval_words(intervals: Sequence[tuple[float, float]], symbol: str) -> str:
-    words: list[str] = []
+def _intervals_text(intervals: Sequence[tuple[float, float]], symbol: str) -> str:
+    parts: list[str] = []
     for low, high in intervals:
         if low == -np.inf:
-            words.append(f"{symbol} <= {high:.3g}")
+            parts.append(f"{symbol} <= {high:.3g}")
         elif high == np.inf:
-            words.append(f"{symbol} >= {low:.3g}")
+            parts.append(f"{symbol} >= {low:.3g}")
         else:
-            words.append(f"{low:.3g} to {high:.3g}")
-    return ", ".join(words) or "nowhere"
+            parts.append(f"{low:.3g} to {high:.3g}")
+    return ", ".join(parts) or "nowhere"
 
 
 def _activation_atlas() -> tuple[Page, Figure]:
     entries = activations()
-    title = (
-        "Sigmoid's derivative is never above 0.25; ReLU's is 0 or 1; GELU's and SiLU's overshoot 1"
+    title = "Sigmoid's derivative is at most 0.25, ReLU's is 0 or 1, GELU's and SiLU's can exceed 1"
+    introduction = (
+        "The backward pass multiplies the error signal by the derivative phi' of each activation. "
+        "Where phi' is near 0, a unit passes almost no gradient."
     )
-    words = atlas_page(f"The activations: {title[0].lower()}{title[1:]}", entries, "z", "phi'")
-    return words, draw(entries, title, ("phi(z)", "phi'(z)"))
+    heading = f"The activations: {title[0].lower()}{title[1:]}"
+    page = atlas_page(heading, introduction, entries, "z", "phi'")
+    return page, draw(entries, title, ("phi(z)", "phi'(z)"))
 
 
 def _loss_atlas() -> tuple[Page, Figure]:
     entries = losses()
-    title = "Squared error pulls without bound, the others do not; focal lets go of what is right"
-    words = atlas_page(f"The losses: {title[0].lower()}{title[1:]}", entries, "x", "dLoss/dx")
-    return words, draw(entries, title, ("loss of one sample", "its derivative"))
+    title = "Squared error has an unbounded derivative, the other losses a bounded one"
+    introduction = (
+        "The backward pass starts with the derivative of the loss with respect to the output. Here "
+        "x is the error of a regression, the logit of a sample with target 1, or the logit of the "
+        f"true class among {CLASSES}."
+    )
+    heading = f"The losses: {title[0].lower()}{title[1:]}"
+    page = atlas_page(heading, introduction, entries, "x", "dLoss/dx")
+    return page, draw(entries, title, ("loss of one sample", "its derivative"))
 
 
 ATLASES = {"activations": _activation_atlas, "losses": _loss_atlas}

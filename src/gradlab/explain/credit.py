@@ -1,17 +1,17 @@
-"""What each layer does to the error signal, and which weights carry the gradient."""
+"""Sections of the page: the error signal by layer, the largest gradients, and one step."""
 
 import numpy as np
 
-from gradlab.explain.sample_pass import SamplePass, norm, steepest
+from gradlab.explain.sample_pass import SamplePass, max_slope, norm
 from gradlab.pages.numbers import percent, power_text, signed_decades
 from gradlab.pages.page import PageTable, Section
 from gradlab.reference.activation_functions import Array
 from gradlab.reference.chain_rule import Sample, Step, factor_decades, gradient_shares, take_step
 
 
-def signal_section(passed: SamplePass) -> Section:
-    """Return the decades of each layer's activation and weights, and what they multiply to."""
-    sample = passed.sample
+def signal_section(explained: SamplePass) -> Section:
+    """Show the decades that activation and weights of each layer add, and their products."""
+    sample = explained.sample
     act, weights = factor_decades(sample)
     sizes = [norm(g.dZ) for g in sample.grads]
     rows: list[list[str]] = []
@@ -26,46 +26,49 @@ def signal_section(passed: SamplePass) -> Section:
             ]
         )
     n, phi = len(sample.layers) - 1, sample.layers[0].phi
-    bound = steepest(phi)
-    taken, given = float(act[:-1].sum()), float(weights[1:].sum())
+    bound = max_slope(phi)
+    by_phi, by_weights = float(act[:-1].sum()), float(weights[1:].sum())
     after = [
-        f"phi' alone, at most: {bound:.4g}^{n} = {bound**n:.3g} "
-        f"({n * np.log10(bound):+.2f} decades): {phi.name}'s steepest slope, once per activation."
+        f"Upper bound for phi' alone: {bound:.4g}^{n} = {bound**n:.3g} "
+        f"({n * np.log10(bound):+.2f} decades), the steepest slope of {phi.name} once per layer."
         if bound > 0
         else "",
-        f"phi' in this network: {power_text(taken)}, the product of the {n} activation factors.",
-        f"The weights: {power_text(given)}, the product of the factors of "
+        f"phi' in this network: {power_text(by_phi)}, the product of the {n} activation factors.",
+        f"The weights: {power_text(by_weights)}, the product of the factors of "
         f"W_{len(sample.layers)} to W_2.",
-        f"Together ‖dZ_1‖ / ‖dZ_{len(sample.layers)}‖ = {power_text(_together(sample))}.",
+        f"Together: ‖dZ_1‖ / ‖dZ_{len(sample.layers)}‖ = {power_text(_signal_decades(sample))}.",
     ]
-    off = [l for l, size in enumerate(sizes, start=1) if size == 0]
-    if off:
+    zeros = [l for l, size in enumerate(sizes, start=1) if size == 0]
+    if zeros:
         after.append(
-            f"Nothing passes layer {max(off)}: its error signal is exactly 0 for this sample, and "
-            "so is everything before it."
+            f"In layer {max(zeros)} the error signal is exactly 0 for this sample. Therefore it is "
+            "0 in all layers before."
         )
     elif bound < 1:
         after.append(
-            f"So {bound:.4g}^{n} is a bound on what phi' does, and leaves out the weights: "
+            f"The bound {bound:.4g}^{n} ignores the weights. Here the weights "
             + (
-                "here they take away still more."
-                if given < -0.005
-                else "here they give some of it back."
-                if given > 0.005
-                else "here they change next to nothing."
+                "shrink the signal further."
+                if by_weights < -0.005
+                else "compensate for part of it."
+                if by_weights > 0.005
+                else "hardly change the signal."
             )
         )
     table = PageTable(
         ["layer", "‖dZ‖", "phi' (decades)", "W-transposed (decades)"], rows, prose=False
     )
     before = [
-        "What is left of the signal at each layer, from the loss back; a decade is a factor of 10."
+        "The norm of the error signal dZ at each layer, from the loss back, and the decades that "
+        "each factor adds. A decade is a factor of 10."
     ]
-    return Section("What each layer does to it", before, table, after, figure="decades")
+    return Section(
+        "What each layer does to the error signal", before, table, after, figure="decades"
+    )
 
 
-def _together(sample: Sample) -> float:
-    """log10 of ‖dZ_1‖ / ‖dZ_L‖."""
+def _signal_decades(sample: Sample) -> float:
+    """Return log10 of ‖dZ_1‖ / ‖dZ_L‖."""
     first, last = norm(sample.grads[0].dZ), norm(sample.grads[-1].dZ)
     if last == 0:
         return float("nan")
@@ -73,12 +76,12 @@ def _together(sample: Sample) -> float:
 
 
 MOST_WEIGHTS = 10
-SHRINK = (1.0, 0.1, 0.01)  # times the learning rate
+SHRINK = (1.0, 0.1, 0.01)  # factors on the learning rate
 
 
-def credit_section(passed: SamplePass) -> Section:
-    """Return each layer's blame, and the weights with most."""
-    shares = gradient_shares(passed.sample)
+def credit_section(explained: SamplePass) -> Section:
+    """Show each layer's share of the gradient, and the weights with the largest shares."""
+    shares = gradient_shares(explained.sample)
     weights = [
         (float(share[i, j]), l, int(i), int(j))
         for l, share in enumerate(shares, start=1)
@@ -87,34 +90,32 @@ def credit_section(passed: SamplePass) -> Section:
     top = sorted(weights, reverse=True)[:MOST_WEIGHTS]
     rows = [
         [f"layer {l}", f"{percent(share.sum())}", f"{share.size}", f"{norm(g.dW):.3g}"]
-        for l, (share, g) in enumerate(zip(shares, passed.sample.grads, strict=True), start=1)
+        for l, (share, g) in enumerate(zip(shares, explained.sample.grads, strict=True), start=1)
     ]
     named = ", ".join(
-        f"{_weight_name(passed, l, i, j)} ({percent(share)})" for share, l, i, j in top
+        f"{_weight_name(explained, l, i, j)} ({percent(share)})" for share, l, i, j in top
     )
-    heading = "Credit: which weights carry the error"
+    heading = "Credit: the weights with the largest gradients"
     if not any(share.any() for share in shares):
-        told = (
-            "No weight has any: every dLoss/dW is exactly 0 for this sample. Only biases can learn."
-        )
-        return Section(heading, (), None, [told], figure="network")
-    before = ["A weight's blame is |dLoss/dW|, as a share of the sum over all weights."]
-    after = [f"The most blamed weights: {named}."]
-    heavy = int(np.argmax([share.sum() for share in shares])) + 1
-    each = shares[heavy - 1].sum() / shares[heavy - 1].size
+        text = "Every dLoss/dW is exactly 0 for this sample. Only biases can learn."
+        return Section(heading, (), None, [text], figure="network")
+    before = ["A weight's share of the gradient is |dLoss/dW| over the sum of all |dLoss/dW|."]
+    after = [f"The largest shares: {named}."]
+    largest = int(np.argmax([share.sum() for share in shares])) + 1
+    mean = shares[largest - 1].sum() / shares[largest - 1].size
     after.append(
-        f"Layer {heavy} carries most, {percent(shares[heavy - 1].sum())} over "
-        f"{shares[heavy - 1].size} weights, {percent(each)} each."
+        f"Layer {largest} has the largest share: {percent(shares[largest - 1].sum())} in "
+        f"{shares[largest - 1].size} weights, {percent(mean)} per weight."
     )
-    table = PageTable(["", "blame", "weights", "‖dLoss/dW‖"], rows, prose=False)
+    table = PageTable(["", "share", "weights", "‖dLoss/dW‖"], rows, prose=False)
     return Section(heading, before, table, after, figure="network")
 
 
-def step_section(passed: SamplePass) -> Section:
-    """Return what a step changes, predicted to first order and measured, at three rates."""
-    lr = passed.settings.optim.params["lr"]
-    classes = passed.dataset.task == "classification"
-    steps = [take_step(passed.sample, lr * shrink, passed.target) for shrink in SHRINK]
+def step_section(explained: SamplePass) -> Section:
+    """Compare the effect of one gradient step with its prediction, at three learning rates."""
+    lr = explained.settings.optim.params["lr"]
+    classes = explained.dataset.task == "classification"
+    steps = [take_step(explained.sample, lr * shrink, explained.target) for shrink in SHRINK]
     rows = [
         [
             f"{s.lr:g}",
@@ -127,7 +128,7 @@ def step_section(passed: SamplePass) -> Section:
         for s in steps
     ]
     headings = [
-        "rate",
+        "learning rate",
         "output, predicted",
         "measured",
         "loss, predicted",
@@ -135,23 +136,23 @@ def step_section(passed: SamplePass) -> Section:
         "loss: measured / predicted",
     ]
     before = [
-        "Every weight moves by -rate · its gradient. To first order the loss changes by "
-        "-rate · ‖g‖², with ‖g‖ over all weights and biases; the smaller the step, the better "
-        "that holds."
-        + (f" The output is that of the true class, {passed.target}." if classes else "")
+        "Each weight changes by -lr · gradient. To first order, the loss changes by -lr · ‖g‖², "
+        "where g is the gradient of all weights and biases. The smaller the step, the more "
+        "accurate the prediction."
+        + (f" The table shows the output of the true class, {explained.target}." if classes else "")
     ]
     after: list[str] = []
-    first, data = steps[0], passed.dataset
+    first, data = steps[0], explained.dataset
     if data.task == "regression":
         old, new = (
             v * data.y_std + data.y_mean
             for v in (
-                float(passed.sample.output[0]),
-                float(passed.sample.output[0]) + first.output_measured,
+                float(explained.sample.output[0]),
+                float(explained.sample.output[0]) + first.output_measured,
             )
         )
         after.append(
-            f"After one step of {first.lr:g} on this sample alone, the network says {new:.1f} "
+            f"After one step with lr={first.lr:g} on this sample, the network predicts {new:.1f} "
             f"{data.target} instead of {old:.1f}."
         )
     return Section(
@@ -168,6 +169,17 @@ def _top(share: Array) -> tuple[Array, ...]:
     return np.unravel_index(flat, share.shape)
 
 
-def _weight_name(passed: SamplePass, layer: int, i: int, j: int) -> str:
-    whence = f" from {passed.dataset.features[i].split(' (')[0]}" if layer == 1 else ""
-    return f"W_{layer}[{i}, {j}]{whence}"
+def _weight_name(explained: SamplePass, layer: int, i: int, j: int) -> str:
+    """Name a weight: `W_2[0, 3]`; in the first layer with its feature, `W_1[0, 3] from age`.
+
+    Args:
+        explained: the pass of the sample.
+        layer: the layer, counted from 1.
+        i: unit before the weight, counted from 0.
+        j: unit after the weight, counted from 0.
+
+    Returns:
+        The name.
+    """
+    feature = f" from {explained.dataset.features[i].split(' (')[0]}" if layer == 1 else ""
+    return f"W_{layer}[{i}, {j}]{feature}"

@@ -71,7 +71,7 @@ sigmoid = Activation(
     "sigmoid",
     f=_sigmoid,
     derivative=_sigmoid_derivative,
-    use="gates, and the probability at an output; in hidden layers only to see gradients vanish",
+    use="gates, and probabilities at an output; in hidden layers it makes gradients vanish",
     pitfall="phi' <= 1/4; exp(-z) overflows for z < -88 in float32, and log(sigmoid) is -inf there",
 )
 tanh = Activation(
@@ -85,16 +85,16 @@ relu = Activation(
     "relu",
     f=lambda z: np.maximum(z, 0),
     derivative=lambda z: (z > 0).astype(z.dtype),
-    use="the default of deep networks, with Kaiming's initialisation",
-    pitfall="phi' is 0 below 0: a unit that is off for all samples is dead, and stays so",
+    use="the default in deep networks, with Kaiming initialisation",
+    pitfall="phi' is 0 for z < 0: a unit with z < 0 for all samples is dead and stays dead",
     kinks=(0.0,),
 )
 leaky_relu = Activation(
     "leaky_relu",
     f=lambda z: np.where(z > 0, z, LEAKY_SLOPE * z),
     derivative=lambda z: np.where(z > 0, 1, LEAKY_SLOPE).astype(z.dtype),
-    use="where ReLU's units die",
-    pitfall="a slope of 0.01 below 0 keeps units alive, but takes two decades from their signal",
+    use="networks in which ReLU units die",
+    pitfall="the slope 0.01 for z < 0 keeps units alive, but shrinks their error signal 100-fold",
     kinks=(0.0,),
 )
 gelu = Activation(
@@ -102,28 +102,28 @@ gelu = Activation(
     f=lambda z: z * _normal_cdf(z),
     derivative=lambda z: _normal_cdf(z) + z * _normal_density(z),
     use="transformers; smooth, so that higher derivatives exist",
-    pitfall="not monotonic: phi' is -0.129 at z = -1.41; the tanh form is another function (5e-4)",
+    pitfall="not monotonic: phi' is -0.129 at z = -1.41; the tanh form differs by up to 5e-4",
 )
 silu = Activation(
     "silu",
     f=lambda z: z * _sigmoid(z),
     derivative=lambda z: _sigmoid(z) + z * _sigmoid_derivative(z),
-    use="convolutional and gated networks; GELU's shape without erf",
-    pitfall="not monotonic: phi' is -0.0998 at z = -2.40, so that errors turn their sign there",
+    use="convolutional and gated networks; similar to GELU, without erf",
+    pitfall="not monotonic: phi' is -0.0998 at z = -2.40, which flips the sign of errors",
 )
 elu = Activation(
     "elu",
     f=lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
     derivative=lambda z: np.where(z > 0, 1, _exp_below_0(z)),
-    use="mean activations nearer to 0 than ReLU's, without normalisation",
-    pitfall="exp(z) - 1 loses all digits near 0: write expm1(z)",
+    use="networks without normalisation; its mean activations are nearer to 0 than ReLU's",
+    pitfall="exp(z) - 1 loses all digits near 0: use expm1(z)",
 )
 selu = Activation(
     "selu",
     f=lambda z: SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0))),
     derivative=lambda z: SELU_SCALE * np.where(z > 0, 1, SELU_ALPHA * _exp_below_0(z)),
     use="deep plain networks with lecun_normal: mean 0 and variance 1 are a stable fixed point",
-    pitfall="the fixed point holds for lecun_normal alone; phi' jumps from 1.76 to 1.05 at 0",
+    pitfall="the fixed point requires lecun_normal; phi' jumps from 1.76 to 1.05 at 0",
     kinks=(0.0,),
 )
 softplus = Activation(
@@ -131,14 +131,14 @@ softplus = Activation(
     f=lambda z: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))),
     derivative=_sigmoid,
     use="a positive output, such as a variance",
-    pitfall="log(1 + exp(z)) overflows for z > 88 in float32; torch returns z from 20 on, 2e-9 off",
+    pitfall="log(1 + exp(z)) overflows for z > 88 in float32; torch returns z for z > 20, 2e-9 off",
 )
 identity = Activation(
     "identity",
     f=lambda z: z,
     derivative=np.ones_like,
     use="the output of a regression; in hidden layers, to study depth without an activation",
-    pitfall="any depth of it is one linear map, yet its gradients vanish and explode like others",
+    pitfall="its networks are one linear map, but their gradients vanish and explode like others",
 )
 
 ACTIVATIONS = {a.name: a for a in list(vars().values()) if isinstance(a, Activation)}

@@ -95,9 +95,9 @@ class BCE:
     """Mean over samples and outputs of -y log s(z) - (1 - y) log s(-z), s the sigmoid."""
 
     takes: ClassVar[str] = "logits"
-    use: ClassVar[str] = "yes or no, or several labels at once; one logit each"
+    use: ClassVar[str] = "binary classification, or several labels per sample; one logit per label"
     pitfall: ClassVar[str] = (
-        "never sigmoid, then log: at z = 40 the probability is 1 and its loss infinite or 0"
+        "do not compute log(sigmoid(z)): at z = 40 the probability is 1 and the loss 0 or inf"
     )
 
     def value(self, output: Array, target: Array) -> float:
@@ -119,7 +119,7 @@ class CrossEntropy:
     """Mean over samples of -log softmax(z)[y]; for target probabilities, of -Σ y log softmax(z)."""
 
     takes: ClassVar[str] = "classes"
-    use: ClassVar[str] = "one class of several; n logits"
+    use: ClassVar[str] = "one class out of n; n logits"
     pitfall: ClassVar[str] = (
         "takes logits: a softmax before it is a second softmax, which shrinks the gradient"
     )
