@@ -63,7 +63,7 @@ def one_line(capsys) -> str:
         (["run", "train.device=cuda:9"], "cuda:9 is not there"),
         (["run", "hydra.run.dir=/dev/null/x"], "/dev/null/x cannot be written: Not a directory"),
         (["run", "-m", "loss=mse,mes"], "did you mean mse?"),
-        (["report", "empty"], "no run.json is there"),
+        (["report", "empty"], "contains no run.json"),
         (["report", "missing"], "missing is not a folder"),
         (["report"], "expected one folder, given 0"),
         (["show", "missing"], "missing is not a folder"),

@@ -4,7 +4,7 @@ import gradlab
 from tests.report.runs import write_run
 
 
-def test_the_runs_are_shown_with_the_keys_in_which_they_differ(tmp_path):
+def test_runs_are_shown_with_the_keys_in_which_they_differ(tmp_path):
     for name, depth in (("a", 2), ("b", 3)):
         write_run(tmp_path / name, **{"model.depth": depth, "model.width": 8})
     found = gradlab.load(tmp_path)
@@ -17,7 +17,7 @@ def test_the_runs_are_shown_with_the_keys_in_which_they_differ(tmp_path):
     assert "model.width" not in found._repr_html_()
 
 
-def test_many_runs_are_cut(tmp_path):
+def test_the_notebook_output_shows_at_most_20_runs(tmp_path):
     for name in range(22):
         write_run(tmp_path / str(name))
     assert gradlab.load(tmp_path)._repr_html_().count("<tr>") == 1 + 20 + 1

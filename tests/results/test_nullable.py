@@ -1,4 +1,4 @@
-"""Null and NaN in frames."""
+"""Null and NaN differ in frames."""
 
 import math
 
@@ -35,7 +35,7 @@ def test_an_integer_column_is_converted():
     assert not null.any()
 
 
-def test_numpy_floats_converts_the_measured_columns_only():
+def test_numpy_floats_converts_only_float_columns():
     table = pa.table({"step": pa.array([0, 1], pa.int32()), "x": [None, 1.0], "module": ["a", "b"]})
     frame = from_arrow(table)
     assert frame["x"].dtype == FLOAT

@@ -1,4 +1,4 @@
-"""Files that explain themselves, and folders read in the order of their numbers."""
+"""Files of a run: their metadata, reading a folder of runs, and damaged files."""
 
 import json
 from dataclasses import fields
@@ -36,7 +36,7 @@ def run(tmp_path):
 
 
 @pytest.mark.parametrize(("part", "columns"), [("layers", schema.LAYERS), ("steps", schema.STEPS)])
-def test_units_and_formulas_travel_with_the_file(run, part, columns):
+def test_a_parquet_file_contains_units_formulas_and_meanings(run, part, columns):
     read = pq.read_schema(run / f"{part}.parquet")
     assert read.names == [column.name for column in columns]
     assert read.metadata[b"gradlab_schema"] == str(schema.VERSION).encode()
@@ -52,13 +52,13 @@ def test_accuracy_is_null_in_regression(run):
     assert pq.read_table(run / "steps.parquet")["accuracy"].null_count == 5
 
 
-def test_plain_pandas_reads_it(run):
+def test_pandas_reads_the_file_directly(run):
     layers = pd.read_parquet(run / "layers.parquet")
     assert layers["module"].unique().tolist() == ["layers.0", "layers.1", "layers.2"]
     assert layers["axis"].unique().tolist() == ["depth"]
 
 
-def test_run_json_has_no_nan_and_the_whole_configuration(run):
+def test_run_json_has_the_configuration_and_null_for_nan(run):
     info = json.loads((run / "run.json").read_text())
     assert info["slope"] is None
     assert info["config"]["train.steps"] == 5
@@ -69,25 +69,25 @@ def test_run_json_has_no_nan_and_the_whole_configuration(run):
     assert not list(run.glob(".*tmp"))
 
 
-def test_a_folder_that_holds_a_run_is_refused(run):
+def test_a_folder_with_a_run_is_refused(run):
     with pytest.raises(StoreError, match="already holds a run"):
         Parquet(run)
 
 
-def test_a_table_reads_between_flushes_and_keeps_infinities(tmp_path):
+def test_a_growing_table_is_readable_and_stores_infinities(tmp_path):
     table = Table(tmp_path / "steps.parquet", STEPS, interval=1e9)
     for step in range(3):
         columns = {column.name: [np.inf] for column in schema.STEPS}
         table.append(pa.RecordBatch.from_pydict({**columns, "step": [step]}, schema=STEPS))
         read = pq.read_table(tmp_path / "steps.parquet")
-        assert len(read) == 1  # the first append is written at once, the others wait
+        assert len(read) == 1  # the first append is written at once, the others after the interval
     table.flush()
     read = pq.read_table(tmp_path / "steps.parquet").to_pandas()
     assert read["step"].tolist() == [0, 1, 2]
     assert np.isinf(read["loss"]).all()
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path):
+def test_after_a_failed_write_the_old_file_is_unchanged(tmp_path):
     file = tmp_path / "run.json"
     write_json(file, {"a": 1})
     with pytest.raises(TypeError):
@@ -96,7 +96,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["run.json"]
 
 
-def test_runs_come_in_the_order_of_their_numbers(tmp_path):
+def test_runs_are_sorted_by_number(tmp_path):
     for number in (10, 2, 1):
         write_run(tmp_path / str(number), seed=number)
     assert [run.name for run in find(tmp_path).runs] == ["1", "2", "10"]
@@ -106,7 +106,7 @@ def test_runs_come_in_the_order_of_their_numbers(tmp_path):
     assert len(frames.steps) == 9
 
 
-def test_every_run_damaged_is_an_error_that_names_one(tmp_path):
+def test_an_error_names_the_file_if_every_run_is_damaged(tmp_path):
     write_run(tmp_path / "a")
     (tmp_path / "a" / "layers.parquet").write_bytes(b"PAR1")
     with pytest.raises(StoreError, match=r"no run under .* can be read: .*layers.parquet"):
@@ -114,7 +114,7 @@ def test_every_run_damaged_is_an_error_that_names_one(tmp_path):
 
 
 @pytest.mark.parametrize("version", [2, 4])
-def test_another_schema_is_refused_by_a_line_that_names_both_versions(tmp_path, version):
+def test_a_run_of_another_schema_is_refused_and_both_versions_are_named(tmp_path, version):
     write_run(tmp_path / "a")
     write_run(tmp_path / "b")
     info = json.loads((tmp_path / "b" / "run.json").read_text())
@@ -128,13 +128,13 @@ def test_another_schema_is_refused_by_a_line_that_names_both_versions(tmp_path, 
     assert "\n" not in str(error.value)
 
 
-def test_the_keys_of_a_finding_are_those_that_are_checked():
+def test_all_required_keys_of_a_finding_are_checked():
     optional = ["confidence", "axis"]
     assert [f.name for f in fields(Finding)] == [*FINDING, *optional]
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ({"config": 3}, "expected a configuration as config, but it is 3"),
         ({"status": "done"}, "expected status to be one of running, completed"),
@@ -147,17 +147,17 @@ def test_the_keys_of_a_finding_are_those_that_are_checked():
         ({"first_nonfinite": {"step": 1}}, "expected where of first_nonfinite to be of type str"),
     ],
 )
-def test_foreign_content_is_named_and_left_out(tmp_path, content, said):
+def test_a_run_with_wrong_content_is_left_out_and_named(tmp_path, content, message):
     for name in "ab":
         write_run(tmp_path / name)
     info = json.loads((tmp_path / "b" / "run.json").read_text())
     write_json(tmp_path / "b" / "run.json", {**info, **content})
     (run,), (line,) = find(tmp_path)
     assert run.name == "a"
-    assert line.startswith(f"{tmp_path}/b/run.json is damaged: {said}")
+    assert line.startswith(f"{tmp_path}/b/run.json is damaged: {message}")
 
 
-def test_a_bare_run_json_is_named(tmp_path):
+def test_an_incomplete_run_json_is_named(tmp_path):
     write_run(tmp_path / "a")
     write_run(tmp_path / "b")
     write_json(tmp_path / "b" / "run.json", {"schema": schema.VERSION, "config": 3})
@@ -165,7 +165,7 @@ def test_a_bare_run_json_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["layers", "steps"])
-def test_columns_of_another_type_are_named(tmp_path, part):
+def test_a_column_of_another_type_is_named(tmp_path, part):
     for name in "ab":
         write_run(tmp_path / name)
     file = tmp_path / "b" / f"{part}.parquet"
@@ -175,8 +175,8 @@ def test_columns_of_another_type_are_named(tmp_path, part):
     assert f"{part}.parquet is damaged: expected step to be of type int32" in find(tmp_path)[1][0]
 
 
-def spoil(file):
-    """Overwrite the pages of a Parquet file and leave its footer as it was."""
+def damage_pages(file):
+    """Overwrite the pages of a Parquet file, but not its footer."""
     content = file.read_bytes()
     file.write_bytes(content[:4] + b"\xff" * 200 + content[204:])
 
@@ -184,28 +184,28 @@ def spoil(file):
 def test_load_leaves_out_and_names_a_run_whose_pages_are_damaged(tmp_path):
     for name in "abc":
         write_run(tmp_path / name)
-    spoil(tmp_path / "b" / "layers.parquet")
+    damage_pages(tmp_path / "b" / "layers.parquet")
     (tmp_path / "c" / "run.json").write_text("{")
     with pytest.warns(UserWarning, match="left out") as warned:
         frames = load(tmp_path)
     for frame in frames:
         assert frame["run"].unique().tolist() == ["a"]
-    told = sorted(str(w.message).split(" is damaged")[0] for w in warned)
-    assert told == [f"left out: {tmp_path}/{f}" for f in ("b/layers.parquet", "c/run.json")]
+    messages = sorted(str(w.message).split(" is damaged")[0] for w in warned)
+    assert messages == [f"left out: {tmp_path}/{f}" for f in ("b/layers.parquet", "c/run.json")]
     assert {w.filename for w in warned} == {__file__}
-    spoil(tmp_path / "a" / "steps.parquet")
+    damage_pages(tmp_path / "a" / "steps.parquet")
     with pytest.raises(StoreError, match="no run under"):
         load(tmp_path)
 
 
-def test_lists_in_the_configuration_can_be_grouped_by(tmp_path):
+def test_groupby_accepts_lists_of_the_configuration(tmp_path):
     for number, betas in enumerate(([0.9, 0.99], [0.8, 0.9], [0.9, 0.99])):
         write_run(tmp_path / str(number), **{"optim.betas": betas})
     counts = load(tmp_path).runs.groupby("optim.betas")["run"].count()
     assert counts.to_dict() == {"[0.8, 0.9]": 1, "[0.9, 0.99]": 2}
 
 
-def test_no_configuration_renames_a_run(tmp_path):
+def test_a_configuration_key_named_run_does_not_rename_the_run(tmp_path):
     write_run(tmp_path / "a", run="x")
     assert load(tmp_path).runs["run"].tolist() == ["a"]
 

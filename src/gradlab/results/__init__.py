@@ -1,1 +1,1 @@
-"""What a run leaves on disk and in W&B, and how it is read back."""
+"""The files of a run: writes them, reads them back as frames, resumes a sweep."""

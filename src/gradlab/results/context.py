@@ -1,7 +1,7 @@
-"""The settings and the steps of the runs in a frame of layers: the frame's `attrs["gradlab"]`.
+"""Stores the settings and the steps of runs in a frame of layers, as `attrs["gradlab"]`.
 
-`gradlab.diagnose` needs them besides the rows. pandas passes `attrs` on to the result of `query`,
-of a boolean selection and of most other methods.
+`gradlab.diagnose` needs them in addition to the rows. pandas copies `attrs` to the result of
+`query`, of a boolean selection and of most other methods.
 """
 
 from collections.abc import Mapping
@@ -13,18 +13,19 @@ ATTRIBUTE = "gradlab"
 KEYS = ("status", "config", "data", "one_sided", "watched")
 """The entries of `run.json` that `gradlab.diagnose` reads."""
 ALONE = ""
-"""The name of the run in a frame without a column `run`."""
+"""The name that stands for the run in a frame without a column `run`."""
 
 
 class Context(dict[str, dict[str, Any]]):
-    """Entries of `run.json` by name of the run, and the runs' steps.
+    """Entries of `run.json`, keyed by name of the run, and the steps of the runs.
 
-    pandas copies `attrs` deeply in every operation, and writes them into Parquet files as JSON. So
-    this is a dictionary of JSON types, and never copied. A Parquet file does not store the steps.
+    pandas deep-copies `attrs` in every operation and writes them to Parquet files as JSON.
+    Therefore a context is a dictionary of JSON types that is never copied. Parquet files written by
+    pandas do not contain the steps.
 
     Args:
-        infos: Contents of `run.json`, by name of the run; `ALONE` for a frame of one run.
-        steps: Rows as in `steps.parquet` of all these runs; None if unknown.
+        infos: Contents of `run.json`, keyed by name of the run; `ALONE` for a frame of one run.
+        steps: Rows of `steps.parquet` of all these runs; None if unknown.
     """
 
     def __init__(
@@ -45,20 +46,20 @@ def attach(
     """Set the context of a frame of layers.
 
     Args:
-        layers: Rows as in `layers.parquet`, of one or several runs.
-        infos: Contents of `run.json`, by name of the run; `ALONE` for a frame of one run.
-        steps: Rows as in `steps.parquet` of all these runs; None if unknown.
+        layers: Rows of `layers.parquet`, of one run or several.
+        infos: Contents of `run.json`, keyed by name of the run; `ALONE` for a frame of one run.
+        steps: Rows of `steps.parquet` of all these runs; None if unknown.
 
     Returns:
-        The same frame.
+        `layers`.
     """
     layers.attrs[ATTRIBUTE] = Context(infos, steps)
     return layers
 
 
 def context_of(layers: pd.DataFrame) -> Context:
-    """Return the context of a frame of layers; an empty one if it has none."""
-    found: Any = layers.attrs.get(ATTRIBUTE)
-    if isinstance(found, Context):
-        return found
-    return Context(found if isinstance(found, dict) else {})  # read back from a Parquet file
+    """Return the context of a frame of layers; an empty context if the frame has none."""
+    context: Any = layers.attrs.get(ATTRIBUTE)
+    if isinstance(context, Context):
+        return context
+    return Context(context if isinstance(context, dict) else {})  # a dict, if read from Parquet

@@ -1,4 +1,4 @@
-"""Reads runs back: every run under a folder; a damaged run is named and left out."""
+"""Reads every run under a folder; leaves out damaged runs and names them."""
 
 import json
 import warnings
@@ -29,7 +29,7 @@ FINDING: dict[str, type] = {
     "evidence": dict,
     "remedies": list,
 }
-"""The keys of a finding in `run.json`, as in `diagnosis.finding.Finding`, and their types."""
+"""The keys of a finding in `run.json`, as in `diagnosis.finding.Finding`, with their types."""
 OPTIONAL: dict[str, type] = {
     "test": dict,
     "first_nonfinite": dict,
@@ -38,7 +38,7 @@ OPTIONAL: dict[str, type] = {
     "data": dict,
 }
 NONFINITE: dict[str, type] = {"where": str, "step": int}
-MOST_SHOWN = 20  # runs that the text and the notebook output of `load` show
+MOST_SHOWN = 20  # runs in the printed and the notebook output of `load`
 KEYS = ("status", "verdict", "config_hash", "seed")
 """The keys of `run.json` that are columns of `runs`."""
 
@@ -48,8 +48,8 @@ class Run:
     """One run on disk.
 
     Attributes:
-        name: Path below the folder that was searched.
-        path: Of the run's folder.
+        name: Path of the run, relative to the folder that was searched.
+        path: Path of the run's folder.
         info: Content of `run.json`.
     """
 
@@ -59,27 +59,27 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The run's configuration, flattened: `model.depth`, `clip`, …."""
+        """The run's configuration, keyed by dotted name such as `model.depth`."""
         return self.info["config"]
 
     def layers(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Read `layers.parquet`, or only some of its columns."""
+        """Read `layers.parquet`; with `columns`, only these columns."""
         return _read(self.path / "layers.parquet", columns)
 
     def steps(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Read `steps.parquet`, or only some of its columns."""
+        """Read `steps.parquet`; with `columns`, only these columns."""
         return _read(self.path / "steps.parquet", columns)
 
 
 class Found(NamedTuple):
-    """The runs under a folder, and one line for each run that cannot be read."""
+    """The runs under a folder, and a line of text for each run that cannot be read."""
 
     runs: list[Run]
     damaged: list[str]
 
 
 class Frames(NamedTuple):
-    """Pandas frames of many runs; each frame has the run's name, a string, in the column `run`."""
+    """Pandas frames of many runs; in each, the column `run` has the name of the run."""
 
     runs: pd.DataFrame
     steps: pd.DataFrame
@@ -100,7 +100,7 @@ class Frames(NamedTuple):
         return f"{count(len(self.runs), 'run')}; {sizes}"
 
     def _table(self) -> PageTable:
-        """Return the first runs, with the columns in which the runs differ."""
+        """Return a table of the first runs, with the columns in which runs differ."""
         fixed = [name for name in ("run", "status", "verdict") if name in self.runs]
         differ = [name for name in self.runs if self.runs[name].nunique(dropna=False) > 1]
         names = list(dict.fromkeys([*fixed, *(n for n in differ if n != "config_hash")]))
@@ -113,10 +113,13 @@ class Frames(NamedTuple):
 def find(folder: str | Path) -> Found:
     """Find every run under `folder`, in natural order (2 before 10).
 
-    Only the footers of the Parquet files are read.
+    This reads `run.json` and the footers of the Parquet files.
 
     Args:
-        folder: A folder of runs, at any depth, or one run.
+        folder: A folder that contains runs at any depth, or the folder of one run.
+
+    Returns:
+        The runs, and a line of text for each damaged run.
 
     Raises:
         StoreError: The folder is missing, or no run in it can be read.
@@ -126,7 +129,9 @@ def find(folder: str | Path) -> Found:
         raise StoreError(f"expected a folder of runs, but {folder} is not a folder")
     files = sorted(root.rglob("run.json"), key=_natural)
     if not files:
-        raise StoreError(f"expected runs under {folder}, but no run.json is there: gradlab run")
+        raise StoreError(
+            f"expected runs under {folder}, but it contains no run.json; run gradlab run first"
+        )
     runs: list[Run] = []
     damaged: list[str] = []
     for file in files:
@@ -143,24 +148,24 @@ def find(folder: str | Path) -> Found:
 def load(folder: str | Path) -> Frames:
     """Load every run under a folder as pandas frames: `.runs`, `.steps`, `.layers`.
 
-    `runs` has a row per run: name, status, verdict, seed, the final and best training loss and
-    accuracy, loss and accuracy on the test set, and every key of the configuration. A list in the
-    configuration is JSON text, `[0.9, 0.99]`, so that it can be grouped by. `steps` and `layers`
-    are the Parquet files of all runs; see `gradlab.schema` for their columns.
+    `runs` has a row for each run: name, status, verdict, seed, final and best training loss and
+    accuracy, test loss and accuracy, and every key of the configuration. A list in the
+    configuration becomes JSON text such as `[0.9, 0.99]`, so that `groupby` accepts it. `steps` and
+    `layers` contain the Parquet files of all runs; `gradlab.schema` describes their columns.
 
     Float columns of `steps` and `layers` have the Arrow dtype `double[pyarrow]`, in which null
-    ("not measured") and NaN differ; `gradlab.results.nullable` converts them to NumPy.
+    ("not measured") and NaN differ. `gradlab.results.nullable` converts them to NumPy.
 
-    A run with a damaged file is in none of the three: a `UserWarning` names the file.
+    A run with a damaged file is left out; a `UserWarning` names the file.
 
     Args:
-        folder: a folder of runs, at any depth, or one run.
+        folder: A folder that contains runs at any depth, or the folder of one run.
 
     Returns:
         The three frames, as a named tuple.
 
     Raises:
-        StoreError: the folder is missing, or holds no run that can be read.
+        StoreError: The folder is missing, or no run in it can be read.
 
     Example:
         >>> import gradlab
@@ -190,19 +195,19 @@ def load(folder: str | Path) -> Frames:
 
 
 def unreadable(folder: str | Path, damaged: Sequence[str]) -> StoreError:
-    """Return the error for a folder in which no run can be read; it names the first."""
+    """Return the error for a folder in which no run can be read, with the first damaged run."""
     return StoreError(f"no run under {folder} can be read: {damaged[0]}")
 
 
 def runs_frame(runs: Sequence[Run], steps: Sequence[pd.DataFrame] = ()) -> pd.DataFrame:
-    """Make a frame with a row per run.
+    """Make a frame with a row for each run.
 
     Args:
         runs: The runs.
-        steps: Frame of `steps.parquet` of each run; without it loss and accuracy are left out.
+        steps: Frame of `steps.parquet` of each run; if empty, loss and accuracy are left out.
 
     Returns:
-        Columns from `run.json`, outcomes, and the configuration.
+        A frame with the entries of `run.json`, loss and accuracy, and the configuration.
     """
     rows: list[dict[str, Any]] = []
     for index, run in enumerate(runs):
@@ -212,12 +217,12 @@ def runs_frame(runs: Sequence[Run], steps: Sequence[pd.DataFrame] = ()) -> pd.Da
             held_out = {f"test_{name}": test.get(name) for name in ("loss", "accuracy")}
             known |= {**_outcome(steps[index]), **held_out}
         config = {key: hashable(value) for key, value in run.config.items()}
-        rows.append({**known, **config, **known})  # no configuration renames a run
+        rows.append({**known, **config, **known})  # `known` wins over keys of the configuration
     return pd.DataFrame(rows)
 
 
 def _outcome(steps: pd.DataFrame) -> dict[str, float | None]:
-    """Return the last value of loss and accuracy, and the best finite one; None if not measured."""
+    """Return the last and the best finite loss and accuracy; None if not measured."""
     out: dict[str, float | None] = {}
     for name, best in ("loss", np.min), ("accuracy", np.max):
         values, null = values_and_mask(steps, name)
@@ -228,7 +233,7 @@ def _outcome(steps: pd.DataFrame) -> dict[str, float | None]:
 
 
 def hashable(value: Any) -> Any:
-    """Return a value of the configuration as something to group by: lists and mappings as JSON."""
+    """Return a value of the configuration that `groupby` accepts; lists and dicts become JSON."""
     return json.dumps(value) if isinstance(value, list | dict) else value
 
 
@@ -247,7 +252,7 @@ def _open(name: str, file: Path) -> Run:
             f"{file} has schema {version}, but this version of gradlab reads schema "
             f"{schema.VERSION}: repeat the run"
         )
-    _refuse(file, wrong_info(info))
+    _raise_if(file, wrong_info(info))
     for columns, part in (LAYERS, "layers"), (STEPS, "steps"):
         path = file.parent / f"{part}.parquet"
         try:
@@ -256,11 +261,11 @@ def _open(name: str, file: Path) -> Run:
             raise ValueError(f"{path} is missing") from None
         except (OSError, pa.ArrowException) as error:
             raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
-        _refuse(path, wrong_schema(present, columns))
+        _raise_if(path, wrong_schema(present, columns))
     return Run(name, file.parent, info)
 
 
-def _refuse(path: Path, wrong: str | None) -> None:
+def _raise_if(path: Path, wrong: str | None) -> None:
     if wrong:
         raise ValueError(f"{path} is damaged: {wrong}")
 
@@ -283,65 +288,89 @@ def _natural(path: Path) -> list[tuple[int, int | str]]:
 
 
 def wrong_info(info: Any) -> str | None:
-    """Return the fault in the content of a `run.json`: expected and given; None if it has none.
-
-    Code that reads a run relies on these types.
+    """Check the content of a `run.json` for the keys and types that other code relies on.
 
     Args:
         info: Content of a `run.json` of this schema.
+
+    Returns:
+        A text with the expected and the actual value; None if the content is valid.
     """
     if not isinstance(info.get("config"), dict):
         return f"expected a configuration as config, but it is {info.get('config')!r:.40}"
     if info.get("status") not in schema.STATUSES:
-        return _choice("status", schema.STATUSES, info.get("status"))
+        return _wrong_choice("status", schema.STATUSES, info.get("status"))
     if info.get("verdict") not in (None, *schema.VERDICTS):
-        return _choice("verdict", schema.VERDICTS, info.get("verdict"))
+        return _wrong_choice("verdict", schema.VERDICTS, info.get("verdict"))
     for key, kind in OPTIONAL.items():
         if info.get(key) is not None and not isinstance(info[key], kind):
             return f"expected {key} to be of type {kind.__name__}, but it is {info[key]!r:.40}"
     where = info.get("first_nonfinite")
-    wrong = _typed("first_nonfinite", where, NONFINITE) if where else None
-    return wrong or _findings(info.get("findings"))
+    wrong = _wrong_type("first_nonfinite", where, NONFINITE) if where else None
+    return wrong or _wrong_findings(info.get("findings"))
 
 
 def wrong_schema(present: pa.Schema, columns: pa.Schema) -> str | None:
-    """Return the first column that a Parquet file lacks or has with another type; None if none.
+    """Compare the schema of a Parquet file with the expected columns.
 
     Args:
         present: Schema of the file.
         columns: Expected columns.
+
+    Returns:
+        A text about the first column that is missing or has another type; None if all match.
     """
     for expected in columns:
         index = present.get_field_index(expected.name)
         if index < 0:
             return f"it has no column {expected.name}"
-        given = present.field(index).type
-        if given != expected.type:
-            return f"expected {expected.name} to be of type {expected.type}, but it is {given}"
+        actual = present.field(index).type
+        if actual != expected.type:
+            return f"expected {expected.name} to be of type {expected.type}, but it is {actual}"
     return None
 
 
-def _findings(findings: Any) -> str | None:
+def _wrong_findings(findings: Any) -> str | None:
     if not isinstance(findings, list):
         return f"expected a list of findings, but it is {findings!r:.40}"
     for finding in findings:
-        wrong = _typed("a finding", finding, FINDING)
+        wrong = _wrong_type("a finding", finding, FINDING)
         if wrong:
             return wrong
         if finding["kind"] not in schema.KINDS:
-            return _choice("the kind of a finding", schema.KINDS, finding["kind"])
+            return _wrong_choice("the kind of a finding", schema.KINDS, finding["kind"])
     return None
 
 
-def _typed(name: str, content: Any, types: dict[str, type]) -> str | None:
+def _wrong_type(name: str, content: Any, types: dict[str, type]) -> str | None:
+    """Check the types of the values in a dictionary.
+
+    Args:
+        name: Name of the dictionary, for the text.
+        content: The dictionary, or a value of a wrong type.
+        types: Expected type of each key.
+
+    Returns:
+        A text about the first wrong value; None if all types match.
+    """
     if not isinstance(content, dict):
         return f"expected {name} to be of type dict, but it is {content!r:.40}"
     for key, kind in types.items():
         if not isinstance(content.get(key), kind):
-            given = f"{content[key]!r:.40}" if key in content else "missing"
-            return f"expected {key} of {name} to be of type {kind.__name__}, but it is {given}"
+            actual = f"{content[key]!r:.40}" if key in content else "missing"
+            return f"expected {key} of {name} to be of type {kind.__name__}, but it is {actual}"
     return None
 
 
-def _choice(name: str, valid: tuple[str, ...], given: Any) -> str:
-    return f"expected {name} to be one of {', '.join(valid)}, but it is {given!r:.40}"
+def _wrong_choice(name: str, valid: tuple[str, ...], actual: Any) -> str:
+    """Describe a value that is not one of the valid ones.
+
+    Args:
+        name: Name of the value.
+        valid: Valid values.
+        actual: The value.
+
+    Returns:
+        The text.
+    """
+    return f"expected {name} to be one of {', '.join(valid)}, but it is {actual!r:.40}"

@@ -1,8 +1,8 @@
 """Pandas frames of recorded rows, in which null and NaN differ.
 
 null means "not measured". NaN and inf mean "measured, and not finite". A pandas column of the Arrow
-dtype `double[pyarrow]` stores both; a NumPy column cannot store null. pandas arithmetic treats the
-two differently from one operation to the next, so code that computes converts once:
+dtype `double[pyarrow]` stores both; a NumPy column cannot store null. pandas operations disagree in
+how they treat null and NaN. Code that computes therefore converts a column first:
 
     values, null = values_and_mask(layers, "delta_norm")
     overflowed = ~np.isfinite(values) & ~null
@@ -32,12 +32,12 @@ def values_and_mask(frame: pd.DataFrame, column: str) -> tuple[np.ndarray, np.nd
     """Return a column as NumPy values and a mask of its nulls.
 
     Args:
-        frame: A frame of `load`, `Monitor.frame`, `Monitor.steps` or of the caller.
+        frame: A frame, such as the result of `load`, `Monitor.frame` or `Monitor.steps`.
         column: Name of a column of numbers.
 
     Returns:
-        The values, float64 [rows], NaN where they are null; and the mask, bool [rows], True where
-        the value is null. A NumPy column has no nulls: its NaN is a measured NaN.
+        The values, float64 [rows], NaN where null; and the mask, bool [rows], True where null. In a
+        NumPy column every NaN counts as a measured NaN.
 
     Example:
         >>> frame = from_arrow(pa.table({"loss": [2.0, None, float("nan")]}))
@@ -54,12 +54,12 @@ def values_and_mask(frame: pd.DataFrame, column: str) -> tuple[np.ndarray, np.nd
 def numpy_floats(frame: pd.DataFrame) -> pd.DataFrame:
     """Convert the float columns of a frame to NumPy float64; null becomes NaN.
 
-    For code that makes no difference between null and NaN, such as a plot.
+    Use it where null and NaN need not differ, such as in a plot.
 
     Args:
         frame: A frame with columns of any dtype.
 
     Returns:
-        A new frame; the columns of other dtypes are as before.
+        A new frame; columns of other dtypes are unchanged.
     """
     return frame.astype({name: np.float64 for name, kind in frame.dtypes.items() if kind == FLOAT})

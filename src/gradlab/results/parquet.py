@@ -1,8 +1,8 @@
 """Parquet files that are readable at any moment, also after the writing process was killed.
 
-A Parquet file is unreadable until its footer is written. So a growing table is rewritten whole to a
-temporary file, which then replaces the old file in one step. The time between rewrites grows with
-the time that a rewrite takes: the total cost is a small share of the run.
+A Parquet file is unreadable until its footer is written. Each rewrite of a growing table therefore
+goes to a temporary file, which replaces the old file in one step. If a rewrite takes longer, the
+next one comes later, so that rewriting takes at most about 5% of the run.
 """
 
 import json
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 
 def replace(path: Path, write: Any) -> None:
-    """Call `write(temporary_path)` and move the result to `path` in one step."""
+    """Call `write(temporary_path)` and move the written file to `path` in one step."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
@@ -28,7 +28,7 @@ def replace(path: Path, write: Any) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write `content` to `path` in one step; non-finite numbers become null."""
+    """Write `content` as JSON to `path` in one step; inf and NaN become null."""
     text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
@@ -44,14 +44,14 @@ def _finite(value: Any) -> Any:
 
 
 class Table:
-    """A growing Parquet file that is always readable and lacks at most the last `interval`.
+    """A growing Parquet file that is always readable; it lacks at most the newest rows.
 
     Args:
-        path: Of the file.
-        columns: Arrow schema: `rows.LAYERS` or `rows.STEPS`.
-        interval: Least time between rewrites, in seconds.
-        members: Number of such files that grow at the same time. Each is rewritten less often, so
-            that the cost of all stays below the same share.
+        path: Path of the file.
+        columns: Arrow schema, `rows.LAYERS` or `rows.STEPS`.
+        interval: Minimal time between rewrites, in seconds.
+        members: Number of such files that grow at the same time. With more files, each is
+            rewritten less often.
     """
 
     def __init__(
@@ -61,24 +61,24 @@ class Table:
         self.interval, self.members = interval, members
         self._batches: list[pa.RecordBatch] = []
         self._next_flush = 0.0
-        self._written = -1
+        self._written = -1  # number of batches in the file
 
     def append(self, rows: pa.RecordBatch) -> None:
-        """Add rows; write the file if it is time to."""
+        """Add rows; rewrite the file if the interval has passed."""
         self._batches.append(rows)
         if time.monotonic() >= self._next_flush:
             self.flush()
 
     def flush(self) -> None:
-        """Write all rows."""
+        """Rewrite the file with all rows, unless it is up to date."""
         if self._written == len(self._batches):
             return
         began = time.monotonic()
         table = self.table()
         replace(self.path, lambda temporary: pq.write_table(table, temporary))
         self._written = len(self._batches)
-        took = time.monotonic() - began
-        self._next_flush = time.monotonic() + max(self.interval, 20 * took * self.members)
+        seconds = time.monotonic() - began
+        self._next_flush = time.monotonic() + max(self.interval, 20 * seconds * self.members)
 
     def table(self) -> pa.Table:
         """Return all rows as one Arrow table."""

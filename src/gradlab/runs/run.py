@@ -17,7 +17,7 @@ from gradlab.diagnosis.grid import slope
 from gradlab.errors import JobError, StoreError
 from gradlab.recording.rows import Outcome, Rows
 from gradlab.results.context import ALONE, attach
-from gradlab.results.resume import clear, free
+from gradlab.results.resume import is_free, remove_files
 from gradlab.runs.members import Member, Scope, train
 from gradlab.sinks.protocol import RunInfo, Sinks
 from gradlab.sinks.run_folder import Parquet
@@ -106,7 +106,7 @@ class FolderRun(Member):
     def reset(self) -> None:
         """Remove the files and return to the state before `open`."""
         if self.folder is not None:
-            clear(self.path)
+            remove_files(self.path)
         self.folder, self.tracking, self.error = None, Sinks((), log.warning), None
 
 
@@ -228,9 +228,9 @@ def _folder(path: Path, resume: bool) -> Parquet:
     Raises:
         StoreError: the folder holds a run that must not be replaced.
     """
-    if not free(path, resume):
+    if not is_free(path, resume):
         raise StoreError(
             f"{path} already holds a run; choose another hydra.run.dir or sweep.dir"
-            + ("; sweep.resume=true replaces it, because it is unfinished" * free(path, True))
+            + ("; sweep.resume=true replaces it, because it is unfinished" * is_free(path, True))
         )
     return Parquet(path, replace="unfinished" if resume else "nothing")

@@ -214,9 +214,9 @@ def job_settings(config: DictConfig, context: Any) -> "tuple[Settings, Label]":
 
 def finished_before(settings: Settings, path: Path) -> dict[str, Any] | None:
     """Return the `run.json` of a job that a resumed sweep does not repeat; else None."""
-    from gradlab.results.resume import done
+    from gradlab.results.resume import read_finished
 
-    info = done(path, settings.config_hash) if settings.resume else None
+    info = read_finished(path, settings.config_hash) if settings.resume else None
     if info is not None:
         log.info("done before: %s", info["verdict"] or info["status"])
     return info

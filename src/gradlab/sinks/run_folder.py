@@ -16,7 +16,7 @@ from gradlab.errors import StoreError
 from gradlab.recording.rows import LAYERS, STEPS, Rows
 from gradlab.results.nullable import from_arrow
 from gradlab.results.parquet import Table, write_json
-from gradlab.results.resume import clear, free
+from gradlab.results.resume import is_free, remove_files
 from gradlab.sinks.protocol import RunInfo
 
 PACKAGES = ("gradlab", "torch", "numpy", "hydra-core", "pandas", "pyarrow", "wandb")
@@ -66,7 +66,7 @@ class Parquet:
         self.path, self.interval, self.replace = Path(path), interval, replace
         self._started = datetime.now(UTC)
         replaceable = replace == "watched" and _is_watched(self.path)
-        if not (replaceable or free(self.path, resume=replace == "unfinished")):
+        if not (replaceable or is_free(self.path, resume=replace == "unfinished")):
             raise StoreError(f"{path} already holds a run; choose another folder")
 
     def open(self, run: RunInfo) -> None:
@@ -97,7 +97,7 @@ class Parquet:
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / "run.json").unlink(missing_ok=True)  # no run without it
             if self.replace == "unfinished":
-                clear(self.path)
+                remove_files(self.path)
             self._flush()
         except OSError as error:
             raise StoreError(f"{self.path} cannot be written: {error.strerror}") from error

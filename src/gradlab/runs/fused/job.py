@@ -24,7 +24,7 @@ from omegaconf._utils import get_omega_conf_dumper
 from gradlab.config.settings import Settings
 from gradlab.data.dataset import Dataset
 from gradlab.errors import JobError, StoreError
-from gradlab.results.resume import done
+from gradlab.results.resume import read_finished
 from gradlab.runs import sweep
 from gradlab.runs.fused.fast_loader import unresolved
 from gradlab.runs.fused.workers import DeadWorker
@@ -326,7 +326,9 @@ class FusedJob:
 
     def _end_with_dead_worker(self, worker: DeadWorker) -> None:
         """Set the outcome of a job whose process was killed; its run may be complete on disk."""
-        info = None if self.settings is None else done(self.path, self.settings.config_hash)
+        info = (
+            None if self.settings is None else read_finished(self.path, self.settings.config_hash)
+        )
         error = JobError(f"its process was ended by {worker.cause}, which gradlab did not send")
         with self.logs.collecting():
             self.end(JobOutcome(self.path, info=info, error=None if info else error))
