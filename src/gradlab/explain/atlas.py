@@ -303,8 +303,8 @@ def _draw_panel(ax: Axes, each: Entry) -> None:
     ax.set_xlim(-SHOWN, SHOWN)
     low, high = ax.get_ylim()
     ax.set_ylim(max(low, -3), min(high, 4.2))
-    slope = "slope " if each.steepest == np.inf else "max slope "
-    ax.set_title(f"{each.name}: {slope}{each.steepest_text}", fontsize=7.5)
+    maximum = "max " if np.isfinite(each.steepest) else ""
+    ax.set_title(f"{each.name}: {maximum}{each.steepest_text}", fontsize=7.5)
     ax.set_xlabel(each.axis, fontsize=6.5)
     ax.tick_params(labelsize=6)
 
