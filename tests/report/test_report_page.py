@@ -66,9 +66,9 @@ def sweep(tmp_path) -> Path:
 
 
 def reduced(folder):
-    found = find(folder)
-    whole = reduce_runs(found.runs)
-    frame, keys = run_table(found.runs, whole)
+    folder_content = find(folder)
+    whole = reduce_runs(folder_content.runs)
+    frame, keys = run_table(folder_content.runs, whole)
     return frame, keys, whole
 
 
