@@ -254,7 +254,7 @@ def unused(model):
         ),
         (lambda m: gradlab.watch(nn.ReLU()), r"but it has none"),
         (lambda m: gradlab.watch(m).report("out"), r"expected `with gradlab.watch"),
-        (lambda m: gradlab.watch(m, sinks="out"), r"expected a sink .* given 'out'"),
+        (lambda m: gradlab.watch(m, sinks="out"), r"expected a sink .* but 'out' has no open"),
         (lambda m: gradlab.watch(m).diagnose(), r"expected `with gradlab.watch"),
         (lambda m: unused(m).diagnose(), r"no optimiser has made one"),
     ],

@@ -1,4 +1,4 @@
-"""The bar where a person watches, plain lines elsewhere, and Ctrl-C as a question."""
+"""A terminal shows a progress bar, a log gets lines; Ctrl-C stops a run in two stages."""
 
 import io
 import logging
@@ -34,7 +34,7 @@ def test_a_terminal_shows_a_bar():
     assert "50/100" in screen.getvalue()
 
 
-def test_a_log_gets_a_line_now_and_then(caplog):
+def test_a_log_gets_a_line_after_each_interval(caplog):
     screen = io.StringIO()
     with caplog.at_level(logging.INFO):
         show(screen, rows(49, 1.25), interval=0.0)
@@ -43,7 +43,7 @@ def test_a_log_gets_a_line_now_and_then(caplog):
     assert not screen.getvalue()
 
 
-def test_the_first_signal_asks_and_the_second_breaks_off():
+def test_the_first_signal_requests_a_stop_and_the_second_interrupts():
     before = signal.getsignal(signal.SIGINT)
     with Interrupt() as interrupt:
         assert not interrupt.requested
@@ -55,7 +55,7 @@ def test_the_first_signal_asks_and_the_second_breaks_off():
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_at_once_is_an_exception_that_knows_the_signal(number, code):
+def test_at_once_raises_an_exception_with_the_exit_code_of_the_signal(number, code):
     with pytest.raises(Interrupted, match=number.name) as caught, Interrupt(at_once=True):
         os.kill(os.getpid(), number)
     assert caught.value.exit_code == code

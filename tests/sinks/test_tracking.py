@@ -1,4 +1,4 @@
-"""`gradlab run tracking=...`: any set of sinks, also in sweeps, and a sink of the user's own."""
+"""`gradlab run tracking=...` selects any set of sinks, also in sweeps and also a user's class."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ SHORT = ["model.depth=2", "model.width=8", "train.steps=4", "record.every=2"]
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
+def _run_in_tmp_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["gradlab"])
     monkeypatch.syspath_prepend(tmp_path)
@@ -33,12 +33,12 @@ def composed(capsys, *arguments: str) -> dict:
     return yaml.safe_load(capsys.readouterr().out)["tracking"]
 
 
-def test_wandb_offline_is_the_default(capsys):
+def test_wandb_in_offline_mode_is_the_default(capsys):
     assert list(composed(capsys)) == ["wandb"]
     assert composed(capsys)["wandb"]["mode"] == "offline"
 
 
-def test_offline_and_online_are_modes_of_wandb(capsys):
+def test_tracking_offline_and_online_set_the_mode_of_wandb(capsys):
     assert composed(capsys, "tracking=wandb") == composed(capsys, "tracking=offline")
     online = composed(capsys, "tracking=online", "tracking.wandb.tags=[a]")
     assert online["wandb"]["mode"] == "online"
@@ -63,19 +63,19 @@ def test_a_list_of_sinks_in_a_fused_sweep():
     assert {info["config_hash"] for info in infos[::2]} == {infos[0]["config_hash"]}
 
 
-def test_tensorboard_shows_the_numbers_of_the_files():
+def test_tensorboard_has_the_numbers_of_the_parquet_files():
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     assert run("tracking=tensorboard", "hydra.run.dir=r") == 0
     events = reader.EventAccumulator("r/tensorboard").Reload()
-    (found,) = find("r").runs
-    layers = found.layers()
+    (recorded,) = find("r").runs
+    layers = recorded.layers()
     first = layers[(layers["position"] == 1) & (layers["axis"] == "depth")]
     logged = [event.value for event in events.Scalars("delta_norm/01_layers.0")]
     assert logged == pytest.approx(first["delta_norm"].tolist(), rel=1e-6)
     assert [event.step for event in events.Scalars("loss")] == [0, 1, 2, 3]
 
 
-def test_without_tensorboard_one_line_names_the_extra(capsys, monkeypatch):
+def test_without_tensorboard_the_error_names_the_extra_to_install(capsys, monkeypatch):
     from gradlab.sinks import tensorboard
 
     monkeypatch.setattr(tensorboard, "find_spec", lambda name: None)
@@ -85,7 +85,7 @@ def test_without_tensorboard_one_line_names_the_extra(capsys, monkeypatch):
     assert not Path("r/run.json").exists()
 
 
-OWN = """
+CSV_SINK = """
 class CSV:
     def __init__(self, path, fail=False):
         self.path, self.fail = path, fail
@@ -106,39 +106,39 @@ class CSV:
 """
 
 
-def own_sink(name: str, content: str, **section: object) -> None:
+def write_sink(name: str, content: str, **section: object) -> None:
     Path(f"{name}_module.py").write_text(content)
     Path("mine/tracking").mkdir(parents=True)
     section = {"_target_": f"{name}_module.CSV", **section}
     Path(f"mine/tracking/{name}.yaml").write_text(yaml.safe_dump({name: section}))
 
 
-def test_a_sink_of_the_users_own():
-    own_sink("csv", OWN, path="loss.csv", fail=False)
+def test_a_class_of_the_user_is_a_sink():
+    write_sink("csv", CSV_SINK, path="loss.csv", fail=False)
     assert run("--config-dir", "mine", "tracking=[csv,wandb]", "hydra.run.dir=r") == 0
     lines = Path("r/loss.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["0", "1", "2", "3", "healthy"]
     assert services("r") == {"wandb"}
 
 
-def test_a_sink_that_fails_harms_neither_the_run_nor_the_others(capsys):
-    own_sink("failing", OWN, path="loss.csv", fail=True)
+def test_the_run_and_other_sinks_continue_after_a_sink_fails(capsys):
+    write_sink("failing", CSV_SINK, path="loss.csv", fail=True)
     assert run("--config-dir", "mine", "tracking=[failing,wandb]", "hydra.run.dir=r") == 0
     assert "CSV failed, the run continues without it: OSError: disk full" in capsys.readouterr().out
     assert json.loads(Path("r/run.json").read_text())["status"] == "completed"
     assert services("r") == {"wandb"}
 
 
-def test_a_class_that_is_no_sink_is_one_line(capsys):
-    own_sink("nothing", "class CSV: pass\n")
+def test_a_class_without_the_methods_of_a_sink_is_refused(capsys):
+    write_sink("nothing", "class CSV: pass\n")
     assert run("--config-dir", "mine", "tracking=nothing", "hydra.run.dir=r") == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "expected a sink with open, write and finish" in line
-    assert line.endswith("which has no open")
+    assert "expected a sink with open, write and finish, but" in line
+    assert "has no open" in line
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["tracking=tensorbord"], "tracking=tensorbord is not a choice; did you mean tensorboard?"),
         (["tracking=[wandb,tensorbord]"], "tensorbord is not a choice; did you mean tensorboard?"),
@@ -151,7 +151,7 @@ def test_a_class_that_is_no_sink_is_one_line(capsys):
         (["+tracking.wandb.colour=red"], "tracking.wandb.colour is not a key"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_the_nearest(capsys, arguments, words):
+def test_an_error_is_one_line_and_suggests_the_nearest_name(capsys, arguments, message):
     assert run(*arguments) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert words in line
+    assert message in line

@@ -1,4 +1,4 @@
-"""The W&B run that the sink starts, read back from W&B's own file; and failures of W&B."""
+"""The sink's W&B run contains the recorded numbers, and failures of W&B do not stop a run."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ CONFIG = {"model": "mlp", "model.depth": 3, "clip": "none", "seed": 7}
 
 
 def tracking(folder: Path, mode: str = "offline", **kwargs) -> Sinks:
-    """Return the sink as a run has it: opened, and isolated from the training."""
+    """Return an opened sink whose exceptions become warnings, as in a run."""
     sink = WandB(project="gradlab", tags=["tried"], mode=mode, **kwargs)
     sinks = Sinks([sink], logging.getLogger("gradlab").warning)
     sinks.open(RunInfo(name="a run", group="sweep/1", folder=folder, config=CONFIG))
@@ -31,7 +31,7 @@ def tracking(folder: Path, mode: str = "offline", **kwargs) -> Sinks:
 
 
 def rows(first: int, count: int, layers: int = 3) -> Rows:
-    """Steps first..first+count-1, the last of them with a record of `layers` layers."""
+    """Return steps first to first + count - 1, and a record of the layers at the last step."""
     steps = np.arange(first, first + count, dtype=np.int32)
     columns = {
         "step": steps,
@@ -50,31 +50,31 @@ def rows(first: int, count: int, layers: int = 3) -> Rows:
     return Rows(batch(columns, STEPS), batch(record, LAYERS))
 
 
-def stored(file: Path) -> Iterator[bytes]:
-    """The records of a `.wandb` file: LevelDB's log format, after a header of 7 bytes."""
+def read_records(file: Path) -> Iterator[bytes]:
+    """Yield the records of a `.wandb` file: LevelDB's log format, after a header of 7 bytes."""
     data, at, parts = file.read_bytes(), 7, b""
     while at + 7 <= len(data):
         left = 32768 - at % 32768
-        if left < 7:  # what is left of a block is padding
+        if left < 7:  # the rest of a block is padding
             at += left
             continue
         length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
         parts += data[at + 7 : at + 7 + length]
         at += 7 + length
-        if kind in (1, 4):  # whole, or the last part
+        if kind in (1, 4):  # a whole record, or its last part
             yield parts
             parts = b""
 
 
 def read_back(folder: Path) -> dict[str, list]:
-    """Every record of the offline run, by type, with JSON values decoded."""
+    """Return every record of the offline run, by type, with JSON values decoded."""
     import wandb
     from wandb.proto import wandb_internal_pb2
 
-    wandb.teardown()  # the service writes in its own time; when it has ended, all is on disk
+    wandb.teardown()  # waits until W&B's process has written all files
     (file,) = folder.glob("wandb/offline-run-*/*.wandb")
     found: dict[str, list] = {"history": [], "run": [], "summary": []}
-    for data in stored(file):
+    for data in read_records(file):
         record = wandb_internal_pb2.Record()
         record.ParseFromString(data)
         if record.WhichOneof("record_type") == "history":
@@ -92,16 +92,16 @@ def decoded(items) -> dict:
     return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}
 
 
-def users_environment() -> dict[str, str]:
-    """All but the address of W&B's own process, which it keeps there."""
+def environment_without_wandb() -> dict[str, str]:
+    """Return the environment without the address of W&B's process."""
     return {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
 
 
-def ours(caplog) -> list[str]:
+def gradlab_messages(caplog) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.name.startswith("gradlab")]
 
 
-def test_what_wandb_is_given(tmp_path, capfd):
+def test_the_wandb_run_has_series_charts_config_and_summary(tmp_path, capfd):
     track = tracking(tmp_path)
     track.write(rows(0, 1))
     track.write(rows(1, 10))
@@ -144,15 +144,15 @@ def test_what_wandb_is_given(tmp_path, capfd):
     assert not any(math.isinf(v) for v in values)
 
 
-def test_the_state_of_the_last_recurrent_layer_is_drawn_over_time(tmp_path):
-    sites = [("depth", 1, "layers.0"), ("depth", 2, "layers.1")]
-    sites += [(a, t, f"layers.{l}") for a in ("time", "cell") for l in (0, 1) for t in (1, 2)]
-    axis, position, site = zip(*sites, strict=True)
-    norms = 10.0 ** -np.arange(len(sites))
+def test_a_chart_shows_the_last_recurrent_layer_over_time(tmp_path):
+    modules = [("depth", 1, "layers.0"), ("depth", 2, "layers.1")]
+    modules += [(a, t, f"layers.{l}") for a in ("time", "cell") for l in (0, 1) for t in (1, 2)]
+    axis, position, module = zip(*modules, strict=True)
+    norms = 10.0 ** -np.arange(len(modules))
     layers = {
-        "step": np.zeros(len(sites), dtype=np.int32), "axis": list(axis),
-        "position": np.array(position), "module": list(site),
-        **{c.name: np.ones(len(sites)) for c in schema.STATISTICS}, "act_grad_norm": norms,
+        "step": np.zeros(len(modules), dtype=np.int32), "axis": list(axis),
+        "position": np.array(position), "module": list(module),
+        **{c.name: np.ones(len(modules)) for c in schema.STATISTICS}, "act_grad_norm": norms,
     }  # fmt: skip
     track = tracking(tmp_path)
     track.write(Rows(rows(0, 1).steps, batch(layers, LAYERS)))
@@ -166,7 +166,7 @@ def test_the_state_of_the_last_recurrent_layer_is_drawn_over_time(tmp_path):
     assert [[cell for cell in row if isinstance(cell, float)] for row in tables[0]] == [[-8], [-9]]
 
 
-def test_the_prefix_stands_before_every_name(tmp_path):
+def test_every_name_begins_with_the_prefix(tmp_path):
     track = tracking(tmp_path, prefix="gradlab/")
     track.write(rows(0, 1))
     track.finish({"verdict": "healthy"})
@@ -178,7 +178,7 @@ def test_the_prefix_stands_before_every_name(tmp_path):
 
 
 class BrokenRun:
-    """A W&B run of which one method fails."""
+    """A W&B run with one method that fails."""
 
     def __init__(self, broken: str) -> None:
         self.broken = broken
@@ -194,7 +194,7 @@ class BrokenRun:
 
 
 @pytest.mark.parametrize("broken", ["init", "log", "finish", "import"])
-def test_a_failure_of_wandb_is_one_warning_and_no_more(tmp_path, caplog, monkeypatch, broken):
+def test_a_failure_of_wandb_is_one_warning(tmp_path, caplog, monkeypatch, broken):
     if broken == "import":
         monkeypatch.setitem(sys.modules, "wandb", None)
     else:
@@ -211,34 +211,34 @@ def test_a_failure_of_wandb_is_one_warning_and_no_more(tmp_path, caplog, monkeyp
         for first in range(3):
             track.write(rows(first, 1))
         track.finish({"verdict": "healthy"})
-    (warning,) = ours(caplog)
+    (warning,) = gradlab_messages(caplog)
     assert warning.startswith("WandB failed, the run continues without it: ")
 
 
-def test_no_folder_to_write_to(tmp_path, caplog):
+def test_an_unwritable_folder_does_not_stop_the_run(tmp_path, caplog):
     file = tmp_path / "file"
     file.write_text("in the way")
     track = tracking(file)
     track.write(rows(0, 1))
     track.finish({})
-    assert len(ours(caplog)) <= 1  # W&B may take another folder; it must not stop the run
+    assert len(gradlab_messages(caplog)) <= 1  # no warning if W&B chooses another folder
 
 
-def test_online_without_an_account_is_offline(tmp_path, caplog):
-    environment = users_environment()
+def test_online_mode_without_an_account_falls_back_to_offline(tmp_path, caplog):
+    environment = environment_without_wandb()
     began = time.monotonic()
     track = tracking(tmp_path, mode="online")
     track.write(rows(0, 1))
     track.finish({})
-    assert time.monotonic() - began < 60  # it did not wait for an answer
-    assert ours(caplog) == [
-        "W&B has no account here: this run is tracked offline (see wandb login)"
+    assert time.monotonic() - began < 60  # it did not wait for a login
+    assert gradlab_messages(caplog) == [
+        "W&B found no account: this run is logged offline (see wandb login)"
     ]
     assert any("loss" in row for row in read_back(tmp_path)["history"])
-    assert users_environment() == environment
+    assert environment_without_wandb() == environment
 
 
-def test_where_an_account_is_looked_for(tmp_path, monkeypatch):
+def test_an_account_is_found_in_netrc_and_in_the_environment(tmp_path, monkeypatch):
     assert not has_account()
     file = tmp_path / "netrc"
     file.write_text("machine api.wandb.ai login user password " + "x" * 40 + "\n")
@@ -251,7 +251,7 @@ def test_where_an_account_is_looked_for(tmp_path, monkeypatch):
     assert has_account()
 
 
-def test_an_account_is_looked_for_where_there_is_no_home(monkeypatch):
+def test_without_a_home_directory_no_account_is_found(monkeypatch):
     import pwd
 
     monkeypatch.delenv("NETRC")
@@ -260,7 +260,7 @@ def test_an_account_is_looked_for_where_there_is_no_home(monkeypatch):
     assert not has_account()
 
 
-def test_the_users_own_places_for_wandb_are_kept(tmp_path, monkeypatch):
+def test_directories_that_the_user_set_for_wandb_are_unchanged(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "missing"))
     monkeypatch.setenv("WANDB_CACHE_DIR", "mine")
     for kind in ("DATA", "CONFIG"):  # set, so that they are unset again afterwards

@@ -1,4 +1,4 @@
-"""Rows beside memory: Parquet as it grows, W&B and TensorBoard, and sinks that fail."""
+"""`gradlab.watch` writes rows to sinks: Parquet, W&B, TensorBoard, and sinks that fail."""
 
 import json
 
@@ -22,7 +22,7 @@ def run(sinks, steps=3, **kwargs):
     return monitor
 
 
-def test_a_sink_gets_every_row(tmp_path):
+def test_a_sink_receives_every_row(tmp_path):
     memory = Memory()
     monitor = run([memory], every=2)
     assert [rows.steps["step"][0].as_py() for rows in memory.rows] == [0, 2]
@@ -33,7 +33,7 @@ def test_a_sink_gets_every_row(tmp_path):
     assert memory.result["verdict"] == "healthy"
 
 
-def test_parquet_can_be_read_while_it_grows(tmp_path):
+def test_parquet_files_are_readable_during_training(tmp_path):
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     with gradlab.watch(model, optimizer, sinks=Parquet(tmp_path, interval=0.0)):
@@ -47,7 +47,7 @@ def test_parquet_can_be_read_while_it_grows(tmp_path):
         Parquet(tmp_path)
 
 
-def test_a_sink_that_fails_is_left_out_and_the_training_goes_on():
+def test_training_continues_without_a_sink_that_fails():
     class Broken(Memory):
         def write(self, rows):
             raise OSError("disk full")
@@ -60,55 +60,55 @@ def test_a_sink_that_fails_is_left_out_and_the_training_goes_on():
     assert len(monitor.steps()) == len(memory.rows) == 3
 
 
-def broken(monitor, model, optimizer, error):
+def fail_after_one_step(monitor, model, optimizer, error):
     with monitor:
         train(model, optimizer, batches(1))
         raise error
 
 
-def test_a_failed_run_says_so(tmp_path):
+def test_the_result_has_the_status_of_a_failed_or_interrupted_run(tmp_path):
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     for error, status in ((ValueError("no"), "failed"), (KeyboardInterrupt(), "interrupted")):
         memory = Memory()
         monitor = gradlab.watch(model, optimizer, sinks=memory)
         with pytest.raises(type(error)):
-            broken(monitor, model, optimizer, error)
+            fail_after_one_step(monitor, model, optimizer, error)
         assert memory.result["status"] == status
 
 
-def test_wandb_without_a_run_says_so():
+def test_wandb_without_a_run_warns_to_call_init():
     with pytest.warns(UserWarning, match="call wandb.init"):
         run([WandB()])
 
 
-@pytest.mark.parametrize("own", ["step", "count", "seldom", "none"])
-def test_wandb_keeps_every_row_of_the_users_and_of_ours(own, tmp_path, monkeypatch):
+@pytest.mark.parametrize("logging", ["step", "count", "seldom", "none"])
+def test_wandb_has_every_row_of_the_user_and_of_gradlab(logging, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
     import wandb
 
     quick = wandb.Settings(console="off", x_disable_stats=True, x_disable_machine_info=True)
     model, data = mlp(), batches(5)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with wandb.init(dir=str(tmp_path), mode="offline", settings=quick) as users:
+    with wandb.init(dir=str(tmp_path), mode="offline", settings=quick) as user_run:
         with gradlab.watch(model, optimizer, sinks=WandB()):
             for step, batch in enumerate(data):
                 train(model, optimizer, [batch])
-                if own == "count":
-                    users.log({"own": step})
-                elif own == "step" or (own == "seldom" and step % 2 == 0):
-                    users.log({"own": step}, step=step)
-        assert users.summary["verdict"] == "healthy"
+                if logging == "count":
+                    user_run.log({"user": step})
+                elif logging == "step" or (logging == "seldom" and step % 2 == 0):
+                    user_run.log({"user": step}, step=step)
+        assert user_run.summary["verdict"] == "healthy"
     history = read_back(tmp_path)["history"]
-    ours = [row["step"] for row in history if "step" in row]
-    users_own = [row["own"] for row in history if "own" in row]
-    assert ours == [0, 1, 2, 3, 4]
-    assert users_own == {"none": [], "seldom": [0, 2, 4]}.get(own, [0, 1, 2, 3, 4])
-    assert all(row["own"] == row["step"] for row in history if "own" in row)
+    gradlab_steps = [row["step"] for row in history if "step" in row]
+    user_steps = [row["user"] for row in history if "user" in row]
+    assert gradlab_steps == [0, 1, 2, 3, 4]
+    assert user_steps == {"none": [], "seldom": [0, 2, 4]}.get(logging, [0, 1, 2, 3, 4])
+    assert all(row["user"] == row["step"] for row in history if "user" in row)
     assert sum("delta_norm/03_5" in row for row in history) == 5
 
 
-def test_tensorboard_can_read_them(tmp_path):
+def test_tensorboard_reads_the_event_files(tmp_path):
     reader = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator",
         reason="pip install gradlab[tensorboard]",

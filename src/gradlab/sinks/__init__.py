@@ -1,7 +1,7 @@
 """Destinations of recorded rows: `gradlab.sinks.Parquet`, `WandB`, `TensorBoard`, `Memory`.
 
-`gradlab.watch(..., sinks=...)` and `gradlab run tracking=...` use the same classes. `Sink` is the
-protocol of a destination of your own.
+`gradlab.watch(..., sinks=...)` and `gradlab run tracking=...` use the same classes. To write to
+another destination, define a class with the methods of the protocol `Sink`.
 """
 
 from importlib import import_module
@@ -28,7 +28,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a sink at its first use; `import gradlab.sinks` imports neither torch nor W&B."""
+    """Import a sink at its first use, so that `import gradlab.sinks` does not import W&B."""
     if name not in _MODULES:
         raise AttributeError(f"module 'gradlab.sinks' has no attribute {name!r}")
     return getattr(import_module(_MODULES[name]), name)

@@ -12,11 +12,11 @@ from gradlab.sinks.protocol import RunInfo
 
 
 class Memory:
-    """Keeps the rows in memory.
+    """A sink that stores the rows of a run in memory.
 
     Attributes:
-        rows: The rows in the order of their arrival.
-        result: The content of `run.json`; empty until the run ends.
+        rows: The arguments of each call of `write`, in order.
+        result: The result of the run, as in `run.json`; empty until the run ends.
 
     Example:
         >>> import torch, gradlab
@@ -40,18 +40,18 @@ class Memory:
         """Do nothing: memory needs no preparation."""
 
     def write(self, rows: Rows) -> None:
-        """Keep rows."""
+        """Store rows."""
         self.rows.append(rows)
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Keep the result."""
+        """Store the result."""
         self.result = result
 
     def layers(self) -> pd.DataFrame:
-        """Return the layers: the columns of `layers.parquet`."""
+        """Return a frame with the columns of `layers.parquet`."""
         recorded = [rows.layers for rows in self.rows if rows.layers is not None]
         return from_arrow(pa.Table.from_batches(recorded, LAYERS))
 
     def steps(self) -> pd.DataFrame:
-        """Return the steps: the columns of `steps.parquet`."""
+        """Return a frame with the columns of `steps.parquet`."""
         return from_arrow(pa.Table.from_batches([rows.steps for rows in self.rows], STEPS))

@@ -1,4 +1,4 @@
-"""Progress of a run or a sweep: a bar in a terminal, else a line of the log now and then."""
+"""Shows the progress of a run or a sweep: a bar in a terminal, otherwise lines in the log."""
 
 import logging
 import time
@@ -18,11 +18,11 @@ log = logging.getLogger(__name__)
 
 
 class Progress:
-    """A sink that shows the number of steps and the loss. Runs of one stack share it.
+    """A sink that shows the number of steps and the loss; the runs of a stack share it.
 
     Args:
-        console: Where the bar is drawn; None for stderr.
-        interval: Seconds between two lines of the log, where the console is not a terminal.
+        console: Console that shows the bar; None for stderr.
+        interval: Seconds between two lines in the log, if the console is not a terminal.
     """
 
     def __init__(self, console: Console | None = None, interval: float = 10.0) -> None:
@@ -41,7 +41,7 @@ class Progress:
             self._bar.start()
 
     def write(self, rows: Rows) -> None:
-        """Show the last of some steps."""
+        """Show the last step of the rows."""
         done, loss = rows.steps["step"].to_pylist()[-1] + 1, rows.steps["loss"].to_pylist()[-1]
         if self._bar is not None:
             self._bar.update(self._task, completed=done, description=f"loss {loss:.4g}")
@@ -61,7 +61,7 @@ class SweepProgress:
 
     Args:
         jobs: Number of jobs of the sweep.
-        console: Where the bar is drawn; None for stderr.
+        console: Console that shows the bar; None for stderr.
     """
 
     def __init__(self, jobs: int, console: Console | None = None) -> None:
@@ -82,7 +82,7 @@ class SweepProgress:
 
     @contextmanager
     def advance(self, jobs: int) -> Generator[None]:
-        """Count finished jobs, and hide the bar while the caller prints."""
+        """Add finished jobs; in the context, the bar is hidden, so that the caller can print."""
         self._bar.advance(self._task, jobs)
         self._bar.stop()
         yield

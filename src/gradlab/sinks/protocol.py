@@ -1,8 +1,8 @@
-"""The protocol of a sink, and several sinks as one.
+"""Defines the protocol of a sink, and joins several sinks.
 
-A sink receives the rows of a run: `open(run)` once, `write(rows)` at each recorded step, and
-`finish(result)` at the end. Any object with these three methods is a sink. Example: a sink that
-writes the loss of each step to a CSV file.
+A sink receives the rows of a run. Any object with three methods is a sink: `open(run)` is called
+once, `write(rows)` at each recorded step, and `finish(result)` at the end. This sink writes the
+loss of each step to a CSV file:
 
     >>> class CSV:
     ...     def __init__(self, path):
@@ -15,8 +15,8 @@ writes the loss of each step to a CSV file.
     ...     def finish(self, result):
     ...         self.file.close()
 
-Use it as `gradlab.watch(model, optimizer, sinks=CSV("loss.csv"))`. For `gradlab run`, write a file
-`tracking/csv.yaml` into a folder, and run `gradlab run --config-dir FOLDER tracking=csv`:
+Use it in `gradlab.watch(model, optimizer, sinks=CSV("loss.csv"))`. For `gradlab run`, write the
+following file `FOLDER/tracking/csv.yaml`, then run `gradlab run --config-dir FOLDER tracking=csv`:
 
     csv:
       _target_: my_module.CSV
@@ -34,7 +34,7 @@ from gradlab.recording.rows import Rows
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What is known of a run before its first step.
+    """Description of a run before its first step.
 
     Attributes:
         name: Name of the run in a service; None lets the service choose.
@@ -42,7 +42,7 @@ class RunInfo:
         folder: Folder of the run; None for a watched network, which has no folder.
         steps: Number of planned updates; None if unknown.
         config: Settings, keyed by dotted name.
-        record: Further keys of `run.json`.
+        record: Further entries of `run.json`.
         writers: Number of runs that this process writes at the same time.
     """
 
@@ -66,28 +66,29 @@ class Sink(Protocol):
         """Receive rows.
 
         Args:
-            rows: Arrow record batches: some steps in `rows.steps`, with the columns of
-                `gradlab.schema.STEPS`; and in `rows.layers` the layers of one of these steps, with
-                the columns of `gradlab.schema.LAYERS`, or None.
+            rows: Two Arrow record batches. `rows.steps` has a row for each step since the last
+                call, with the columns of `gradlab.schema.STEPS`. `rows.layers` has a row for each
+                layer at the last recorded step, with the columns of `gradlab.schema.LAYERS`; it is
+                None if no step was recorded.
         """
         ...
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Complete the output. A monitor that is stopped and started again finishes again.
+        """Complete the output; called again after a monitor was stopped and restarted.
 
         Args:
-            result: The content of `run.json`: `status`, `verdict`, `findings` and more.
+            result: Entries of `run.json`: `status`, `verdict`, `findings` and more.
         """
         ...
 
 
 class Sinks:
-    """Several sinks as one sink.
+    """A sink that passes rows on to several sinks.
 
-    A sink that raises an exception is removed. It affects neither the training nor the other sinks.
+    A sink that raises an exception is removed. The training and the other sinks continue.
 
     Args:
-        sinks: One sink or several.
+        sinks: One sink or a sequence of sinks.
         warn: Called with one line of text when a sink is removed.
 
     Raises:
@@ -95,9 +96,9 @@ class Sinks:
     """
 
     def __init__(self, sinks: Sink | Sequence[Sink], warn: Callable[[str], None]) -> None:
-        given: Any = sinks  # also what a user passes by mistake, such as a path
-        several = isinstance(given, Sequence) and not isinstance(given, str)
-        self._sinks: list[Any] = list(given) if several else [given]
+        argument: Any = sinks  # any type, because a user may pass a path by mistake
+        several = isinstance(argument, Sequence) and not isinstance(argument, str)
+        self._sinks: list[Any] = list(argument) if several else [argument]
         for sink in self._sinks:
             _check_methods(sink)
         self._warn = warn
@@ -107,7 +108,7 @@ class Sinks:
         return len(self._sinks)
 
     def open(self, run: RunInfo) -> None:
-        """Open each sink at the first call; later calls have no effect."""
+        """Open each sink; only the first call has an effect."""
         if not self._opened:
             self._opened = True
             self._each(lambda sink: sink.open(run))
@@ -117,7 +118,7 @@ class Sinks:
         self._each(lambda sink: sink.write(rows))
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Finish each sink, if they were opened."""
+        """Finish each sink, if the sinks were opened."""
         if self._opened:
             self._each(lambda sink: sink.finish(result))
 
@@ -125,7 +126,7 @@ class Sinks:
         for sink in list(self._sinks):
             try:
                 call(sink)
-            except Exception as error:  # of a service, a disk, or the user's own class
+            except Exception as error:  # a service, a disk or the user's class may raise anything
                 self._sinks.remove(sink)
                 self._warn(
                     f"{type(sink).__name__} failed, the run continues without it: "
@@ -135,10 +136,12 @@ class Sinks:
 
 def _check_methods(sink: object) -> None:
     if isinstance(sink, type):
-        raise WatchError(f"expected a sink, given the class {sink.__name__}: call it")
+        raise WatchError(
+            f"expected a sink, but got the class {sink.__name__}: write {sink.__name__}(...)"
+        )
     for method in ("open", "write", "finish"):
         if not callable(getattr(sink, method, None)):
             raise WatchError(
-                "expected a sink with open, write and finish, such as "
-                f"gradlab.sinks.Parquet(folder); given {sink!r}, which has no {method}"
+                f"expected a sink with open, write and finish, but {sink!r} has no {method}; "
+                "use, for example, gradlab.sinks.Parquet(folder)"
             )

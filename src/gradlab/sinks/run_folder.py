@@ -1,4 +1,4 @@
-"""The folder of a run: `layers.parquet`, `steps.parquet`, `run.json`, readable at any moment."""
+"""Writes `layers.parquet`, `steps.parquet` and `run.json` of a run, readable at any moment."""
 
 import json
 import platform
@@ -26,9 +26,9 @@ class Parquet:
     """Writes the files of a run into a folder.
 
     Args:
-        path: The folder. It may exist, without a run in it.
-        interval: Seconds between two rewrites of a file, at least.
-        replace: The run in the folder that may be replaced: "nothing", an "unfinished" run, or the
+        path: The folder. It may exist if it does not contain a run.
+        interval: Minimal time between two rewrites of a file, in seconds.
+        replace: Which run in the folder may be replaced: "nothing", an "unfinished" run, or the
             record of a "watched" network.
 
     Attributes:
@@ -37,7 +37,7 @@ class Parquet:
         steps: The rows of `steps.parquet`.
 
     Raises:
-        StoreError: The folder holds a run, or cannot be written.
+        StoreError: The folder contains a run that may not be replaced.
 
     Example:
         >>> import tempfile, torch, gradlab
@@ -70,7 +70,7 @@ class Parquet:
             raise StoreError(f"{path} already holds a run; choose another folder")
 
     def open(self, run: RunInfo) -> None:
-        """Remove the run that is replaced, and write the files without rows.
+        """Remove the run to be replaced, and write files without rows.
 
         Raises:
             StoreError: The folder cannot be written.
@@ -95,7 +95,7 @@ class Parquet:
         }
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            (self.path / "run.json").unlink(missing_ok=True)  # no run without it
+            (self.path / "run.json").unlink(missing_ok=True)  # the folder counts as empty now
             if self.replace == "unfinished":
                 remove_files(self.path)
             self._flush()
@@ -103,13 +103,13 @@ class Parquet:
             raise StoreError(f"{self.path} cannot be written: {error.strerror}") from error
 
     def write(self, rows: Rows) -> None:
-        """Append rows; the files on disk follow after at most `interval`."""
+        """Append rows; the files are rewritten at most every `interval` seconds."""
         if rows.layers is not None:
             self.layers.append(rows.layers)
         self.steps.append(rows.steps)
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Write all rows, and `run.json` with the result."""
+        """Write all rows, and the result to `run.json`."""
         self.info["timings"]["seconds"] = (datetime.now(UTC) - self._started).total_seconds()
         self.info |= result
         self._flush()
@@ -131,7 +131,7 @@ def versions() -> dict[str, str]:
 
 
 def _is_watched(path: Path) -> bool:
-    """Return whether a folder holds the record of a watched network."""
+    """Return whether a folder contains the record of a watched network."""
     try:
         return json.loads((path / "run.json").read_text(encoding="utf-8")).get("watched") is True
     except (OSError, ValueError, AttributeError):

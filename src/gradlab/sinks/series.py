@@ -1,20 +1,23 @@
-"""Rows as named series of numbers, under the same names in every service.
+"""Converts rows to named series of numbers, with the same names in every service.
 
-    loss, accuracy, grad_norm, clip_factor, lr, descent    one series per column of a step
-    delta_norm/01_blocks.0.fc                              a section per column of a layer, and in
-                                                           it a series per position and module
+    loss, accuracy, grad_norm, clip_factor, lr, descent    a series for each column of a step
+    delta_norm/01_blocks.0.fc                              a section for each column of a layer,
+                                                           with a series for each module
     weight_factor_block/01_blocks.0                        the same on the axes block, time, cell
 
-Services limit names. MLflow accepts letters, digits, `_ - . : /` and spaces, at most 250
-characters, and only normalised paths. TensorBoard replaces all characters but letters, digits and
-`_ - . /`. W&B draws any name, but sorts and filters by names of letters, digits and `_` only. The
-names here consist of letters, digits, `_`, `.` and the `/` between section and series. In the name
-of a module, other characters become `_`, and a long name loses its beginning; a hash of the name
-then keeps the series unique.
+Names consist of letters, digits, `_`, `.`, and a `/` between section and series, because services
+limit names:
 
-A null, which means "not measured", is not logged. NaN and inf are logged. W&B stores both, and
-every float64. TensorBoard stores both in float32, where a number above 3.4e38 is inf and a norm
-below 1e-45 is 0. MLflow stores NaN, and its database stores inf as the largest float64.
+    MLflow       at most 250 characters: letters, digits, `_ - . : /`, space; normalised paths
+    TensorBoard  replaces all characters except letters, digits and `_ - . /`
+    W&B          shows any name; sorts and filters only by names of letters, digits and `_`
+
+In the name of a module, other characters become `_`, and a long name loses its beginning. A hash of
+the original name then makes the series unique.
+
+A null ("not measured") is not logged. NaN and inf are logged. W&B stores them as they are.
+TensorBoard stores float32: a number above 3.4e38 becomes inf, and a number below 1e-45 becomes 0.
+MLflow stores NaN; its database stores inf as the largest float64.
 """
 
 import hashlib
@@ -39,10 +42,10 @@ LAYER_COLUMNS = (
     "dead",
     "update_ratio",
 )
-"""Columns of `layers.parquet` that services show."""
+"""Columns of `layers.parquet` that are logged."""
 AXES = ("depth", "block")
-"""Axes that services show; a series for each time step would be hundreds."""
-LONGEST_MODULE, LONGEST_PREFIX = 120, 60  # with section and position below MLflow's 250
+"""Axes that are logged; the axes time and cell would add hundreds of series."""
+LONGEST_MODULE, LONGEST_PREFIX = 120, 60  # the whole name is shorter than MLflow's limit of 250
 
 
 @lru_cache(maxsize=2**16)
@@ -53,8 +56,11 @@ def series_name(column: str, axis: str, position: int, count: int, module: str) 
         column: Name of a column of `layers.parquet`.
         axis: One of `schema.AXES`.
         position: Position of the layer on the axis, from 1.
-        count: Largest position on the axis; it sets the width of the number, at least 2 digits.
+        count: Largest position on the axis; positions are padded to its width, at least 2 digits.
         module: Dotted name of the module.
+
+    Returns:
+        The name.
 
     Example:
         >>> series_name("delta_norm", "depth", 1, 12, "blocks.0.fc")
@@ -69,26 +75,26 @@ def series_name(column: str, axis: str, position: int, count: int, module: str) 
 def scalars(
     rows: Rows, prefix: str = "", axes: Sequence[str] = AXES
 ) -> Iterator[tuple[int, dict[str, float]]]:
-    """Return the numbers of each step, keyed by the names of their series; nulls are left out.
+    """Return the numbers of each step, keyed by name of the series, without nulls.
 
     Args:
-        rows: Some steps, and the layers of one of them or None.
-        prefix: Put before each name.
+        rows: Rows of a run.
+        prefix: Text before each name.
         axes: Axes of the layers to return.
 
     Returns:
-        Pairs of a step and its numbers, in the order of the steps.
+        Pairs of the number of a step and its series, in the order of the steps.
     """
     layers = {} if rows.layers is None else _layer_scalars(rows.layers, prefix, axes)
     recorded = None if rows.layers is None else rows.layers["step"].to_pylist()[0]
     columns = {f"{prefix}{name}": rows.steps[name].to_pylist() for name in STEP_COLUMNS}
     for row, step in enumerate(rows.steps["step"].to_pylist()):
-        found = {name: values[row] for name, values in columns.items() if values[row] is not None}
-        yield step, found | (layers if step == recorded else {})
+        series = {name: values[row] for name, values in columns.items() if values[row] is not None}
+        yield step, series | (layers if step == recorded else {})
 
 
 def check_prefix(prefix: str) -> str:
-    """Return a prefix of names of series.
+    """Return a prefix if every service accepts it.
 
     Raises:
         SettingsError: A service would refuse the names.
@@ -104,6 +110,16 @@ def check_prefix(prefix: str) -> str:
 
 
 def _layer_scalars(layers: pa.RecordBatch, prefix: str, axes: Sequence[str]) -> dict[str, float]:
+    """Return the numbers of the layers, keyed by name of the series, without nulls.
+
+    Args:
+        layers: Rows of one step.
+        prefix: Text before each name.
+        axes: Axes of the layers to return.
+
+    Returns:
+        The numbers.
+    """
     keys = [layers[name].to_pylist() for name in ("axis", "position", "module")]
     rows = [(row, *key) for row, key in enumerate(zip(*keys, strict=True)) if key[0] in axes]
     counts = {axis: max(each[2] for each in rows if each[1] == axis) for _, axis, *_ in rows}

@@ -1,4 +1,4 @@
-"""TensorBoard: the series of a run as event files."""
+"""Writes the series of a run as event files for TensorBoard."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -12,16 +12,15 @@ from gradlab.sinks.series import check_prefix, scalars
 
 
 class TensorBoard:
-    """Writes scalars for TensorBoard.
+    """A sink that logs to TensorBoard.
 
     Args:
-        where: A folder, or a `SummaryWriter` of yours, which stays open; None for the folder
+        where: A folder, or your `SummaryWriter`, which stays open; None for the folder
             `tensorboard` in the run's folder.
-        prefix: Put before the name of each series, such as "gradlab/".
+        prefix: Text before the name of each series, such as "gradlab/".
 
     Raises:
-        SettingsError: TensorBoard is not installed, or the prefix has a character that a service
-            refuses.
+        SettingsError: TensorBoard is not installed, or a service would refuse the prefix.
 
     Example:
         >>> import tempfile, torch, gradlab
@@ -46,23 +45,23 @@ class TensorBoard:
             )
 
     def open(self, run: RunInfo) -> None:
-        """Make the writer, if the sink has none of yours."""
+        """Create the writer, unless you passed one."""
         if not self._owner:
             return
         if self._folder is None and run.folder is None:
-            raise SettingsError("expected TensorBoard(folder), for this run has no folder")
+            raise SettingsError("this run has no folder: pass one, as in TensorBoard(folder)")
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(self._folder or Path(run.folder or "") / "tensorboard"))
 
     def write(self, rows: Rows) -> None:
-        """Add the series of each step."""
+        """Log the series of each step."""
         for step, values in scalars(rows, self.prefix):
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Add the verdict as text, and write all that is buffered."""
+        """Log the verdict as text, and flush the writer."""
         self._writer.add_text(f"{self.prefix}verdict", str(result.get("verdict")))
         if self._owner:
             self._writer.close()

@@ -1,4 +1,4 @@
-"""Weights & Biases: the series of a run, a chart of the gradient over depth, and a summary."""
+"""Logs the series of a run, charts of the gradient and a summary to Weights & Biases."""
 
 import logging
 import math
@@ -18,33 +18,36 @@ from gradlab.sinks.series import check_prefix, scalars
 
 log = logging.getLogger(__name__)
 
-PROFILES = 5  # records drawn in the chart of the gradient over depth, or time
-OVER_DEPTH = "log10 of the error signal's norm over depth (1 = nearest the input)", "position"
-OVER_TIME = "log10 of the norm of the state's gradient over time (or its cell's)", "step"
-"""The title of a chart, and the name of its x axis."""
+PROFILES = 5  # number of recorded steps in a chart
+OVER_DEPTH = "log10 of the norm of the error signal, by layer (1 = nearest the input)", "position"
+OVER_TIME = "log10 of the norm of the gradient of the state or cell, by time step", "step"
+"""Title of a chart, and label of its x axis."""
 
 
 class WandB:
-    """Logs to a run of Weights & Biases.
+    """A sink that logs to a run of Weights & Biases.
 
-    Without `project`, the sink logs to the current run of your script, and leaves it open. The
-    numbers of gradlab join the row that your script logs next. (A row of gradlab at each step would
-    put W&B's count of steps ahead of your `run.log(..., step=i)`, which W&B would then drop.) The
-    series `step` holds the number of the step. If your script logs series of the same name, such as
-    `loss`, use `prefix="gradlab/"`.
+    Without `project`, the sink logs to the current run of your script and leaves it open. It logs
+    `loss`, `grad_norm`, `lr`, `step`, series of each layer, and in the summary `status`, `verdict`
+    and others. If your script logs keys of the same names, such as `loss`, `lr`, `step` or
+    `status`, one value replaces the other: use `prefix="gradlab/"`.
+
+    The series of a step join the next row that your script logs. The series `step` has gradlab's
+    number of the step. (If the sink logged separate rows, W&B's step counter would run ahead, and
+    W&B would drop your `run.log(..., step=i)`.)
 
     Args:
-        run: Your run; None for the current one, `wandb.run`.
-        prefix: Put before the name of each series, such as "gradlab/".
-        project: Project in which the sink starts a run, and finishes it at the end; None logs to
+        run: Your run; None for the current run, `wandb.run`.
+        prefix: Text before the name of each series, such as "gradlab/".
+        project: Project in which the sink starts a run and finishes it at the end; None to log to
             your run.
         entity: User or team of the new run; None for the default of the account.
         tags: Tags of the new run.
-        mode: "offline" writes files only, which `wandb sync` sends later. "online" sends the new
-            run, or falls back to "offline" without an account.
+        mode: "offline" writes files, which `wandb sync` uploads later. "online" uploads the new run
+            at once; without an account it falls back to "offline".
 
     Raises:
-        SettingsError: The prefix has a character that a service refuses.
+        SettingsError: A service would refuse the prefix.
 
     Example:
         >>> import tempfile, torch, gradlab, wandb
@@ -75,15 +78,15 @@ class WandB:
         self._run = run
         self._project, self._entity, self._tags = project, entity, list(tags)
         self._mode: Literal["offline", "online"] = mode
-        self._pending: int | None = None  # W&B's step whose row may not have been sent yet
+        self._pending: int | None = None  # W&B's step of a row that may not be committed yet
         self._layers: list[pa.RecordBatch] = []
 
     def open(self, run: RunInfo) -> None:
-        """Start the new run, if there is to be one."""
+        """Start a run, if the sink has a project."""
         if self._project is None:
             return
         if self._mode == "online" and not has_account():
-            log.warning("W&B has no account here: this run is tracked offline (see wandb login)")
+            log.warning("W&B found no account: this run is logged offline (see wandb login)")
             self._mode = "offline"
         if self._mode == "online":
             try:
@@ -91,7 +94,7 @@ class WandB:
                 return
             except Exception as error:
                 log.warning(
-                    "W&B cannot be reached, this run is tracked offline: %s", first_line(error)
+                    "W&B cannot be reached: this run is logged offline: %s", first_line(error)
                 )
                 self._mode = "offline"
         self._run = self._start(run)
@@ -111,7 +114,7 @@ class WandB:
             run.log({**values, f"{self.prefix}step": step}, commit=False)
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Log the charts and the summary; finish the run, if the sink started it."""
+        """Log the charts and the summary; finish the run if the sink started it."""
         run = self._current()
         try:
             charts = profile_charts(self._layers)
@@ -147,7 +150,7 @@ class WandB:
             config=dict(run.config),
             settings=wandb.Settings(
                 silent=True,
-                reinit="create_new",  # beside the runs of the other members of a stack
+                reinit="create_new",  # other members of the stack have runs, too
                 console="off",
                 disable_git=True,
                 disable_code=True,
@@ -162,21 +165,21 @@ class WandB:
 
 
 def summary(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the result of a run in a few values, by which services compare runs."""
-    found = {
+    """Return the values of a result by which services compare runs."""
+    values = {
         "status": result.get("status"),
         "verdict": result.get("verdict"),
         "slope": result.get("slope"),
         "findings": [finding["kind"] for finding in result.get("findings", ())],
     }
     test = result.get("test")
-    return found | ({} if test is None else {f"test_{key}": value for key, value in test.items()})
+    return values | ({} if test is None else {f"test_{key}": value for key, value in test.items()})
 
 
 def set_directories(folder: Path) -> None:
-    """Set W&B's directories to a place under `folder`, if the home directory is not writable.
+    """Set W&B's directories to a subfolder of `folder`, if the home directory is not writable.
 
-    Otherwise W&B fails, and its service writes its log to the terminal.
+    Otherwise W&B would fail, and its service would write its log to the terminal.
     """
     if not os.access(os.environ.get("HOME", os.environ.get("USERPROFILE", "")), os.W_OK):
         for kind in ("DATA", "CACHE", "CONFIG"):
@@ -184,7 +187,7 @@ def set_directories(folder: Path) -> None:
 
 
 def has_account() -> bool:
-    """Return whether W&B can log in without a question: by environment variable or by netrc."""
+    """Return whether W&B can log in by environment variable or by netrc, without a prompt."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
@@ -199,10 +202,13 @@ def has_account() -> bool:
 
 
 def profile_charts(records: Sequence[pa.RecordBatch]) -> dict[str, Any]:
-    """Return W&B's charts of the gradient over depth and, for a recurrent network, over time.
+    """Return W&B charts of the gradient over depth and, for a recurrent network, over time.
 
     Args:
-        records: The layers of each recorded step; at most `PROFILES` of them are drawn.
+        records: The layers of each recorded step. A chart has at most `PROFILES` of them.
+
+    Returns:
+        The charts, keyed by name.
     """
     if not records:
         return {}
@@ -219,9 +225,19 @@ def profile_charts(records: Sequence[pa.RecordBatch]) -> dict[str, Any]:
 def _chart(
     records: Sequence[pa.RecordBatch], axis: str, column: str, title: str, x_axis: str
 ) -> Any:
-    """Return a chart of log10 of a column over an axis; a zero or non-finite norm leaves a gap.
+    """Return a chart of log10 of a column over an axis, with gaps at zero, inf and NaN.
 
-    On the axes time and cell, the chart shows the recurrent layer nearest the loss.
+    On the axes time and cell, the chart shows the last recurrent layer.
+
+    Args:
+        records: The layers of each step to show.
+        axis: One of `schema.AXES`.
+        column: Name of a column of `layers.parquet`.
+        title: Title of the chart.
+        x_axis: Label of the x axis.
+
+    Returns:
+        The chart.
     """
     import wandb
 
