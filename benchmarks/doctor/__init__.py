@@ -1,1 +1,1 @@
-"""An examination of the doctor: programs with one mistake, and programs without."""
+"""A benchmark of the doctor: programs with one mistake, and correct programs."""

@@ -1,4 +1,4 @@
-"""The programs that measure the doctor, and their labels.
+"""The programs of the benchmark, and their labels.
 
 Each file of `programs/` begins with its labels:
 
@@ -6,12 +6,15 @@ Each file of `programs/` begins with its labels:
     # why: the graph is directed: the gradient needs the transposed matrix
     # crashes: words of the error that torch raises
 
-`mistake=none` marks a correct program. `named` is another name of the same mistake. `also` lists
-consequences of it, which are not false alarms. In a broken program, the lines that end in
-`# broken` are wrong, and the comments that begin with `# fixed:` replace them in its fixed twin.
+`mistake=none` marks a correct program. `named` is another accepted name of the mistake. `also`
+lists consequences of the mistake, which are not false findings. `crashes` quotes torch's error.
+
+In a broken program, lines that end in `# broken` are wrong. Comments that begin with `# fixed:`
+replace them in the fixed version.
 
 A program has `practice()`, which returns (step, model, optimizer, batches), or `main()`, which
-trains. In a correct program, step returns, and main returns a list of, values that should decrease.
+trains. In a correct program, `step` returns a value that should decrease, and `main` returns a
+list of such values.
 """
 
 import importlib.util
@@ -32,11 +35,11 @@ class Program:
 
     Attributes:
         path: its file.
-        set: `tuned` or `unseen`, by the set it was written for.
-        mistake: the name of its one mistake, `none` for a correct program.
-        names: all names of that mistake.
+        set: its set, `tuned` or `unseen`.
+        mistake: the name of its mistake, `none` for a correct program.
+        names: all accepted names of the mistake.
         also: findings that are consequences of the mistake.
-        crashes: words of the error that it raises, empty if it raises none.
+        crashes: a part of its error message, empty if it raises no error.
     """
 
     path: Path
@@ -53,14 +56,14 @@ class Program:
 
     @property
     def line(self) -> int:
-        """The number of the first wrong line, or of the line before which one is missing."""
+        """The number of the first wrong line, or of the line after a missing line."""
         lines = self.path.read_text().splitlines()
         wrong = [i for i, line in enumerate(lines, 1) if line.endswith(BROKEN)]
         missing = [i for i, line in enumerate(lines, 1) if line.lstrip().startswith("# fixed: ")]
         return wrong[0] if wrong else missing[-1] + 1
 
     def fixed(self) -> str:
-        """Return the text of the fixed twin."""
+        """Return the source of the fixed version."""
         text = re.sub(rf"^.*{BROKEN}\n", "", self.path.read_text(), flags=re.MULTILINE)
         return re.sub(r"^( *)# fixed: ", r"\1", text, flags=re.MULTILINE)
 
@@ -86,7 +89,7 @@ def _read(path: Path) -> Program:
 
 
 def load(path: Path) -> ModuleType:
-    """Import a program from its file, anew."""
+    """Import a program from its file; each call imports it again."""
     spec = importlib.util.spec_from_file_location(f"program_{path.stem}", path)
     program = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(program)
@@ -94,7 +97,7 @@ def load(path: Path) -> ModuleType:
 
 
 def run(path: Path, steps: int) -> list[float]:
-    """Run a program and return the results of its steps or of its main, [] if it returns none."""
+    """Run a program and return its values, [] if `main` returns none."""
     program = load(path)
     if hasattr(program, "main"):
         return program.main() or []
