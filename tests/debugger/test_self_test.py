@@ -56,10 +56,10 @@ def test_the_numbers_in_the_page_are_measured(self_tests):
     begin = PAGE.index("| " + " | ".join(HEADINGS))
     lines = [line for line in PAGE[begin:].splitlines() if line.startswith("| [")]
     for one, line in zip(self_tests, lines[: len(self_tests)], strict=True):
-        holds, fixed = one.proof.mistake.holds, one.proof.fixed
+        bound, fixed = one.proof.mistake.bound, one.proof.fixed
         _, _, was_broken, was_fixed, *_ = cells_of(line)
-        assert not holds(dataclasses.replace(fixed, value=float(was_broken.rstrip("%"))))
-        assert holds(dataclasses.replace(fixed, value=float(was_fixed.rstrip("%"))))
+        assert not bound.contains(dataclasses.replace(fixed, value=float(was_broken.rstrip("%"))))
+        assert bound.contains(dataclasses.replace(fixed, value=float(was_fixed.rstrip("%"))))
         if fixed.value > 1e-3:
             assert float(was_fixed.rstrip("%")) == pytest.approx(fixed.value, rel=0.2)
 

@@ -65,7 +65,7 @@ def test_random_configurations_pass(overrides):
     assert result.passed, f"{overrides}\n{result}"
     by_hand = overrides["model"] == "mlp" and overrides["model__norm"] == "none"
     assert (result.by_hand is not None) == by_hand
-    assert ("not checked by hand: model" in str(result)) == (not by_hand)
+    assert ("not compared with a hand-written backward pass: model" in str(result)) == (not by_hand)
 
 
 def test_a_vanishing_gradient_is_checked_module_by_module():

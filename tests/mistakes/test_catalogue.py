@@ -26,7 +26,7 @@ def test_the_catalogue_contains_every_file_once():
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @each
 def test_the_proof_holds(mistake, seed):
-    proof, bound = prove(mistake, seed), mistake.holds
+    proof, bound = prove(mistake, seed), mistake.bound
     assert proof.holds, proof.summary
     assert proof.broken.name == proof.fixed.name
     broken = proof.broken.value
@@ -102,5 +102,5 @@ def test_the_explanations_are_complete_and_short(mistake):
 )
 def test_a_bound_is_described_and_excludes_nan(bound, text, inside, outside):
     assert str(bound) == text
-    assert all(bound(Symptom("", value)) for value in inside)
-    assert not any(bound(Symptom("", value)) for value in outside)
+    assert all(bound.contains(Symptom("", value)) for value in inside)
+    assert not any(bound.contains(Symptom("", value)) for value in outside)

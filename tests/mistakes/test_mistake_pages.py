@@ -54,9 +54,9 @@ def test_the_numbers_in_docs_are_measured(proofs):
     """Numbers of broken forms may differ between machines; numbers of fixed forms may not."""
     rows = [cells(line) for line in DOCS.splitlines() if line.startswith("| [")]
     for proof, (_, _, broken, fixed, *_) in zip(proofs, rows, strict=True):
-        holds, measured = proof.mistake.holds, proof.fixed
-        assert holds(dataclasses.replace(measured, value=number(fixed)))
-        assert not holds(dataclasses.replace(measured, value=number(broken)))
+        bound, measured = proof.mistake.bound, proof.fixed
+        assert bound.contains(dataclasses.replace(measured, value=number(fixed)))
+        assert not bound.contains(dataclasses.replace(measured, value=number(broken)))
         if measured.value > 1e-3:
             assert number(fixed) == pytest.approx(measured.value, rel=0.2)
 
@@ -101,7 +101,7 @@ def test_a_narrow_terminal_wraps_the_table(proofs, width):
 
 
 def test_a_proof_that_does_not_hold_is_printed_with_exit_code_1(monkeypatch, capsys):
-    mistake = dataclasses.replace(CATALOGUE[0], holds=Bound(high=-1))
+    mistake = dataclasses.replace(CATALOGUE[0], bound=Bound(high=-1))
     monkeypatch.setattr(catalogue, "CATALOGUE", (mistake, CATALOGUE[1]))
     assert main(["mistakes"]) == 1
     assert "1 of 2 proofs hold" in capsys.readouterr().out

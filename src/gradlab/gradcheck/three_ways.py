@@ -64,16 +64,20 @@ class ThreeWays:
         if self.by_hand is None:
             return row_table(self.report.rows)
         errors = [f"{self.by_hand[row.name]:.1g}" for row in self.report.rows]
-        return row_table(self.report.rows, [("by hand", errors)])
+        return row_table(self.report.rows, [("hand-written", errors)])
 
     def summary(self) -> list[str]:
         """Return the summary, one sentence per line."""
         if self.by_hand is None:
-            last = f"not checked by hand: {self.why_not}"
+            last = f"not compared with a hand-written backward pass: {self.why_not}"
         elif self.differing:
-            last = f"by hand and autograd differ in {', '.join(self.differing)}"
+            last = (
+                f"the hand-written gradients differ from autograd's in {', '.join(self.differing)}"
+            )
         else:
-            last = f"by hand = autograd to {max(self.by_hand.values()):.1g} of the largest gradient"
+            worst = max(self.by_hand.values())
+            limit = f"at most {worst:.1g} of the largest gradient"
+            last = f"the hand-written gradients differ from autograd's by {limit}"
         return [*self.report.summary(), last]
 
 

@@ -69,7 +69,7 @@ class Bound:
     low: float = -inf
     high: float = inf
 
-    def __call__(self, symptom: Symptom) -> bool:
+    def contains(self, symptom: Symptom) -> bool:
         """Return whether a symptom is within the bound."""
         return self.low <= symptom.value <= self.high
 
@@ -91,7 +91,7 @@ class Mistake:
         broken: builds the program with the mistake.
         fixed: builds the same program without it.
         symptom: trains a program and measures the symptom.
-        holds: the bound of correct programs; the symptom of the broken program is outside.
+        bound: the values of correct programs; the symptom of the broken program is outside.
         code: the two functions or classes that differ, broken first; the pages show this code.
         source: a link to documentation, or a paper.
     """
@@ -103,7 +103,7 @@ class Mistake:
     broken: Builder
     fixed: Builder
     symptom: Callable[[Program], Symptom]
-    holds: Bound
+    bound: Bound
     code: tuple[Any, Any]
     source: str
 
@@ -153,7 +153,8 @@ class Proof:
     @property
     def holds(self) -> bool:
         """Whether the fixed form is within the bound, and the broken form is not."""
-        return self.mistake.holds(self.fixed) and not self.mistake.holds(self.broken)
+        bound = self.mistake.bound
+        return bound.contains(self.fixed) and not bound.contains(self.broken)
 
     @property
     def verdict(self) -> str:
@@ -163,7 +164,7 @@ class Proof:
     @property
     def expected(self) -> str:
         """The bound of correct programs, in words."""
-        return f"{self.mistake.holds}{self.fixed.unit}"
+        return f"{self.mistake.bound}{self.fixed.unit}"
 
     @property
     def effect(self) -> str:

@@ -54,7 +54,7 @@ MISTAKE = Mistake(
     broken=partial(build, broken_step),
     fixed=partial(build, fixed_step),
     symptom=measure,
-    holds=Bound(low=50),
+    bound=Bound(low=50),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.mse_loss.html",
 )

@@ -40,7 +40,7 @@ MISTAKE = Mistake(
     broken=partial(outlier_program, broken_step),
     fixed=partial(outlier_program, fixed_step),
     symptom=measure_longest_update,
-    holds=Bound(high=1.01),
+    bound=Bound(high=1.01),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html",
 )

@@ -53,7 +53,7 @@ MISTAKE = Mistake(
     broken=broken,
     fixed=fixed,
     symptom=measure_accuracy,
-    holds=Bound(low=75),
+    bound=Bound(low=75),
     code=(broken, fixed),
     source="https://docs.pytorch.org/docs/stable/notes/amp_examples.html#gradient-clipping",
 )

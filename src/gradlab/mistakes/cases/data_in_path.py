@@ -56,7 +56,7 @@ MISTAKE = Mistake(
     broken=partial(build, broken_step),
     fixed=partial(build, fixed_step),
     symptom=measure,
-    holds=Bound(low=0.99, high=1.01),
+    bound=Bound(low=0.99, high=1.01),
     code=(broken_step, fixed_step),
     source="https://pytorch.org/blog/pytorch-0_4_0-migration-guide/",
 )

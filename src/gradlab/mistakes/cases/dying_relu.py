@@ -44,7 +44,7 @@ MISTAKE = Mistake(
     broken=broken,
     fixed=fixed,
     symptom=measure,
-    holds=Bound(high=10),
+    bound=Bound(high=10),
     code=(broken, fixed),
     source="L. Lu et al., Dying ReLU and initialization (2020), arXiv:1903.06733",
 )

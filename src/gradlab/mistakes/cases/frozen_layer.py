@@ -35,7 +35,7 @@ MISTAKE = Mistake(
     broken=broken,
     fixed=fixed,
     symptom=measure_moved_weights,
-    holds=Bound(low=100),
+    bound=Bound(low=100),
     code=(broken, fixed),
     source="https://docs.pytorch.org/docs/stable/notes/autograd.html#setting-requires-grad",
 )

@@ -44,7 +44,7 @@ MISTAKE = Mistake(
     broken=partial(build, broken_init),
     fixed=partial(build, fixed_init),
     symptom=measure,
-    holds=Bound(high=3),
+    bound=Bound(high=3),
     code=(broken_init, fixed_init),
     source="K. He et al., Delving deep into rectifiers (2015), arXiv:1502.01852, equation 10",
 )

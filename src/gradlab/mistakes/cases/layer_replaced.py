@@ -33,7 +33,7 @@ MISTAKE = Mistake(
     broken=broken,
     fixed=fixed,
     symptom=measure_moved_weights,
-    holds=Bound(low=100),
+    bound=Bound(low=100),
     code=(broken, fixed),
     source="https://docs.pytorch.org/tutorials/beginner/transfer_learning_tutorial.html",
 )

@@ -29,7 +29,7 @@ MISTAKE = Mistake(
     broken=broken,
     fixed=fixed,
     symptom=measure_last_loss,
-    holds=Bound(high=0.5),
+    bound=Bound(high=0.5),
     code=(broken, fixed),
     source="Y. Bengio, Practical recommendations for gradient-based training (2012), section 3.1.1",
 )

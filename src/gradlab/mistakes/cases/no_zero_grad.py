@@ -37,7 +37,7 @@ MISTAKE = Mistake(
     broken=partial(digits_program, broken_step),
     fixed=partial(digits_program, fixed_step),
     symptom=measure_last_loss,
-    holds=Bound(high=0.5),
+    bound=Bound(high=0.5),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/generated/torch.Tensor.backward.html",
 )

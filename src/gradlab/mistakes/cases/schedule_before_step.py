@@ -63,7 +63,7 @@ MISTAKE = Mistake(
     broken=broken,
     fixed=fixed,
     symptom=measure,
-    holds=Bound(low=0.99, high=1.01),
+    bound=Bound(low=0.99, high=1.01),
     code=(broken, fixed),
     source="https://docs.pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate",
 )

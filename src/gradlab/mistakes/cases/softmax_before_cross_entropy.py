@@ -30,7 +30,7 @@ MISTAKE = Mistake(
     broken=broken,
     fixed=fixed,
     symptom=measure_last_loss,
-    holds=Bound(high=0.5),
+    bound=Bound(high=0.5),
     code=(broken, fixed),
     source="https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html",
 )

@@ -39,7 +39,7 @@ MISTAKE = Mistake(
     broken=partial(digits_program, broken_step),
     fixed=partial(digits_program, fixed_step),
     symptom=measure_accuracy,
-    holds=Bound(low=75),
+    bound=Bound(low=75),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html",
 )

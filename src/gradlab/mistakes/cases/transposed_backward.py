@@ -78,7 +78,7 @@ MISTAKE = Mistake(
     broken=broken,
     fixed=fixed,
     symptom=measure,
-    holds=Bound(high=1e-4),
+    bound=Bound(high=1e-4),
     code=(BrokenLinear, FixedLinear),
     source="https://docs.pytorch.org/docs/stable/notes/extending.html#extending-torch-autograd",
 )

@@ -54,7 +54,7 @@ MISTAKE = Mistake(
     broken=partial(build, broken_step),
     fixed=partial(build, fixed_step),
     symptom=measure,
-    holds=Bound(low=0.99, high=1.01),
+    bound=Bound(low=0.99, high=1.01),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/notes/amp_examples.html#gradient-accumulation",
 )

@@ -67,7 +67,7 @@ MISTAKE = Mistake(
     broken=broken,
     fixed=fixed,
     symptom=measure_last_loss,
-    holds=Bound(high=0.75),
+    bound=Bound(high=0.75),
     code=(broken, fixed),
     source="Y. LeCun et al., Efficient BackProp (1998), section 4.3",
 )

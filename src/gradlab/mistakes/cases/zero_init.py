@@ -39,7 +39,7 @@ MISTAKE = Mistake(
     broken=partial(build, broken_init),
     fixed=partial(build, fixed_init),
     symptom=measure_accuracy,
-    holds=Bound(low=75),
+    bound=Bound(low=75),
     code=(broken_init, fixed_init),
     source="I. Goodfellow et al., Deep Learning (2016), section 8.4",
 )
