@@ -1,12 +1,22 @@
 """How findings print, compare and show in a notebook."""
 
+from dataclasses import replace
+
 from gradlab import schema
 from gradlab.diagnosis.diagnose import RULES
 from gradlab.diagnosis.finding import Finding, Findings
 from gradlab.pages import style
 
-LOST = Finding("vanishing", (1, 2), 0, "gross", "a < b & c", {"decades": -7.0}, ("optim=adam",))
-NOTE = Finding("clipping", (), 3, "note", "clip=norm never: it can be left out")
+LOST = Finding(
+    kind="vanishing",
+    where=(1, 2),
+    since=0,
+    severity="gross",
+    cause="a < b & c, because d; theory expects e",
+    evidence={"decades": -7.0},
+    remedies=("optim=adam", "clip=norm"),
+)
+NOTE = Finding("clipping", (), 3, "note", "clip=norm never changes the gradient")
 
 
 def test_findings_compare_and_index_like_a_tuple():
@@ -20,13 +30,20 @@ def test_findings_compare_and_index_like_a_tuple():
 
 
 def test_findings_print_as_a_list():
-    text = """1. vanishing, gross, since step 0: a < b & c
-   try: optim=adam
-2. clipping, note, since step 3: clip=norm never: it can be left out"""
+    text = """1. vanishing, gross, since step 0: a < b & c.
+   cause:  d
+   theory: e
+   try:    optim=adam or clip=norm   (or gradlab cure DIR)
+2. clipping, note, since step 3: clip=norm never changes the gradient."""
     assert str(Findings([LOST, NOTE])) == repr(Findings([LOST, NOTE])) == text
     assert str(Findings([NOTE])).splitlines()[0] == "healthy:"
     assert str(Findings([LOST], diverged=True)).splitlines()[0] == "diverged:"
     assert str(Findings()) == "healthy: nothing found"
+
+
+def test_code_for_a_watched_network_prints_one_line_for_each_remedy():
+    lines = str(replace(LOST, remedies=("model.float()", "model.double()"))).splitlines()
+    assert lines[-2:] == ["  try:    model.float()", "          model.double()"]
 
 
 def test_the_verdict_is_the_gravest_finding_that_is_no_note():
@@ -37,7 +54,9 @@ def test_the_verdict_is_the_gravest_finding_that_is_no_note():
 
 def test_a_notebook_shows_an_escaped_table():
     shown = Findings([LOST])._repr_html_()
-    assert "a &lt; b &amp; c" in shown
+    assert '<td style="text-align: left; vertical-align: top">a &lt; b &amp; c</td>' in shown
+    assert ">d</td>" in shown
+    assert ">e</td>" in shown
     assert "<code>optim=adam</code>" in shown
     assert "nothing found" in Findings()._repr_html_()
 

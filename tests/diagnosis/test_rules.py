@@ -7,10 +7,11 @@ import torch
 
 from gradlab.config.choices import Component
 from gradlab.diagnosis.diagnose import diagnose, interval, pool
-from gradlab.diagnosis.finding import Finding, Findings, layers_in_words
+from gradlab.diagnosis.finding import Finding, Findings
 from gradlab.diagnosis.optimisation import starved, unstable
 from gradlab.diagnosis.precision import log10_entries, underflow
 from gradlab.diagnosis.record import Record
+from gradlab.diagnosis.sentences import layers_text
 from tests.configs import settings, train
 from tests.diagnosis.test_verdicts import arrow, frame
 
@@ -84,7 +85,7 @@ def test_the_first_layer_that_overflows_is_named():
     steps = pd.DataFrame({"step": range(21), "loss": np.geomspace(1, 1e6, 21)})
     (found, *_) = diagnose(layers, steps, {"train.dtype": "float16"})
     assert (found.kind, found.where, found.since) == ("overflow", (3,), 20)
-    assert "float16 holds at most 65504" in found.cause
+    assert found.cause.endswith("because float16 holds numbers up to 65,504")
     assert found.remedies[0] == "train.dtype=bfloat16"
     backward = layers.assign(act_std=1.0)
     backward.loc[bad, "delta_norm"] = np.nan
@@ -95,7 +96,9 @@ def test_the_first_layer_that_overflows_is_named():
 def test_a_loss_that_is_not_finite_is_named():
     steps = pd.DataFrame({"step": range(30), "loss": [1.0] * 29 + [np.inf]})
     (found,) = diagnose(frame([1.0, 1.0], steps=3), steps)
-    assert found.cause == "the loss is not finite at step 29, after a loss of 1 (at first 1)"
+    assert found.cause == (
+        "the loss becomes inf or NaN at step 29, after a loss of 1 (1 at the first step)"
+    )
 
 
 # Units that are alike.
@@ -184,7 +187,7 @@ def test_a_layer_that_learns_a_thousand_times_slower_starves():
 def test_updates_that_bfloat16_rounds_away_are_told():
     found = judged(with_init("tests.diagnosis.inits.one_huge_layer", train__dtype="bfloat16"))
     assert found["starved"].where == (3,)
-    assert "lost in the rounding of bfloat16" in found["starved"].cause
+    assert "bfloat16 rounds weight plus update to the weight" in found["starved"].cause
 
 
 # Optimiser and clipping.
@@ -278,6 +281,7 @@ def _quiet():
 
 
 def test_layers_are_named_as_a_reader_would():
-    assert layers_in_words([1, 2, 3, 7]) == "layers 1-3, 7"
-    assert layers_in_words([4]) == "layer 4"
-    assert layers_in_words([]) == "one layer or another"
+    assert layers_text([1, 2, 3, 7]) == "layers 1-3, 7"
+    assert layers_text([4], ["head"]) == "layer 4 (module head)"
+    assert layers_text([1, 2, 3, 7], [*"abcd"]) == "layers 1-3, 7 (modules a, b, c, …)"
+    assert layers_text([]) == "some layers"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradlab import schema
-from gradlab.diagnosis.depth import attribute, sentence
+from gradlab.diagnosis.depth import attribute, describe
 from gradlab.diagnosis.diagnose import diagnose
 from gradlab.diagnosis.grid import Grid, decades, slope
 from gradlab.diagnosis.record import Record
@@ -154,7 +154,9 @@ def test_exact_zeros_below_dead_units_or_zero_weights_are_exact_in_the_cause():
     findings = {f.kind: f for f in diagnose(nothing)}
     assert [*findings] == ["dead", "vanishing"]
     assert findings["vanishing"].severity == "gross"
-    assert findings["vanishing"].cause == "layers below 3 get nothing (exactly 0), step 20"
+    assert findings["vanishing"].cause == (
+        "below layer 3, the error signal is exactly 0, at step 20"
+    )
     unweighted = frame([0.0, 0.0, 1e-12], weight_factor=[np.nan, 0, 0], weight_norm=[1, 1, 0])
     (finding,) = diagnose(unweighted)
     assert (finding.kind, finding.where, finding.severity) == ("vanishing", (1, 2), "gross")
@@ -177,7 +179,9 @@ def test_a_network_that_no_gradient_reaches_is_not_healthy(overrides):
     assert findings.verdict == "underflow"
     assert findings[0].where == tuple(range(1, 1 + layers["position"].max()))
     assert (findings[0].since, findings[0].severity) == (0, "gross")
-    assert findings[0].cause.startswith("exactly 0 at every layer, the last included: underflow")
+    assert findings[0].cause.startswith(
+        "the error signal is exactly 0 in every layer, the last included, because"
+    )
 
 
 def test_what_the_dtype_can_hold_is_no_underflow():
@@ -202,12 +206,12 @@ def test_zeros_at_the_minimum_are_no_sickness():
 def test_zeros_short_of_the_minimum_are_told_with_what_is_known():
     (wrong,) = ended(loss=0.0, accuracy=0.25)
     assert (wrong.since, wrong.evidence) == (10, {"mean_loss": 0.0, "mean_accuracy": 0.25})
-    assert wrong.cause.endswith("(of the batch, 25% are right)")
+    assert wrong.cause.endswith("25% of the batch is classified correctly")
     (high,) = ended(loss=2.0, accuracy=None)
     assert high.cause.endswith("or the loss is at its minimum, 2")
     (never,) = ended(loss=0.0, accuracy=None, first=0.0)
     assert never.since == 0
-    assert never.cause.endswith("at its minimum from the first record on")
+    assert never.cause.endswith("at its minimum since the first recorded step")
     (unknown,) = diagnose(frame([0.0, 0.0]))
     assert unknown.kind == "underflow"
 
@@ -263,8 +267,8 @@ def test_queries_without_a_gradient_are_a_branch_and_attention_takes_it():
     assert {1, record.depth.positions[-1]} <= {*record.main_path.positions}
     assert "vanishing" not in [f.kind for f in diagnose(layers, steps, record.config)]
     found = attribute(record.depth, int(weakest["step"]), int(weakest["position"]))
-    assert f"({weakest['module']}), step {weakest['step']}" in sentence(record, found)
-    assert "attention and skip connections -" in sentence(record, found)
+    assert f"(module {weakest['module']}), at step {weakest['step']}" in describe(record, found)
+    assert "attention and skip connections remove" in describe(record, found)
 
 
 def test_a_plain_network_has_no_branch():
@@ -282,8 +286,11 @@ def test_the_cause_in_words_is_that_of_the_row():
     assert finding.evidence["decades"] == pytest.approx(lost)
     by_hand = np.log10(rows.act_factor[:10]).sum()
     assert finding.evidence["activation"] == pytest.approx(by_hand)
-    assert f"sigmoid's derivative {by_hand:+.1f} ({by_hand / 10:+.2f} a layer)" in finding.cause
-    assert f"from layer 11 to layer 1, step {step}" in finding.cause
+    assert (
+        f"sigmoid's derivative removes a factor {10 ** (-by_hand / 10):.2g} a layer"
+        in finding.cause
+    )
+    assert f"from layer 11 to layer 1, at step {step}" in finding.cause
 
 
 def test_slope_of_a_geometric_chain():

@@ -311,7 +311,7 @@ def test_diagnosis_names_what_was_built_into_a_network():
     first, *_ = monitor.diagnose()
     assert first.kind == "vanishing"
     assert "the activation's derivative" in first.cause
-    assert first.remedies == ()
+    assert first.remedies[0] == "torch.nn.init.kaiming_normal_(layer.weight)"
     healthy = mlp()
     with gradlab.watch(healthy, (o := torch.optim.SGD(healthy.parameters(), 0.1))) as monitor:
         train(healthy, o, batches(10))

@@ -112,9 +112,7 @@ def test_each_cause_equals_the_recorded_rows_of_its_step(trained):
             assert cause[name] == pytest.approx(value, abs=1e-9), name
         parts = ["activation", "weights", "normalisation", "skips"]
         assert cause[parts].sum() == pytest.approx(cause["decades"], abs=1e-3)
-        assert (
-            f"{expected['decades']:+.1f} decades from layer {last} to layer {first}" in cause.cause
-        )
+        assert f"({abs(expected['decades']):.1f} decades) from layer {last}" in cause.cause
 
 
 def test_trained_runs_start_as_theory_predicts(trained):
@@ -123,7 +121,7 @@ def test_trained_runs_start_as_theory_predicts(trained):
     assert (plain["delta_norm_left"].abs() < 3 * plain["delta_sd"]).all()
     (one, *_) = find(trained).runs
     finding = one.info["findings"][0]
-    assert "theory: " in finding["cause"]
+    assert "theory expects " in finding["cause"]
     assert finding["evidence"]["theory"] == pytest.approx(plain["delta_norm_theory"].iloc[0])
 
 

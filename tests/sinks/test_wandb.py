@@ -109,7 +109,7 @@ def test_the_wandb_run_has_series_charts_config_and_summary(tmp_path, capfd):
         {
             "verdict": "vanishing",
             "slope": -0.6,
-            "findings": [{"kind": "vanishing"}],
+            "findings": [{"kind": "vanishing", "cause": "the error signal falls"}],
             "test": {"loss": 2.0, "accuracy": None},
         }
     )
@@ -134,6 +134,7 @@ def test_the_wandb_run_has_series_charts_config_and_summary(tmp_path, capfd):
     assert summary["verdict"] == "vanishing"
     assert summary["slope"] == -0.6
     assert summary["findings"] == ["vanishing"]
+    assert summary["causes"] == ["the error signal falls"]
     assert summary["test_loss"] == 2.0
     (chart,) = [row for row in found["history"] if any("gradient_profile" in k for k in row)]
     assert chart["_step"] >= 10

@@ -23,14 +23,19 @@ from gradlab.diagnosis.grid import (
     usual_positions,
 )
 from gradlab.diagnosis.record import Record
+from gradlab.diagnosis.sentences import change_text, expected_text, factors_text, join_sentence
+from gradlab.pages.numbers import factor_text
 
 REMEDIES = {
     "vanishing": ("model.init=kaiming_normal", "model.norm=layer", "model=resmlp", "optim=adam"),
     "exploding": ("model.init=xavier_normal", "model.norm=layer", "clip=norm"),
 }
-OTHER_PATHS: dict[object, str] = {"transformer": "attention and skip connections"}
-"""What the gradient passes through besides the layers, by network."""
-SHOWN = 0.05  # decades in all: a smaller factor is not named
+OTHER_PATHS = {
+    "resmlp": "skip connections",
+    "transformer": "attention and skip connections",
+    **dict.fromkeys(("rnn", "lstm", "gru"), "paths through time"),
+}
+"""By network, the paths of the gradient that do not pass through the layers in order."""
 
 
 @dataclass(frozen=True)
@@ -128,11 +133,16 @@ def _finding(
     if since is None:
         return None
     row, column = _worst(lost, holds, grid["delta_norm"])
-    found = attribute(grid, int(grid.steps[row]), int(grid.positions[column]))
+    change = attribute(grid, int(grid.steps[row]), int(grid.positions[column]))
     worst = float(np.nanmin(lost[row]))
     gross = abs(worst) >= record.limit("gross_decades")
-    evidence = {"decades": found.total, "step": found.step, "layer": found.layer, **found.parts()}
-    theory = _expected_at(record, found.layer)
+    evidence = {
+        "decades": change.total,
+        "step": change.step,
+        "layer": change.layer,
+        **change.parts(),
+    }
+    theory = _expected_at(record, change.layer)
     if theory is not None:
         evidence |= {"theory": theory[0], "theory_sd": theory[1]}
     if record.fixed_point is not None:
@@ -142,7 +152,7 @@ def _finding(
         where=usual_positions(holds, grid.positions),
         since=since,
         severity="gross" if gross else "mild",
-        cause=_cause(record, worst, found),
+        cause=_cause(record, kind, worst, change),
         evidence=evidence,
         remedies=REMEDIES[kind],
     )
@@ -163,47 +173,79 @@ def _worst(lost: np.ndarray, holds: np.ndarray, signal: np.ndarray) -> tuple[int
     return row, int(reached[lost[row, reached].argmin()])
 
 
-def _cause(record: Record, worst: float, found: Attribution) -> str:
-    """Describe how the signal reaches the layer, and what the layers below it get."""
-    if abs(worst) <= abs(found.total) + 1e-9:
-        return sentence(record, found)
-    size = "exactly 0" if np.isinf(worst) else f"0 in this dtype, {worst:+.0f} decades by factors"
-    nothing = f"layers below {found.layer} get nothing ({size})"
-    if not found.layers:
-        return f"{nothing}, step {found.step}{_theory(record, 1)}"
-    return f"{nothing}; {sentence(record, found)}"
+def _cause(record: Record, kind: str, worst: float, change: Attribution) -> str:
+    """Return the sentence of a finding, with the layers that no signal reaches.
+
+    Args:
+        record: The record of the run.
+        kind: "vanishing" or "exploding".
+        worst: Decades in the worst layer, by the factors where the dtype has rounded it to 0.
+        change: The change up to the worst layer that the signal reaches.
+    """
+    if abs(worst) <= abs(change.total) + 1e-9:
+        return describe(record, change)
+    if kind == "exploding" and change.layers:
+        return describe(record, change, "; in other layers it is not finite")
+    if kind == "exploding":
+        return f"the error signal is not finite in some layers, at step {change.step}"
+    zero = "exactly 0"
+    if np.isfinite(worst):
+        zero = f"0 in {record.dtype} (by its factors, {factor_text(worst)} smaller)"
+    if change.layers:
+        return describe(record, change, f"; below layer {change.layer} it is {zero}")
+    layer = record.layers_text([change.layer])
+    measurement = f"below {layer}, the error signal is {zero}, at step {change.step}"
+    return join_sentence(measurement, prediction=_prediction(record, 1))
 
 
-def sentence(record: Record, found: Attribution) -> str:
-    """Describe the decades, their factors, and theory's prediction."""
-    last, parts = found.layer + found.layers, found.parts()
+def describe(record: Record, change: Attribution, more: str = "") -> str:
+    """Describe a change of the error signal, its factors and theory's prediction.
+
+    Args:
+        record: The record of the run.
+        change: The change and its factors.
+        more: Text about the layers that are not part of the change.
+
+    Returns:
+        The sentence of a finding.
+    """
+    parts = change.parts()
+    last, layer = (
+        record.layers_text([position], named="skips" in parts)
+        for position in (change.layer + change.layers, change.layer)
+    )
+    measurement = (
+        f"the error signal {change_text(change.total)} from {last} to {layer}, "
+        f"at step {change.step}{more}"
+    )
     names = {
         "activation": f"{_choice(record, 'model.activation', 'the activation')}'s derivative",
-        "weights": f"{_choice(record, 'model.init', '')} weights".strip(),
+        "weights": f"the {_choice(record, 'model.init', '')} weights".replace("  ", " "),
         "normalisation": f"{_choice(record, 'model.norm', '')} normalisation".strip(),
-        "skips": OTHER_PATHS.get(record.config.get("model"), "skip connections"),
+        "skips": OTHER_PATHS.get(
+            str(record.config.get("model")), "skip connections or other paths"
+        ),
     }
-    factors = [
-        f"{names[name]} {value:+.1f} ({value / found.layers:+.2f} a layer)"
-        for name, value in sorted(parts.items(), key=lambda part: -abs(part[1]))
-        if abs(value) >= SHOWN
-    ]
-    complete = factors and not np.isnan([*parts.values()]).any()
-    text = f": {', '.join(factors)}" if complete else ""
-    module = f" ({record.module(found.layer) or 'no name'})" if "skips" in parts else ""
-    where = f"from layer {last} to layer {found.layer}{module}, step {found.step}"
-    return f"{found.total:+.1f} decades {where}{text}{_theory(record, found.layer)}"
+    reason = ""
+    if np.isfinite([*parts.values()]).all():
+        factors = {names[name]: value for name, value in parts.items()}
+        reason = factors_text(factors, change.layers, "layer")
+    return join_sentence(measurement, reason, _prediction(record, change.layer))
 
 
-def _theory(record: Record, layer: int) -> str:
+def _prediction(record: Record, layer: int) -> str:
     """Describe theory's prediction for the same ratio; "" where there is no theory."""
     texts: list[str] = []
     expected = _expected_at(record, layer)
     if expected is not None:
-        texts.append(f"{expected[0]:+.1f} ± {expected[1]:.1f} at step 0")
+        decades, spread = expected
+        texts.append(f"{expected_text(decades, f'{abs(decades):.1f} ± {spread:.1f}')} at step 0")
     if record.fixed_point is not None:
-        texts.append(f"{record.fixed_point:+.2f} a layer at the fixed point")
-    return f"; theory: {', '.join(texts)}" if texts else ""
+        decades = record.fixed_point
+        texts.append(
+            f"{expected_text(decades, f'{abs(decades):.2f}')} a layer in a deep, wide network"
+        )
+    return ", and ".join(texts)
 
 
 def _expected_at(record: Record, layer: int) -> tuple[float, float] | None:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from gradlab import schema
+from gradlab.diagnosis.advice import advise
 from gradlab.diagnosis.depth import exploding, vanishing
 from gradlab.diagnosis.finding import Finding, Findings
 from gradlab.diagnosis.optimisation import below_eps, clipping, growing, starved, unstable
@@ -52,7 +53,7 @@ LAYERS = tuple(name for name in schema.names(schema.LAYERS) if name not in UNREA
 SAME_SETTING = ("seed", "tracking", "diagnose", "train.check_gradients")
 """Keys, or beginnings of keys, in which seeds of one setting may differ."""
 LEVEL = 0.9  # of the interval of a share of seeds
-NAMED = 3  # modules in a cause
+NAMED = 3  # keys in an error message
 
 
 class Recorded(Protocol):
@@ -157,15 +158,11 @@ def _one(record: Record) -> list[Finding]:
     return [_finished(record, finding) for finding in found if finding is not None]
 
 
-def _finished(record: Record, found: Finding) -> Finding:
-    """Remove undefined evidence. For a user's network, name the modules and drop the overrides."""
-    evidence = {key: value for key, value in found.evidence.items() if math.isfinite(value)}
-    if not record.watched:
-        return replace(found, evidence=evidence)
-    names = [record.module(position) for position in found.where]
-    more = ", …" if len(names) > NAMED else ""
-    modules = f"; at {', '.join(names[:NAMED])}{more}" if names else ""
-    return replace(found, cause=f"{found.cause}{modules}", evidence=evidence, remedies=())
+def _finished(record: Record, finding: Finding) -> Finding:
+    """Remove undefined evidence and remedies that the run already has."""
+    evidence = {key: value for key, value in finding.evidence.items() if math.isfinite(value)}
+    remedies = advise(finding.remedies, record.config, record.watched)
+    return replace(finding, evidence=evidence, remedies=remedies)
 
 
 def _size(finding: Finding) -> tuple[object, ...]:

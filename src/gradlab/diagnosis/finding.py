@@ -1,9 +1,14 @@
 """The result of a diagnosis: findings, and how they print."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import Any, overload
+
+from gradlab.diagnosis.sentences import split_sentence
+
+_OVERRIDE = re.compile(r"[\w.]+=\S+")
 
 
 @dataclass(frozen=True)
@@ -15,12 +20,20 @@ class Finding:
         where: Positions of the layers concerned (1 = nearest the input), or of the time steps.
         since: First recorded step with the pathology.
         severity: "note" (worth knowing, no pathology), "mild" or "gross".
-        cause: A sentence with the factors that cause it.
-        evidence: The numbers behind it, all finite.
-        remedies: Overrides worth trying, most promising first. None was tried on this run: use
-            `gradlab cure`.
+        cause: One sentence: the measurement, its reason after ", because ", and theory's
+            prediction after "; theory expects ". The last two may be missing.
+        evidence: The numbers behind it, all finite; decades and factors over depth have a sign.
+        remedies: Alternatives worth trying, most promising first: overrides for gradlab's networks,
+            lines of code for a watched network. None was tried on this run: use `gradlab cure`.
         confidence: Share of several runs with the pathology; None for one run.
         axis: Meaning of `where`: "depth", or "time" in a recurrent layer.
+
+    Example:
+        >>> text = "the loss becomes inf at step 9, because float16 holds numbers up to 65,504"
+        >>> print(Finding("overflow", (), 9, "gross", text, remedies=("train.dtype=float32",)))
+        overflow, gross, since step 9: the loss becomes inf at step 9.
+          cause:  float16 holds numbers up to 65,504
+          try:    train.dtype=float32   (or gradlab cure DIR)
     """
 
     kind: str
@@ -37,27 +50,38 @@ class Finding:
         """Return the finding as plain JSON types."""
         return asdict(self) | {"where": list(self.where), "remedies": list(self.remedies)}
 
+    def severity_text(self) -> str:
+        """Return the severity, and the share of the runs if there are several."""
+        share = "" if self.confidence is None else f" in {self.confidence:.0%} of the runs"
+        return f"{self.severity}{share}"
+
     def __str__(self) -> str:
-        share = "" if self.confidence is None else f", {self.confidence:.0%} of the runs"
-        head = f"{self.kind}, {self.severity}, since step {self.since}{share}: {self.cause}"
-        return f"{head}\n  try: {'  '.join(self.remedies)}" if self.remedies else head
+        measurement, reason, prediction = split_sentence(self.cause)
+        lines = [f"{self.kind}, {self.severity_text()}, since step {self.since}: {measurement}."]
+        lines += [f"  cause:  {reason}"] if reason else []
+        lines += [f"  theory: {prediction}"] if prediction else []
+        if self.remedies and all(map(_OVERRIDE.fullmatch, self.remedies)):
+            lines.append(f"  try:    {' or '.join(self.remedies)}   (or gradlab cure DIR)")
+        elif self.remedies:
+            lines.append("  try:    " + "\n          ".join(self.remedies))
+        return "\n".join(lines)
 
 
 class Findings(Sequence[Finding]):
-    """The findings of a run, gravest first; a sequence that prints as a list.
+    """The findings of a run, most severe first; a sequence that prints as a list.
 
     It equals any list or tuple of the same findings.
 
     Args:
-        findings: The findings, gravest first.
+        findings: The findings, most severe first.
         diverged: Whether the run ended with a loss or a gradient that is not finite.
 
     Example:
         >>> print(Findings())
         healthy: nothing found
-        >>> dead = Finding("dead", (2,), 0, "mild", "in layer 2 up to 95% of the units are dead")
+        >>> dead = Finding("dead", (2,), 0, "mild", "up to 95% of the units of layer 2 are dead")
         >>> Findings([dead])
-        1. dead, mild, since step 0: in layer 2 up to 95% of the units are dead
+        1. dead, mild, since step 0: up to 95% of the units of layer 2 are dead.
         >>> Findings([dead]).verdict
         'dead'
     """
@@ -68,7 +92,7 @@ class Findings(Sequence[Finding]):
 
     @property
     def verdict(self) -> str:
-        """One of `schema.VERDICTS`: "diverged", else the gravest finding, else "healthy"."""
+        """One of `schema.VERDICTS`: "diverged", else the most severe finding, else "healthy"."""
         if self._diverged:
             return "diverged"
         return next((f.kind for f in self._findings if f.severity != "note"), "healthy")
@@ -105,18 +129,17 @@ class Findings(Sequence[Finding]):
     __repr__ = __str__
 
     def to_html(self) -> str:
-        """Return the findings as a table of HTML, with escaped texts."""
+        """Return the findings as an HTML table; texts are escaped."""
         if not self:
             return f"<p><b>{self.verdict}</b>: nothing found</p>"
-        head = "".join(
-            f"<th>{name}</th>" for name in ("", "severity", "since step", "cause", "try")
-        )
+        names = ("finding", "severity", "since step", "measured", "cause", "theory", "try")
+        head = "".join(f"<th>{name}</th>" for name in names)
         rows = [
             [
                 f"<b>{escape(each.kind)}</b>",
-                escape(each.severity),
+                escape(each.severity_text()),
                 str(each.since),
-                escape(each.cause),
+                *map(escape, split_sentence(each.cause)),
                 "<br>".join(f"<code>{escape(text)}</code>" for text in each.remedies),
             ]
             for each in self
@@ -128,20 +151,3 @@ class Findings(Sequence[Finding]):
         return f"<p><b>{self.verdict}</b></p><table><tr>{head}</tr>{body}</table>"
 
     _repr_html_ = to_html
-
-
-def layers_in_words(positions: Sequence[int]) -> str:
-    """Return positions of layers as text.
-
-    Example:
-        >>> layers_in_words([1, 2, 3, 7]), layers_in_words([4]), layers_in_words([])
-        ('layers 1-3, 7', 'layer 4', 'one layer or another')
-    """
-    spans: list[list[int]] = []
-    for position in positions:
-        if spans and position == spans[-1][-1] + 1:
-            spans[-1].append(position)
-        else:
-            spans.append([position])
-    text = ", ".join(str(s[0]) if len(s) == 1 else f"{s[0]}-{s[-1]}" for s in spans)
-    return f"layer{'s' if len(positions) > 1 else ''} {text}" if spans else "one layer or another"

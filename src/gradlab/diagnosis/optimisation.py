@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pandas as pd
 
-from gradlab.diagnosis.finding import Finding, layers_in_words
+from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.grid import first_lasting, median, relative, usual_positions
 from gradlab.diagnosis.record import Record
+from gradlab.diagnosis.sentences import change_text, join_sentence, smaller_text
+from gradlab.pages.numbers import percent
 
 SMALLER_STEPS = ("optim.lr=0.01", "clip=norm")
 DIVIDES_BY_SIZE = ("adam", "adamw", "rmsprop")
@@ -24,12 +26,13 @@ def growing(record: Record) -> Finding | None:
     if since is None:
         return None
     factor = float(ratio.max())
+    change = change_text(math.log10(factor)) if math.isfinite(factor) else "rises to inf"
     return Finding(
         kind="exploding",
         where=(),
         since=since,
         severity="gross" if factor >= 10 ** record.limit("gross_decades") else "mild",
-        cause=f"the gradient grew {factor:.2g} times in training",
+        cause=f"the norm of the whole gradient {change} during training",
         evidence={"growth": factor},
         remedies=("clip=norm", "optim.lr=0.01"),
     )
@@ -65,14 +68,18 @@ def starved(record: Record) -> Finding | None:
     where = usual_positions(holds, grid.positions)
     ratio = median(np.nanmin(ratios[rows], axis=1) / middle[rows, 0])
     still = (ratios == 0) & (grid["weight_grad_norm"] > 0)
-    lost = f": they are lost in the rounding of {record.dtype}" if (still & holds).any() else ""
+    lost = (still & holds).any()
+    slower = smaller_text(ratio) if ratio > 0 else "0, unlike"
     return Finding(
         kind="starved",
         where=where,
         since=since,
         severity="gross" if ratio <= limit**2 else "mild",
-        cause=f"updates of {layers_in_words(where)}, as a share of the weights, are {ratio:.1g} of "
-        f"the median layer's{lost}",
+        cause=join_sentence(
+            f"the updates of {record.layers_text(where)}, relative to the weights, are {slower} "
+            "those of the median layer",
+            f"{record.dtype} rounds weight plus update to the weight" if lost else "",
+        ),
         evidence={"ratio": ratio},
         remedies=("model.init=kaiming_normal", "model.norm=layer", "optim=adam"),
     )
@@ -103,9 +110,11 @@ def below_eps(record: Record) -> Finding | None:
         where=where,
         since=since,
         severity="gross" if ratio < 0.01 else "mild",
-        cause=f"the gradient's entries are {ratio:.1g} of {record.config['optim']}'s "
-        f"eps={eps:g} in {layers_in_words(where)}: it is divided by eps, not by its own size, and "
-        "the weights hardly move",
+        cause=join_sentence(
+            f"the weights of {record.layers_text(where)} hardly move",
+            f"the gradient's entries are {smaller_text(ratio)} eps={eps:g}, so "
+            f"{record.config['optim']} divides by eps and not by their size",
+        ),
         evidence={"ratio": ratio},
         remedies=(f"optim.eps={eps * ratio * 1e-3:.0e}",),
     )
@@ -122,11 +131,11 @@ def clipping(record: Record) -> Finding | None:
     if 0 < acted < ALWAYS:
         return None
     typical = float(factor.median())
-    cause = f"clip={name} never: it can be left out"
+    cause = f"clip={name} never changes the gradient and can be left out"
     if acted:
         cause = (
-            f"clip={name} acted in {acted:.0%} of {len(factor)} steps, and left {typical:.2g} of "
-            "the gradient's norm: in effect a smaller learning rate"
+            f"clip={name} acts in {acted:.0%} of {len(factor)} steps and leaves "
+            f"{percent(typical)} of the gradient norm, like a smaller learning rate"
         )
     return Finding(
         kind="clipping",
@@ -145,10 +154,16 @@ def _overshoots(record: Record) -> Finding | None:
     since = first_lasting(descent < record.limit("descent"), descent.index)
     if since is None or typical >= record.limit("descent"):
         return None
+    change = "raise" if typical < 0 else "lower"
+    size = "to inf"
+    if math.isfinite(typical):
+        size = f"by {abs(typical):.2g} times the fall that the gradient predicts"
     return _too_large(
         since,
-        f"the steps overshoot: instead of falling by what the gradient promises, the loss of the "
-        f"same batch changes by {-typical:+.2g} times that",
+        join_sentence(
+            f"the steps {change} the loss of their batch {size}",
+            "the learning rate is too large for the curvature of the loss",
+        ),
         gross=typical <= -1,
         evidence={"descent": typical},
     )
@@ -163,7 +178,8 @@ def _rises(record: Record) -> Finding | None:
         return None
     return _too_large(
         since,
-        f"the loss rises from {first:.2g} to {late:.2g}, the median of the later half",
+        f"the loss rises from {first:.2g} at the first step to {late:.2g}, the median of the later "
+        "half of the steps",
         gross=late >= 10 * record.limit("rise") * first,
         evidence={"rise": late / first},
     )
@@ -180,10 +196,10 @@ def _outweighs(record: Record) -> Finding | None:
         return None
     worst = median(np.nanmax(ratios[rows], axis=1))
     where = usual_positions(holds, grid.positions)
+    size = f"by up to {worst:.0%} of their norm" if math.isfinite(worst) else "to inf"
     return _too_large(
         since,
-        f"one update changes the weights of {layers_in_words(where)} by up to {worst:.0%} of their "
-        "norm",
+        f"one update changes the weights of {record.layers_text(where)} {size}",
         gross=worst >= 1,
         evidence={"update_ratio": worst},
         where=where,

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from gradlab.diagnosis.finding import Finding, layers_in_words
+from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.grid import extrapolate, first_lasting, log10, median, usual_positions
 from gradlab.diagnosis.record import LARGEST, SMALLEST, Record
+from gradlab.diagnosis.sentences import join_sentence
 
 FORWARD = ("weight_norm", "preact_mean", "preact_std", "act_mean", "act_std")
 BACKWARD = ("delta_norm", "act_grad_norm", "weight_grad_norm")
@@ -34,16 +35,20 @@ def overflow(record: Record) -> Finding | None:
     now = grid.steps == step
     ahead, back = (grid.positions[each[now].any(axis=0)] for each in (forward, backward))
     if len(ahead):
-        where, name = (int(ahead[0]),), f"the forward signal of layer {ahead[0]}"
+        where, name = (int(ahead[0]),), "the forward signal"
     elif len(back) and np.isfinite(loss[loss.index == step]).all():
-        where, name = (int(back[-1]),), f"the gradient of layer {back[-1]}"
+        where, name = (int(back[-1]),), "the gradient"
+    layer = f" of {record.layers_text(where)}" if where else ""
     short = record.dtype in SHORT
     return Finding(
         kind="overflow",
         where=where,
         since=step,
         severity="gross",
-        cause=f"{name} is not finite at step {step}{_before(record, step)}",
+        cause=join_sentence(
+            f"{name}{layer} becomes inf or NaN at step {step}{_loss_before(record, step)}",
+            f"{record.dtype} holds numbers up to {LARGEST[record.dtype]:,.0f}" if short else "",
+        ),
         evidence={"step": float(step)},
         remedies=(("train.dtype=bfloat16", "train.dtype=float32") if short else ())
         + ("optim.lr=0.01", "clip=norm", "model.init=xavier_normal"),
@@ -80,9 +85,11 @@ def underflow(record: Record) -> Finding | None:
         where=where,
         since=since,
         severity="gross" if share >= 0.99 else "mild",
-        cause=f"{share:.0%} of the gradient of {layers_in_words(where)} is exactly 0 in "
-        f"{record.dtype}: its entries are about 1e{size:.0f}, and the least it can hold is "
-        f"{smallest:.1e}",
+        cause=join_sentence(
+            f"{share:.0%} of the weight gradient of {record.layers_text(where)} is exactly 0",
+            f"its entries are about 1e{size:.0f}, and {record.dtype} rounds numbers below "
+            f"{smallest:.1e} to 0",
+        ),
         evidence={"zeros": share, "log10_entry": size, "log10_smallest": float(np.log10(smallest))},
         remedies=("train.dtype=float32", "train.dtype=float64", "loss.scale=1024"),
     )
@@ -121,31 +128,42 @@ def no_gradient(record: Record) -> Finding | None:
         where=tuple(int(position) for position in grid.positions),
         since=since,
         severity="gross",
-        cause=f"exactly 0 at every layer, the last included: {_why_zero(seen, bool(before.any()))}",
+        cause=join_sentence(
+            "the error signal is exactly 0 in every layer, the last included",
+            _why_zero(record, seen, bool(before.any())),
+        ),
         evidence={f"mean_{name}": float(value) for name, value in seen.items()},
         remedies=("train.dtype=float64", "loss.scale=1"),
     )
 
 
-def _why_zero(seen: pd.Series, before: bool) -> str:
-    """List the possible reasons for the zeros, given mean loss and mean accuracy."""
-    gone = "underflow, or a loss that does not depend on the output"
-    if seen.get("accuracy", 1.0) < 1:
-        return f"{gone} (of the batch, {seen['accuracy']:.0%} are right)"
-    if seen.get("loss", 0.0) != 0:
-        return f"{gone}, or the loss is at its minimum, {seen['loss']:.2g}"
+def _why_zero(record: Record, means: pd.Series, before: bool) -> str:
+    """List the possible reasons for a zero error signal.
+
+    Args:
+        record: The record of the run.
+        means: Mean loss and mean accuracy over the steps with a zero signal, where measured.
+        before: Whether there was a signal before.
+
+    Returns:
+        The reasons, joined by "or".
+    """
+    rounded, detached = f"{record.dtype} rounds it to 0", "the loss does not depend on the output"
+    if means.get("accuracy", 1.0) < 1:
+        correct = f"{means['accuracy']:.0%} of the batch is classified correctly"
+        return f"{rounded} or {detached}; the loss is not at its minimum: {correct}"
+    if means.get("loss", 0.0) != 0:
+        return f"{rounded}, {detached}, or the loss is at its minimum, {means['loss']:.2g}"
     if before:
-        return "underflow, or the loss is at its minimum"
-    return f"{gone}, or that was at its minimum from the first record on"
+        return f"{rounded} or the loss is at its minimum"
+    return f"{rounded}, {detached}, or the loss is at its minimum since the first recorded step"
 
 
-def _before(record: Record, step: int) -> str:
-    """Describe the loss before a step, and the largest number of a short dtype."""
+def _loss_before(record: Record, step: int) -> str:
+    """Describe the last loss before a step; "" if there is none."""
     loss = record.over_steps("loss")
     earlier = loss[loss.index < step]
-    text = ""
-    if len(earlier) and np.isfinite(earlier.iloc[-1]):
-        text = f", after a loss of {earlier.iloc[-1]:.2g} (at first {earlier.iloc[0]:.2g})"
-    if record.dtype in SHORT:
-        text += f"; {record.dtype} holds at most {LARGEST[record.dtype]:.0f}"
-    return text
+    if not len(earlier) or not np.isfinite(earlier.iloc[-1]):
+        return ""
+    first = f" ({earlier.iloc[0]:.2g} at the first step)" if len(earlier) > 1 else ""
+    return f", after a loss of {earlier.iloc[-1]:.2g}{first}"

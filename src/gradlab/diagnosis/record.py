@@ -1,6 +1,6 @@
 """The input of the rules: the frames of one run, and what is known of its settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,6 +10,7 @@ import pandas as pd
 
 from gradlab.config import choices
 from gradlab.diagnosis.grid import Grid, measurements, relative
+from gradlab.diagnosis.sentences import layers_text
 from gradlab.theory.mean_field import decades_per_layer, predict_run
 
 LIMITS: Mapping[str, float] = choices.load("diagnose", "default")
@@ -102,6 +103,19 @@ class Record:
     def module(self, position: int) -> str:
         """Return the name of the module at a position over depth; "" if it has none."""
         return self._modules.get(position, "")
+
+    def layers_text(self, positions: Sequence[int], named: bool = False) -> str:
+        """Return positions over depth as text; with the names of the modules of a watched network.
+
+        Args:
+            positions: Positions, rising.
+            named: Add the names for any network.
+
+        Returns:
+            Text such as `layers 1-3 (modules 0, 2, 4)`.
+        """
+        names = [self.module(position) for position in positions]
+        return layers_text(positions, names if all(names) and (named or self.watched) else ())
 
     def over_steps(self, column: str) -> pd.Series:
         """Return the measured entries of a column of `steps`, by step; empty if there are none."""

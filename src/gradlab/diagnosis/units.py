@@ -2,16 +2,22 @@
 
 import numpy as np
 
-from gradlab.diagnosis.finding import Finding, layers_in_words
+from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.grid import first_lasting, median, usual_positions
 from gradlab.diagnosis.record import Record
+from gradlab.diagnosis.sentences import join_sentence
+from gradlab.pages.numbers import percent
 
 
 def dead(record: Record) -> Finding | None:
     """Find layers in which at least `dead` of the units have phi' = 0 for the whole batch."""
     share = record.depth["dead"]
     remedies = ("model.activation=leaky_relu", "optim.lr=0.01")
-    return _share(record, "dead", share, "of the units have phi' = 0 for the whole batch", remedies)
+    text = join_sentence(
+        "up to {share} of the units of {layers} are dead",
+        "the derivative of their activation is 0 for every sample of the batch",
+    )
+    return _share(record, "dead", share, text, remedies)
 
 
 def saturated(record: Record) -> Finding | None:
@@ -21,7 +27,11 @@ def saturated(record: Record) -> Finding | None:
     """
     share = np.where(record.one_sided, np.nan, record.depth["saturated"])
     remedies = ("model.init=xavier_normal", "model.norm=layer")
-    return _share(record, "saturated", share, "of |phi'| are below 5% of its maximum", remedies)
+    text = join_sentence(
+        "up to {share} of the activations of {layers} are saturated",
+        "the derivative is below 5% of its maximum there",
+    )
+    return _share(record, "saturated", share, text, remedies)
 
 
 def symmetric(record: Record) -> Finding | None:
@@ -41,19 +51,21 @@ def symmetric(record: Record) -> Finding | None:
     if since is None:
         return None
     if all_zero[grid.steps == since].any():
-        where, cause = tuple(map(int, grid.positions)), "every weight is 0"
+        where, reason = tuple(map(int, grid.positions)), "every weight is 0"
+        measurement = "the units of a layer stay equal, so each layer acts as one unit"
     else:
-        where = usual_positions(holds, grid.positions[:-1])
+        where, reason = usual_positions(holds, grid.positions[:-1]), ""
         least = median(spread[holds])
-        cause = (
-            f"in {layers_in_words(where)} all units have the same gradient, to {least:.1g} of it"
+        measurement = (
+            f"all units of {record.layers_text(where)} have the same gradient (they differ by "
+            f"{percent(least)}), so they stay equal and act as one unit"
         )
     return Finding(
         kind="symmetric",
         where=where,
         since=since,
         severity="gross",
-        cause=f"{cause}: they stay alike, as if the layer were one unit wide",
+        cause=join_sentence(measurement, reason),
         evidence={"step": float(since)},
         remedies=("model.init=default", "model.init=kaiming_normal"),
     )
@@ -68,8 +80,11 @@ def _share(
         record: The record of the run.
         kind: The kind of the finding, and the name of its threshold.
         share: The share of each layer [S, L]; NaN where it does not count.
-        text: The condition in words.
+        text: The sentence, with the fields `share` and `layers`.
         remedies: Overrides worth trying.
+
+    Returns:
+        The finding; None if no layer has it.
     """
     grid = record.depth
     holds = share >= record.limit(kind)
@@ -84,7 +99,7 @@ def _share(
         where=where,
         since=since,
         severity="gross" if worst >= 0.99 else "mild",
-        cause=f"in {layers_in_words(where)} up to {worst:.0%} {text}",
+        cause=text.format(share=f"{worst:.0%}", layers=record.layers_text(where)),
         evidence={kind: worst},
         remedies=remedies,
     )

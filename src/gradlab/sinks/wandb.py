@@ -166,11 +166,13 @@ class WandB:
 
 def summary(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a result by which services compare runs."""
+    findings = result.get("findings", ())
     values = {
         "status": result.get("status"),
         "verdict": result.get("verdict"),
         "slope": result.get("slope"),
-        "findings": [finding["kind"] for finding in result.get("findings", ())],
+        "findings": [finding["kind"] for finding in findings],
+        "causes": [finding["cause"] for finding in findings],
     }
     test = result.get("test")
     return values | ({} if test is None else {f"test_{key}": value for key, value in test.items()})
