@@ -1,4 +1,4 @@
-"""`python -m gradlab`."""
+"""Run the command line: `python -m gradlab`."""
 
 from gradlab.cli.main import main
 

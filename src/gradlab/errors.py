@@ -3,13 +3,13 @@
     GradlabError
     ├── SettingsError      the command or the configuration is wrong        (exit code 2)
     ├── StoreError         a folder or file of results cannot be used       (exit code 2)
-    ├── CheckError         the subject has no gradient to check             (exit code 2)
-    ├── PredictionError    theory has no prediction for the network         (exit code 2)
+    ├── CheckError         there is no gradient to check                    (exit code 2)
+    ├── PredictionError    theory does not cover the network                (exit code 2)
     ├── ExaminationError   the program does not train, or cannot be run     (exit code 2)
     ├── WatchError         the network or an argument cannot be watched     (exit code 2)
     └── JobError           a run failed                                     (exit code 1)
 
-Each message is one line: the expected value, the given value, and the nearest valid choice.
+A message is one line. It names the problem with its value, the expected value, and the next action.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from difflib import get_close_matches
 
 
 class GradlabError(Exception):
-    """Base class: a message for the user, shown without a traceback."""
+    """Base class: its message is shown to the user without a traceback."""
 
     exit_code = 1
 
@@ -35,13 +35,13 @@ class StoreError(GradlabError):
 
 
 class CheckError(GradlabError):
-    """The subject has no gradient to check."""
+    """There is no gradient to check."""
 
     exit_code = 2
 
 
 class PredictionError(GradlabError):
-    """Theory has no prediction for the network."""
+    """Theory does not cover the network."""
 
     exit_code = 2
 
@@ -63,7 +63,7 @@ class JobError(GradlabError):
 
 
 def nearest(given: str, valid: Iterable[str]) -> str:
-    """Return a clause that names the valid choice closest to `given`, or lists them all.
+    """Return a clause that names the valid choice closest to `given`, or lists all choices.
 
     >>> nearest("sigmiod", ["relu", "sigmoid"])
     'did you mean sigmoid?'
@@ -83,5 +83,5 @@ def first_line(error: BaseException) -> str:
 
 
 def is_of_stream(error: BaseException) -> bool:
-    """Return whether an error comes from the terminal or a pipe, and not from a named file."""
+    """Return whether the terminal or a pipe caused an error, and not a named file."""
     return isinstance(error, OSError) and error.errno is not None and error.filename is None

@@ -241,7 +241,7 @@ def test_an_interrupt_writes_the_page_of_the_finished_reruns(run, capsys, monkey
     printed = capsys.readouterr()
     assert len(calls) == 3
     assert "Interrupted before" in printed.out
-    assert printed.err.endswith("gradlab: interrupted; what was recorded is complete\n")
+    assert printed.err.endswith("gradlab: interrupted; all recorded rows are saved\n")
     assert len(pd.read_csv("run/cure/remedies.csv")) > 2
 
 

@@ -279,7 +279,7 @@ def test_an_interrupted_sweep_says_what_was_interrupted(
     printed = capsys.readouterr()
     assert told in printed.out
     assert "gradlab report s" in printed.out
-    assert printed.err == "gradlab: interrupted; what was recorded is complete\n"
+    assert printed.err == "gradlab: interrupted; all recorded rows are saved\n"
     statuses = [run.info["status"] for run in find("s").runs]
     assert statuses == ["completed", "interrupted"][: 1 + where.endswith("measure")]
     logs = [file.read_text() for file in sorted(Path("s").glob("1/gradlab.log"))]

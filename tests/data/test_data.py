@@ -1,4 +1,4 @@
-"""Data sets: real, standardised on the training set alone, always split the same way."""
+"""Data sets: standardised on the training set only, always split in the same way."""
 
 import numpy as np
 import pytest
@@ -47,18 +47,18 @@ def test_diabetes():
     assert float(data.y_train.mean()) == pytest.approx(0, abs=1e-12)
 
 
-def test_a_fraction_that_leaves_a_class_out_is_the_users_mistake():
+def test_a_fraction_that_leaves_a_class_out_is_refused():
     with pytest.raises(SettingsError, match=r"data\.test_fraction=0\.001 is invalid"):
         settings(data__test_fraction=0.001).data.call()
 
 
-def in_own_units(data, x):
-    """Samples [N, T, F] as they were before they were standardised."""
+def unstandardised(data, x):
+    """Return samples [N, T, F] before standardisation."""
     return (x * data.x_std + data.x_mean).unflatten(-1, data.shape)
 
 
 @given(length=st.integers(2, 40), seed=st.integers(0, 100))
-def test_adding_asks_for_the_sum_of_one_number_of_each_half(length, seed):
+def test_the_target_of_adding_is_the_sum_of_one_number_of_each_half(length, seed):
     x, total = draw(length, 20, np.random.default_rng(seed))
     numbers, marks = x[..., 0], x[..., 1]
     assert set(np.unique(marks)) <= {0.0, 1.0}
@@ -68,12 +68,12 @@ def test_adding_asks_for_the_sum_of_one_number_of_each_half(length, seed):
     np.testing.assert_allclose((numbers * marks).sum(1), total, rtol=1e-12)
 
 
-def test_adding_is_what_the_run_gets():
+def test_a_run_gets_the_adding_task():
     data = settings(data="adding", loss="mse", data__length=10, data__samples=3000).data.call()
     assert data.shape == (10, 2)
     assert data.target_steps is None
     for x, y in ((data.x_train, data.y_train), (data.x_test, data.y_test)):
-        numbers, marks = in_own_units(data, x).unbind(-1)
+        numbers, marks = unstandardised(data, x).unbind(-1)
         total = y[:, 0] * data.y_std + data.y_mean
         torch.testing.assert_close((numbers * marks).sum(1), total)
     assert data.y_mean == pytest.approx(1.0, abs=0.03)
@@ -81,7 +81,7 @@ def test_adding_is_what_the_run_gets():
 
 
 @given(delay=st.integers(1, 20), copied=st.integers(1, 6), symbols=st.integers(2, 9))
-def test_copying_shows_each_symbol_once_and_then_calls_for_them(delay, copied, symbols):
+def test_copying_shows_each_symbol_once_and_then_the_call(delay, copied, symbols):
     kinds = np.random.default_rng(0).integers(0, symbols, (7, copied))
     x = one_hot(kinds, delay, symbols)
     assert x.shape == (7, 2 * copied + delay, symbols + 2)
@@ -93,11 +93,11 @@ def test_copying_shows_each_symbol_once_and_then_calls_for_them(delay, copied, s
     assert (np.delete(shown[:, copied:], call - copied, 1) == symbols).all()
 
 
-def test_copying_is_what_the_run_gets():
+def test_a_run_gets_the_copying_task():
     data = settings(data="copying", data__delay=4, data__copied=3, data__samples=500).data.call()
     assert (data.shape, data.target_steps, data.n_out) == ((10, 10), 3, 8)
-    shown = in_own_units(data, data.x_train).argmax(-1)
+    shown = unstandardised(data, data.x_train).argmax(-1)
     assert torch.equal(shown[:, :3], data.y_train)
-    # The call always comes at the same step, and is told from the others none the less.
+    # The call always comes at the same step, and still differs from the other steps.
     steps = data.x_train.unflatten(-1, data.shape)
     assert not torch.equal(steps[:, 6], steps[:, 5])

@@ -9,15 +9,15 @@ from gradlab.config import choices
 PAGE = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
 TABLE = PAGE.split("| `model` |")[1].split("\n\n")[0]
 ROWS = {row.split("`")[1]: row for row in TABLE.splitlines() if row.startswith("| `")}
-COMMON = ("name", "_target_", "reads", *choices.NEEDED["model"])
+COMMON = ("name", "_target_", "reads", *choices.REQUIRED["model"])
 
 
-def test_every_network_has_its_row():
+def test_every_network_has_a_row():
     assert sorted(ROWS) == choices.names("model")
 
 
 @pytest.mark.parametrize("name", choices.names("model"))
-def test_its_keys_are_listed(name):
+def test_the_keys_of_a_network_are_listed(name):
     keys = [key for key in choices.load("model", name) if key not in COMMON]
     assert sorted(keys) == sorted(
         ROWS[name].rsplit("|", 2)[1].replace("`", "").replace(",", "").split()
@@ -25,7 +25,7 @@ def test_its_keys_are_listed(name):
 
 
 @pytest.mark.parametrize("name", choices.names("model"))
-def test_its_input_is_listed(name):
+def test_the_input_of_a_network_is_listed(name):
     reads = choices.load("model", name).get("reads", "flat")
     assert {"flat": "features", "image": "images", "sequence": "sequences"}[reads] in ROWS[name]
 

@@ -1,4 +1,4 @@
-"""Every initialisation against the exact variances that its name stands for."""
+"""Every initialisation has the exact variances of its definition."""
 
 import math
 
@@ -39,7 +39,7 @@ def fill(name, model, seed=0, x=None, **kwargs):
     return model
 
 
-def test_every_initialisation_has_a_stated_variance_or_a_test_of_its_own():
+def test_every_initialisation_has_a_variance_or_a_separate_test():
     assert set(choices.names("model/init")) == {*VARIANCE, "lsuv", "critical"}
 
 
@@ -62,13 +62,13 @@ def test_variance_over_all_linear_maps(name, shape):
 
 
 @pytest.mark.parametrize("name", [n for n in VARIANCE if "uniform" in n or n == "default"])
-def test_uniform_ones_fill_their_interval_and_no_more(name):
+def test_uniform_weights_fill_their_interval(name):
     weight = fill(name, network(50, 80, 10)).layers[0].linear.weight.detach()
     bound = math.sqrt(3 * VARIANCE[name](50, 80))
     assert 0.99 * bound < float(weight.abs().max()) <= bound
 
 
-def test_default_is_torchs_own():
+def test_default_equals_torchs_initialisation():
     ours = [fill("default", network(40, 40, 40), seed).layers[0].linear for seed in range(30)]
     theirs = [nn.Linear(40, 40, dtype=torch.float64) for _ in range(30)]
     for part in ("weight", "bias"):
@@ -89,13 +89,13 @@ def test_biases_are_zero(name):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_orthogonal_is(shape):
+def test_orthogonal_weights_are_orthogonal(shape):
     weight = fill("orthogonal", network(*shape, 5), gain=3.0).layers[0].linear.weight.detach()
     gram = weight @ weight.T if shape[1] <= shape[0] else weight.T @ weight
     torch.testing.assert_close(gram, 9 * torch.eye(len(gram), dtype=torch.float64))
 
 
-def test_orthogonal_is_uniform_over_signs():
+def test_orthogonal_weights_have_random_signs():
     # Without the correction of QR's signs, the diagonal of Q is of one sign.
     corners = [
         float(fill("orthogonal", network(6, 6, 2), seed).layers[0].linear.weight.detach()[0, 0])
@@ -107,7 +107,7 @@ def test_orthogonal_is_uniform_over_signs():
 @pytest.mark.parametrize(
     "name", ["xavier_normal", "kaiming_uniform", "default", "orthogonal", "critical"]
 )
-def test_a_seed_means_the_same_in_every_dtype(name):
+def test_a_seed_gives_the_same_weights_in_every_dtype(name):
     exact = fill(name, network(12, 9, 4), seed=7)
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
         cast = fill(name, network(12, 9, 4, dtype=dtype), seed=7)
@@ -161,7 +161,7 @@ def test_critical_variances(activation, variance, bias):
     assert not any(m.layers[-1].linear.bias.any() for m in models)
 
 
-def test_critical_of_networks_of_every_form():
+def test_critical_supports_chains_of_layers():
     fill("critical", MLP([5, 3], nn.ReLU).double())  # no hidden layer, so no activation
     fill("critical", network(5, 6, 3, norm=nn.LayerNorm))
     silent = fill("critical", MLP([5, 6, 3], nn.GELU).double(), x=torch.zeros(4, 5))
@@ -176,7 +176,7 @@ def test_norm_parameters_are_reset():
     assert (model.layers[0].norm.weight == 1).all()
 
 
-def test_other_linear_modules_are_left_alone():
+def test_other_linear_modules_are_not_initialised():
     model = nn.Sequential(Layer(nn.Linear(3, 3), nn.ReLU()), nn.Linear(3, 3))
     before = model[1].weight.clone()
     generator = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""What cannot be built is refused before it costs anything, in a line that names the key."""
+"""Networks that cannot be built are refused early, in a line that names the key."""
 
 import pytest
 import torch
@@ -12,12 +12,12 @@ from tests.configs import settings
 
 
 class Warns(nn.Module):
-    """An activation that is refused, after a word of its own."""
+    """An activation that is refused and also prints a warning."""
 
     def forward(self, z):
         import warnings
 
-        warnings.warn("of the module's own", UserWarning, stacklevel=1)
+        warnings.warn("a warning of the module", UserWarning, stacklevel=1)
         return z.softmax(-1)
 
 
@@ -53,7 +53,7 @@ HERE = "tests.models.test_network"
         ({"model__depth": 2**31 - 1}, "cannot be built: model=mlp of model.depth=2147483647"),
     ],
 )
-def test_what_cannot_be_built(overrides, words):
+def test_networks_that_cannot_be_built_are_refused(overrides, words):
     run = settings(**overrides)
     with pytest.raises(SettingsError, match=words):
         build_network(run, load(run), torch.float32)
@@ -70,28 +70,28 @@ def test_what_cannot_be_built(overrides, words):
 def test_the_parameters_of_every_network_are_counted(monkeypatch, name, entries):
     run = settings(model=name, model__depth=5, model__width=100)
     data = load(run)
-    monkeypatch.setattr(network_module, "memory", lambda: entries * 8.0)
+    monkeypatch.setattr(network_module, "machine_memory", lambda: entries * 8.0)
     build_network(run, data, torch.float32)
-    monkeypatch.setattr(network_module, "memory", lambda: entries * 8.0 - 1)
+    monkeypatch.setattr(network_module, "machine_memory", lambda: entries * 8.0 - 1)
     with pytest.raises(SettingsError, match=rf"cannot be built: model={name} of .* needs 0\.0"):
         build_network(run, data, torch.float32)
 
 
 class Calculates(nn.Tanh):
-    """An activation that asks for a number as it is made."""
+    """An activation that reads a tensor's value in its constructor."""
 
     def __init__(self):
         super().__init__()
         self.half = torch.tensor(0.5).item()
 
 
-def test_a_module_that_calculates_as_it_is_made():
+def test_an_activation_may_compute_in_its_constructor():
     run = settings(model__activation=f"{HERE}.Calculates")
     assert build_network(run, load(run), torch.float32).layers[0].activation.half == 0.5
 
 
-def test_memory_that_runs_out_is_told(monkeypatch):
-    monkeypatch.setattr(network_module, "memory", lambda: float("inf"))
+def test_memory_that_runs_out_is_reported(monkeypatch):
+    monkeypatch.setattr(network_module, "machine_memory", lambda: float("inf"))
     run = settings(model__width=1_000_000_000)
     with pytest.raises(SettingsError, match=r"the network cannot be built: .*memory"):
         build_network(run, load(run), torch.float32)
@@ -103,12 +103,12 @@ def test_a_torch_module_can_be_a_normalisation(norm):
     assert build_network(run, load(run), torch.float64).layers[0].norm is not None
 
 
-def test_data_that_does_not_fit_in_memory(monkeypatch):
+def test_data_that_do_not_fit_in_memory_are_reported(monkeypatch):
     def full(**kwargs):
         raise MemoryError("Unable to allocate 16 GiB")
 
     monkeypatch.setattr("gradlab.data.tabular.digits", full)
     with pytest.raises(
-        SettingsError, match=r"data=digits cannot be had: Unable to allocate 16 GiB"
+        SettingsError, match=r"data=digits cannot be loaded: Unable to allocate 16 GiB"
     ):
         load(settings())

@@ -14,7 +14,7 @@ from tests.configs import settings
 
 
 def by_hand(model, x, position, scale=None):
-    """The network's forward pass in NumPy: tanh, layer normalisation."""
+    """Compute the forward pass in NumPy: tanh, layer normalisation."""
     h = x.numpy()
     for index, layer in enumerate(model.layers):
         w, b = (p.detach().numpy() for p in (layer.linear.weight, layer.linear.bias))

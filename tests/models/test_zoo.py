@@ -1,4 +1,4 @@
-"""The zoo beyond MLPs, against torch's own layers with the same weights; stacked and alone."""
+"""CNN, recurrent networks and Transformer against torch's layers with the same weights."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ SMALL = {"model__depth": 2, "model__width": 8, "train__batch_size": 6, "train__d
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 5])
-def test_a_cnn_is_torchs_convolutions(kernel):
+def test_a_cnn_equals_torchs_convolutions(kernel):
     model = CNN([15, 4, 7, 3], nn.Tanh, shape=(5, 3), kernel=kernel).double()
     x = torch.randn(6, 15, dtype=F64)
     h = x.view(6, 1, 5, 3)
@@ -55,7 +55,7 @@ TORCHS = {
 
 @pytest.mark.parametrize("name", TORCHS)
 @pytest.mark.parametrize("target_steps", [None, 3])
-def test_recurrent_networks_are_torchs_with_the_same_weights(name, target_steps):
+def test_recurrent_networks_equal_torchs(name, target_steps):
     make, theirs, _ = TORCHS[name]
     model = make([14, 5, 5, 2], nn.Tanh, shape=(7, 2), target_steps=target_steps).double()
     same = theirs(2, 5, num_layers=2, batch_first=True, dtype=F64)
@@ -74,7 +74,7 @@ def test_recurrent_networks_are_torchs_with_the_same_weights(name, target_steps)
     torch.testing.assert_close(model(x), model.layers[-1].linear(h), **CLOSE)
 
 
-def test_the_forget_bias_is_that_of_the_forget_gate():
+def test_the_forget_bias_is_added_to_the_forget_gate():
     plain, open_ = (lstm([6, 4, 1], nn.Tanh, shape=(3, 2), forget_bias=f) for f in (0.0, 2.0))
     open_.load_state_dict(plain.state_dict())
     with torch.no_grad():
@@ -84,7 +84,7 @@ def test_the_forget_bias_is_that_of_the_forget_gate():
 
 
 @pytest.mark.parametrize("position", ["before", "after"])
-def test_a_block_is_torchs_encoder_layer(position):
+def test_a_block_equals_torchs_encoder_layer(position):
     ours = Block(8, 2, 3, nn.GELU(), nn.LayerNorm, position).double()
     pre = position == "before"
     theirs = nn.TransformerEncoderLayer(
@@ -105,8 +105,8 @@ def test_a_block_is_torchs_encoder_layer(position):
     torch.testing.assert_close(ours(x), theirs(x), **CLOSE)
 
 
-def test_sines():
-    """Vaswani et al. 2017, section 3.5, entry by entry."""
+def test_sines_equal_the_paper():
+    """Vaswani et al. 2017, section 3.5."""
     table = sines(5, 6)
     for step in range(5):
         for i in range(3):
@@ -143,10 +143,10 @@ def test_stacked_networks_equal_separate_ones(name, norm):
 
 @pytest.mark.parametrize("init", choices.names("model/init"))
 @pytest.mark.parametrize("name", ["cnn", "rnn", "lstm", "gru", "transformer"])
-def test_every_initialisation_is_for_every_network_or_says_so(name, init):
+def test_every_initialisation_supports_a_network_or_refuses_it(name, init):
     run = settings(model=name, model__init=init, **SMALL)
     if init == "critical" and name != "cnn":
-        with pytest.raises(SettingsError, match="init=critical is for chains of layers"):
+        with pytest.raises(SettingsError, match="init=critical needs a chain of layers"):
             build_network(run, run.data.call(), F64)
         return
     model = build_network(run, run.data.call(), F64)
@@ -167,7 +167,7 @@ def test_the_fans_of_a_convolution_count_its_kernel():
 
 
 @pytest.mark.parametrize("init", ["orthogonal", "lecun_normal", "default"])
-def test_the_spectral_radius_is_the_one_asked_for(init):
+def test_the_spectral_radius_is_the_requested_one(init):
     run = settings(model="rnn", model__init=init, model__spectral_radius=1.3, **SMALL)
     layers = [
         m for m in build_network(run, run.data.call(), F64).modules() if isinstance(m, Recurrent)
@@ -198,7 +198,7 @@ def test_the_spectral_radius_is_the_one_asked_for(init):
         ({"model": "transformer", "model__depth": 0}, "at least one block"),
         (
             {"model": "mlp", "data": "copying"},
-            "has one output a sample, but the data have targets at 5",
+            "has one output per sample, but the data have targets at 5",
         ),
         (
             {"model": "gru", "model__norm": "layer", "model__norm_position": "before"},
@@ -206,30 +206,30 @@ def test_the_spectral_radius_is_the_one_asked_for(init):
         ),
         (
             {"model": "rnn", "model__init": "zeros", "model__spectral_radius": 1.0},
-            "a recurrent matrix has spectral radius 0",
+            "recurrent matrix has spectral radius 0",
         ),
     ],
 )
-def test_what_does_not_go_together_is_told(overrides, words):
+def test_impossible_combinations_are_refused(overrides, words):
     run = settings(**overrides)
     with pytest.raises(SettingsError, match=words):
         build_network(run, run.data.call(), F64)
 
 
-def test_what_a_network_reads_is_the_choices_own():
+def test_the_form_of_the_input_cannot_be_overridden():
     with pytest.raises(SettingsError, match=r"model\.reads=flat: expected image"):
         settings(model="cnn", model__reads="flat")
 
 
 @pytest.mark.parametrize("name", ["rnn", "transformer"])
-def test_pixel_by_pixel_and_row_by_row_read_the_same_digits(name):
+def test_digits_can_be_read_by_pixel_or_by_row(name):
     rows, pixels = (settings(model=name, model__per_step=n, **SMALL) for n in (0, 1))
     for run, steps in ((rows, (8, 8)), (pixels, (64, 1))):
         assert build_network(run, run.data.call(), F64).steps == steps
 
 
 @pytest.mark.parametrize("name", ["cnn", "rnn", "lstm", "gru", "transformer"])
-def test_each_learns_the_digits(name):
+def test_each_network_learns_the_digits(name):
     run = settings(model=name, optim="adam", optim__lr=0.01, train__steps=40, model__width=16)
     loop, (sink,) = train(run)
     assert np.mean(sink.steps("loss")[-5:]) < 0.7 * sink.steps("loss")[0]

@@ -1,4 +1,4 @@
-"""gradlab cure."""
+"""The command `gradlab cure`."""
 
 import logging
 import sys
@@ -24,7 +24,7 @@ and the overrides of gradlab run, which then apply to every training, unchanged 
 
 
 def cure(arguments: Sequence[str]) -> int:
-    """Train a run with each remedy; print and write the ranking."""
+    """Try remedies on the run in a folder; print the result and write a page."""
     _, words = split(arguments, config="cure")
     if not words:
         raise SettingsError("expected the folder of a run: gradlab cure RUN")

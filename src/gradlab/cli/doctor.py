@@ -50,7 +50,7 @@ def doctor(arguments: Sequence[str]) -> int:
 
 
 def _self_test(as_page: bool) -> int:
-    """Examine the catalogue; return 1 if a mistake is missed, or a fixed form has a finding."""
+    """Examine the catalogue; return 1 if a mistake is missed or a fixed form has a finding."""
     from gradlab.debugger.self_test import print_table, run_self_test, to_markdown
     from gradlab.mistakes.catalogue import CATALOGUE
 

@@ -1,4 +1,4 @@
-"""gradlab explain."""
+"""The command `gradlab explain`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,14 +8,14 @@ from gradlab.errors import SettingsError, nearest
 
 HELP = """\
 gradlab explain [overrides]   explain the chain rule through one weight for one sample, factor by
-                              factor: then which weights have the largest gradients, and the effect
+                              factor; show the weights with the largest gradients, and the effect
                               of one gradient step
 gradlab explain activations   draw each activation and its derivative
 gradlab explain losses        draw each loss and its derivative
 
 Overrides: as for gradlab run, and
-  explain.sample              the sample, one that is held out
-  explain.layer               the layer of the weight, 1 = nearest the input
+  explain.sample              the index of the held-out sample
+  explain.layer               the layer of the weight; 1: the first layer
   explain.weight=[from,to]    the weight; default: the one with the largest gradient
   explain.after               steps of training before the explanation
   explain.dir                 the folder of the page
@@ -39,9 +39,7 @@ def explain(arguments: Sequence[str]) -> int:
         from gradlab.explain.atlas import ATLASES
 
         if topics[0] not in ATLASES or len(topics) > 1:
-            raise SettingsError(
-                f"{' '.join(topics)} is not an atlas; {nearest(topics[0], ATLASES)}"
-            )
+            raise SettingsError(f"{' '.join(topics)} is not a topic; {nearest(topics[0], ATLASES)}")
         with print_style():
             story, atlas = ATLASES[topics[0]]()
             path = write(story, {"atlas": atlas}, folder / topics[0], markdown=True)

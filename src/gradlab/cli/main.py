@@ -1,8 +1,8 @@
 """Find the command, call it, and turn errors into one line and an exit code.
 
-A command NAME is the function NAME in `gradlab/cli/NAME.py`, with its help text HELP. Its file is
-imported when the command is called, and heavy packages only inside the function, so that every
-`--help` is instant.
+The command NAME is the function NAME in `gradlab/cli/NAME.py`; HELP in that file is its help text.
+The file is imported only when the command is called, and heavy packages only inside the function.
+So every `--help` is instant.
 """
 
 import logging
@@ -17,7 +17,7 @@ HELP = """\
 gradlab: a laboratory for gradient pathologies in PyTorch networks
 
   gradlab run [overrides]      train one network and record the gradients of its layers
-  gradlab run -m [sweeps]      train every combination, in Hydra's syntax:
+  gradlab run -m [sweeps]      train every combination of values, in Hydra's syntax:
                                  gradlab run -m model.depth=5,20 model.activation=sigmoid,relu
   gradlab report DIR           write a report on all runs under DIR: DIR/report/index.html
   gradlab show DIR             print the runs under DIR as a table
@@ -26,7 +26,7 @@ gradlab: a laboratory for gradient pathologies in PyTorch networks
   gradlab predict [overrides]  predict the signal and the gradient of each layer from theory
   gradlab explain [overrides]  explain the chain rule through one weight, factor by factor
   gradlab mistakes [NAME]      run, measure and fix common mistakes in training code
-  gradlab doctor TARGET        find such mistakes in your training: FILE.py or MODULE:FUNCTION
+  gradlab doctor TARGET        find such mistakes in your program: FILE.py or MODULE:FUNCTION
 
 gradlab COMMAND --help describes a command; gradlab run --help lists the configuration. The flags of
 gradlab run are Hydra's, such as --cfg job and --info.
@@ -49,14 +49,14 @@ HELP_FLAGS = {"-h", "--help"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code; print a user's mistake as one line on stderr."""
+    """Run a command and return its exit code; print an expected error as one line on stderr."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _report_errors(arguments)
         if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]
-            sys.stdout.flush()  # here, where an error can still be reported
+            sys.stdout.flush()  # an error can still be reported here
         return code
-    except BrokenPipeError:  # the reader of our output has exited, as in `gradlab show DIR | head`
+    except BrokenPipeError:  # the reader has exited, as in `gradlab show DIR | head`
         _drop_output()
         return 0
     except OSError as error:
@@ -68,14 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _report_errors(arguments: list[str]) -> int:
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns if HOME cannot be written
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # no warning if HOME cannot be written
     try:
         return _dispatch(arguments)
     except GradlabError as error:
         print(f"gradlab: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as error:
-        print("gradlab: interrupted; what was recorded is complete", file=sys.stderr)
+        print("gradlab: interrupted; all recorded rows are saved", file=sys.stderr)
         return getattr(error, "exit_code", 130)
 
 
@@ -103,8 +103,8 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _call(command: str, arguments: list[str]) -> int:
     module = import_module(f"gradlab.cli.{command}")
-    ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    if HELP_FLAGS & {*ours} and command != "run":  # Hydra prints the help of `run`
+    before_dashes = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if HELP_FLAGS & {*before_dashes} and command != "run":  # Hydra prints the help of `run`
         print(module.HELP, end="")
         return 0
     return getattr(module, command)(arguments)
@@ -113,7 +113,7 @@ def _call(command: str, arguments: list[str]) -> int:
 def _complete(arguments: list[str]) -> int:
     """Print completions for the shell; Hydra completes the overrides of `run`.
 
-    The shell puts the whole line into COMP_LINE. Hydra expects a line without the word `run`.
+    The shell puts the whole line into COMP_LINE. Hydra expects the line without the word `run`.
     """
     program, *words = os.environ.get("COMP_LINE", "").split(" ")
     if words[:1] == ["run"]:

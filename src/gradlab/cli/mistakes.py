@@ -1,4 +1,4 @@
-"""gradlab mistakes."""
+"""The command `gradlab mistakes`."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,7 @@ from gradlab.errors import SettingsError, nearest
 HELP = """\
 gradlab mistakes              run each common mistake in training code, broken and fixed, and print
                               the measurements
-gradlab mistakes NAME         explain one mistake: the code, the effect, the reason, the fix and the
-                              proof
+gradlab mistakes NAME         explain one mistake: code, effect, reason, fix and proof
   --markdown                  print the whole catalogue as a page
 
 Exit codes: 0 all proofs hold, 1 a proof fails, 2 the command is wrong.
@@ -17,7 +16,7 @@ Exit codes: 0 all proofs hold, 1 a proof fails, 2 the command is wrong.
 
 
 def mistakes(arguments: Sequence[str]) -> int:
-    """Run the catalogue, or one mistake of it; return 1 if a proof does not hold."""
+    """Run the catalogue, or one of its mistakes; return 1 if a proof does not hold."""
     flags, names = split(arguments, ("--markdown",))
     if len(names) + len(flags) > 1:
         raise SettingsError(

@@ -1,4 +1,4 @@
-"""gradlab predict."""
+"""The command `gradlab predict`."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,14 @@ from gradlab.cli.arguments import split
 
 HELP = """\
 gradlab predict [overrides]   predict the signal and the gradient of each layer at initialisation
-                              from mean-field theory: geometric means and spread over networks
+                              from mean-field theory: means and spread over random networks
 
 Overrides: as for gradlab run.
 """
 
 
 def predict(arguments: Sequence[str]) -> int:
-    """Print the prediction for a plain network, and its phase."""
+    """Print the prediction for a network, and its phase if it is plain."""
     _, overrides = split(arguments, config="config")
     from gradlab.config.compose import compose
 

@@ -1,11 +1,11 @@
-"""gradlab run."""
+"""The command `gradlab run`."""
 
 import logging
 from collections.abc import Sequence
 
 HELP = """\
 gradlab run [overrides]       train one network and record the gradients of its layers
-gradlab run -m [sweeps]       train every combination of the values given
+gradlab run -m [sweeps]       train every combination of values: model.depth=5,20 seed=0,1
 
 Hydra prints the full help: gradlab run --help.
 """

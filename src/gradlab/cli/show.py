@@ -1,4 +1,4 @@
-"""gradlab show."""
+"""The command `gradlab show`."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ from gradlab.cli.arguments import one_folder, report_damaged
 OVER_SEEDS = "--over-seeds"
 HELP = f"""\
 gradlab show DIR              print the runs under DIR as a table, a row per run
-  {OVER_SEEDS}                a row per setting: verdicts, medians and ranges over its seeds
+  {OVER_SEEDS}                a row per setting: verdicts, medians and ranges over seeds
 
-Exit codes: 0 success, 2 DIR holds no runs.
+Exit codes: 0 success, 2 DIR contains no runs.
 """
 
 

@@ -1,1 +1,1 @@
-"""Settings of a run: read, checked and composed with Hydra."""
+"""Compose, check and type the settings of a run."""

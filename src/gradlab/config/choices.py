@@ -1,8 +1,8 @@
 """Choices such as `optim=adam`: one YAML file each, and the code that its `_target_` names.
 
-A file's name is the name of the choice, so a new choice needs no list. The files are under `conf/`
-and in the folders that a user adds to Hydra's search path (`user_folders`). For a name in both
-places, the file in `conf/` wins, as in Hydra.
+The name of the file is the name of the choice, so a new choice needs no list. The files are in
+`conf/` and in the folders that a user adds to Hydra's search path (`user_folders`). If both contain
+a name, the file in `conf/` wins, as in Hydra.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -24,27 +24,27 @@ def locate(path: str) -> Callable[..., Any]:
     """Import the class or function at a dotted path.
 
     Raises:
-        SettingsError: the path leads to nothing callable; the message names the nearest name.
+        SettingsError: the path is not a class or function; the message names the nearest name.
     """
     with wrap_errors(f"{path} cannot be imported"):
         first, *rest = path.split(".")
-        found: Any = import_module(first)
-        reached = first
+        target: Any = import_module(first)
+        parent = first
         for part in rest:
-            found = _within(found, reached, part)
-            reached = f"{reached}.{part}"
-    if not callable(found):
+            target = _attribute(target, parent, part)
+            parent = f"{parent}.{part}"
+    if not callable(target):
         raise SettingsError(
-            f"expected a class or a function, but {path} is a {type(found).__name__}"
+            f"expected a class or a function, but {path} is a {type(target).__name__}"
         )
-    return found
+    return target
 
 
 @contextmanager
-def wrap_errors(what: str) -> Generator[None]:
-    """Raise any error inside the `with` block as a SettingsError: `what`, then the error's line.
+def wrap_errors(problem: str) -> Generator[None]:
+    """Raise an error inside the `with` block as a SettingsError: `problem`, then its first line.
 
-    A SystemExit inside the block is an error too: it must not count as success.
+    A SystemExit inside the block is an error too, because it must not count as success.
 
     Raises:
         SettingsError: the block failed. A GradlabError passes unchanged.
@@ -54,13 +54,22 @@ def wrap_errors(what: str) -> Generator[None]:
     except GradlabError:
         raise
     except SystemExit as error:
-        raise SettingsError(f"{what}: it ends the program") from error
+        raise SettingsError(f"{problem}: it ends the program") from error
     except Exception as error:
-        raise SettingsError(f"{what}: {first_line(error)}") from error
+        raise SettingsError(f"{problem}: {first_line(error)}") from error
 
 
-def _within(parent: Any, path: str, part: str) -> Any:
-    """Return the attribute `part` of `parent`, the object at `path`; import a submodule first."""
+def _attribute(parent: Any, path: str, part: str) -> Any:
+    """Return an attribute of a module or class; import a submodule first.
+
+    Args:
+        parent: the module or class.
+        path: the dotted path of `parent`.
+        part: the name of the attribute.
+
+    Returns:
+        The attribute.
+    """
     if isinstance(parent, ModuleType) and not hasattr(parent, part):
         try:
             import_module(f"{path}.{part}")
@@ -87,16 +96,19 @@ def names(group: str, user_folders: Sequence[Path] = ()) -> list[str]:
 
 
 def load(group: str, name: str, user_folders: Sequence[Path] = ()) -> dict[str, Any]:
-    """Return the content of a choice's file, with `_target_` and `name`.
+    """Return the content of a choice's file, without `defaults`.
 
     Args:
         group: the group, such as `optim` or `model/activation`.
-        name: the choice, which is the file's name without `.yaml`.
+        name: the choice, which is the name of the file without `.yaml`.
         user_folders: folders of the user's choices.
 
+    Returns:
+        The keys of the file, among them `_target_` and `name`.
+
     Raises:
-        SettingsError: the group has no such choice (the message names the nearest), or its file
-            lacks a key.
+        SettingsError: the group does not have the choice (the message names the nearest), or its
+            file lacks a key.
     """
     files = _files(group, user_folders)
     if name not in files:
@@ -104,8 +116,8 @@ def load(group: str, name: str, user_folders: Sequence[Path] = ()) -> dict[str, 
         raise SettingsError(f"{key}={name} is not a choice; {nearest(name, files)}")
     with wrap_errors(f"{files[name]} cannot be read"):
         content = _read(files[name])
-    needed = () if group == "tracking" else ("name", "_target_", *NEEDED.get(group, ()))
-    for key in needed:
+    required = () if group == "tracking" else ("name", "_target_", *REQUIRED.get(group, ()))
+    for key in required:
         if key not in content:
             raise SettingsError(f"{files[name]}: expected {key}, as in the files of conf/")
     return {key: value for key, value in content.items() if key != "defaults"}
@@ -115,7 +127,7 @@ def load_sink(name: str, user_folders: Sequence[Path] = ()) -> dict[str, Any]:
     """Return the section `name` of the file `tracking/name.yaml`: the settings of one sink.
 
     Raises:
-        SettingsError: there is no such file (the message names the nearest), or it has no such
+        SettingsError: the file does not exist (the message names the nearest), or lacks the
             section.
     """
     section = load("tracking", name, user_folders).get(name)
@@ -125,11 +137,11 @@ def load_sink(name: str, user_folders: Sequence[Path] = ()) -> dict[str, Any]:
     return dict(section)
 
 
-NEEDED = {
+REQUIRED = {
     "loss": ("tasks", "scale"),
     "model": ("depth", "width", "activation", "init", "init_gain", "norm", "norm_position"),
 }
-"""Keys that each file of a group must have, besides the keywords of its target."""
+"""Keys that each file of a group must have, in addition to the keywords of its target."""
 
 
 def base(name: str = "config") -> dict[str, Any]:
@@ -157,20 +169,23 @@ class Component:
     params: dict[str, Any]
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the target with the component's keywords; `kwargs` win over them."""
+        """Call the target with the component's keywords; `kwargs` replace them."""
         return locate(self.target or "")(*args, **{**self.params, **kwargs})
 
 
 def pick(group: str, name: str, user_folders: Sequence[Path] = ()) -> Component:
-    """Return a choice; a name with a dot is the dotted path of a class or function.
+    """Return a choice as a component. A name with a dot is the dotted path of a class or function.
 
     Args:
         group: the group, such as `model/activation`.
-        name: the choice or the dotted path.
+        name: the choice, or the dotted path.
         user_folders: folders of the user's choices.
 
+    Returns:
+        The component.
+
     Raises:
-        SettingsError: there is no such choice, or the path leads to nothing callable.
+        SettingsError: the choice does not exist, or the path is not a class or function.
     """
     if "." in name:
         locate(name)
@@ -179,7 +194,7 @@ def pick(group: str, name: str, user_folders: Sequence[Path] = ()) -> Component:
 
 
 def component(section: Mapping[str, Any], without: tuple[str, ...] = ()) -> Component:
-    """Return a choice's section as a component; its target does not get the keys in `without`."""
+    """Return the section of a choice as a component, without the keys in `without`."""
     reserved = ("name", "_target_", *without)
     params = {key: value for key, value in section.items() if key not in reserved}
     return Component(section["name"], section["_target_"], params)

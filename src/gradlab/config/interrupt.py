@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, and errors that gradlab does not expect.
+"""Ctrl-C, SIGTERM, and errors that gradlab does not expect.
 
 While a network trains, an exception could interrupt a write to a file. So the first signal only
 sets a flag, which the training loop reads after each step. The second signal raises.
@@ -25,7 +25,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupt:
-    """A context manager: inside it, the first signal only sets `requested`, unless `at_once`."""
+    """Context manager: the first signal only sets `requested`; with `at_once` it raises."""
 
     def __init__(self, at_once: bool = False) -> None:
         self.at_once = at_once
@@ -34,20 +34,19 @@ class Interrupt:
 
     @property
     def requested(self) -> bool:
-        """Whether a signal has come."""
+        """Whether a signal has arrived."""
         return self.number is not None
 
     def check(self) -> None:
-        """Raise Interrupted if a signal has come."""
+        """Raise Interrupted if a signal has arrived."""
         if self.number is not None:
             raise Interrupted(self.number)
 
     def __enter__(self) -> "Interrupt":
-        if (
-            threading.current_thread() is threading.main_thread()
-        ):  # only the main thread may set handlers
+        # Only the main thread may set handlers.
+        if threading.current_thread() is threading.main_thread():
             for each in (signal.SIGINT, signal.SIGTERM):
-                self._before[each] = signal.signal(each, self._ask)
+                self._before[each] = signal.signal(each, self._handle)
         return self
 
     def __exit__(
@@ -59,7 +58,7 @@ class Interrupt:
         for each, handler in self._before.items():
             signal.signal(each, handler)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         again, self.number = self.requested, number
         if again or self.at_once:
             raise Interrupted(number)

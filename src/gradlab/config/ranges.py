@@ -1,7 +1,7 @@
 """Check the keys and values of a configuration against the files in `conf/`.
 
-A key must exist in the chosen files. Its value must be in the range that `RULES` gives for the key.
-A key without a rule must have the type of its default.
+A key must exist in the chosen files. Its value must obey the rule that `RULES` has for the key. A
+value whose key has no rule must have the type of the default.
 """
 
 import re
@@ -15,10 +15,10 @@ from gradlab.errors import SettingsError, nearest
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
-MOST_KEYS = 10
-"""Keys that a message lists; more do not help."""
+MAX_KEYS = 10
+"""The largest number of keys that a message lists."""
 FIXED = ("_target_", "tasks", "reads")
-"""Keys that define a choice: to change one, write another file."""
+"""Keys that define a choice. To change one, write a file with another name."""
 
 
 def validate(
@@ -55,7 +55,7 @@ def validate(
         default = defaults[key]
         if isinstance(default, Mapping):
             if not isinstance(value, Mapping):
-                raise SettingsError(f"{dotted} is a section, but was given {value!r}")
+                raise SettingsError(f"{dotted} is a section of keys, given {value!r}")
             checked[key] = validate(value, default, f"{dotted}.", known)
         elif key in FIXED:
             if value != default:
@@ -86,12 +86,12 @@ def nearest_key(key: str, known: Collection[str]) -> str:
     if same:
         return f"did you mean {' or '.join(same)}?"
     clause = nearest(key, known)
-    long = len(known) > MOST_KEYS and not clause.startswith("did")
+    long = len(known) > MAX_KEYS and not clause.startswith("did")
     return "gradlab run --cfg job lists all keys" if long else clause
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the configuration with dotted keys; the key of a group gives its choice."""
+    """Return the configuration with dotted keys; the key of a group has the choice as value."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
@@ -115,7 +115,7 @@ def cast(value: Any, default: Any) -> Any:
 
 @dataclass(frozen=True)
 class Rule:
-    """A condition on a value: in words, as a test, and the largest value, for messages."""
+    """A condition on a value: in words, as a function, and with the largest value for messages."""
 
     expected: str
     holds: Callable[[Any], bool]
@@ -124,24 +124,24 @@ class Rule:
 
 LARGEST = 3.4028234663852886e38
 """The largest float32: larger numbers are infinite in a run."""
-DRAWN = sys.float_info.max
-"""The largest float64. Weights are drawn in float64; a gain may make them overflow on purpose."""
-MOST = 2**31 - 1
+LARGEST_GAIN = sys.float_info.max
+"""The largest float64: weights are drawn in float64, and a gain may make them overflow."""
+LARGEST_WHOLE = 2**31 - 1
 """The largest int32, the type of the columns for steps and positions."""
 
 
 def _is_number(value: Any, most: float = LARGEST) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and abs(value) <= most  # which NaN is not
+    return is_number and abs(value) <= most  # False for NaN
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_WHOLE
 
 
 def _whole(least: int) -> Rule:
     words = f"a whole number of at least {least}"
-    return Rule(words, lambda v: _is_whole(v) and v >= least, MOST)
+    return Rule(words, lambda v: _is_whole(v) and v >= least, LARGEST_WHOLE)
 
 
 def _one_of(*valid: str) -> Rule:
@@ -158,7 +158,7 @@ def _is_override(value: Any) -> bool:
 
 NAME = Rule("a name", lambda v: isinstance(v, str))
 POSITIVE = Rule("a number above 0", lambda v: _is_number(v) and v > 0, LARGEST)
-GAIN = Rule(POSITIVE.expected, lambda v: _is_number(v, DRAWN) and v > 0, DRAWN)
+GAIN = Rule(POSITIVE.expected, lambda v: _is_number(v, LARGEST_GAIN) and v > 0, LARGEST_GAIN)
 NOT_NEGATIVE = Rule("a number of at least 0", lambda v: _is_number(v) and v >= 0, LARGEST)
 DECAY = Rule("a number from 0 to below 1", lambda v: _is_number(v) and 0 <= v < 1)
 SHARE = Rule("a number between 0 and 1", lambda v: _is_number(v) and 0 < v < 1)
@@ -236,11 +236,11 @@ RULES = {
         lambda v: isinstance(v, list | tuple) and len(v) == 2 and all(map(DECAY.holds, v)),
     ),
 }
-"""Rules by key, or by the last part of a key."""
+"""Rules by dotted key, or by the last part of a key."""
 
 TYPES: tuple[tuple[type, Rule], ...] = (
     (bool, Rule("true or false", lambda v: isinstance(v, bool))),
-    (int, Rule("a whole number", _is_whole, MOST)),
+    (int, Rule("a whole number", _is_whole, LARGEST_WHOLE)),
     (float, Rule("a finite number", _is_number, LARGEST)),
     (str, NAME),
     (list, Rule("a list", lambda v: isinstance(v, list | tuple))),
@@ -254,15 +254,21 @@ def expected_value(key: str) -> str:
 
 
 def check_value(key: str, value: Any, default: Any) -> None:
-    """Raise SettingsError if `value` breaks the rule of `key`, or has not the type of `default`."""
+    """Raise SettingsError if a value breaks the rule of its key, or lacks the default's type.
+
+    Args:
+        key: the dotted key.
+        value: the value.
+        default: the default.
+    """
     by_type = next((rule for kind, rule in TYPES if isinstance(default, kind)), None)
     rule = RULES.get(key, RULES.get(key.rsplit(".", 1)[-1], by_type))
     if rule is not None and not rule.holds(value):
-        given = "null" if value is None else value
+        text = "null" if value is None else value
         hint = ""
         if rule.expected.startswith("one of ") and isinstance(value, str):
             close = nearest(value, rule.expected.removeprefix("one of ").split(", "))
             hint = f"; {close}" if close.startswith("did") else ""
         elif rule.most is not None and isinstance(value, int | float) and value > rule.most:
             hint = f", of at most {rule.most:.10g}"
-        raise SettingsError(f"{key}={given}: expected {rule.expected}{hint}")
+        raise SettingsError(f"{key}={text}: expected {rule.expected}{hint}")

@@ -16,17 +16,19 @@ from gradlab.config.ranges import flatten, validate
 from gradlab.errors import SettingsError, nearest
 
 USUAL_LOSS = {"classification": "cross_entropy", "regression": "mse"}
+"""The loss that a message proposes for a task."""
 INITIAL = ("spectral_radius",)
-"""Parameters of a network that only its initialisation uses."""
+"""Parameters of a network that only the initialisation uses."""
 GROUPS = ("model", "data", "loss", "optim", "clip", "diagnose")
-"""Groups of which a run has one choice; it has any number of the group `tracking`."""
+"""Groups with exactly one choice in a run; a run has any number of choices of `tracking`."""
 
 
 @dataclass(frozen=True)
 class ModelSettings:
     """The network: `depth` hidden layers of `width` units, and a linear map to the output.
 
-    `reads` is the form of a sample: "flat", "image" or "sequence". The last two need its shape.
+    `reads` is the form of a sample: "flat", "image" or "sequence". Networks that read images or
+    sequences need the shape of a sample.
     """
 
     component: Component
@@ -89,7 +91,7 @@ class Settings:
         return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()[:16]
 
     def stackable(self) -> "Settings":
-        """Return the settings that the members of a stack share.
+        """Return the settings that all members of a stack share.
 
         Members may differ in seed, initialisation, clipping, learning rate and loss scale.
         """
@@ -115,16 +117,19 @@ class Settings:
 def from_config(
     config: Mapping[str, Any], name: str = "config", user_folders: Sequence[Path] = ()
 ) -> Settings:
-    """Check a composed configuration and return it typed.
+    """Check a composed configuration and return it as typed settings.
 
     Args:
-        config: plain nested mappings, as composed from `conf/config.yaml`.
-        name: the file that it was composed from.
+        config: plain nested mappings, composed from `conf/config.yaml`.
+        name: the file in `conf/` that was composed.
         user_folders: folders of the user's choices.
 
+    Returns:
+        The settings of one run.
+
     Raises:
-        SettingsError: an unknown key or choice, a wrong type, a value out of range, or an
-            impossible combination; the message names the nearest valid choice.
+        SettingsError: a key or choice is unknown, a value has a wrong type or is out of range, or a
+            combination is impossible. The message names the nearest valid choice.
     """
     defaults = choices.base(name)
     for group in GROUPS:
@@ -142,7 +147,7 @@ def from_config(
     model, train, loss = config["model"], config["train"], config["loss"]
     settings = Settings(
         model=ModelSettings(
-            component=component(model, without=(*choices.NEEDED["model"], "reads")),
+            component=component(model, without=(*choices.REQUIRED["model"], "reads")),
             depth=model["depth"],
             width=model["width"],
             activation=pick("model/activation", model["activation"], user_folders),
@@ -154,7 +159,7 @@ def from_config(
         ),
         data=component(config["data"]),
         loss=LossSettings(
-            component(loss, without=choices.NEEDED["loss"]), loss["scale"], tuple(loss["tasks"])
+            component(loss, without=choices.REQUIRED["loss"]), loss["scale"], tuple(loss["tasks"])
         ),
         optim=component(config["optim"]),
         clip=component(config["clip"]),
@@ -205,4 +210,4 @@ def _check_combinations(settings: Settings) -> None:
     if model.norm.name == "batch" and train.batch_size < 2:
         raise SettingsError("model.norm=batch needs train.batch_size of at least 2, given 1")
     if model.init_gain is not None and "gain" not in model.init.params:
-        raise SettingsError(f"model.init={model.init.name} has no gain; leave model.init_gain null")
+        raise SettingsError(f"model.init={model.init.name} has no gain: leave out model.init_gain")

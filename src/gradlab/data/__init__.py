@@ -1,1 +1,1 @@
-"""What the networks are trained on: real data that comes with a package, and made-up tasks."""
+"""Data sets for training: real data that come with scikit-learn, and simulated tasks."""

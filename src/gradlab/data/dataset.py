@@ -1,4 +1,4 @@
-"""A data set, split and standardised."""
+"""A data set, split into training and held-out samples, and standardised."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,25 +15,25 @@ from gradlab.errors import SettingsError
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples to train on and samples held out.
+    """Training samples and held-out samples.
 
     Attributes:
         name: as in `data=name`.
         task: "classification" or "regression".
         x_train: [N, F] float64, zero mean and unit variance per feature; constant features are 0.
         y_train: [N] int64 class indices, or [N, n_out] float64.
-        x_test: held out, standardised with the training set's mean and variance.
-        y_test: held out.
+        x_test: held-out samples, standardised with the training set's mean and variance.
+        y_test: their targets.
         n_out: number of classes, or of target columns.
-        x_mean: [F], of the training set, in the features' own units.
-        x_std: [F], likewise; features are (x - x_mean) / x_std.
-        features: what each is called, with its unit.
+        x_mean: [F], means of the training set, in the features' units.
+        x_std: [F], standard deviations; features are (x - x_mean) / x_std.
+        features: the name of each feature, with its unit.
         target: name of the predicted quantity; for a regression, with its unit.
-        y_mean: of a regression's targets, in that unit.
-        y_std: likewise; targets are (y - y_mean) / y_std.
-        shape: of a sample before it was laid flat: (rows, columns) or (steps, features).
+        y_mean: mean of a regression's targets, in that unit.
+        y_std: their standard deviation; targets are (y - y_mean) / y_std.
+        shape: shape of a sample before it was flattened: (rows, columns) or (steps, features).
         target_steps: steps at the end of a sample that have a target each, y [N, target_steps];
-            None for one target a sample.
+            None for one target per sample.
     """
 
     # attributes: a record without behaviour; all describe the same samples.
@@ -56,7 +56,7 @@ class Dataset:
 
 
 class Standardised(NamedTuple):
-    """Both sets in units of the training set's standard deviation from its mean, per column."""
+    """Both sets, in units of the training set's standard deviation from its mean, per column."""
 
     train: Tensor
     test: Tensor
@@ -68,20 +68,27 @@ def load(settings: Settings) -> Dataset:
     """Return the data of a run.
 
     Raises:
-        SettingsError: there is none of these settings, or it does not fit in memory.
+        SettingsError: the settings are invalid, or the data do not fit in memory.
     """
-    with wrap_errors(f"data={settings.data.name} cannot be had"):
+    with wrap_errors(f"data={settings.data.name} cannot be loaded"):
         return settings.data.call()
 
 
 def standardise(
     train: np.ndarray, test: np.ndarray, sequence: tuple[int, int] | None = None
 ) -> Standardised:
-    """Shift and scale both by the mean and standard deviation of `train`, per column.
+    """Shift and scale both sets by the mean and standard deviation of `train`, per column.
 
-    The columns of a `sequence` of (steps, features) are one feature at every step: a value that is
-    constant at one step, such as a call that always comes at the same time, still differs from the
-    other steps.
+    In a sequence, a feature has one mean and one standard deviation for all steps. So a feature
+    that is constant at one step still differs from the other steps.
+
+    Args:
+        train: [N, F].
+        test: [M, F].
+        sequence: (steps, features) with F = steps · features; None if a sample is not a sequence.
+
+    Returns:
+        Both sets, and the mean and standard deviation per column, [F].
     """
     steps, features = sequence or (1, train.shape[1])
     pooled = train.reshape(-1, features)
@@ -100,10 +107,21 @@ def regression(
     target: str,
     sequence: tuple[int, int] | None = None,
 ) -> Dataset:
-    """Return a regression from features [N, F] and targets [N]: split, both standardised.
+    """Split features and targets, standardise both, and return them as a regression.
 
-    A constant prediction of the mean then has a mean squared error of 1. Features may be a
-    `sequence` of (steps, features), laid flat.
+    A constant prediction of the mean then has a mean squared error of 1.
+
+    Args:
+        name: as in `data=name`.
+        x_all: features, [N, F].
+        y_all: targets, [N].
+        test_fraction: the share of held-out samples.
+        features: the name of each feature, with its unit.
+        target: the name of the target, with its unit.
+        sequence: (steps, features) with F = steps · features; None if a sample is not a sequence.
+
+    Returns:
+        The data set.
     """
     x_train, x_test, y_train, y_test = split(x_all, y_all[:, None], test_fraction, stratify=False)
     x, y = standardise(x_train, x_test, sequence), standardise(y_train, y_test)
@@ -128,10 +146,19 @@ def regression(
 def split(
     x: np.ndarray, y: np.ndarray, test_fraction: float, stratify: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return x_train, x_test, y_train, y_test: always the same split, whatever the run's seed.
+    """Split samples into training and held-out samples, independently of the run's seed.
+
+    Args:
+        x: features, [N, F].
+        y: targets, [N] or [N, n_out].
+        test_fraction: the share of held-out samples.
+        stratify: whether both sides get the same share of each class.
+
+    Returns:
+        x_train, x_test, y_train, y_test.
 
     Raises:
-        SettingsError: a side would be empty, or too small to hold every class.
+        SettingsError: a side would be empty, or too small to contain every class.
     """
     from sklearn.model_selection import train_test_split
 

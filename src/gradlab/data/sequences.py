@@ -1,6 +1,6 @@
 """Two tasks with long sequences: adding two marked numbers, and copying symbols after a delay.
 
-Both are drawn from a fixed seed, so a configuration always gives the same samples.
+Both use a fixed seed, so a configuration always gives the same samples.
 """
 
 import numpy as np
@@ -12,17 +12,21 @@ SEED = 0
 
 
 def adding(length: int, samples: int, test_fraction: float) -> Dataset:
-    """Return sequences of `length` steps of two features, and the sum of two; always the same ones.
+    """Return the adding task: the target is the sum of two marked numbers in a sequence.
 
-    Each step has a number, uniform in [0, 1], and a mark: 1 at one step of the first half and one
-    of the second, drawn uniformly, else 0. The target is the sum of the marked numbers, of mean 1
-    and variance 1/6 (Hochreiter & Schmidhuber 1997, experiment 4, as in Le et al. 2015, section
-    4.1). A constant prediction of the mean has a mean squared error of 1 in units of that variance.
+    Each step has a number, uniform in [0, 1], and a mark. The mark is 1 at one random step of the
+    first half and at one of the second half, else 0. The target has mean 1 and variance 1/6. A
+    constant prediction of the mean has a mean squared error of 1 in units of that variance.
+
+    Source: Hochreiter & Schmidhuber 1997, experiment 4, in the form of Le et al. 2015, section 4.1.
 
     Args:
-        length: steps, at least 2.
-        samples: how many.
-        test_fraction: the share that is held out.
+        length: steps of a sequence, at least 2.
+        samples: number of samples.
+        test_fraction: the share of held-out samples.
+
+    Returns:
+        The data set; a sample is flattened from (length, 2).
     """
     x, total = draw(length, samples, np.random.default_rng(SEED))
     features = [f"{name} {t}" for t in range(1, length + 1) for name in ("number", "mark")]
@@ -31,7 +35,16 @@ def adding(length: int, samples: int, test_fraction: float) -> Dataset:
 
 
 def draw(length: int, samples: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return sequences [N, T, 2] and the sums [N] of their marked numbers."""
+    """Draw sequences of the adding task.
+
+    Args:
+        length: steps of a sequence.
+        samples: number of samples, N.
+        rng: the source of random numbers.
+
+    Returns:
+        Sequences [N, length, 2], and the sums [N] of their marked numbers.
+    """
     half, each = length // 2, np.arange(samples)
     numbers, marks = rng.random((samples, length)), np.zeros((samples, length))
     first, second = rng.integers(0, half, samples), rng.integers(half, length, samples)
@@ -40,20 +53,24 @@ def draw(length: int, samples: int, rng: np.random.Generator) -> tuple[np.ndarra
 
 
 def copying(delay: int, copied: int, symbols: int, samples: int, test_fraction: float) -> Dataset:
-    """Return sequences that begin with symbols to be repeated at their end; always the same ones.
+    """Return the copying task: repeat the first symbols of a sequence after a delay.
 
-    `copied` symbols, each one of `symbols`, drawn uniformly; then `delay` steps of which the last
-    is the call to repeat them and the others are blank; then `copied` blank steps, at which the
-    symbols are the targets, in their order (Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016,
-    section 4.1). A step is one-hot: symbols, blank, call. Who knows nothing has a cross-entropy of
-    ln(symbols).
+    A sequence begins with `copied` symbols, drawn uniformly. Then come `delay` steps: blanks, and
+    at the last step the call to repeat the symbols. Then come `copied` blank steps, whose targets
+    are the symbols in their order. A step is one-hot: symbols, blank, call. Guessing gives a
+    cross-entropy of ln(symbols).
+
+    Source: Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016, section 4.1.
 
     Args:
         delay: steps between the last symbol and the first target.
-        copied: how many symbols.
-        symbols: how many kinds of them.
-        samples: how many.
-        test_fraction: the share that is held out.
+        copied: number of symbols to copy.
+        symbols: number of different symbols.
+        samples: number of samples.
+        test_fraction: the share of held-out samples.
+
+    Returns:
+        The data set; a sample is flattened from (2 copied + delay, symbols + 2).
     """
     kinds = np.random.default_rng(SEED).integers(0, symbols, (samples, copied))
     flat = one_hot(kinds, delay, symbols).reshape(samples, -1)
@@ -79,7 +96,16 @@ def copying(delay: int, copied: int, symbols: int, samples: int, test_fraction: 
 
 
 def one_hot(kinds: np.ndarray, delay: int, symbols: int) -> np.ndarray:
-    """Return the sequences [N, T, symbols + 2] of symbols [N, copied]."""
+    """Return the one-hot sequences of the copying task.
+
+    Args:
+        kinds: the symbols to copy, [N, copied].
+        delay: steps between the last symbol and the first target.
+        symbols: number of different symbols.
+
+    Returns:
+        Sequences, [N, 2 copied + delay, symbols + 2].
+    """
     samples, copied = kinds.shape
     blank, call = symbols, symbols + 1
     steps = np.full((samples, 2 * copied + delay), blank)

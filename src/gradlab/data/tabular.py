@@ -1,4 +1,4 @@
-"""Data sets whose sample is one row of features: digits, diabetes, deliveries.
+"""Data sets in which a sample is one row of features: digits, diabetes, deliveries.
 
 Digits and diabetes come with scikit-learn. Deliveries are simulated, so their true law is known.
 """
@@ -11,7 +11,7 @@ from gradlab.data.dataset import Dataset, regression, split, standardise
 
 
 def digits(test_fraction: float) -> Dataset:
-    """Return 1,797 handwritten digits of 8 x 8 pixels, 10 classes (Alpaydin & Kaynak 1998)."""
+    """Return 1,797 handwritten digits of 8 x 8 pixels in 10 classes (Alpaydin & Kaynak 1998)."""
     pixels, labels = map(np.asarray, load_digits(return_X_y=True))
     x_train, x_test, y_train, y_test = split(pixels, labels, test_fraction, stratify=True)
     x = standardise(x_train, x_test)
@@ -32,7 +32,7 @@ def digits(test_fraction: float) -> Dataset:
 
 
 def diabetes(test_fraction: float) -> Dataset:
-    """Return 442 people, 10 features, disease progression after a year (Efron et al. 2004)."""
+    """Return disease progression after a year, for 442 people (Efron et al. 2004)."""
     x, y = map(np.asarray, load_diabetes(return_X_y=True, scaled=False))
     names = ["age", "sex", "bmi", "blood pressure", *[f"serum {i}" for i in range(1, 7)]]
     return regression("diabetes", x, y, test_fraction, names, "progression")
@@ -50,19 +50,24 @@ SEED = 0
 
 
 def delivery(samples: int, noise: float, test_fraction: float) -> Dataset:
-    """Return deliveries with the minutes that each took; always the same ones.
+    """Return simulated deliveries; the target is the minutes that a delivery takes.
 
-    Features: distance (km, gamma of mean 4), traffic (0 to 1, more often light), preparation
-    (minutes, normal 12 ± 4, at least 2), stops on the way (Poisson of mean 0.8), rain (one in
-    four), experience of the courier (years, exponential of mean 2).
+    Features: distance (km, gamma with mean 4), traffic (0 to 1, more often light), preparation
+    (minutes, normal 12 ± 4, at least 2), stops on the way (Poisson with mean 0.8), rain (one in
+    four), experience of the courier (years, exponential with mean 2).
 
         speed   = 24 km/h · (1 - 0.6 traffic) · (0.8 if it rains)
         minutes = preparation + 60 distance / speed + 4 stops · exp(-experience / 3) + noise
 
+    A configuration always gives the same samples.
+
     Args:
-        samples: how many.
+        samples: number of deliveries.
         noise: standard deviation of the normal noise, in minutes.
-        test_fraction: the share that is held out.
+        test_fraction: the share of held-out samples.
+
+    Returns:
+        The data set.
     """
     x, minutes = draw(samples, np.random.default_rng(SEED))
     minutes += noise * np.random.default_rng(SEED + 1).standard_normal(samples)
@@ -70,7 +75,7 @@ def delivery(samples: int, noise: float, test_fraction: float) -> Dataset:
 
 
 def draw(samples: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return features [N, 6], in physical units, and minutes [N] without noise."""
+    """Draw features [N, 6], in physical units, and minutes [N] without noise."""
     distance = rng.gamma(2.0, 2.0, samples)
     traffic = rng.beta(2.0, 3.0, samples)
     preparation = np.maximum(rng.normal(12.0, 4.0, samples), 2.0)

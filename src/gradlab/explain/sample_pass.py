@@ -12,7 +12,7 @@ from gradlab.config.settings import Settings, check_data
 from gradlab.data.dataset import Dataset
 from gradlab.errors import SettingsError
 from gradlab.models.feedforward import Layer
-from gradlab.models.network import check_twin, twin
+from gradlab.models.network import check_numpy_copy, numpy_copy
 from gradlab.reference.activation_functions import Activation, Array
 from gradlab.reference.chain_rule import Sample, Weight, compute_passes, find_largest_gradient
 from gradlab.reference.dense import train
@@ -82,10 +82,10 @@ def pass_sample(settings: Settings, dataset: Dataset, options: Mapping[str, Any]
         SettingsError: the network is not written by hand, or the sample, layer or weight does not
             exist.
     """
-    check_twin(settings)
+    check_numpy_copy(settings)
     check_data(settings, len(dataset.x_train), dataset.task)
     model = build_network(settings, dataset, torch.float64)
-    layers, loss = twin(settings, model)
+    layers, loss = numpy_copy(settings, model)
     if options["after"]:
         lr = settings.optim.params["lr"]
         x, y = dataset.x_train.numpy(), dataset.y_train.numpy()

@@ -15,7 +15,7 @@ from gradlab.errors import SettingsError
 from gradlab.gradcheck.gradient_report import GradientReport, Options, row_table
 from gradlab.gradcheck.module_check import check_module
 from gradlab.gradcheck.problem import Problem
-from gradlab.models.network import twin
+from gradlab.models.network import numpy_copy
 from gradlab.pages.page import PageTable, notebook_html, table_lines
 from gradlab.reference.activation_functions import Array
 from gradlab.reference.dense import loss_and_gradients
@@ -122,7 +122,7 @@ def check_settings(settings: Settings, dataset: Dataset, options: Options) -> Th
     report = check_module(model, (x,), y, loss, options)
     by_hand, why_not = None, None
     try:
-        layers, hand_loss = twin(settings, model)
+        layers, hand_loss = numpy_copy(settings, model)
         _, grads = loss_and_gradients(layers, x.numpy(), y.numpy(), hand_loss)
         autograd, _ = Problem(model, (x,), y, loss, options.seed).gradients()
         hand: dict[str, Array] = {"input": grads[0].dA_prev}

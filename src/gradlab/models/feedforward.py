@@ -1,4 +1,4 @@
-"""Layers, and the networks without recurrence or attention: MLP, residual MLP, CNN.
+"""The layers of all networks, and the networks MLP, residual MLP and CNN.
 
 A `Layer` is a linear map, an activation, and an optional normalisation before or after it.
 """
@@ -15,9 +15,9 @@ from gradlab.errors import SettingsError
 class Layer(nn.Module):
     """h = norm(phi(W h_prev + b)), or phi(norm(W h_prev + b)), or without norm or phi.
 
-    This is the unit that the recorder looks for. Each step goes through its submodule's call, so
-    that hooks see it. The last axis of a signal is the unit; all others, such as the positions of
-    an image or the steps of a sequence, are samples, to the normalisation too.
+    The recorder records each `Layer` of a network. Every operation is a call of a submodule, so
+    hooks see it. The last axis of a signal is the unit. All other axes, such as the positions of an
+    image or the steps of a sequence, are samples, for the normalisation too.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Layer(nn.Module):
         return self.after(self.linear(h))
 
     def after(self, z: Tensor) -> Tensor:
-        """Return what the layer makes of its pre-activation."""
+        """Return the layer's output [B, ..., n_out] from its pre-activation z [B, ..., n_out]."""
         if self.norm is not None and self.norm_position == "before":
             z = over_units(self.norm, z)
         a = z if self.activation is None else self.activation(z)
@@ -53,23 +53,23 @@ class Layer(nn.Module):
 
 
 class Norm(nn.Module):
-    """A normalisation that belongs to no layer: over the units of [B, ..., n]; None for none."""
+    """A normalisation outside a layer, over the units of [B, ..., n]; None: the identity."""
 
     def __init__(self, inner: nn.Module | None) -> None:
         super().__init__()
         self.inner = inner
 
     def forward(self, h: Tensor) -> Tensor:
-        """Return [B, ..., n] from the same."""
+        """Return h normalised, [B, ..., n]."""
         return h if self.inner is None else over_units(self.inner, h)
 
 
 class Stream(nn.Identity):
-    """What a block hands on: the sum of its input and its branch. Here the recorder looks."""
+    """The output of a residual block: input plus branch. The recorder hooks it."""
 
 
 def over_units(norm: nn.Module, x: Tensor) -> Tensor:
-    """Call a normalisation of [samples, n] with [B, ..., n]."""
+    """Apply a normalisation of [samples, n] to [B, ..., n]."""
     return norm(x) if x.ndim == 2 else norm(x.flatten(0, -2)).view(x.shape)
 
 
@@ -80,7 +80,7 @@ class MLP(nn.Module):
     """h_l = phi(W_l h_{l-1} + b_l) for l = 1..L-1, and a linear output layer.
 
     Args:
-        widths: [n_0, ..., n_L], the input's and the output's included.
+        widths: [n_0, ..., n_L]: features, units of each hidden layer, outputs.
         activation: makes the activation of a hidden layer.
         norm: makes the normalisation of a hidden layer from its width; None for none.
         norm_position: "before" or "after" the activation.
@@ -109,12 +109,12 @@ class MLP(nn.Module):
 
 
 class ResMLP(MLP):
-    """h_l = h_{l-1} + s phi(W_l h_{l-1} + b_l) for l = 2..L-1; first and last layers are plain.
+    """h_l = h_{l-1} + s phi(W_l h_{l-1} + b_l) for l = 2..L-1; the first and last layer are plain.
 
-    One linear map a block: the "reduced" residual network of Yang & Schoenholz 2017.
+    Each block has one linear map: the "reduced" residual network of Yang & Schoenholz 2017.
 
     Args:
-        widths: [n_0, n, ..., n, n_L]: the hidden layers are of one width.
+        widths: [n_0, n, ..., n, n_L]: all hidden layers have the same width.
         activation: makes the activation of a hidden layer.
         norm: makes the normalisation of a hidden layer from its width; None for none.
         norm_position: "before" or "after" the activation, within the branch.
@@ -144,10 +144,10 @@ class ResMLP(MLP):
 class Conv(nn.Linear):
     """A convolution that keeps the image's size: each position is a sample, each channel a unit.
 
-    Its weight is the matrix [n_out, n_in k²] that all positions share, its zeros pad the border.
+    All positions share the weight matrix [n_out, n_in k²]. The border is padded with zeros.
 
     Attributes:
-        area: k², the number of outputs of a channel that one input reaches.
+        area: k², the number of outputs per channel that depend on one input.
     """
 
     def __init__(self, n_in: int, n_out: int, image: tuple[int, int], kernel: int) -> None:
@@ -156,7 +156,7 @@ class Conv(nn.Linear):
         self.image, self.kernel = image, kernel
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return [B, P, n_out] from [B, P, n_in], P the positions of the image, row by row."""
+        """Return [B, P, n_out] from [B, P, n_in], with the P positions of the image row by row."""
         h_BIHW = input.unflatten(-2, self.image).movedim(-1, -3)
         kernels = self.weight.unflatten(-1, (-1, self.kernel, self.kernel))
         z_BOHW = F.conv2d(h_BIHW, kernels, self.bias, padding=self.kernel // 2)
@@ -164,10 +164,10 @@ class Conv(nn.Linear):
 
 
 class CNN(nn.Module):
-    """h_l = phi(W_l * h_{l-1} + b_l) for l = 1..L-1, all of the image's size; then a linear map.
+    """h_l = phi(W_l * h_{l-1} + b_l) for l = 1..L-1, each of the image's size; then a linear map.
 
-    The output layer reads every channel at every position: nothing is pooled, so the gradient's
-    norm passes from layer to layer as in an MLP, times act_factor and weight_factor and no more.
+    There is no pooling: the output layer reads every channel at every position. So the gradient's
+    norm changes from layer to layer only by act_factor and weight_factor, as in an MLP.
 
     Args:
         widths: [n_0, n_1, ..., n_L]: pixels, channels of each layer, outputs.
@@ -175,7 +175,7 @@ class CNN(nn.Module):
         norm: makes the normalisation of a hidden layer from its channels; None for none.
         norm_position: "before" or "after" the activation.
         shape: (rows, columns) of the image.
-        kernel: of how many rows and columns an output reads, odd.
+        kernel: rows and columns of the kernel, an odd number.
     """
 
     def __init__(

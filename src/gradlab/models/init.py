@@ -1,9 +1,9 @@
 """Initialisations: functions that fill a network's weights, with exact variances.
 
-Each takes the network, a batch of inputs x [B, n_0] (for initialisations that depend on data) and a
-generator. Random numbers are drawn on the CPU in float64 and then cast, so a seed gives the same
-network in every dtype and on every device. Biases are 0, except with `default` and `critical`;
-normalisation layers get weight 1 and bias 0.
+Each function takes the network, a batch of inputs x [B, n_0] and a generator. Only `lsuv` and
+`critical` use x. Random numbers are drawn on the CPU in float64 and then cast, so a seed gives the
+same network in every dtype and on every device. Biases are 0, except with `default` and `critical`.
+Normalisation layers get weight 1 and bias 0.
 
 The fan-in of a convolution is n_in k², its fan-out n_out k². A recurrent layer has two maps, W and
 V. Each is one matrix for all gates.
@@ -32,9 +32,17 @@ FAN: dict[str, Callable[[int, int], float]] = {
 def variance_scaling(
     model: nn.Module, x: Tensor, generator: Generator, *, gain: float, fan: str, distribution: str
 ) -> None:
-    """Draw weights of variance gain² / fan (LeCun et al. 1998, Glorot 2010 eq. 16, He 2015 eq. 10).
+    """Draw weights with variance gain² / fan.
 
-    `fan` is "in", "average" (of fan_in and fan_out) or "one"; `distribution` "normal" or "uniform".
+    Source: LeCun et al. 1998 (section 4.6), Glorot & Bengio 2010 (eq. 16), He et al. 2015 (eq. 10).
+
+    Args:
+        model: the network.
+        x: inputs, [B, n_0]; not used.
+        generator: the source of random numbers.
+        gain: the gain.
+        fan: "in", "average" (of fan_in and fan_out) or "one".
+        distribution: "normal" or "uniform".
     """
     for linear in linears(model):
         fan_in, fan_out = fans(linear)
@@ -47,7 +55,14 @@ def variance_scaling(
 
 
 def default(model: nn.Module, x: Tensor, generator: Generator, *, gain: float) -> None:
-    """Draw weights and biases uniform in ±gain/sqrt(fan_in): with gain 1, as `torch.nn.Linear`."""
+    """Draw weights and biases uniformly in ±gain/sqrt(fan_in): with gain 1, as `torch.nn.Linear`.
+
+    Args:
+        model: the network.
+        x: inputs, [B, n_0]; not used.
+        generator: the source of random numbers.
+        gain: the gain.
+    """
     for linear in linears(model):
         bound = gain / math.sqrt(linear.in_features)
         _set(linear, _uniform(linear.weight, bound, generator))
@@ -56,7 +71,13 @@ def default(model: nn.Module, x: Tensor, generator: Generator, *, gain: float) -
 
 
 def zeros(model: nn.Module, x: Tensor, generator: Generator) -> None:
-    """Set every weight to 0: all units of a layer then have the same gradient, for ever."""
+    """Set every weight to 0: all units of a layer then get the same gradient at every step.
+
+    Args:
+        model: the network.
+        x: inputs, [B, n_0]; not used.
+        generator: not used.
+    """
     for linear in linears(model):
         _set(linear, torch.zeros(linear.weight.shape))
 
@@ -64,8 +85,14 @@ def zeros(model: nn.Module, x: Tensor, generator: Generator) -> None:
 def orthogonal(model: nn.Module, x: Tensor, generator: Generator, *, gain: float) -> None:
     """Draw semi-orthogonal weights, uniformly, times `gain` (Saxe et al. 2014).
 
-    The variance of an entry is gain² / max(fan_in, fan_out). Q of a QR factorisation is uniform
-    once the signs of R's diagonal are taken out (Mezzadri 2007, section 5).
+    The variance of an entry is gain² / max(fan_in, fan_out). Q of a QR factorisation is uniform if
+    the signs of R's diagonal are moved into Q (Mezzadri 2007, section 5).
+
+    Args:
+        model: the network.
+        x: inputs, [B, n_0]; not used.
+        generator: the source of random numbers.
+        gain: the gain.
     """
     for linear in linears(model):
         rows, columns = linear.weight.shape
@@ -80,9 +107,15 @@ def orthogonal(model: nn.Module, x: Tensor, generator: Generator, *, gain: float
 def lsuv(model: nn.Module, x: Tensor, generator: Generator, *, gain: float) -> None:
     """Scale orthogonal weights, layer by layer, so that z_l has variance gain² on the batch x.
 
-    Layer-sequential unit variance (Mishkin & Matas 2016, algorithm 1). Biases are 0, so z_l is
-    linear in W_l and one division is exact; a layer whose z_l is constant is left as it was drawn,
-    and so is V of a recurrent layer.
+    This is layer-sequential unit variance (Mishkin & Matas 2016, algorithm 1). Biases are 0, so z_l
+    is linear in W_l and one division is exact. Two matrices are not scaled: the weights of a layer
+    with constant z_l, and V of a recurrent layer.
+
+    Args:
+        model: the network.
+        x: inputs, [B, n_0].
+        generator: the source of random numbers.
+        gain: the standard deviation of z_l.
     """
     orthogonal(model, x, generator, gain=1.0)
 
@@ -101,7 +134,7 @@ def lsuv(model: nn.Module, x: Tensor, generator: Generator, *, gain: float) -> N
     finally:
         for handle in handles:
             handle.remove()
-        _reset_norms(model)  # the pass has moved batch normalisation's running statistics
+        _reset_norms(model)  # the pass has changed the running statistics of batch normalisation
 
 
 def linears(model: nn.Module) -> Iterator[nn.Linear]:
@@ -113,13 +146,13 @@ def linears(model: nn.Module) -> Iterator[nn.Linear]:
 
 
 def fans(linear: nn.Linear) -> tuple[int, int]:
-    """Return how many inputs an output reads, and how many outputs an input reaches."""
+    """Return (fan_in, fan_out): inputs per output, and outputs per input."""
     fan_out, fan_in = linear.weight.shape
     return fan_in, fan_out * getattr(linear, "area", 1)
 
 
 def has_bias(linear: nn.Linear) -> bool:
-    """Return whether a linear map has a bias, which its type does not show."""
+    """Return whether a linear map has a bias."""
     return linear._parameters.get("bias") is not None  # pyright: ignore[reportPrivateUsage]
 
 
@@ -136,11 +169,21 @@ def _reset_norms(model: nn.Module) -> None:
 
 
 def normal(like: Tensor, generator: Generator) -> Tensor:
-    """Draw standard normal numbers in a tensor's shape, float64."""
+    """Draw standard normal numbers in the shape of `like`, float64."""
     return torch.randn(like.shape, generator=generator, dtype=torch.float64)
 
 
 def _uniform(like: Tensor, bound: float, generator: Generator) -> Tensor:
+    """Draw numbers uniform in ±bound.
+
+    Args:
+        like: a tensor of the wanted shape.
+        bound: the largest absolute value.
+        generator: the source of random numbers.
+
+    Returns:
+        The numbers, float64.
+    """
     unit = torch.rand(like.shape, generator=generator, dtype=torch.float64)
     return (2 * unit - 1) * bound
 
@@ -160,19 +203,25 @@ def fill(parameter: Tensor, values: Tensor) -> None:
 def critical(
     model: nn.Module, x: Tensor, generator: Generator, *, sigma_b: float | None = None
 ) -> None:
-    """Draw Var W = sigma_w² / fan_in and Var b = sigma_b² on the activation's critical line.
+    """Draw weights and biases on the critical line: Var W = sigma_w² / fan_in, Var b = sigma_b².
 
-    There wide networks keep both the variance q of their signals and the size of their gradients
-    (Schoenholz et al. 2017, eq. 5). If q is one number, W_1 is scaled by the mean square of x, so
-    that z_1 has this variance from the start. The output layer, which has no activation, has
-    Var W = 1 / fan_in and no bias.
+    There, wide networks keep the variance q of their signals and the size of their gradients
+    (Schoenholz et al. 2017, eq. 5). If only one q is a fixed point, the mean square of x scales
+    W_1, so that z_1 has the variance q. The output layer has no activation: Var W = 1 / fan_in, no
+    bias.
+
+    Args:
+        model: the network.
+        x: inputs, [B, n_0].
+        generator: the source of random numbers.
+        sigma_b: the standard deviation of the biases; None for the smallest possible.
 
     Raises:
         SettingsError: the activation has no critical point, or the model is not a chain of layers.
     """
     if any(isinstance(module, Recurrent | Block) for module in model.modules()):
         raise SettingsError(
-            "model.init=critical is for chains of layers (mlp, resmlp, cnn); "
+            "model.init=critical needs a chain of layers (model=mlp, resmlp or cnn); "
             "choose model.init=orthogonal"
         )
     layers = [module for module in model.modules() if isinstance(module, Layer)]
@@ -199,12 +248,12 @@ def _point(module: nn.Module, sigma_b: float | None) -> CriticalPoint:
 
 
 def _mean_square(x: Tensor) -> float:
-    found = float(x.double().square().mean())
-    return found if math.isfinite(found) and found > 0 else 1.0
+    square = float(x.double().square().mean())
+    return square if math.isfinite(square) and square > 0 else 1.0
 
 
 def by_autograd(module: nn.Module) -> Activation:
-    """Return an elementwise module as theory wants it: phi and phi' of float64 arrays."""
+    """Return an elementwise torch module as an `Activation`: phi and phi' of float64 arrays."""
 
     def f(z: Array) -> Array:
         with torch.no_grad():
@@ -219,13 +268,13 @@ def by_autograd(module: nn.Module) -> Activation:
     return Activation(type(module).__name__, f, derivative, use="", pitfall="")
 
 
-def to_spectral_radius(model: nn.Module) -> None:
-    """Scale every V of a recurrent network, as it was drawn, to `model.spectral_radius`.
+def scale_to_spectral_radius(model: nn.Module) -> None:
+    """Scale every V of a recurrent network to the spectral radius `model.spectral_radius`.
 
-    An orthogonal V becomes exactly that many times an orthogonal matrix.
+    An orthogonal V becomes a multiple of an orthogonal matrix.
 
     Raises:
-        SettingsError: a V has no eigenvalue but 0.
+        SettingsError: V has no eigenvalue except 0.
     """
     if not isinstance(model, RNN) or model.spectral_radius is None:
         return
@@ -235,7 +284,7 @@ def to_spectral_radius(model: nn.Module) -> None:
             radius = float(torch.linalg.eigvals(weight).abs().max())
             if not radius > 0:
                 raise SettingsError(
-                    f"model.spectral_radius={model.spectral_radius} cannot be reached: as it is "
-                    "initialised, a recurrent matrix has spectral radius 0"
+                    f"model.spectral_radius={model.spectral_radius} cannot be reached: "
+                    "the initial recurrent matrix has spectral radius 0"
                 )
             fill(layer.recurrent.weight, weight * (model.spectral_radius / radius))

@@ -1,10 +1,10 @@
 """Losses: a mean over the batch of f(output [B, n_out], target).
 
-Targets are class indices [B] (int64) in classification, numbers [B, n_out] in regression. Where a
-sequence has a target per step, outputs are [B, T, n_out] and targets [B, T], and the mean over
+Targets are class indices [B] (int64) in classification, numbers [B, n_out] in regression. If each
+step of a sequence has a target, outputs are [B, T, n_out] and targets [B, T], and the mean over
 samples includes the steps. A loss that compares numbers turns class indices into one-hot rows.
-`gradlab.reference.loss_functions` has the same losses with their derivatives in NumPy, and explains
-why the naive forms fail.
+`gradlab.reference.loss_functions` computes the same losses and their derivatives in NumPy, and
+explains why the naive forms fail.
 """
 
 import torch
@@ -13,7 +13,10 @@ from torch.nn import functional as F
 
 
 def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
-    """Return the mean over samples of -log softmax(output)[target]; or of target probabilities."""
+    """Return the mean over samples of -log softmax(output)[target].
+
+    If the targets are probabilities, return the mean of -Σ target log softmax(output).
+    """
     classes = target.ndim < output.ndim
     return F.cross_entropy(
         output.flatten(0, -2), target.flatten() if classes else target.flatten(0, -2)
@@ -26,7 +29,16 @@ def mse(output: Tensor, target: Tensor) -> Tensor:
 
 
 def huber(output: Tensor, target: Tensor, *, delta: float) -> Tensor:
-    """Return the mean over samples *and* outputs of e²/2, straight beyond delta (Huber 1964)."""
+    """Return the mean over samples *and* outputs of e²/2, linear beyond delta (Huber 1964).
+
+    Args:
+        output: numbers, [B, n_out].
+        target: numbers [B, n_out], or class indices [B].
+        delta: the largest error that is squared, in the unit of the targets.
+
+    Returns:
+        The mean, a scalar.
+    """
     return F.huber_loss(output, _numbers(target, output), delta=delta)
 
 
@@ -41,8 +53,18 @@ def bce(output: Tensor, target: Tensor) -> Tensor:
 def focal(output: Tensor, target: Tensor, *, gamma: float) -> Tensor:
     """Return the mean over samples of -(1 - p)^gamma log p, p = softmax(output)[target].
 
-    Lin et al. 2017, eq. 4. 1 - p is formed from the other classes' logits, so that neither it nor
-    its gradient loses its digits where p rounds to 1.
+    1 - p is computed from the logits of the other classes. So 1 - p and its gradient keep their
+    precision where p rounds to 1.
+
+    Source: Lin et al. 2017, eq. 4.
+
+    Args:
+        output: logits, [B, n_out].
+        target: class indices, [B].
+        gamma: the exponent; 0 gives the cross-entropy.
+
+    Returns:
+        The mean, a scalar.
     """
     y = _numbers(target, output)
     # The odds of all other classes together: p = sigmoid(-odds).
@@ -54,8 +76,19 @@ def focal(output: Tensor, target: Tensor, *, gamma: float) -> Tensor:
 def binary_focal(output: Tensor, target: Tensor, *, gamma: float, alpha: float) -> Tensor:
     """Return the mean over samples *and* outputs of -w (1 - p)^gamma log p on logits.
 
-    Lin et al. 2017, eq. 5: p = sigmoid(z) and w = alpha where the target is 1, p = sigmoid(-z) and
-    w = 1 - alpha where it is 0. Each output is a separate logit, as in `bce`.
+    Where the target is 1, p = sigmoid(z) and w = alpha. Where it is 0, p = sigmoid(-z) and
+    w = 1 - alpha. Each output is a separate logit, as in `bce`.
+
+    Source: Lin et al. 2017, eq. 5.
+
+    Args:
+        output: logits, [B, n_out].
+        target: class indices [B], or numbers [B, n_out].
+        gamma: the exponent; 0 gives a weighted `bce`.
+        alpha: the weight of targets 1.
+
+    Returns:
+        The mean, a scalar.
     """
     y = _numbers(target, output)
     log_p, log_rest = F.logsigmoid(output), F.logsigmoid(-output)

@@ -1,6 +1,6 @@
 """Recurrent networks: plain, LSTM and GRU.
 
-They are loops over time of plain modules and elementwise operations, so that the recorder sees the
+They loop over time with plain modules and elementwise operations, so that the recorder sees the
 state h_t of every time step.
 """
 
@@ -17,32 +17,35 @@ from gradlab.models.feedforward import Layer, MakeNorm, over_units
 
 
 def steps_of(shape: tuple[int, int], per_step: int) -> tuple[int, int]:
-    """Return (steps, features of a step) of a sample that is (steps, features) as the data has it.
+    """Return (steps, features of a step) of a sample.
 
     Args:
-        shape: the data's own.
-        per_step: features that make a step; 0 for the data's own.
+        shape: (steps, features) in the data.
+        per_step: features of a step; 0 for the data's number.
+
+    Returns:
+        (steps, features of a step).
 
     Raises:
-        SettingsError: a sample's features cannot be divided so.
+        SettingsError: `per_step` does not divide the number of features.
     """
     features = shape[0] * shape[1]
-    each = per_step or shape[1]
-    if features % each:
+    size = per_step or shape[1]
+    if features % size:
         raise SettingsError(
-            f"model.per_step={each}: expected a divisor of the {features} features of a sample; "
-            f"the nearest is {nearest_divisor(features, each)}"
+            f"model.per_step={size}: expected a divisor of the {features} features of a sample; "
+            f"the nearest is {nearest_divisor(features, size)}"
         )
-    return features // each, each
+    return features // size, size
 
 
-def nearest_divisor(whole: int, given: int) -> int:
-    """Return the divisor of `whole` that is nearest to `given`, the smaller of two.
+def nearest_divisor(whole: int, value: int) -> int:
+    """Return the divisor of `whole` that is nearest to `value`; of two, the smaller.
 
     >>> nearest_divisor(64, 7)
     8
     """
-    return min((n for n in range(1, whole + 1) if whole % n == 0), key=lambda n: abs(n - given))
+    return min((n for n in range(1, whole + 1) if whole % n == 0), key=lambda n: abs(n - value))
 
 
 def last_steps(h_BTU: Tensor, target_steps: int | None) -> Tensor:
@@ -51,15 +54,24 @@ def last_steps(h_BTU: Tensor, target_steps: int | None) -> Tensor:
 
 
 class Cell(nn.Module):
-    """c_t = keep c_{t-1} + new: the path of the state around V. The recorder hooks it."""
+    """c_t = keep c_{t-1} + new: the path of the state that bypasses V. The recorder hooks it."""
 
     def forward(self, c: Tensor, keep: Tensor, new: Tensor) -> Tensor:
-        """Return c_t from c_{t-1}, the gate, and the new part, [B, n]."""
+        """Return c_t.
+
+        Args:
+            c: c_{t-1}, [B, n].
+            keep: the gate, [B, n].
+            new: the new part, [B, n].
+
+        Returns:
+            c_t, [B, n].
+        """
         return keep * c + new
 
 
 class Gates(nn.Module):
-    """In the place of an activation: makes h_t of z_t and the state, and is not elementwise."""
+    """Makes h_t from z_t and the state, in place of an activation; not elementwise."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,8 +81,8 @@ class Gates(nn.Module):
 class Recurrent(Layer):
     """h_t = norm(phi(W x_t + b + V h_{t-1})), or phi(norm(...)), or without norm; h_0 = 0.
 
-    The recorder sees a layer over depth, whose map is W x_t + b and whose samples are batch and
-    steps, and a chain over time, whose map is V h_{t-1}.
+    The recorder records a layer over depth, whose map is W x_t + b and whose samples are batch and
+    steps. It also records a chain over time, whose map is V h_{t-1}.
     """
 
     gates = 1
@@ -104,22 +116,31 @@ class Recurrent(Layer):
         return torch.stack(out, 1)
 
     def step(self, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """Return h_t and c_t from W x_t + b, h_{t-1} and c_{t-1}; without a cell c is idle."""
+        """Return the state after a step.
+
+        Args:
+            z: W x_t + b, [B, n].
+            h: h_{t-1}, [B, n].
+            c: c_{t-1}, [B, n]; unused without a cell.
+
+        Returns:
+            h_t and c_t, [B, n] each.
+        """
         return self.after(z + self.recurrent(h)), c
 
 
 class RNN(nn.Module):
-    """Recurrent layers, and a linear map of the last step, or of the last steps that have targets.
+    """Recurrent layers, and a linear map of the last step, or of the last steps with targets.
 
     Args:
         widths: [n_0, n_1, ..., n_L]: features of a sample, units of each layer, outputs.
         activation: makes the activation of a recurrent layer.
         norm: makes the normalisation of a recurrent layer from its width; None for none.
         norm_position: "before" or "after" the activation.
-        shape: (steps, features) as the data has them.
-        target_steps: steps at the end that have a target each; None for one target a sample.
-        per_step: features that make a step; 0 for the data's own.
-        spectral_radius: of every V at initialisation; None leaves it as it is drawn.
+        shape: (steps, features) in the data.
+        target_steps: steps at the end of a sample that have a target each; None for one target.
+        per_step: features of a step; 0 for the data's number.
+        spectral_radius: the spectral radius of every V at initialisation; None: as drawn.
         layer: makes a recurrent layer.
     """
 
@@ -173,7 +194,7 @@ class LSTMGates(Gates):
 
 
 class LSTM(Recurrent):
-    """Long short-term memory; its z = W x_t + b + V h_{t-1} has four parts of n units."""
+    """Long short-term memory; z = W x_t + b + V h_{t-1} has four parts of n units."""
 
     gates = 4
 
@@ -189,7 +210,16 @@ class LSTM(Recurrent):
         super().__init__(n_in, n, LSTMGates(activation, forget_bias), norm, norm_position)
 
     def step(self, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """Return h_t and c_t from W x_t + b, h_{t-1} and c_{t-1}."""
+        """Return the state after a step.
+
+        Args:
+            z: W x_t + b, [B, 4n].
+            h: h_{t-1}, [B, n].
+            c: c_{t-1}, [B, n].
+
+        Returns:
+            h_t and c_t, [B, n] each.
+        """
         z = z + self.recurrent(h)
         if self.norm is not None and self.norm_position == "before":
             z = over_units(self.norm, z)
@@ -215,7 +245,7 @@ class GRUGates(Gates):
 
 
 class GRU(Recurrent):
-    """Gated recurrent unit; the gate r scales what V h_{t-1} adds to g, as in torch's own."""
+    """Gated recurrent unit; the gate r scales the part of V h_{t-1} in g, as in `torch.nn.GRU`."""
 
     gates = 3
 
@@ -229,13 +259,22 @@ class GRU(Recurrent):
     ) -> None:
         if norm is not None and norm_position == "before":
             raise SettingsError(
-                "model.norm_position=before is not for model=gru, whose gate r is within z: "
+                "model.norm_position=before is impossible for model=gru, whose gate r is within z: "
                 "expected model.norm_position=after"
             )
         super().__init__(n_in, n, GRUGates(activation), norm, norm_position)
 
     def step(self, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """Return h_t from W x_t + b and h_{t-1}; there is no c."""
+        """Return the state after a step.
+
+        Args:
+            z: W x_t + b, [B, 3n].
+            h: h_{t-1}, [B, n].
+            c: unused, because a GRU has only the state h.
+
+        Returns:
+            h_t [B, n], and c unchanged.
+        """
         r, u, g = z.chunk(3, -1)
         r_back, u_back, g_back = self.recurrent(h).chunk(3, -1)
         r = r + r_back
@@ -246,14 +285,30 @@ class GRU(Recurrent):
 
 
 def lstm(widths: Sequence[int], *args: Any, forget_bias: float, **kwargs: Any) -> RNN:
-    """Return a recurrent network of LSTM layers: the arguments of `RNN`, and the forget bias.
+    """Return a recurrent network of LSTM layers.
 
-    `forget_bias` is added to f: the gate is open at the start (Jozefowicz et al. 2015).
+    Args:
+        widths: as for `RNN`.
+        args: further arguments of `RNN`.
+        forget_bias: is added to f, so that the gate is open at the start (Jozefowicz et al. 2015).
+        kwargs: further keywords of `RNN`.
+
+    Returns:
+        The network.
     """
     layer: Callable[..., Recurrent] = partial(LSTM, forget_bias=forget_bias)
     return RNN(widths, *args, layer=layer, **kwargs)
 
 
 def gru(widths: Sequence[int], *args: Any, **kwargs: Any) -> RNN:
-    """Return a recurrent network of GRU layers: the arguments of `RNN`."""
+    """Return a recurrent network of GRU layers.
+
+    Args:
+        widths: as for `RNN`.
+        args: further arguments of `RNN`.
+        kwargs: further keywords of `RNN`.
+
+    Returns:
+        The network.
+    """
     return RNN(widths, *args, layer=GRU, **kwargs)

@@ -1,4 +1,4 @@
-"""A Transformer encoder whose every linear map can be seen: no fused kernels."""
+"""A Transformer encoder without fused kernels, so that hooks see every linear map."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ class Attention(nn.Module):
         self.q, self.k, self.v, self.out = (Layer(nn.Linear(width, width)) for _ in range(4))
 
     def forward(self, h_BTU: Tensor) -> Tensor:
-        """Return [B, T, U] from the same; every step sees every other."""
+        """Return [B, T, U] from [B, T, U]; every step attends to every step."""
         q, k, v = (self._split(layer(h_BTU)) for layer in (self.q, self.k, self.v))
         scores_BHTT = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
         mixed_BHTD = scores_BHTT.softmax(-1) @ v
@@ -56,28 +56,29 @@ class Block(nn.Module):
         )
 
     def forward(self, h: Tensor) -> Tensor:
-        """Return [B, T, U] from the same."""
+        """Return [B, T, U] from [B, T, U]."""
         for norm, branch in ((self.norm_1, self.attention), (self.norm_2, self.mlp)):
             h = h + branch(norm(h)) if self.pre else norm(h + branch(h))
         return h
 
 
 class Transformer(nn.Module):
-    """A map of each step to the width, `depth` blocks, and a linear map of the steps' mean.
+    """A linear map of each step to the width, `depth` blocks, and a linear output map.
 
-    Or of the last steps that have targets. Positions are encoded by sines (Vaswani et al.
-    2017, section 3.5); pre-norm, the last block's output is normalised too.
+    The output map reads the mean over the steps, or the last steps if they have targets. Sines
+    encode positions (Vaswani et al. 2017, section 3.5). With pre-norm, the last block's output is
+    normalised too.
 
     Args:
         widths: [n_0, n, ..., n, n_L]: features of a sample, units of each block, outputs.
         activation: makes the activation within a block.
         norm: makes a normalisation from the width; None for none.
         norm_position: "before" the branch (pre-norm) or "after" the sum (post-norm).
-        shape: (steps, features) as the data has them.
-        target_steps: how many steps at the end have a target each; None: one target a sample.
-        per_step: features that make a step; 0 for the data's own.
-        heads: of the attention; the width is divided among them.
-        expansion: of the width, between a block's two layers.
+        shape: (steps, features) in the data.
+        target_steps: steps at the end of a sample that have a target each; None for one target.
+        per_step: features of a step; 0 for the data's number.
+        heads: heads of the attention; the width is divided among them.
+        expansion: units between a block's two layers, in multiples of the width.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class Transformer(nn.Module):
 
 
 def sines(steps: int, width: int) -> Tensor:
-    """Return [steps, width]: sines and cosines of the step, of wavelengths from 2π to 2π·10⁴."""
+    """Return [steps, width]: sines and cosines of the step, with wavelengths from 2π to 2π·10⁴."""
     rates = torch.arange(0, width, 2, dtype=torch.float64) / width
     angles = torch.arange(steps, dtype=torch.float64)[:, None] / 10_000**rates
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :width]

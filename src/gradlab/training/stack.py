@@ -17,7 +17,7 @@ from gradlab.config.choices import wrap_errors
 from gradlab.config.settings import Settings
 from gradlab.data.dataset import Dataset
 from gradlab.errors import SettingsError
-from gradlab.models.init import to_spectral_radius
+from gradlab.models.init import scale_to_spectral_radius
 from gradlab.models.network import build
 from gradlab.training.minibatches import Batches
 from gradlab.training.stack_parameters import Named, Parameters
@@ -228,7 +228,7 @@ def build_network(settings: Settings, dataset: Dataset, dtype: torch.dtype) -> n
     init = settings.model.init
     with wrap_errors(f"model.init={init.name}, called with (network, inputs, generator), failed"):
         init.call(model, dataset.x_train[batch].to(dtype), generator, **gain)
-    to_spectral_radius(model)
+    scale_to_spectral_radius(model)
     return model
 
 

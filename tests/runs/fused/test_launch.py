@@ -198,7 +198,7 @@ def test_a_signal_completes_the_files_of_all_members(capsys, monkeypatch, number
     assert sweep("s", "seed=0,1,2,3", "model.depth=1,2,3") == code
     printed = capsys.readouterr()
     assert "4 runs: 4 healthy; 0 failed; 4 interrupted; 4 did not start" in printed.out
-    assert printed.err == "gradlab: interrupted; what was recorded is complete\n"
+    assert printed.err == "gradlab: interrupted; all recorded rows are saved\n"
     statuses = [run.info["status"] for run in find("s").runs]
     assert sorted(statuses) == ["completed"] * 4 + ["interrupted"] * 4
     for run in find("s").runs:

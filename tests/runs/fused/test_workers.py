@@ -116,7 +116,7 @@ def test_a_signal_completes_the_files_of_all_workers(number, code):
         out, error = process.communicate(timeout=60)
     assert process.returncode == code
     assert "0 runs: none finished; 0 failed; 8 interrupted; 8 did not start" in out.decode()
-    assert error.decode() == "gradlab: interrupted; what was recorded is complete\n"
+    assert error.decode() == "gradlab: interrupted; all recorded rows are saved\n"
     runs, damaged = find("s")
     assert not damaged
     assert [run.info["status"] for run in runs] == ["interrupted"] * 8
