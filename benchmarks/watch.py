@@ -1,9 +1,9 @@
-"""What watching costs: gradlab.watch beside wandb.watch, on a GPT-2 of ten million parameters.
+"""Measure the cost of gradlab.watch and wandb.watch, on a GPT-2 of ten million parameters.
 
     OMP_NUM_THREADS=1 python benchmarks/watch.py
 
-One step of training each in turn, in one process and on one thread; CPU time of the process, median
-and quartiles over rounds, and what each adds to the bare step of the same round.
+The variants train in turn, in one process and on one thread. The table shows the median CPU time of
+a step, and the time that a variant adds to the plain loop: median and quartiles over the repeats.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def network() -> GPT2LMHeadModel:
 
 
 class Loop:
-    """A model in training, a step at a time."""
+    """A model, its optimiser and a batch."""
 
     def __init__(self, batch: int, length: int) -> None:
         self.model = network()
@@ -52,7 +52,7 @@ class Loop:
 
 @contextmanager
 def bare(loop: Loop) -> Iterator[Callable[[], None]]:
-    """Nothing but the loop."""
+    """Run the loop without a monitor."""
     yield loop.step
 
 
@@ -70,7 +70,7 @@ def gradlab_every_10(loop: Loop) -> Iterator[Callable[[], None]]:
         yield loop.step
 
 
-def _wandb(every: int) -> Callable[[Loop], Iterator[Callable[[], None]]]:
+def _wandb_watch(every: int) -> Callable[[Loop], Iterator[Callable[[], None]]]:
     def watch(loop: Loop) -> Iterator[Callable[[], None]]:
         import wandb
 
@@ -92,11 +92,11 @@ def _wandb(every: int) -> Callable[[Loop], Iterator[Callable[[], None]]]:
     return watch
 
 
-wandb_every_step = contextmanager(_wandb(1))
+wandb_every_step = contextmanager(_wandb_watch(1))
 wandb_every_step.__doc__ = '`wandb.watch(log="gradients", log_freq=1)`.'
-wandb_every_10 = contextmanager(_wandb(10))
+wandb_every_10 = contextmanager(_wandb_watch(10))
 wandb_every_10.__doc__ = '`wandb.watch(log="gradients", log_freq=10)`.'
-WAYS = {
+VARIANTS = {
     "bare": bare,
     "gradlab, every step": gradlab_every_step,
     "gradlab, every 10th": gradlab_every_10,
@@ -105,35 +105,44 @@ WAYS = {
 }
 
 
-def measure(batch: int, length: int, rounds: int, steps: int) -> dict[str, list[float]]:
-    """Return seconds of CPU a step, of each way in each round; a round is `steps` steps."""
-    taken: dict[str, list[float]] = {name: [] for name in WAYS}
-    loops = {name: Loop(batch, length) for name in WAYS}
-    for _ in range(rounds):
-        for name, way in WAYS.items():
-            with way(loops[name]) as step:
+def measure(batch: int, length: int, repeats: int, steps: int) -> dict[str, list[float]]:
+    """Measure the CPU time of a step for each variant.
+
+    Args:
+        batch: Samples in a batch.
+        length: Tokens in a sample.
+        repeats: Number of measurements.
+        steps: Steps in a measurement.
+
+    Returns:
+        Seconds per step in each repeat, keyed by variant.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    loops = {name: Loop(batch, length) for name in VARIANTS}
+    for _ in range(repeats):
+        for name, variant in VARIANTS.items():
+            with variant(loops[name]) as step:
                 began = time.process_time()
                 for _ in range(steps):
                     step()
-                taken[name].append((time.process_time() - began) / steps)
-    return taken
+                seconds[name].append((time.process_time() - began) / steps)
+    return seconds
 
 
 def main() -> None:
-    """Print the table."""
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--length", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10)
     args = parser.parse_args()
     torch.set_num_threads(1)
     size = sum(p.numel() for p in network().parameters())
     print(f"{size / 1e6:.1f}M parameters, {args.batch} x {args.length} tokens a step, one thread")
-    taken = measure(args.batch, args.length, args.rounds, args.steps)
-    base = taken["bare"]
-    for name, seconds in taken.items():
-        added = [100 * (s / b - 1) for s, b in zip(seconds, base, strict=True)]
+    measured = measure(args.batch, args.length, args.repeats, args.steps)
+    for name, seconds in measured.items():
+        added = [100 * (s / b - 1) for s, b in zip(seconds, measured["bare"], strict=True)]
         low, middle, high = statistics.quantiles(added, n=4)
         median = 1000 * statistics.median(seconds)
         print(f"{name:20s} {median:8.1f} ms a step   {middle:+6.1f}%  ({low:+.1f} … {high:+.1f})")

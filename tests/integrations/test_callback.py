@@ -1,4 +1,4 @@
-"""A callback refuses wrong options when it is made, and names the extra of a missing library."""
+"""A callback checks its options when it is made, and names the extra of a missing library."""
 
 import subprocess
 import sys

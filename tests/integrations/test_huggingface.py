@@ -7,12 +7,12 @@ import pytest
 import torch
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of its own imports
+    warnings.simplefilter("ignore")  # of the imports of transformers
     transformers = pytest.importorskip("transformers", reason="pip install gradlab[transformers]")
     pytest.importorskip("accelerate", reason="pip install gradlab[transformers]")
     from gradlab.integrations.huggingface import Watch
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of its own
+pytestmark = pytest.mark.filterwarnings("ignore")  # of transformers
 
 
 def gpt2(dropout):
@@ -36,7 +36,7 @@ def train(folder, callbacks, dropout=0.0, **kwargs):
     return trainer
 
 
-def test_it_records_and_changes_nothing(tmp_path):
+def test_it_records_and_training_is_the_same(tmp_path):
     watch = Watch(every=2)
     model, plain = (train(tmp_path, [*w], dropout=0.1).model for w in ([watch], []))
     for a, b in zip(model.parameters(), plain.parameters(), strict=True):
@@ -48,7 +48,7 @@ def test_it_records_and_changes_nothing(tmp_path):
     assert frame[["weight_grad_norm", "delta_norm", "update_ratio"]].notna().all(axis=None)
     assert np.isfinite(watch.monitor.steps()["loss"]).all()
     assert watch.monitor.diagnose() == []
-    with watch.monitor:  # it is not watched any more
+    with watch.monitor:  # the model is no longer watched
         pass
 
 
@@ -58,5 +58,5 @@ def test_accumulation_and_clipping(tmp_path):
     steps = watch.monitor.steps()
     assert len(steps) == 4
     np.testing.assert_allclose(steps["grad_norm"] * steps["clip_factor"], 0.1, rtol=1e-3)
-    told = trainer.state.log_history[-1]["train_loss"]
-    assert steps["loss"].mean() == pytest.approx(told, rel=1e-6)
+    mean_loss = trainer.state.log_history[-1]["train_loss"]
+    assert steps["loss"].mean() == pytest.approx(mean_loss, rel=1e-6)

@@ -12,11 +12,11 @@ from gradlab.results.nullable import numpy_floats
 from tests.monitor.loops import batches, loss_of, mlp
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of Lightning's own imports
+    warnings.simplefilter("ignore")  # of the imports of Lightning
     pl = pytest.importorskip("pytorch_lightning", reason="pip install gradlab[lightning]")
     from gradlab.integrations.lightning import Watch
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of Lightning's own
+pytestmark = pytest.mark.filterwarnings("ignore")  # of Lightning
 
 
 class Module(pl.LightningModule):
@@ -48,7 +48,7 @@ def fit(module, callbacks, folder, data=None, **kwargs):
     trainer.fit(module, loader, loader)
 
 
-def test_it_records_what_the_plain_loop_does(tmp_path):
+def test_the_record_equals_a_plain_loop(tmp_path):
     watch, module = Watch(), Module()
     fit(module, [watch], tmp_path)
     plain = mlp()
@@ -78,7 +78,7 @@ def test_accumulation_and_clipping(tmp_path):
     assert first["grad_norm"] == pytest.approx(unclipped["grad_norm"], rel=1e-6)
 
 
-def test_an_exception_ends_it(tmp_path):
+def test_after_an_exception_the_model_is_no_longer_watched(tmp_path):
     watch, module = Watch(), Module(fails=True)
     with pytest.raises(ZeroDivisionError):
         fit(module, [watch], tmp_path)

@@ -1,4 +1,4 @@
-"""Networks and training loops that know nothing of gradlab, and gradients without it."""
+"""Networks and training loops without gradlab, and reference gradients by autograd."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -44,7 +44,7 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, data: Sequence[Bat
 
 
 def gradients(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> dict[str, Tensor]:
-    """The gradients of a copy of the model, by autograd alone."""
+    """Return the gradients of a copy of the model, by autograd."""
     twin = copy.deepcopy(model)
     twin.zero_grad()
     loss(twin).backward()
@@ -52,12 +52,12 @@ def gradients(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> dict[str
 
 
 def error_signals(model: nn.Sequential, loss: Callable[[Tensor], Tensor], x: Tensor) -> list[float]:
-    """‖dLoss/dz‖ of each Linear of a Sequential, by a pass that keeps every z."""
-    kept: list[Tensor] = []
+    """Return ‖dLoss/dz‖ of each Linear of a Sequential, by `retain_grad`."""
+    outputs: list[Tensor] = []
     for module in copy.deepcopy(model):
         x = module(x.clone())
         if isinstance(module, nn.Linear):
             x.retain_grad()
-            kept.append(x)
+            outputs.append(x)
     loss(x).backward()
-    return [float(z.grad.double().norm()) for z in kept]
+    return [float(z.grad.double().norm()) for z in outputs]

@@ -1,4 +1,4 @@
-"""What each of two processes does in `test_ranks`: trains its half of a batch, and tells of it."""
+"""The code of each of two processes in `test_distributed`: train on half of every batch."""
 
 import os
 import pickle
@@ -24,11 +24,11 @@ def halves(rank: int) -> list[Batch]:
     return [(x[rank::RANKS], y[rank::RANKS]) for x, y in batches(4, 8)]
 
 
-def whole() -> list[Batch]:
+def whole_batches() -> list[Batch]:
     return batches(4, 8)
 
 
-def of_ddp(rank: int, folder: Path):
+def watch_ddp(rank: int, folder: Path):
     model = DistributedDataParallel(mlp())
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     with gradlab.watch(model, optimizer, sinks=[Parquet(folder / "ddp")]) as monitor:
@@ -37,13 +37,13 @@ def of_ddp(rank: int, folder: Path):
     return monitor.frame(), monitor.steps(), [p.detach() for p in model.parameters()]
 
 
-def of_ddp_without(rank: int, folder: Path):
+def train_ddp_without_watch(rank: int, folder: Path):
     model = DistributedDataParallel(mlp())
     train(model, torch.optim.SGD(model.parameters(), 0.1), halves(rank))
     return [p.detach() for p in model.parameters()]
 
 
-def of_accumulation(rank: int, folder: Path):
+def watch_accumulation(rank: int, folder: Path):
     """Two micro-batches a step, the first without averaging."""
     model = DistributedDataParallel(mlp())
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
@@ -58,7 +58,7 @@ def of_accumulation(rank: int, folder: Path):
     return monitor.frame(), monitor.steps()
 
 
-def of_shards(rank: int, folder: Path):
+def watch_shards(rank: int, folder: Path):
     model = mlp()
     for module in model:
         if isinstance(module, nn.Linear):
@@ -74,7 +74,7 @@ def of_shards(rank: int, folder: Path):
     return monitor.frame(), monitor.steps(), [p.full_tensor().detach() for p in model.parameters()]
 
 
-def of_flat_shards(rank: int, folder: Path):
+def watch_flat_shards(rank: int, folder: Path):
     model = FullyShardedDataParallel(mlp(), device_id=torch.device("cpu"))
     try:
         gradlab.watch(model)
@@ -83,7 +83,7 @@ def of_flat_shards(rank: int, folder: Path):
 
 
 class Experts(nn.Module):
-    """Each rank calls an expert of its own, and their widths differ."""
+    """Two experts of different widths; each rank calls another one."""
 
     def __init__(self):
         super().__init__()
@@ -99,13 +99,13 @@ class Experts(nn.Module):
     def forward(self, x):
         rank = dist.get_rank() if dist.is_initialized() else None
         h = self.first(x)
-        if rank is None:  # both, each on its share of a whole batch
+        if rank is None:  # a single process: each expert gets its half of the batch
             parts = [expert(h[i::RANKS]) for i, expert in enumerate(self.experts)]
             return torch.stack(parts, 1).flatten(0, 1)
         return self.experts[rank](h)
 
 
-def of_experts(rank: int, folder: Path):
+def watch_experts(rank: int, folder: Path):
     model = DistributedDataParallel(Experts(), find_unused_parameters=True)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     with gradlab.watch(model, optimizer) as monitor:
@@ -114,7 +114,7 @@ def of_experts(rank: int, folder: Path):
 
 
 class Tied(nn.Module):
-    """An embedding and a head that share a weight, in code that is partly checkpointed."""
+    """An embedding and a head that share a weight, with a checkpoint between them."""
 
     def __init__(self):
         super().__init__()
@@ -127,8 +127,8 @@ class Tied(nn.Module):
         return self.head(checkpoint(self.inner, self.embed(tokens), use_reentrant=False))
 
 
-def of_tied(rank: int | None, folder: Path | None):
-    """Scaled, accumulated and clipped, with a step that is skipped; alone, if rank is None."""
+def watch_tied(rank: int | None, folder: Path | None):
+    """Train scaled, accumulated and clipped, with a skipped step; rank None: a single process."""
     model = Tied() if rank is None else DistributedDataParallel(Tied())
     optimizer = torch.optim.AdamW(model.parameters(), 0.01)
     scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
@@ -148,17 +148,17 @@ def of_tied(rank: int | None, folder: Path | None):
     return monitor.frame(), monitor.steps()
 
 
-def of_lightning(rank: int, folder: Path):
+def watch_lightning(rank: int, folder: Path):
     try:
         from tests.integrations.test_lightning import Module, Watch, fit
-    except BaseException as error:  # pytest's for what is not installed
+    except BaseException as error:  # pytest skips if the library is not installed
         return repr(error)
     watch = Watch()
     fit(Module(), [watch], folder, halves(rank), strategy="ddp", devices=RANKS)
     return watch.monitor.frame(), watch.monitor.steps()
 
 
-def of_trainer(rank: int, folder: Path):
+def watch_trainer(rank: int, folder: Path):
     try:
         from tests.integrations.test_huggingface import Watch, train
     except BaseException as error:
@@ -168,34 +168,34 @@ def of_trainer(rank: int, folder: Path):
     return watch.monitor.frame(), watch.monitor.steps()
 
 
-TOLD = (
-    of_ddp,
-    of_ddp_without,
-    of_accumulation,
-    of_shards,
-    of_flat_shards,
-    of_experts,
-    of_tied,
-    of_lightning,
-    of_trainer,
+TASKS = (
+    watch_ddp,
+    train_ddp_without_watch,
+    watch_accumulation,
+    watch_shards,
+    watch_flat_shards,
+    watch_experts,
+    watch_tied,
+    watch_lightning,
+    watch_trainer,
 )
 
 
 def main(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    of_launcher = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": RANKS, "LOCAL_WORLD_SIZE": RANKS}
-    os.environ |= {name: str(value) for name, value in of_launcher.items()}
+    launcher = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": RANKS, "LOCAL_WORLD_SIZE": RANKS}
+    os.environ |= {name: str(value) for name, value in launcher.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "tests", "GROUP_RANK": "0"}
     os.environ |= {"MASTER_PORT": "29500", "ACCELERATE_USE_CPU": "true"}
     warnings.simplefilter("ignore")  # of Lightning and transformers
     path = Path(folder)
     dist.init_process_group("gloo", f"file://{path}/meeting", rank=rank, world_size=RANKS)
-    told = {}
-    for each in TOLD:
+    results = {}
+    for task in TASKS:
         try:
-            told[each.__name__] = each(rank, path)
+            results[task.__name__] = task(rank, path)
         except Exception as error:
-            told[each.__name__] = repr(error)
-    (path / f"{rank}.pickle").write_bytes(pickle.dumps(told))
+            results[task.__name__] = repr(error)
+    (path / f"{rank}.pickle").write_bytes(pickle.dumps(results))
     dist.barrier()
     dist.destroy_process_group()

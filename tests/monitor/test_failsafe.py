@@ -1,11 +1,11 @@
-"""A failure of the watching is told once; the training does not notice it."""
+"""A failure of gradlab gives one warning, and does not change the training."""
 
 import pytest
 import torch
 from torch import nn
 
 import gradlab
-from gradlab.monitor import monitor as of_monitor
+from gradlab.monitor import monitor as monitor_module
 from gradlab.monitor import signals
 from tests.monitor.loops import batches, mlp, train
 
@@ -14,19 +14,19 @@ def broken(*args, **kwargs):
     raise ArithmeticError("no such number\nand more")
 
 
-def failing_from(call, work):
-    """Return `work`, which fails from a call on."""
-    made = 0
+def fail_from(call, function):
+    """Return a function that fails from the given call on."""
+    calls = 0
 
-    def worked(*args, **kwargs):
-        nonlocal made
-        made += 1
-        return work(*args, **kwargs) if made < call else broken()
+    def wrapped(*args, **kwargs):
+        nonlocal calls
+        calls += 1
+        return function(*args, **kwargs) if calls < call else broken()
 
-    return worked
+    return wrapped
 
 
-def trained(watched):
+def train_six_steps(watched):
     model, data = mlp(), batches(6)
     optimizer = torch.optim.Adam(model.parameters())
     if not watched:
@@ -38,29 +38,29 @@ def trained(watched):
 
 
 @pytest.mark.parametrize(
-    "place", [(of_monitor, "measure"), (signals, "mean_std"), (signals, "size_of")]
+    "owner_and_name", [(monitor_module, "measure"), (signals, "mean_std"), (signals, "norm_of")]
 )
-def test_the_training_goes_on(place, monkeypatch):
-    expected, _ = trained(watched=False)
-    monkeypatch.setattr(*place, failing_from(3, getattr(*place)))
-    with pytest.warns(UserWarning, match="watching failed") as told:
-        model, monitor = trained(watched=True)
-    assert len(told) == len(monitor.notes) == 1
-    assert "the record ends: ArithmeticError: no such number (test_failsafe.py:" in monitor.notes[0]
+def test_after_a_failure_of_gradlab_training_continues(owner_and_name, monkeypatch):
+    expected, _ = train_six_steps(watched=False)
+    monkeypatch.setattr(*owner_and_name, fail_from(3, getattr(*owner_and_name)))
+    with pytest.warns(UserWarning, match="gradlab failed") as warned:
+        model, monitor = train_six_steps(watched=True)
+    assert len(warned) == len(monitor.notes) == 1
+    assert "continues. ArithmeticError: no such number (test_failsafe.py:" in monitor.notes[0]
     for p, q in zip(model.parameters(), expected.parameters(), strict=True):
         assert torch.equal(p, q)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
-def test_what_was_recorded_before_stays(monkeypatch, tmp_path):
-    monkeypatch.setattr(of_monitor, "measure", failing_from(3, of_monitor.measure))
-    with pytest.warns(UserWarning, match="watching failed"):
-        _, monitor = trained(watched=True)
+def test_steps_recorded_before_a_failure_remain(monkeypatch, tmp_path):
+    monkeypatch.setattr(monitor_module, "measure", fail_from(3, monitor_module.measure))
+    with pytest.warns(UserWarning, match="gradlab failed"):
+        _, monitor = train_six_steps(watched=True)
     assert monitor.steps()["step"].tolist() == [0, 1]
     assert monitor.report(tmp_path / "out").exists()
 
 
-def test_the_users_own_failures_stay_theirs():
+def test_exceptions_in_the_users_code_are_raised():
     model = mlp()
     optimizer = torch.optim.LBFGS(model.parameters())
     with gradlab.watch(model, optimizer), pytest.raises(ArithmeticError):
@@ -70,8 +70,8 @@ def test_the_users_own_failures_stay_theirs():
 def test_parameters_without_a_gradient_may_be_clipped():
     model = nn.ModuleDict({"used": mlp(), "spare": nn.Linear(3, 3)})
     model["used"][0].requires_grad_(False)
-    learning = [p for p in model["used"].parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(learning, 0.1)
+    trainable = [p for p in model["used"].parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(trainable, 0.1)
     with gradlab.watch(model, optimizer) as monitor:
         for x, y in batches(2):
             optimizer.zero_grad()

@@ -23,7 +23,7 @@ def watched(steps=4, **kwargs):
     return monitor
 
 
-def sick():
+def watch_deep_sigmoid():
     torch.manual_seed(0)
     deep = [part for _ in range(12) for part in (nn.Linear(16, 16), nn.Sigmoid())]
     model = nn.Sequential(nn.Linear(6, 16), nn.Sigmoid(), *deep, nn.Linear(16, 3))
@@ -47,7 +47,7 @@ def test_start_and_stop_record_as_a_with_statement_does():
     assert len(monitor.steps()) == 4
 
 
-def test_stop_is_without_effect_before_the_start_and_after_the_stop():
+def test_stop_has_no_effect_if_the_monitor_is_stopped():
     monitor = gradlab.watch(mlp())
     monitor.stop()
     assert repr(monitor) == "Monitor(Sequential, not started, 0 recorded steps, 3 modules)"
@@ -68,18 +68,20 @@ def test_a_monitor_that_is_started_again_continues_its_record():
     assert monitor.steps()["seconds"].is_monotonic_increasing
 
 
-def test_a_model_that_is_still_watched_names_the_way_out_when_watch_is_called():
+def test_watching_a_watched_model_names_the_calls_that_stop_it():
     model = mlp()
     monitor = gradlab.watch(model).start()
     for again in (lambda: gradlab.watch(model), lambda: gradlab.watch(model[0]), monitor.start):
-        with pytest.raises(WatchError, match=r"call `monitor.stop\(\)` of its monitor") as error:
+        with pytest.raises(
+            WatchError, match=r"call `monitor.stop\(\)`, or `watch.close\(\)`"
+        ) as error:
             again()
         assert "\n" not in str(error.value)
     monitor.stop()
     gradlab.watch(model)
 
 
-def test_a_scheduler_stands_for_its_optimiser():
+def test_a_scheduler_is_accepted_instead_of_its_optimiser():
     model = mlp()
     optimizer = sgd(model)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
@@ -90,23 +92,25 @@ def test_a_scheduler_stands_for_its_optimiser():
     assert monitor.steps()["lr"].tolist() == [0.1, 0.05]
 
 
-def test_findings_are_what_diagnose_returns():
-    monitor = sick()
-    assert [found.kind for found in monitor.findings] == ["vanishing"]
+def test_findings_equal_diagnose():
+    monitor = watch_deep_sigmoid()
+    assert [finding.kind for finding in monitor.findings] == ["vanishing"]
     assert [*monitor.findings] == [*monitor.diagnose()]
     assert not watched().findings
 
 
 def test_a_monitor_prints_its_state_and_its_findings():
-    healthy, ill = watched(1), sick()
+    healthy, vanishing = watched(1), watch_deep_sigmoid()
     assert repr(healthy) == "Monitor(Sequential, completed, 1 recorded step, 3 modules)"
     assert "healthy" in str(healthy)
-    assert str(ill).startswith("Monitor(Sequential, completed, 3 recorded steps, 14 modules)\n")
-    assert ill.findings[0].cause.partition(", because ")[0] in str(ill)
+    assert str(vanishing).startswith(
+        "Monitor(Sequential, completed, 3 recorded steps, 14 modules)\n"
+    )
+    assert vanishing.findings[0].cause.partition(", because ")[0] in str(vanishing)
 
 
-def test_a_notebook_shows_a_table_of_findings_and_the_state():
-    page = sick()._repr_html_()
+def test_a_notebook_shows_the_state_and_a_table_of_findings():
+    page = watch_deep_sigmoid()._repr_html_()
     assert "completed, 3 recorded steps" in page
     assert "<table>" in page
     assert "vanishing" in page
@@ -115,8 +119,8 @@ def test_a_notebook_shows_a_table_of_findings_and_the_state():
 
 
 @pytest.mark.parametrize("name", ["signal", "gradients", "timeline", "loss"])
-def test_figures_are_drawn_of_a_record(name):
-    figure = sick().figure(name)
+def test_every_figure_draws_the_record(name):
+    figure = watch_deep_sigmoid().figure(name)
     assert isinstance(figure, Figure)
     assert figure.get_suptitle() == "Sequential: vanishing"
     assert figure.axes[0].has_data()
@@ -132,7 +136,7 @@ def test_the_figure_of_the_signal_shows_its_norm_over_depth():
 def test_an_unknown_figure_names_the_nearest_one():
     with pytest.raises(WatchError, match=r"given 'signals'; did you mean signal\?"):
         watched(1).figure("signals")
-    with gradlab.watch(mlp()) as empty, pytest.raises(WatchError, match="no optimiser has made"):
+    with gradlab.watch(mlp()) as empty, pytest.raises(WatchError, match="no step was recorded"):
         empty.figure("loss")
 
 

@@ -1,4 +1,4 @@
-"""Networks that gradlab did not write: GPT-2, BERT, torch's Transformer, an LSTM on real text."""
+"""Networks of other libraries: GPT-2, BERT, torch's Transformer, an LSTM on real text."""
 
 import warnings
 
@@ -11,14 +11,14 @@ from torch import nn
 import gradlab
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of its own imports
+    warnings.simplefilter("ignore")  # of transformers
     transformers = pytest.importorskip("transformers", reason="pip install gradlab[transformers]")
 
 WORDS = 60
 SMALL = {"vocab_size": WORDS, "bos_token_id": 0, "eos_token_id": 0}
 
 
-def of_itself(model):
+def loss_on_inputs(model):
     tokens = torch.randint(WORDS, (4, 12))
     return model(input_ids=tokens, labels=tokens).loss
 
@@ -27,7 +27,7 @@ def gpt2():
     config = transformers.GPT2Config(
         n_positions=16, n_embd=32, n_layer=3, n_head=4, loss_type="ForCausalLMLoss", **SMALL
     )
-    return transformers.GPT2LMHeadModel(config), of_itself
+    return transformers.GPT2LMHeadModel(config), loss_on_inputs
 
 
 def bert():
@@ -35,7 +35,7 @@ def bert():
         hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128,
         loss_type="ForMaskedLM", **SMALL,
     )  # fmt: skip
-    return transformers.BertForMaskedLM(config), of_itself
+    return transformers.BertForMaskedLM(config), loss_on_inputs
 
 
 def transformer():
@@ -54,7 +54,7 @@ class Language(nn.Module):
 
 
 def lstm():
-    text = load_digits().DESCR  # a page of English that scikit-learn ships
+    text = load_digits().DESCR  # a page of English from scikit-learn
     letters = sorted(set(text))
     every = torch.tensor([letters.index(letter) for letter in text])
 
@@ -76,32 +76,34 @@ def train(model, loss, optimizer, steps):
 
 
 @pytest.mark.parametrize("network", [gpt2, bert, transformer, lstm])
-def test_it_is_recorded_whole_and_trains_as_without(network):
+def test_every_module_is_recorded_and_training_is_the_same(network):
     torch.manual_seed(0)
     model, loss = network()
     torch.manual_seed(0)
-    plain, of_plain = network()
+    plain, plain_loss = network()
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
     with gradlab.watch(model, optimizer) as monitor:
         train(model, loss, optimizer, 6)
-    train(plain, of_plain, torch.optim.AdamW(plain.parameters(), 1e-3), 6)
+    train(plain, plain_loss, torch.optim.AdamW(plain.parameters(), 1e-3), 6)
     for (name, a), b in zip(model.named_parameters(), plain.parameters(), strict=True):
         assert torch.equal(a, b), name
     last = monitor.frame().query("step == 5").set_index("module")
     for name, module in plain.named_modules():
         weights = [p.grad for n, p in module.named_parameters(recurse=False) if p.ndim > 1]
         if weights:
-            size = torch.stack([grad.norm() for grad in weights]).norm()
-            assert last.loc[name, "weight_grad_norm"] == pytest.approx(float(size), rel=1e-5)
-    held = last["delta_norm"].isna()
-    assert all(isinstance(model.get_submodule(n), nn.MultiheadAttention) for n in last.index[held])
-    assert np.isfinite(last.loc[~held, ["delta_norm", "preact_std"]]).all(axis=None)
+            norm = torch.stack([grad.norm() for grad in weights]).norm()
+            assert last.loc[name, "weight_grad_norm"] == pytest.approx(float(norm), rel=1e-5)
+    silent = last["delta_norm"].isna()
+    assert all(
+        isinstance(model.get_submodule(n), nn.MultiheadAttention) for n in last.index[silent]
+    )
+    assert np.isfinite(last.loc[~silent, ["delta_norm", "preact_std"]]).all(axis=None)
     assert np.isfinite(monitor.steps()["loss"]).all()
     assert monitor.notes == []
     assert monitor.diagnose() == []
 
 
-def test_depth_is_the_order_of_calls():
+def test_position_is_the_order_of_calls():
     torch.manual_seed(0)
     model, loss = gpt2()
     with gradlab.watch(model, (optimizer := torch.optim.SGD(model.parameters(), 0.1))) as monitor:
@@ -114,11 +116,13 @@ def test_depth_is_the_order_of_calls():
     ]
     assert monitor.modules[-1] == "lm_head"
     assert monitor.frame()["unit_spread"].between(0.9, 1.0).all()  # Conv1D has its units second
-    of_gelu = monitor.frame().set_index("module")["act_factor"].notna()
-    assert of_gelu.index[of_gelu].tolist() == [f"transformer.h.{i}.mlp.c_fc" for i in range(3)]
+    has_activation = monitor.frame().set_index("module")["act_factor"].notna()
+    assert has_activation.index[has_activation].tolist() == [
+        f"transformer.h.{i}.mlp.c_fc" for i in range(3)
+    ]
 
 
-def test_what_is_off_the_main_path_has_not_vanished():
+def test_queries_and_keys_of_attention_are_not_called_vanishing():
     torch.manual_seed(0)
     model, loss = bert()
     with gradlab.watch(model, (optimizer := torch.optim.SGD(model.parameters(), 0.1))) as monitor:

@@ -1,4 +1,4 @@
-"""Signals at modules: whatever a forward pass does, rows are those of autograd, or say why not."""
+"""Signals at modules equal autograd, for every kind of forward pass."""
 
 import copy
 import dataclasses
@@ -19,7 +19,7 @@ cross_entropy = nn.functional.cross_entropy
 
 
 def watched(model, data, *, forward=None, **kwargs):
-    """Two steps of a loop, under observation."""
+    """Train with one step per batch, and return the monitor."""
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     with gradlab.watch(model, optimizer, **kwargs) as monitor:
         for x, y in data:
@@ -42,7 +42,7 @@ class Checkpointed(nn.Module):
     def forward(self, x):
         if self.reentrant is None:
             return self.body(x)
-        x = self.body[0](x)  # gives what reentrant checkpointing needs: an input with a gradient
+        x = self.body[0](x)  # reentrant checkpointing needs an input with a gradient
         x = checkpoint(self.body[1:5], x, use_reentrant=self.reentrant)
         return self.body[5](x)
 
@@ -60,9 +60,9 @@ def test_checkpointed_modules_are_counted_once(reentrant):
     )
 
 
-def test_factors_multiply_to_what_the_signal_gains():
-    rows = at(watched(mlp(dtype=torch.float64), batches(1, dtype=torch.float64)), "delta_norm")
+def test_the_product_of_the_factors_is_the_gain_of_the_signal():
     monitor = watched(mlp(dtype=torch.float64), batches(1, dtype=torch.float64))
+    rows = at(monitor, "delta_norm")
     gained = at(monitor, "act_factor").iloc[:-1] * at(monitor, "weight_factor").to_numpy()[1:]
     np.testing.assert_allclose(gained, rows[:-1] / rows.to_numpy()[1:], rtol=1e-9)
     assert (at(monitor, "norm_factor").iloc[:-1] == 1).all()
@@ -79,10 +79,10 @@ def test_normalisation_before_the_activation_is_a_factor():
     assert product == pytest.approx(
         first["delta_norm"] / monitor.frame()["delta_norm"][1], rel=1e-9
     )
-    assert first["preact_mean"] == pytest.approx(0, abs=1e-9)  # of what the activation receives
+    assert first["preact_mean"] == pytest.approx(0, abs=1e-9)  # of the activation's input
 
 
-def test_an_alias_tells_this_modules_share_of_its_inputs_gradient():
+def test_weight_factor_counts_only_this_modules_share_of_the_input_gradient():
     class Shared(nn.Module):
         def __init__(self):
             super().__init__()
@@ -104,12 +104,12 @@ def test_an_alias_tells_this_modules_share_of_its_inputs_gradient():
 
 
 @pytest.mark.parametrize("times", [2, 5])
-def test_a_module_called_again_is_heard_each_time(times):
+def test_a_module_called_several_times_is_recorded_each_time(times):
     torch.manual_seed(0)
     cell = nn.Linear(6, 6).double()
     (x, y), *_ = batches(1, dtype=torch.float64)
 
-    class Again(nn.Module):
+    class Repeated(nn.Module):
         def __init__(self):
             super().__init__()
             self.cell = cell
@@ -119,17 +119,17 @@ def test_a_module_called_again_is_heard_each_time(times):
                 x = self.cell(x).tanh()
             return x[:, :3]
 
-    kept, h = [], x
+    outputs, h = [], x
     for _ in range(times):
         z = cell(h)
         z.retain_grad()
-        kept.append(z)
+        outputs.append(z)
         h = z.tanh()
     cross_entropy(h[:, :3], y).backward()
-    every = torch.stack([z.grad for z in kept]).norm()
-    values = torch.stack([z.detach() for z in kept])
+    every = torch.stack([z.grad for z in outputs]).norm()
+    values = torch.stack([z.detach() for z in outputs])
     cell.zero_grad()
-    rows = watched(Again(), [(x, y)]).frame().iloc[0]
+    rows = watched(Repeated(), [(x, y)]).frame().iloc[0]
     assert rows["delta_norm"] == pytest.approx(float(every), rel=1e-9)
     assert rows["preact_std"] == pytest.approx(float(values.std(correction=0)), rel=1e-9)
 
@@ -150,7 +150,7 @@ def test_tied_weights_have_one_gradient_in_both_rows():
     assert monitor.steps()["grad_norm"][0] == pytest.approx(float(whole), rel=1e-6)
 
 
-def test_outputs_may_be_mappings_and_tuples():
+def test_outputs_in_mappings_and_tuples():
     class Many(nn.Module):
         def __init__(self):
             super().__init__()
@@ -171,7 +171,7 @@ def test_outputs_may_be_mappings_and_tuples():
     assert at(monitor, "delta_norm").tolist() == pytest.approx([rows["lstm"]], rel=0.2)
 
 
-def test_evaluation_leaves_nothing():
+def test_evaluation_is_not_recorded():
     model, data = mlp(), batches(3)
     plain = watched(mlp(), data)
 
@@ -179,19 +179,19 @@ def test_evaluation_leaves_nothing():
         model.eval()
         with torch.no_grad():
             model(torch.randn(50, 6))
-        model(torch.randn(50, 6))  # with a graph that nobody uses
+        model(torch.randn(50, 6))  # with a graph that is never used
         x = torch.randn(4, 6, requires_grad=True)
         torch.autograd.grad(model(x).sum(), x)
         model.train()
-        return model(data[counted.pop(0)][0])
+        return model(data[remaining.pop(0)][0])
 
-    counted = [0, 1, 2]
+    remaining = [0, 1, 2]
     monitor = watched(model, data, forward=forward)
     expected = numpy_floats(plain.frame()).select_dtypes("float64")
     np.testing.assert_array_equal(numpy_floats(monitor.frame()).select_dtypes("float64"), expected)
 
 
-def test_autocast_signals_are_measured_in_their_own_dtype():
+def test_signals_under_autocast_are_measured_in_bfloat16():
     data = batches(2)
     wide = watched(mlp(), data)
 
@@ -217,7 +217,7 @@ def test_gradients_far_outside_the_range_of_squares():
         np.testing.assert_allclose(at(monitor, "delta_norm") / scale, signals, rtol=1e-4)
 
 
-def test_what_is_not_finite_says_so():
+def test_nan_gradients_are_recorded_as_nan():
     model, data = mlp(), batches(1)
     optimizer = torch.optim.SGD(model.parameters(), 0.0)
     with gradlab.watch(model, optimizer) as monitor:
@@ -231,7 +231,7 @@ def test_what_is_not_finite_says_so():
 
 
 @pytest.mark.parametrize("when", ["before", "within", "in place"])
-def test_a_compiled_network_tells_of_its_parameters_and_says_so(when):
+def test_of_a_compiled_network_only_parameters_are_recorded(when):
     torch._dynamo.reset()
     model, data = mlp(dropout=0.0), batches(2)
     expected = gradients(model, lambda m: loss_of(m, data[0]))
@@ -253,7 +253,7 @@ def test_a_compiled_network_tells_of_its_parameters_and_says_so(when):
     assert monitor.diagnose() == []
 
 
-def test_a_compiled_block_is_silent_and_the_rest_is_heard():
+def test_a_compiled_block_has_no_signals_and_the_other_modules_have():
     torch._dynamo.reset()
     model = nn.Sequential(mlp(), nn.Linear(3, 3))
     model[0].compile(backend="aot_eager")
@@ -267,7 +267,7 @@ def test_a_compiled_block_is_silent_and_the_rest_is_heard():
     }
 
 
-def test_activations_of_other_modules_are_not_a_sites():
+def test_activations_after_other_modules_are_not_counted():
     monitor = watched(mlp(), batches(1), modules="[05]")
     assert at(monitor, "act_factor").notna().to_dict() == {"0": True, "5": False}
     monitor = watched(mlp(), batches(1), modules=lambda name, module: name == "5")
@@ -300,7 +300,7 @@ def test_convolutions_count_channels_as_units():
     assert monitor.modules == ["0", "2", "5"]
 
 
-def test_attention_is_heard_at_its_output():
+def test_attention_is_recorded_at_its_output():
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True).double()
     x = torch.randn(3, 5, 8, dtype=torch.float64)
@@ -331,7 +331,7 @@ def test_modules_without_matrices_can_be_chosen():
     assert monitor.modules == ["0"]
 
 
-def test_parametrised_weights_are_told_of():
+def test_parametrised_weights_are_recorded():
     torch.manual_seed(0)
     model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 5)), nn.Linear(5, 3))
     monitor = watched(model, batches(1))
@@ -342,17 +342,17 @@ def test_parametrised_weights_are_told_of():
     assert monitor.frame()["delta_norm"].notna().all()
 
 
-def test_hooks_of_the_user_hear_their_own_calls_alone():
-    model, data, heard = mlp(), batches(3), []
+def test_hooks_of_the_user_run_only_for_the_users_calls():
+    model, data, shapes = mlp(), batches(3), []
     for module in model:
-        module.register_forward_hook(lambda module, args, output: heard.append(output.shape))
+        module.register_forward_hook(lambda module, args, output: shapes.append(output.shape))
     watched(model, data)
-    assert len(heard) == len(model) * len(data)
-    assert {shape[0] for shape in heard} == {8}
+    assert len(shapes) == len(model) * len(data)
+    assert {shape[0] for shape in shapes} == {8}
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*")
-def test_scripted_modules_take_no_hooks_and_are_silent():
+def test_scripted_modules_have_no_signals():
     torch.manual_seed(0)
     model = nn.Sequential(torch.jit.script(nn.Linear(6, 4)), nn.Linear(4, 3))
     with pytest.warns(UserWarning, match="no signals from 1 of 2 modules"):
@@ -379,7 +379,7 @@ def test_sparse_gradients_and_packed_sequences():
 
 
 class Gate(nn.Module):
-    """Uses its input twice, beside a residual: an alias of it would change the order of the sum."""
+    """Uses its input twice, next to a residual: an alias would change the order of the sum."""
 
     def __init__(self, n):
         super().__init__()
@@ -390,7 +390,7 @@ class Gate(nn.Module):
 
 
 class Attention(nn.Module):
-    """Asks whether its query is its key, as torch's own does."""
+    """Attention of torch, which tests whether `query is key`."""
 
     def __init__(self, n):
         super().__init__()
@@ -411,7 +411,7 @@ class Around(nn.Module):
 
 
 @pytest.mark.parametrize("kind", [Gate, Attention])
-def test_a_modules_input_is_left_as_it_is(kind):
+def test_the_input_of_a_module_is_unchanged(kind):
     torch.manual_seed(0)
     model, data = Around(kind), batches(20)
     plain = copy.deepcopy(model)
@@ -422,22 +422,22 @@ def test_a_modules_input_is_left_as_it_is(kind):
     assert at(monitor, "weight_factor")["inner"] > 0
 
 
-def test_a_share_of_the_inputs_gradient_is_the_sum_over_its_uses():
+def test_the_share_of_the_input_gradient_is_the_sum_over_all_uses():
     torch.manual_seed(0)
     model = Around(Gate).double()
     (x, y), *_ = data = batches(1, dtype=torch.float64)
     h = model.first(x).tanh().detach()
     inner = model.inner(h).detach().requires_grad_()
     delta = torch.autograd.grad(cross_entropy(model.last(h + inner + h.sin()), y), inner)[0]
-    into = h.clone().requires_grad_()
-    share = torch.autograd.grad(model.inner(into), into, delta)[0]
+    copied = h.clone().requires_grad_()
+    share = torch.autograd.grad(model.inner(copied), copied, delta)[0]
     monitor = watched(model, data)
     assert at(monitor, "weight_factor")["inner"] == pytest.approx(
         float(share.norm() / delta.norm()), rel=1e-9
     )
 
 
-def test_arguments_may_be_given_by_keyword_and_outputs_be_dataclasses():
+def test_keyword_arguments_and_dataclass_outputs():
     @dataclasses.dataclass
     class Out:
         logits: torch.Tensor
@@ -462,7 +462,7 @@ def test_arguments_may_be_given_by_keyword_and_outputs_be_dataclasses():
     assert at(monitor, "delta_norm").notna().all()
 
 
-def test_a_module_within_itself_is_heard_at_every_depth():
+def test_a_recursive_module_is_recorded_at_every_depth():
     class Tree(nn.Module):
         def __init__(self):
             super().__init__()
@@ -474,18 +474,18 @@ def test_a_module_within_itself_is_heard_at_every_depth():
 
     torch.manual_seed(0)
     model, (x, y) = Tree().double(), batches(1, dtype=torch.float64)[0]
-    kept, h = [], x
+    outputs, h = [], x
     for _ in range(3):
         h = h @ model.weight
         h.retain_grad()
-        kept.append(h)
+        outputs.append(h)
     cross_entropy(h, y).backward()
-    expected = torch.stack([z.grad for z in kept]).norm()
+    expected = torch.stack([z.grad for z in outputs]).norm()
     model.zero_grad()
     assert at(watched(model, [(x, y)]), "delta_norm").iloc[0] == pytest.approx(float(expected))
 
 
-def test_what_begins_a_pass_is_not_what_ended_the_one_before():
+def test_an_activation_that_begins_a_pass_belongs_to_no_module():
     torch.manual_seed(0)
     model = nn.Sequential(nn.ReLU(), nn.Linear(6, 3))
 
@@ -564,7 +564,7 @@ def test_complex_numbers_have_norms():
 
 @pytest.mark.parametrize("layout", [torch.jagged, torch.strided, torch.sparse_coo])
 @pytest.mark.filterwarnings("ignore:.*nested tensors.*prototype")
-def test_what_is_no_dense_tensor_is_passed_over(layout):
+def test_nested_and_sparse_tensors_have_no_signal(layout):
     class Sparse(nn.Linear):
         def forward(self, x):
             return torch.sparse.mm(x, self.weight.T)
@@ -584,13 +584,13 @@ def test_what_is_no_dense_tensor_is_passed_over(layout):
         warnings.filterwarnings("ignore", "no signals from 1 of 1")
         loss().backward()
         optimizer.step()
-    dense = layout is torch.sparse_coo  # in its input alone
+    dense = layout is torch.sparse_coo  # only its input is sparse
     assert at(monitor, "delta_norm").notna().tolist() == [dense]
     assert at(monitor, "weight_factor").isna().all()
     assert at(monitor, "weight_grad_norm").iloc[0] == pytest.approx(float(model.weight.grad.norm()))
 
 
-def test_transforms_and_traces_of_the_model_are_left_alone():
+def test_transforms_and_traces_of_the_model_are_not_recorded():
     model, data = mlp(), batches(2)
     plain = watched(mlp(), data)
 
@@ -615,15 +615,16 @@ def test_transforms_and_traces_of_the_model_are_left_alone():
     np.testing.assert_array_equal(numpy_floats(monitor.frame()).select_dtypes("float64"), expected)
 
 
-def test_another_thread_may_evaluate_meanwhile():
-    """Also a part of the network, before the first pass, which tells the order of depth."""
-    model, data, begun, over = mlp(), batches(60), threading.Event(), threading.Event()
+def test_another_thread_may_evaluate():
+    """Also a part of the network, before the first pass, which gives the order of modules."""
+    model, data = mlp(), batches(60)
+    begun, ended = threading.Event(), threading.Event()
 
     def evaluate():
         with torch.no_grad():
             model[5](torch.randn(2, 10))
             begun.set()
-            while not over.is_set():
+            while not ended.is_set():
                 model(torch.randn(2, 6))
 
     thread = threading.Thread(target=evaluate)
@@ -638,7 +639,7 @@ def test_another_thread_may_evaluate_meanwhile():
     try:
         monitor = watched(model, data, forward=forward)
     finally:
-        over.set()
+        ended.set()
         thread.join()
     expected = numpy_floats(plain.frame()).select_dtypes("float64")
     np.testing.assert_array_equal(numpy_floats(monitor.frame()).select_dtypes("float64"), expected)

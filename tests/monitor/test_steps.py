@@ -1,4 +1,4 @@
-"""Where gradients are whole: accumulation, scaling, clipping, closures, several optimisers."""
+"""Gradients are read when complete: accumulation, scaling, clipping, several optimisers."""
 
 import copy
 
@@ -19,11 +19,11 @@ def norms(monitor, column="weight_grad_norm", step=0):
     return frame[frame["step"] == step][column].to_numpy()
 
 
-def of_weights(found):
-    return [float(g.norm()) for name, g in found.items() if name.endswith("weight")]
+def weight_norms(grads):
+    return [float(g.norm()) for name, g in grads.items() if name.endswith("weight")]
 
 
-def test_gradients_and_signals_are_those_of_autograd():
+def test_gradients_and_signals_equal_autograd():
     model, data = mlp(), batches(1)
     (x, y), *_ = data
     expected = gradients(model, lambda m: loss_of(m, data[0]))
@@ -32,7 +32,7 @@ def test_gradients_and_signals_are_those_of_autograd():
     with gradlab.watch(model, (optimizer := torch.optim.SGD(model.parameters(), 0.1))) as monitor:
         before = [p.detach().clone() for p in model.parameters()]
         train(model, optimizer, data)
-    np.testing.assert_allclose(norms(monitor), of_weights(expected), rtol=1e-6)
+    np.testing.assert_allclose(norms(monitor), weight_norms(expected), rtol=1e-6)
     np.testing.assert_allclose(norms(monitor, "bias_grad_norm"), biases, rtol=1e-6)
     np.testing.assert_allclose(norms(monitor, "delta_norm"), signals, rtol=1e-6)
     after = [p.detach() for p in model.parameters()]
@@ -45,7 +45,7 @@ def test_gradients_and_signals_are_those_of_autograd():
 
 
 @pytest.mark.parametrize("parts", [1, 4])
-def test_accumulated_micro_batches_are_one_batch(parts):
+def test_accumulated_micro_batches_equal_one_batch(parts):
     model, data = mlp(), batches(parts, 8)
     x, y = (torch.cat([batch[i] for batch in data]) for i in (0, 1))
     expected = gradients(model, lambda m: loss_of(m, (x, y)))
@@ -56,7 +56,7 @@ def test_accumulated_micro_batches_are_one_batch(parts):
         for batch in data:
             (loss_of(model, batch) / parts).backward()
         optimizer.step()
-    np.testing.assert_allclose(norms(monitor), of_weights(expected), rtol=1e-5)
+    np.testing.assert_allclose(norms(monitor), weight_norms(expected), rtol=1e-5)
     np.testing.assert_allclose(norms(monitor, "delta_norm"), signals, rtol=1e-5)
     assert norms(monitor, "preact_std")[0] == pytest.approx(float(z.std(correction=0)), rel=1e-5)
     assert norms(monitor, "preact_mean")[0] == pytest.approx(float(z.mean()), rel=1e-5)
@@ -89,7 +89,7 @@ def test_a_scaled_loss_gives_the_same_rows(unscale, fused):
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_a_skipped_step_leaves_nothing(fused):
+def test_a_step_that_the_scaler_skips_is_not_recorded(fused):
     model, data = mlp(), batches(3)
     optimizer = torch.optim.Adam(model.parameters(), fused=fused)
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
@@ -102,14 +102,14 @@ def test_a_skipped_step_leaves_nothing(fused):
             scaler.step(optimizer)
             scaler.update()
     assert monitor.frame()["step"].unique().tolist() == [0, 1]
-    np.testing.assert_allclose(norms(monitor), of_weights(expected), rtol=1e-4)
+    np.testing.assert_allclose(norms(monitor), weight_norms(expected), rtol=1e-4)
     signals = error_signals(mlp(), lambda z: cross_entropy(z, data[1][1]), data[1][0])
     np.testing.assert_allclose(norms(monitor, "delta_norm"), signals, rtol=1e-4)
     assert np.isfinite(monitor.steps()["loss"]).all()
-    assert monitor.notes == ["1 step was skipped by a GradScaler, and not recorded"]
+    assert monitor.notes == ["a GradScaler skipped 1 step, which was not recorded"]
 
 
-def test_gradients_are_read_before_they_are_clipped():
+def test_gradients_are_read_before_clipping():
     model, data = mlp(), batches(2)
     expected = gradients(model, lambda m: loss_of(m, data[0]))
     size = float(torch.cat([g.flatten() for g in expected.values()]).norm())
@@ -120,13 +120,13 @@ def test_gradients_are_read_before_they_are_clipped():
             loss_of(model, batch).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), size / 10)
             optimizer.step()
-    np.testing.assert_allclose(norms(monitor), of_weights(expected), rtol=1e-6)
+    np.testing.assert_allclose(norms(monitor), weight_norms(expected), rtol=1e-6)
     first = monitor.steps().iloc[0]
     assert first["grad_norm"] == pytest.approx(size, rel=1e-6)
     assert first["clip_factor"] == pytest.approx(0.1, rel=1e-3)
 
 
-def test_clipping_by_value_and_by_an_early_import():
+def test_clipping_by_value_and_by_a_function_imported_earlier():
     from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
     model, data = mlp(), batches(1)
@@ -137,9 +137,9 @@ def test_clipping_by_value_and_by_an_early_import():
         clip_grad_norm_(model.parameters(), 1e-3)
         torch.nn.utils.clip_grad_value_(model.parameters(), 1e-5)
         optimizer.step()
-    np.testing.assert_allclose(norms(monitor), of_weights(expected), rtol=1e-6)
+    np.testing.assert_allclose(norms(monitor), weight_norms(expected), rtol=1e-6)
     assert 0 < monitor.steps()["clip_factor"][0] < 1e-2
-    assert clip_grad_value_ is torch.nn.utils.clip_grad_value_  # put back
+    assert clip_grad_value_ is torch.nn.utils.clip_grad_value_  # as before
 
 
 def test_several_optimisers_make_one_step():
@@ -153,7 +153,7 @@ def test_several_optimisers_make_one_step():
             loss_of(model, batch).backward()
             for optimizer in optimizers:
                 optimizer.step()
-    np.testing.assert_allclose(norms(monitor), of_weights(expected), rtol=1e-6)
+    np.testing.assert_allclose(norms(monitor), weight_norms(expected), rtol=1e-6)
     assert monitor.frame()["step"].unique().tolist() == [0, 1, 2]
     assert (monitor.frame()["update_ratio"] > 0).all()
 
@@ -171,29 +171,29 @@ def test_an_optimiser_that_steps_more_often_begins_a_new_step():
             if index == 3:
                 seldom.step()
     assert monitor.frame()["step"].unique().tolist() == [0, 1, 2, 3]
-    alone = copy.deepcopy(mlp())
+    reference = mlp()
     for step, (x, y) in enumerate(data):
-        signals = error_signals(alone, lambda z, y=y: cross_entropy(z, y), x)
+        signals = error_signals(reference, lambda z, y=y: cross_entropy(z, y), x)
         np.testing.assert_allclose(norms(monitor, "delta_norm", step), signals, rtol=1e-5)
-        found = gradients(alone, lambda m, b=(x, y): loss_of(m, b))
+        grads = gradients(reference, lambda m, b=(x, y): loss_of(m, b))
         with torch.no_grad():
-            for name, p in alone[0].named_parameters():
-                p -= 0.1 * found[f"0.{name}"]
+            for name, p in reference[0].named_parameters():
+                p -= 0.1 * grads[f"0.{name}"]
 
 
-def test_adversaries_alternate_in_one_step():
+def test_two_optimisers_with_separate_losses_make_one_step():
     torch.manual_seed(0)
     both = nn.ModuleDict({"g": nn.Linear(2, 6), "d": nn.Linear(6, 1)})
-    of_g, of_d = (torch.optim.SGD(both[k].parameters(), 0.1) for k in "gd")
-    with gradlab.watch(both, [of_d, of_g]) as monitor:
+    g_optimizer, d_optimizer = (torch.optim.SGD(both[k].parameters(), 0.1) for k in "gd")
+    with gradlab.watch(both, [d_optimizer, g_optimizer]) as monitor:
         for _ in range(2):
             z = torch.randn(5, 2)
-            of_d.zero_grad()
+            d_optimizer.zero_grad()
             both["d"](both["g"](z).detach()).mean().backward()
-            of_d.step()
-            of_g.zero_grad()
+            d_optimizer.step()
+            g_optimizer.zero_grad()
             (-both["d"](both["g"](z)).mean()).backward()
-            of_g.step()
+            g_optimizer.step()
     assert monitor.frame()["step"].tolist() == [0, 0, 1, 1]
     assert (
         monitor.frame()[["weight_grad_norm", "delta_norm", "update_ratio"]].notna().all(axis=None)
@@ -201,7 +201,7 @@ def test_adversaries_alternate_in_one_step():
 
 
 @pytest.mark.parametrize("keyword", [False, True])
-def test_a_closure_is_heard(keyword):
+def test_the_first_evaluation_of_a_closure_is_recorded(keyword):
     model, data = mlp(), batches(2)
     expected = gradients(model, lambda m: loss_of(m, data[0]))
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=4)
@@ -222,7 +222,7 @@ def test_a_closure_is_heard(keyword):
     with gradlab.watch(model, optimizer) as monitor:
         run(model, optimizer)
     run(plain, reference)
-    np.testing.assert_allclose(norms(monitor), of_weights(expected), rtol=1e-6)
+    np.testing.assert_allclose(norms(monitor), weight_norms(expected), rtol=1e-6)
     assert len(monitor.steps()) == 2
     for a, b in zip(model.parameters(), plain.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -231,41 +231,42 @@ def test_a_closure_is_heard(keyword):
 def test_every_optimiser_of_the_model_is_found():
     model, other, data = mlp(), nn.Linear(6, 3), batches(3)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    elsewhere = torch.optim.SGD(other.parameters(), 0.1)
+    other_optimizer = torch.optim.SGD(other.parameters(), 0.1)
     with gradlab.watch(model) as monitor:
         for batch in data:
-            train(other, elsewhere, [batch])
+            train(other, other_optimizer, [batch])
             train(model, optimizer, [batch])
     assert monitor.frame()["step"].unique().tolist() == [0, 1, 2]
     expected = gradients(mlp(), lambda m: loss_of(m, data[0]))
-    np.testing.assert_allclose(norms(monitor), of_weights(expected), rtol=1e-6)
+    np.testing.assert_allclose(norms(monitor), weight_norms(expected), rtol=1e-6)
     assert monitor.steps()["loss"][0] == pytest.approx(loss_of(mlp(), data[0]).item(), rel=1e-6)
 
 
-def test_frozen_unused_and_forgotten_parameters():
+def test_frozen_unused_and_unoptimised_parameters():
     model, data = mlp(), batches(2)
     model.append(nn.Linear(3, 3))
     model.spare = nn.Linear(2, 2)
     model.forward = lambda x: nn.Sequential.forward(model[:7], x)
     model[0].requires_grad_(False)
-    held = [*model[3].parameters(), *model[5].parameters(), *model.spare.parameters()]
-    optimizer = torch.optim.SGD([{"params": held[:2], "lr": 0.5}, {"params": held[2:]}], 0.1)
+    optimised = [*model[3].parameters(), *model[5].parameters(), *model.spare.parameters()]
+    optimizer = torch.optim.SGD(
+        [{"params": optimised[:2], "lr": 0.5}, {"params": optimised[2:]}], 0.1
+    )
     with gradlab.watch(model, optimizer) as monitor:
         train(model, optimizer, data)
     rows = monitor.frame()[monitor.frame()["step"] == 0].set_index("module")
     assert rows.loc["0", ["weight_grad_norm", "update_ratio"]].isna().all()  # frozen
     assert rows.loc["spare", ["weight_grad_norm", "delta_norm"]].isna().all()  # unused
-    assert rows.loc["6", "weight_grad_norm"] > 0  # in no optimiser:
+    assert rows.loc["6", "weight_grad_norm"] > 0  # in no optimiser
     assert rows.loc["6", "update_ratio"] == 0
-    size = torch.tensor([model[3].weight.numel()])
-    assert rows.loc["3", "weight_count"] == size
+    assert rows.loc["3", "weight_count"] == model[3].weight.numel()
     ratio = rows.loc[["3", "5"], "update_ratio"] / rows.loc[["3", "5"], "weight_grad_norm"]
     rate = ratio * rows.loc[["3", "5"], "weight_norm"]
     np.testing.assert_allclose(rate, [0.5, 0.1], rtol=1e-5)
     assert monitor.steps()["lr"].tolist() == [0.5, 0.5]
 
 
-def test_records_lie_where_they_are_asked_for():
+def test_the_requested_steps_are_recorded():
     model, data = mlp(), batches(25)
     for every, expected in ((10, [0, 10, 20]), ("log", [0, 1, 2, 3, 4, 6, 7, 8, 10, 13, 16, 20])):
         optimizer = torch.optim.SGD(model.parameters(), 0.1)
@@ -275,34 +276,33 @@ def test_records_lie_where_they_are_asked_for():
         assert monitor.frame()["delta_norm"].notna().all()
 
 
-def test_another_network_in_the_loop_is_none_of_its_business():
+def test_another_network_in_the_loop_is_ignored():
     model, other, data = mlp(), nn.Linear(6, 3), batches(3)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    elsewhere = torch.optim.SGD(other.parameters(), 0.1)
+    other_optimizer = torch.optim.SGD(other.parameters(), 0.1)
     plain = mlp()
-    of_plain = torch.optim.SGD(plain.parameters(), 0.1)
+    plain_optimizer = torch.optim.SGD(plain.parameters(), 0.1)
     scalers = [torch.amp.GradScaler("cpu", init_scale=scale) for scale in (2.0**127, 16.0)]
-    with gradlab.watch(plain, of_plain) as expected:
-        train(plain, of_plain, data)
+    with gradlab.watch(plain, plain_optimizer) as expected:
+        train(plain, plain_optimizer, data)
     with gradlab.watch(model, optimizer) as monitor:
         for batch in data:
-            for net, its, scaler in zip(
-                (other, model), (elsewhere, optimizer), scalers, strict=True
-            ):  # the steps of the other network are skipped
-                its.zero_grad()
+            both = (other, other_optimizer), (model, optimizer)
+            for (net, net_optimizer), scaler in zip(both, scalers, strict=True):
+                net_optimizer.zero_grad()
                 scaler.scale(loss_of(net, batch)).backward()
                 torch.nn.utils.clip_grad_norm_(other.parameters(), 1e-6)
-                scaler.step(its)
+                scaler.step(net_optimizer)  # skips the steps of the other network
                 scaler.update()
     assert monitor.notes == []
     numbers = numpy_floats(monitor.frame()).select_dtypes("float64")
-    wanted = numpy_floats(expected.frame()).select_dtypes("float64")
-    np.testing.assert_allclose(numbers, wanted, rtol=2e-4, equal_nan=True)
+    expected_numbers = numpy_floats(expected.frame()).select_dtypes("float64")
+    np.testing.assert_allclose(numbers, expected_numbers, rtol=2e-4, equal_nan=True)
     for column in ("loss", "grad_norm", "clip_factor"):
         np.testing.assert_allclose(monitor.steps()[column], expected.steps()[column], rtol=1e-4)
 
 
-def test_an_optimiser_that_steps_more_often_is_clipped_scheduled_and_recorded_as_alone():
+def test_an_optimiser_that_steps_more_often_with_clipping_and_a_schedule():
     model, data = mlp(), batches(6)
     often, seldom = (torch.optim.SGD(model[i].parameters(), 0.1) for i in (0, 5))
     schedule = torch.optim.lr_scheduler.ExponentialLR(often, 0.5)
@@ -327,30 +327,30 @@ def test_an_optimiser_that_steps_more_often_is_clipped_scheduled_and_recorded_as
     np.testing.assert_allclose(norms[[0, 2]], 1e-3, rtol=1e-2)
 
 
-def test_what_is_clipped_together_and_updated_apart():
+def test_parameters_clipped_together_and_updated_separately():
     model, data = mlp(), batches(1)
     expected = gradients(model, lambda m: loss_of(m, data[0]))
     each = [torch.optim.SGD(model[i].parameters(), 0.1) for i in (0, 3, 5)]
-    with gradlab.watch(model) as monitor:  # to which every update is a step
+    with gradlab.watch(model) as monitor:  # every update is a step
         loss_of(model, data[0]).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
         for optimizer in each:
             optimizer.step()
-    found = [norms(monitor, step=i)[i] for i in range(3)]
-    np.testing.assert_allclose(found, of_weights(expected), rtol=1e-6)
+    recorded = [norms(monitor, step=i)[i] for i in range(3)]
+    np.testing.assert_allclose(recorded, weight_norms(expected), rtol=1e-6)
     assert (monitor.steps()["clip_factor"] < 0.1).all()
 
 
-def test_an_adversarys_turn_does_not_change_what_was_read_in_the_others():
+def test_gradients_read_for_one_optimiser_survive_the_backward_pass_of_another():
     model, data = mlp(), batches(2)
-    of_a, of_b = (torch.optim.SGD(model[i].parameters(), 0.0) for i in (0, 5))
+    first, last = (torch.optim.SGD(model[i].parameters(), 0.0) for i in (0, 5))
     loss_of(model, data[0]).backward()
     expected = float(model[0].weight.grad.norm())
-    with gradlab.watch(model, [of_a, of_b]) as monitor:
-        for batch, optimizer in zip(data, (of_a, of_b), strict=True):
+    with gradlab.watch(model, [first, last]) as monitor:
+        for batch, optimizer in zip(data, (first, last), strict=True):
             model.zero_grad()
             loss_of(model, batch).backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3)  # of both, at each turn
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3)  # clips the gradients of both
             optimizer.step()
     assert len(monitor.steps()) == 1
     assert norms(monitor)[0] == pytest.approx(expected, rel=1e-6)
@@ -358,7 +358,7 @@ def test_an_adversarys_turn_does_not_change_what_was_read_in_the_others():
 
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("named", [False, True])
-def test_gradients_that_no_scaler_divides_are_told_as_if_it_had(fused, named):
+def test_gradients_that_stay_scaled_are_recorded_unscaled(fused, named):
     model, data = mlp(), batches(1)
     expected = gradients(model, lambda m: loss_of(m, data[0]))
     first = torch.optim.Adam(model[0].parameters(), lr=0.0, fused=fused)
@@ -371,10 +371,10 @@ def test_gradients_that_no_scaler_divides_are_told_as_if_it_had(fused, named):
             scaler.step(optimizer)
         scaler.update()
     for step in (0,) if named else (0, 1):
-        np.testing.assert_allclose(norms(monitor, step=step), of_weights(expected), rtol=1e-5)
+        np.testing.assert_allclose(norms(monitor, step=step), weight_norms(expected), rtol=1e-5)
 
 
-def test_clipping_gradients_that_are_still_scaled_clips_what_it_clips():
+def test_clipping_of_gradients_that_are_still_scaled():
     model, data = mlp(), batches(1)
     expected = gradients(model, lambda m: loss_of(m, data[0]))
     size = float(torch.cat([g.flatten() for g in expected.values()]).norm())
@@ -382,13 +382,13 @@ def test_clipping_gradients_that_are_still_scaled_clips_what_it_clips():
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     with gradlab.watch(model, optimizer) as monitor:
         scaler.scale(loss_of(model, data[0])).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 512 * size)  # the usual mistake
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 512 * size)  # a common mistake
         scaler.step(optimizer)
     assert monitor.steps()["grad_norm"][0] == pytest.approx(size, rel=1e-5)
     assert monitor.steps()["clip_factor"][0] == pytest.approx(0.5, rel=1e-5)
 
 
-@pytest.mark.parametrize("form", ["apart", "sum", "list"])
+@pytest.mark.parametrize("form", ["separate", "sum", "list"])
 def test_each_backward_pass_has_the_scale_of_its_own_loss(form):
     model, other, data = mlp(), mlp(), batches(2)
     expected = sum(loss_of(model, batch).item() for batch in data)
@@ -400,8 +400,7 @@ def test_each_backward_pass_has_the_scale_of_its_own_loss(form):
             losses = scalers[0].scale(losses)
         else:
             losses = [scalers[0].scale(losses[0]), scalers[0].scale(losses[1])]
-        elsewhere = scalers[1].scale(loss_of(other, data[0]))  # scaled last, and not our own
-        elsewhere.backward()
+        scalers[1].scale(loss_of(other, data[0])).backward()  # the latest scale is of another loss
         if form == "sum":
             scalers[0].scale(torch.zeros(()))
             sum(losses).backward()
@@ -415,7 +414,7 @@ def test_each_backward_pass_has_the_scale_of_its_own_loss(form):
     np.testing.assert_allclose(norms(monitor, "delta_norm"), np.hypot(*pairs), rtol=1e-5)
 
 
-def test_another_networks_scale_is_not_ours():
+def test_the_loss_scale_of_another_network_is_ignored():
     model, other, data = mlp(), mlp(), batches(1)
     signals = error_signals(model, lambda z: cross_entropy(z, data[0][1]), data[0][0])
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
@@ -429,7 +428,7 @@ def test_another_networks_scale_is_not_ours():
 
 
 class Sharpness(torch.optim.Optimizer):
-    """Sharpness-aware: to a worse place, a second gradient there, back, and then the step."""
+    """A sharpness-aware optimiser: its step uses the gradient at weights with a higher loss."""
 
     def __init__(self, parameters):
         super().__init__(parameters, {"lr": 0.1})
@@ -449,7 +448,7 @@ class Sharpness(torch.optim.Optimizer):
         self.base.step()
 
 
-def test_a_sharpness_aware_step_is_one_update_by_its_second_gradient():
+def test_a_sharpness_aware_step_records_its_second_gradient():
     model, data = mlp(dtype=torch.float64), batches(1, dtype=torch.float64)
     before = model[0].weight.detach().clone()
     worse = copy.deepcopy(model)
@@ -475,7 +474,7 @@ def test_a_sharpness_aware_step_is_one_update_by_its_second_gradient():
     assert monitor.steps()["loss"][0] == pytest.approx(loss_of(worse, data[0]).item(), rel=1e-9)
 
 
-def test_gradients_that_are_thrown_away_leave_nothing():
+def test_discarded_gradients_are_not_recorded():
     model, data = mlp(), batches(2)
     signals = error_signals(model, lambda z: cross_entropy(z, data[1][1]), data[1][0])
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
@@ -489,37 +488,37 @@ def test_gradients_that_are_thrown_away_leave_nothing():
     np.testing.assert_allclose(norms(monitor, "delta_norm"), signals, rtol=1e-6)
 
 
-def test_what_is_never_stepped_does_not_pile_up():
+def test_an_optimiser_unknown_to_watch_gives_a_warning_and_no_growing_memory():
     model, data = mlp(), batches(20)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     monitor = gradlab.watch(model, optimizer)
     monitor.start()
-    train(model, torch.optim.SGD(model.parameters(), 0.1), data)  # made a second time
+    train(model, torch.optim.SGD(model.parameters(), 0.1), data)  # another optimiser
     assert monitor._signals.count <= 3
     assert len(monitor._tracker._passes._losses) <= 1
-    with pytest.warns(UserWarning, match=r"nothing was recorded: .* steps \(SGD\) was not given"):
+    with pytest.warns(UserWarning, match=r"no step was recorded: .* updates \(SGD\) is not"):
         monitor.stop()
 
 
-def test_updates_made_within_the_backward_pass():
+def test_updates_inside_the_backward_pass():
     model, data = mlp(), batches(3)
-    own = {p: torch.optim.SGD([p], 0.1) for p in model.parameters()}
+    optimizers = {p: torch.optim.SGD([p], 0.1) for p in model.parameters()}
 
     def update(p):
-        own[p].step()
-        own[p].zero_grad()
+        optimizers[p].step()
+        optimizers[p].zero_grad()
 
-    for p in own:
+    for p in optimizers:
         p.register_post_accumulate_grad_hook(update)
     losses = []
-    with gradlab.watch(model, list(own.values())) as monitor:
+    with gradlab.watch(model, list(optimizers.values())) as monitor:
         for batch in data:
             loss = loss_of(model, batch)
             loss.backward()
             losses.append(loss.item())
     np.testing.assert_allclose(monitor.steps()["loss"], losses, rtol=1e-6)
     expected = gradients(mlp(), lambda m: loss_of(m, data[0]))
-    np.testing.assert_allclose(norms(monitor), of_weights(expected), rtol=1e-6)
+    np.testing.assert_allclose(norms(monitor), weight_norms(expected), rtol=1e-6)
     assert (monitor.frame()[["delta_norm", "update_ratio"]] > 0).all(axis=None)
 
 
@@ -536,7 +535,7 @@ def test_several_losses_in_one_backward_pass_are_summed():
 
 
 class Bare(torch.optim.Optimizer):
-    """Without a learning rate, and with an eps of two parts, as Adafactor has."""
+    """An optimiser without a learning rate, and with two values of eps as in Adafactor."""
 
     def __init__(self, parameters):
         super().__init__(parameters, {"eps": (None, 1e-3)})
@@ -547,7 +546,7 @@ class Bare(torch.optim.Optimizer):
 
 
 @pytest.mark.parametrize("kind", [Bare, torch.optim.Adafactor])
-def test_settings_of_an_optimiser_that_are_no_numbers(kind, tmp_path):
+def test_settings_of_an_optimiser_may_be_other_than_numbers(kind, tmp_path):
     model, data = mlp(), batches(2)
     optimizer = kind(model.parameters())
     with gradlab.watch(model, optimizer) as monitor:
@@ -556,7 +555,7 @@ def test_settings_of_an_optimiser_that_are_no_numbers(kind, tmp_path):
     assert monitor.report(tmp_path).is_file()
 
 
-def test_a_closure_that_fails_does_not_silence_what_follows():
+def test_after_an_exception_in_a_closure_recording_continues():
     model, data = mlp(), batches(3)
     first, other = (torch.optim.SGD(model[i].parameters(), 0.1) for i in (0, 5))
 

@@ -1,20 +1,20 @@
-"""Sizes against float64, over the whole range and where squares cancel."""
+"""Norms, means and deviations equal a calculation in float64, also where squares cancel."""
 
 import math
 
 import pytest
 import torch
 
-from gradlab.monitor.tensor_norms import mean_std, size_of, unit_spread
+from gradlab.monitor.tensor_norms import mean_std, norm_of, unit_spread
 
 SHAPES = [(7,), (1,), (31, 1000), (300, 256), (4, 5, 600), ()]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
-def test_norms_are_right_over_the_whole_range(shape, scale):
+def test_norms_are_right_over_the_range_of_float32(shape, scale):
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * scale
-    assert float(size_of(x)) == pytest.approx(float(x.double().norm()), rel=1e-6)
+    assert float(norm_of(x)) == pytest.approx(float(x.double().norm()), rel=1e-6)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -30,19 +30,19 @@ def test_mean_and_deviation_survive_an_offset(shape, offset, dtype):
 
 
 @pytest.mark.parametrize("spread", [1.0, 0.1, 1e-3, 0.0])
-def test_spread_is_right_where_units_are_alike(spread):
+def test_spread_is_right_if_units_are_nearly_equal(spread):
     generator = torch.Generator().manual_seed(0)
     grad = torch.randn(1, 300, generator=generator) + spread * torch.randn(
         40, 300, generator=generator
     )
     wide = grad.double()
     expected = float((wide - wide.mean(0)).norm() / wide.norm())
-    assert float(unit_spread(grad, size_of(grad))) == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    assert float(unit_spread(grad, norm_of(grad))) == pytest.approx(expected, rel=1e-3, abs=1e-6)
 
 
-def test_what_has_no_size_says_so():
-    nothing = torch.zeros(3, 4)
-    assert math.isnan(float(unit_spread(nothing, size_of(nothing))))
+def test_undefined_values_are_null_and_nonfinite_values_stay():
+    zeros = torch.zeros(3, 4)
+    assert math.isnan(float(unit_spread(zeros, norm_of(zeros))))
     assert math.isnan(float(unit_spread(torch.ones(1, 4), torch.tensor(2.0))))
-    assert math.isnan(float(size_of(torch.tensor([math.nan, 1.0]))))
-    assert float(size_of(torch.tensor([math.inf, 1.0]))) == math.inf
+    assert math.isnan(float(norm_of(torch.tensor([math.nan, 1.0]))))
+    assert float(norm_of(torch.tensor([math.inf, 1.0]))) == math.inf

@@ -1,4 +1,4 @@
-"""The promise of `watch`: it changes nothing, leaves nothing, and says what it cannot do."""
+"""`watch` does not change the training, removes its hooks, and reports its limits."""
 
 import copy
 import gc
@@ -48,7 +48,7 @@ class Everything(nn.Module):
 
 
 def language(model, optimizer, *, clip=None, scaler=None, parts=1, autocast=False, steps=20):
-    """A loop with the usual extras; returns the losses."""
+    """Train with the usual extras, and return the losses."""
     torch.manual_seed(7)
     losses = []
     for _ in range(steps):
@@ -83,15 +83,15 @@ def everything():
 @pytest.mark.parametrize("every", [1, 7])
 def test_training_is_the_same_to_the_last_bit(extras, every):
     plain, model = everything(), everything()
-    given = [dict(extras), dict(extras)]
+    options = [dict(extras), dict(extras)]
     if "scaler" in extras:  # so large that the first steps are skipped
-        for each in given:
+        for each in options:
             each["scaler"] = torch.amp.GradScaler("cpu", init_scale=extras["scaler"])
-    expected = language(plain, adamw(plain), **given[0])
+    expected = language(plain, adamw(plain), **options[0])
     after = torch.get_rng_state()
     optimizer = adamw(model)
     with gradlab.watch(model, optimizer, every=every) as monitor:
-        assert language(model, optimizer, **given[1]) == expected
+        assert language(model, optimizer, **options[1]) == expected
     for a, b in zip(model.state_dict().values(), plain.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     assert torch.equal(after, torch.get_rng_state())
@@ -118,7 +118,7 @@ def test_compiled_training_is_the_same_to_the_last_bit():
 
 
 def state(model):
-    """Everything that hooks could be hidden in."""
+    """Return the number of entries of each dictionary in each module, as of hooks."""
     return [
         {name: len(value) if isinstance(value, dict) else None for name, value in vars(m).items()}
         for m in model.modules()
@@ -142,22 +142,22 @@ def functions():
     ]
 
 
-def test_nothing_stays_behind():
+def test_after_the_stop_hooks_and_functions_are_as_before():
     from torch.optim import optimizer as of_optimisers
 
     model, data = mlp(), batches(3)
-    before, names, torchs = state(model), list(model.state_dict()), functions()
+    before, names, functions_before = state(model), list(model.state_dict()), functions()
     with gradlab.watch(model, optimizer := adamw(model)) as monitor:
         assert list(model.state_dict()) == names
         train(model, optimizer, data)
     assert monitor.notes == []
     assert state(model) == before
-    assert functions() == torchs
+    assert functions() == functions_before
     assert not of_optimisers._global_optimizer_pre_hooks
     assert not of_optimisers._global_optimizer_post_hooks
 
 
-def test_an_exception_passes_and_the_record_stays():
+def test_after_an_exception_in_the_loop_the_record_remains():
     model, data = mlp(), batches(3)
     before, optimizer = state(model), adamw(model)
     monitor = gradlab.watch(model, optimizer)
@@ -177,7 +177,7 @@ def test_an_exception_passes_and_the_record_stays():
     assert len(again.steps()) == 3
 
 
-def test_an_exception_inside_a_step_does_not_confuse_the_next():
+def test_after_an_exception_inside_a_step_recording_continues():
     model, data = mlp(), batches(3)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
 
@@ -201,32 +201,32 @@ def test_a_watched_model_can_be_copied_pickled_and_saved(tmp_path):
         torch.save(model.state_dict(), tmp_path / "state.pt")
         copy.deepcopy(optimizer), pickle.dumps(optimizer)
         for other in (twin, loaded, torch.load(tmp_path / "model.pt", weights_only=False)):
-            other(data[0][0])["logits"].sum().backward()  # hears nothing
+            other(data[0][0])["logits"].sum().backward()  # is not recorded
         language(model, optimizer, steps=1)
     assert torch.load(tmp_path / "state.pt", weights_only=True).keys() == model.state_dict().keys()
     assert b"gradlab" not in pickle.dumps(mlp()) + (tmp_path / "model.pt").read_bytes()
     assert monitor.steps()["step"].tolist() == [0, 1, 2]
 
 
-def test_two_watchers_of_one_model_are_refused():
+def test_two_monitors_of_one_model_are_refused():
     model, other = mlp(), mlp()
     with gradlab.watch(model, adamw(model)), gradlab.watch(other, adamw(other)):
         for part in (model, nn.Sequential(model), model[0]):
-            with pytest.raises(WatchError, match="this one is already"), gradlab.watch(part):
+            with pytest.raises(WatchError, match="is already watched"), gradlab.watch(part):
                 pass
     with gradlab.watch(model):
         pass
 
 
-def test_two_networks_at_once_have_a_record_each():
+def test_two_watched_networks_have_separate_records():
     one, two, data = mlp(), nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 3)), batches(4)
-    of_one, of_two = adamw(one), adamw(two)
-    with gradlab.watch(one, of_one) as first:
-        with gradlab.watch(two, of_two) as second:
+    one_optimizer, two_optimizer = adamw(one), adamw(two)
+    with gradlab.watch(one, one_optimizer) as first:
+        with gradlab.watch(two, two_optimizer) as second:
             for batch in data:
-                train(one, of_one, [batch])
-                train(two, of_two, [batch])
-        train(one, of_one, data)
+                train(one, one_optimizer, [batch])
+                train(two, two_optimizer, [batch])
+        train(one, one_optimizer, data)
     assert len(first.steps()) == 8
     assert len(second.steps()) == 4
     assert first.modules == ["0", "3", "5"]
@@ -243,29 +243,29 @@ def unused(model):
     [
         (lambda m: gradlab.watch(m.parameters()), r"expected a torch.nn.Module"),
         (lambda m: gradlab.watch(m, m), r"expected a torch.optim.Optimizer, given Sequential"),
-        (lambda m: gradlab.watch(m, adamw(mlp())), r"holds none of them"),
-        (lambda m: gradlab.watch(m, []), r"expected an optimiser, or none for any"),
+        (lambda m: gradlab.watch(m, adamw(mlp())), r"has none of them"),
+        (lambda m: gradlab.watch(m, []), r"expected an optimiser, given an empty list"),
         (lambda m: gradlab.watch(nn.LazyLinear(3)), r"but weight is lazy; put one batch"),
-        (lambda m: gradlab.watch(m, every=0), r"from 1 on, or \"log\", given 0"),
+        (lambda m: gradlab.watch(m, every=0), r"integer of at least 1, or \"log\", given 0"),
         (lambda m: gradlab.watch(m, every="linear"), r"given 'linear'"),
         (
             lambda m: gradlab.watch(m, modules="heads"),
             r"none matches 'heads'",
         ),
         (lambda m: gradlab.watch(nn.ReLU()), r"but it has none"),
-        (lambda m: gradlab.watch(m).report("out"), r"expected `with gradlab.watch"),
+        (lambda m: gradlab.watch(m).report("out"), r"put `with gradlab.watch"),
         (lambda m: gradlab.watch(m, sinks="out"), r"expected a sink .* but 'out' has no open"),
-        (lambda m: gradlab.watch(m).diagnose(), r"expected `with gradlab.watch"),
-        (lambda m: unused(m).diagnose(), r"no optimiser has made one"),
+        (lambda m: gradlab.watch(m).diagnose(), r"put `with gradlab.watch"),
+        (lambda m: unused(m).diagnose(), r"no step was recorded"),
     ],
 )
-def test_mistakes_are_one_line(call, message):
+def test_each_error_is_one_line(call, message):
     with pytest.raises(WatchError, match=message) as error:
         call(mlp())
     assert "\n" not in str(error.value)
 
 
-def test_memory_does_not_grow_but_by_the_record():
+def test_memory_grows_only_by_the_record():
     model, x = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1)), torch.ones(1, 2)
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)
 
@@ -288,7 +288,7 @@ def test_memory_does_not_grow_but_by_the_record():
     assert 35 < len(monitor.steps()) < 45
 
 
-def test_a_record_is_of_numbers_alone():
+def test_a_record_contains_no_tensors():
     model, data = mlp(), batches(1)
     optimizer = torch.optim.SGD(model.parameters(), 1e-3)
     with gradlab.watch(model, optimizer) as monitor:
@@ -301,7 +301,7 @@ def test_a_record_is_of_numbers_alone():
     assert len(monitor.frame()) == 3 * 220
 
 
-def test_diagnosis_names_what_was_built_into_a_network():
+def test_diagnosis_finds_the_cause_of_vanishing_gradients():
     torch.manual_seed(0)
     deep = [part for _ in range(12) for part in (nn.Linear(16, 16), nn.Sigmoid())]
     model = nn.Sequential(nn.Linear(6, 16), nn.Sigmoid(), *deep, nn.Linear(16, 3))
@@ -330,13 +330,13 @@ def test_relu_is_not_called_saturated():
     assert "saturated" not in [finding.kind for finding in monitor.diagnose()]
 
 
-def test_a_report_reads_like_that_of_a_run(tmp_path):
+def test_a_report_has_the_files_and_numbers_of_a_run(tmp_path):
     model, optimizer = (m := everything()), adamw(m)
     with gradlab.watch(model, optimizer) as monitor:
         language(model, optimizer, steps=3)
         monitor.report(tmp_path)
         assert gradlab.load(tmp_path).runs["status"].tolist() == ["running"]
-    page = monitor.report(tmp_path).read_text(encoding="utf-8")  # again, in its own place
+    page = monitor.report(tmp_path).read_text(encoding="utf-8")  # replaces the first report
     assert "‖dLoss/dz‖" in page
     assert all(name in page for name in monitor.modules)
     frames = gradlab.load(tmp_path)
@@ -353,15 +353,15 @@ def test_a_report_reads_like_that_of_a_run(tmp_path):
         monitor.report(tmp_path)
 
 
-def test_a_network_that_was_never_trained_has_no_rows():
+def test_without_training_there_are_no_rows():
     with gradlab.watch(mlp()) as monitor, warnings.catch_warnings():
         pass
-    with pytest.raises(WatchError, match="no optimiser has made one"):
+    with pytest.raises(WatchError, match="no step was recorded"):
         monitor.diagnose()
     assert list(monitor.frame().columns)[:4] == ["step", "axis", "position", "module"]
 
 
-def test_hooks_say_nothing_in_a_buffer():
+def test_a_saved_model_does_not_mention_gradlab():
     model = mlp()
     with gradlab.watch(model):
         torch.save(model, buffer := io.BytesIO())

@@ -1,4 +1,4 @@
-"""Callbacks for training libraries: `gradlab.integrations.lightning` and `.huggingface`."""
+"""Callbacks for training libraries: `lightning` for Lightning, `huggingface` for Hugging Face."""
 
 from importlib import import_module
 from types import ModuleType
@@ -12,7 +12,7 @@ __all__ = ["huggingface", "lightning"]
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Import an integration at its first use, for its library may not be installed."""
+    """Import a callback at its first use, because its library may not be installed."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return import_module(f"{__name__}.{name}")

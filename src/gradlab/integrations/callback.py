@@ -1,12 +1,12 @@
-"""The part of a callback that does not depend on the training library."""
+"""The base class of the callbacks for Lightning and Hugging Face."""
 
 from collections.abc import Sequence
 
 from torch import nn
 
-from gradlab.monitor.attach import Choice
 from gradlab.monitor.monitor import Monitor
-from gradlab.monitor.steps import schedule
+from gradlab.monitor.step_tracker import schedule
+from gradlab.monitor.watched_modules import Choice
 from gradlab.sinks.protocol import Sink
 
 
@@ -32,7 +32,7 @@ class WatchCallback:
         modules: Choice | Sequence[Choice] | None = None,
         sinks: Sink | Sequence[Sink] = (),
     ) -> None:
-        schedule(every)  # raises an error now, and not when training starts
+        schedule(every)  # raises now instead of at the start of training
         self.monitor: Monitor | None = None
         self._every, self._modules, self._sinks = every, modules, sinks
 
@@ -43,6 +43,6 @@ class WatchCallback:
         ).start()
 
     def close(self) -> None:
-        """Stop watching; without effect if the monitor is stopped."""
+        """Stop watching. A second call has no effect."""
         if self.monitor is not None:
             self.monitor.stop()

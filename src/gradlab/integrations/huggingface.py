@@ -1,11 +1,11 @@
-"""A callback for the Trainer of Hugging Face.
+"""A callback that records the training by a Trainer of Hugging Face.
 
 from gradlab.integrations.huggingface import Watch
 
 watch = Watch(every=10)
 trainer = transformers.Trainer(model, arguments, train_dataset=data, callbacks=[watch])
 trainer.train()
-watch.monitor.findings
+print(watch.monitor.findings)
 """
 
 from typing import Any
@@ -24,8 +24,13 @@ except ImportError as error:
 class TrainerWatch(WatchCallback, TrainerCallback):
     """Watches the model that a `transformers.Trainer` trains; arguments as in `gradlab.watch`.
 
-    The Trainer does not notify callbacks of an exception. After one, call `close()`, unless the
-    same callback starts another training.
+    The Trainer does not notify callbacks of exceptions. After an exception, call `close()`, or use
+    the same callback for the next training.
+
+    Args:
+        every: As in `gradlab.watch`.
+        modules: As in `gradlab.watch`.
+        sinks: As in `gradlab.watch`.
 
     Example:
         >>> watch = TrainerWatch(every=10)
@@ -34,12 +39,27 @@ class TrainerWatch(WatchCallback, TrainerCallback):
     """
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Start watching; the given model lacks the wrapper that shows how many ranks there are."""
+        """Start watching.
+
+        Args:
+            args: The `TrainingArguments`. They give the number of processes, because `kwargs`
+                contains the model without its `DistributedDataParallel` wrapper.
+            state: Not used.
+            control: Not used.
+            kwargs: The model and other objects of the Trainer.
+        """
         ranks = args.world_size if args.parallel_mode == ParallelMode.DISTRIBUTED else None
         self._start(kwargs["model"], ranks)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Stop watching."""
+        """Stop watching.
+
+        Args:
+            args: Not used.
+            state: Not used.
+            control: Not used.
+            kwargs: Not used.
+        """
         self.close()
 
 

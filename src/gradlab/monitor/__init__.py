@@ -1,1 +1,1 @@
-"""Any network in any training loop under observation: `gradlab.watch`."""
+"""Record the gradients of any network in any training loop: `gradlab.watch`."""

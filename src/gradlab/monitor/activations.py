@@ -1,8 +1,8 @@
-"""Find the activations among a network's modules, and count saturated entries and dead units.
+"""Find the activations of a network, and count their saturated entries and dead units.
 
-To compute phi' for every entry costs more than the activation itself. gradlab only needs to know
-where phi' is 0, or below a share of its maximum. These intervals of u are found once for each
-activation and dtype. Then the entries of a tensor up to each edge are counted.
+Computing phi' for every entry costs more than the activation itself. gradlab needs to know only
+where phi' is 0, or below 5% of its maximum. It finds these intervals of u once for each activation
+and dtype. Then it counts the entries of a tensor in each interval.
 """
 
 import copy
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gradlab.recording.columns import SATURATED_BELOW, derivative, steepest_slope
 
-KINDS = (
+ACTIVATIONS = (
     nn.CELU,
     nn.ELU,
     nn.GELU,
@@ -37,21 +37,21 @@ KINDS = (
     nn.Tanhshrink,
     nn.Threshold,
 )
-"""Elementwise, deterministic and without parameters; `RReLU` draws random numbers."""
-ROOMS = ("transformers.activations", "timm.layers.activations")
+"""Elementwise activations without parameters and without random numbers (`RReLU` draws some)."""
+LIBRARIES = ("transformers.activations", "timm.layers.activations")
 ONE_SIDED = (nn.ReLU, nn.LeakyReLU, nn.Threshold)
-"""Flat on one side by design: entries there make a network sparse, not saturated."""
+"""Activations that are flat on one side by design; entries there are not called saturated."""
 NEAR, FAR = 20.0, 1e4
-"""Limits of |u| of the fine and of the coarse search for intervals."""
+"""Largest |u| of the fine and of the coarse search for intervals."""
 
 
 def is_activation(module: nn.Module) -> bool:
-    """Return whether a module is an activation with a derivative."""
-    known = isinstance(module, KINDS) or type(module).__module__ in ROOMS
+    """Return whether a module is an elementwise activation without parameters."""
+    known = isinstance(module, ACTIVATIONS) or type(module).__module__ in LIBRARIES
     return known and not any(True for _ in module.parameters())
 
 
-Span = tuple[float, float]
+Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -68,72 +68,79 @@ class Intervals:
     saturated: tuple[bool, ...]
     zero: tuple[bool, ...]
 
-    def share_saturated(self, u_BU: Tensor, span: Span) -> Tensor:
+    def share_saturated(self, u_BU: Tensor, limits: Range) -> Tensor:
         """Return the share of entries with |phi'| < 5% of its maximum, float64."""
-        return self._count(u_BU, self.saturated, span, None).double() / u_BU.numel()
+        return self._count(u_BU, self.saturated, limits, None).double() / u_BU.numel()
 
-    def alive(self, u_BU: Tensor, span: Span) -> Tensor:
+    def alive_units(self, u_BU: Tensor, limits: Range) -> Tensor:
         """Return for each unit 0.0 if phi' is 0 for every sample, else 1.0."""
-        zeros = self._count(u_BU, self.zero, span, 0)
+        zeros = self._count(u_BU, self.zero, limits, 0)
         return (zeros < len(u_BU)).double().expand(u_BU.shape[1])
 
-    def _count(self, u_BU: Tensor, flat: tuple[bool, ...], span: Span, dim: int | None) -> Tensor:
-        """Return the number of entries in flat intervals.
+    def _count(
+        self, u_BU: Tensor, flat: tuple[bool, ...], limits: Range, dim: int | None
+    ) -> Tensor:
+        """Count the entries in flat intervals.
 
         Args:
-            u_BU: Pre-activations.
+            u_BU: Pre-activations, [B, U].
             flat: For each interval, whether its entries count.
-            span: The least and the greatest entry.
+            limits: The smallest and the largest entry.
             dim: Dimension to count over; None for all.
+
+        Returns:
+            The number of entries: [U] for dimension 0, a scalar for None.
         """
-        least, most = span
-        if math.isfinite(most - least):
+        smallest, largest = limits
+        if math.isfinite(largest - smallest):
             numbers = torch.tensor(u_BU.numel() if dim is None else len(u_BU), device=u_BU.device)
         else:  # NaN is in no interval
             numbers = torch.count_nonzero(u_BU == u_BU, dim)
         total = numbers * flat[-1]
         for edge, before, after in zip(self.edges, flat, flat[1:], strict=False):
-            if before == after or edge < least:
+            if before == after or edge < smallest:
                 continue
-            reached = numbers if edge >= most else torch.count_nonzero(u_BU <= edge, dim)
+            reached = numbers if edge >= largest else torch.count_nonzero(u_BU <= edge, dim)
             total = total + reached if before else total - reached
         return total
 
 
-def intervals(phi: nn.Module, dtype: torch.dtype) -> Intervals:
-    """Return the intervals of u in which phi' is flat, exact to one step of the dtype."""
+def find_intervals(phi: nn.Module, dtype: torch.dtype) -> Intervals:
+    """Find the intervals of u in which phi' is flat, exact to one step of the dtype."""
     far = torch.logspace(1, 4, 1_000, dtype=torch.float64)
     near = torch.linspace(-NEAR, NEAR, 40_001, dtype=torch.float64)
     u = torch.cat([-far, near, far]).to(dtype).unique()
     limit = SATURATED_BELOW * steepest_slope(phi)
 
-    def flat(at: Tensor) -> Tensor:
-        slope = derivative(phi, at).abs()
+    def flatness(u: Tensor) -> Tensor:
+        slope = derivative(phi, u).abs()
         return (slope < limit).int() + 2 * (slope == 0).int()
 
-    kinds = flat(u)
-    changes = (kinds[1:] != kinds[:-1]).nonzero()[:, 0]
+    levels = flatness(u)
+    changes = (levels[1:] != levels[:-1]).nonzero()[:, 0]
     low, high = u[changes], u[changes + 1]
     while len(changes):
         middle = low + (high - low) / 2
         if bool(((middle == low) | (middle == high)).all()):
             break
-        same = flat(middle) == kinds[changes]
+        same = flatness(middle) == levels[changes]
         low, high = torch.where(same, middle, low), torch.where(same, high, middle)
-    every = [int(kinds[0]), *kinds[changes + 1].tolist()]
+    of_interval = [int(levels[0]), *levels[changes + 1].tolist()]
     return Intervals(
-        tuple(low.tolist()), tuple(bool(k & 1) for k in every), tuple(bool(k & 2) for k in every)
+        tuple(low.tolist()),
+        tuple(bool(level & 1) for level in of_interval),
+        tuple(bool(level & 2) for level in of_interval),
     )
 
 
-class Slopes:
-    """Caches the intervals of each activation and dtype."""
+class IntervalCache:
+    """The intervals of each activation and dtype, found at their first use."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[type, str, torch.dtype], Intervals] = {}
+        self._intervals: dict[tuple[type, str, torch.dtype], Intervals] = {}
 
-    def of(self, phi: nn.Module, u: Tensor, channels: int) -> tuple[Tensor, Tensor]:
-        """Count saturated entries and dead units.
+    def count(self, phi: nn.Module, u: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+        """Count saturated entries, and find units that are alive.
 
         Args:
             phi: The activation.
@@ -144,29 +151,28 @@ class Slopes:
             The share of saturated entries; and for each unit 0.0 if it is dead, else 1.0.
         """
         key = type(phi), repr(phi), u.dtype
-        if key not in self._known:
-            # Hooks on saved tensors (of checkpointing) must not count the tensors saved here.
+        if key not in self._intervals:
+            # A checkpoint around this module must not see the tensors that the search saves.
             with torch.autograd.graph.saved_tensors_hooks(_same, _same), torch.enable_grad():
-                self._known[key] = intervals(_alone(phi), u.dtype)
-        last = u.movedim(channels, -1) if u.ndim > 1 else u.reshape(-1)
-        found, u_BU = self._known[key], last.reshape(-1, last.shape[-1])
-        span = span_of(u_BU)
-        return found.share_saturated(u_BU, span), found.alive(u_BU, span)
+                self._intervals[key] = find_intervals(_copy_without_hooks(phi), u.dtype)
+        units_last = u.movedim(channels, -1) if u.ndim > 1 else u.reshape(-1)
+        u_BU = units_last.reshape(-1, units_last.shape[-1])
+        intervals, limits = self._intervals[key], range_of(u_BU)
+        return intervals.share_saturated(u_BU, limits), intervals.alive_units(u_BU, limits)
 
 
-def span_of(u: Tensor) -> Span:
-    """Return the least and the greatest entry: edges beyond them need not be counted.
+def range_of(u: Tensor) -> Range:
+    """Return the smallest and the largest entry, outside of which no edge needs counting.
 
-    On a GPU return infinite bounds, for reading the entries would wait for the device.
+    On a GPU, reading the entries would wait for the device; the range is then infinite.
     """
     if u.device.type != "cpu" or not u.numel():
         return -math.inf, math.inf
-    least, most = u.aminmax()
-    return float(least), float(most)
+    smallest, largest = u.aminmax()
+    return float(smallest), float(largest)
 
 
-def _alone(phi: nn.Module) -> nn.Module:
-    """Return a copy without hooks."""
+def _copy_without_hooks(phi: nn.Module) -> nn.Module:
     copied = copy.deepcopy(phi)
     for name, value in vars(copied).items():
         if name.endswith("hooks") and isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Single calls of modules: their numbers, the hooks on them, and the gradient of their input."""
+"""Single calls of a module: their numbers, hooks, and the gradient of the input."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -17,25 +17,25 @@ Edge = tuple[Node, int]
 
 
 class Hook:
-    """A hook that does nothing in compiled, traced or transformed code, and in copies.
+    """A hook that does nothing in compiled or traced code, under `torch.func`, and in copies.
 
     Args:
-        function: Called with the arguments of the hook in eager code.
+        function: Called with the hook's arguments in eager code.
     """
 
     def __init__(self, function: HookFunction) -> None:
         self.function = function
 
     def __call__(self, *args: Any) -> Any:
-        """Call the function, unless the module's tensors have no values."""
+        """Call the function if tensors have values, as in eager code."""
         if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore
             return None
-        if peek_interpreter_stack():  # of vmap, grad, ...; None outside of them
+        if peek_interpreter_stack():  # inside vmap, grad, ...
             return None
         return self.function(*args)
 
     def __reduce__(self) -> Any:
-        """Become, in a copy or a pickle, a function that accepts any arguments and does nothing."""
+        """Replace the hook, in a copy or a pickle, by a standard function that does nothing."""
         return getattr, (nullcontext(), "__exit__")
 
 
@@ -46,20 +46,20 @@ class Call:
     Attributes:
         index: Index of the module.
         output: Weak reference to its first output tensor.
-        known: Numbers keyed by `pooling.KNOWN`.
+        numbers: Numbers keyed by name, of `combine.CALL_COLUMNS`.
         alive_U: 1.0 for each unit that is alive, else 0.0.
-        scale: Factor of the loss scale; None if the loss was not scaled.
+        scale: The loss scale that its gradients contain; None stands for 1.
     """
 
     index: int
     output: Any = None
-    known: dict[str, Tensor | float] = field(default_factory=dict[str, "Tensor | float"])
+    numbers: dict[str, Tensor | float] = field(default_factory=dict[str, "Tensor | float"])
     alive_U: Tensor | None = None
     scale: Tensor | None = None
 
 
 def tensors_of(output: Any) -> Iterator[Tensor]:
-    """Yield every tensor in an output: alone, or in tuples, lists, mappings and dataclasses."""
+    """Yield every tensor in an output, also in tuples, lists, mappings and dataclasses."""
     if isinstance(output, Tensor):
         yield output
     elif isinstance(output, Mapping):
@@ -79,11 +79,11 @@ def has_dense_gradient(x: Any) -> TypeGuard[Tensor]:
 
 
 class InputGradient:
-    """The gradient of one module's input, read from autograd's graph without changing it.
+    """The part of an input's gradient that one module contributes.
 
-    A hook on an alias of the input would be simpler. But an alias changes the order in which
-    autograd sums gradients, and so their last bit; and a module that compares its query with its
-    key (`query is key`) would take another path.
+    It is read from autograd's graph without changing the graph. A hook on an alias of the input
+    would be simpler, but an alias changes the training: autograd then sums gradients in another
+    order, and a module that tests `query is key` takes another path.
 
     Args:
         x: The input, before the module is called.
@@ -91,39 +91,39 @@ class InputGradient:
 
     def __init__(self, x: Tensor) -> None:
         self._node, self._number = get_gradient_edge(x)[:2]
-        self._since: int = _get_sequence_nr()  # numbers of nodes rise in the order of creation
+        self._first: int = _get_sequence_nr()  # autograd numbers its nodes in order of creation
 
     def register(self, outputs: Sequence[Tensor], receive: Callable[[Tensor], None]) -> None:
-        """Call `receive` in each backward pass with this module's part of the input's gradient.
+        """Register hooks that call `receive` in each backward pass.
 
         Args:
             outputs: The module's outputs.
-            receive: Called with the sum over all edges from the module to the input.
+            receive: Called with this module's part of the input's gradient, in the input's shape.
         """
-        edges = self._edges([get_gradient_edge(x)[0] for x in outputs])
+        edges = self._find_edges([get_gradient_edge(x)[0] for x in outputs])
         total = _SumOverEdges(len(edges), receive)
         for node, index in edges:
             node.register_hook(partial(total.add, index))
 
-    def _edges(self, waiting: list[Node]) -> list[Edge]:
+    def _find_edges(self, waiting: list[Node]) -> list[Edge]:
         """Return the edges to the input from nodes that the module has created."""
-        found: list[Edge] = []
+        edges: list[Edge] = []
         seen: set[Node] = set()
         while waiting:
             node = waiting.pop()
-            if node in seen or node._sequence_nr() < self._since:  # pyright: ignore
+            if node in seen or node._sequence_nr() < self._first:  # pyright: ignore
                 continue
             seen.add(node)
             for index, (other, number) in enumerate(node.next_functions):
                 if other is self._node and number == self._number:
-                    found.append((node, index))
+                    edges.append((node, index))
                 elif other is not None:
                     waiting.append(other)
-        return found
+        return edges
 
 
 class _SumOverEdges:
-    """Adds the gradients of all edges of one backward pass."""
+    """Sums the gradients of all edges in a backward pass."""
 
     def __init__(self, edges: int, receive: Callable[[Tensor], None]) -> None:
         self._edges, self._receive = edges, receive
@@ -131,7 +131,13 @@ class _SumOverEdges:
 
     @torch.no_grad()
     def add(self, index: int, grads_in: Sequence[Tensor | None], grads_out: object) -> None:
-        """Add the gradient of one edge; after the last edge, hand on the sum."""
+        """Add the gradient of one edge; after the last edge, pass on the sum.
+
+        Args:
+            index: Which input of the node belongs to the edge.
+            grads_in: Gradients of the node's inputs.
+            grads_out: Gradients of its outputs; not used.
+        """
         if (grad := grads_in[index]) is not None:
             self._sum = grad if self._sum is None else self._sum + grad
         self._left -= 1

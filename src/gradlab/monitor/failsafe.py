@@ -1,4 +1,4 @@
-"""A failure of the monitor ends its record, not the training."""
+"""An exception in gradlab's code ends the record, but not the training."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -9,15 +9,15 @@ R = TypeVar("R")
 
 
 class Failures:
-    """Handles exceptions of the monitor's code.
+    """Handles exceptions in the monitor's code.
 
     Args:
-        alone: Whether this is the only process. If other processes wait for this one's part of the
-            record, a failure is raised, for they would wait forever.
-        report: Called with the first failure.
+        alone: Whether this is the only process. With several processes, the exception is raised,
+            because the others would wait forever for this process's part of the record.
+        report: Called with the first exception.
 
     Attributes:
-        failed: Whether there was a failure; the record has then ended.
+        failed: Whether an exception has ended the record.
     """
 
     def __init__(self, alone: bool, report: Callable[[Exception], None]) -> None:
@@ -28,7 +28,7 @@ class Failures:
         """End the record.
 
         Raises:
-            Exception: The failure, if other processes take part.
+            Exception: The given exception, if there are several processes.
         """
         if not self._alone:
             raise error
@@ -37,7 +37,7 @@ class Failures:
 
 
 class HasFailures(Protocol):
-    """An object whose methods may be decorated by `catch_failures`."""
+    """An object with methods decorated by `catch_failures`."""
 
     @property
     def failures(self) -> Failures:
@@ -49,7 +49,7 @@ F = TypeVar("F", bound=HasFailures)
 
 
 def catch_failures(method: Callable[Concatenate[F, P], R]) -> Callable[Concatenate[F, P], R | None]:
-    """Let a method that the training calls return None instead of raising an exception."""
+    """Decorate a hook: after an exception in it, it returns None, and no such hook runs again."""
 
     @wraps(method)
     def safe(self: F, *args: P.args, **kwargs: P.kwargs) -> R | None:

@@ -1,4 +1,4 @@
-"""`gradlab.watch`: records the gradients of any PyTorch network in any training loop."""
+"""`gradlab.watch`: record the gradients of any PyTorch network in any training loop."""
 
 import time
 import traceback
@@ -24,14 +24,14 @@ from gradlab.diagnosis.finding import Findings
 from gradlab.diagnosis.grid import overflowed, slope
 from gradlab.errors import WatchError, first_line
 from gradlab.monitor.activations import ONE_SIDED
-from gradlab.monitor.attach import Choice, WatchedModule, find_modules, unwrap
-from gradlab.monitor.distributed import first_rank, ranks_of
+from gradlab.monitor.combine import count_ranks, is_first_rank
 from gradlab.monitor.failsafe import Failures
-from gradlab.monitor.optimizers import WatchedOptimizers, configuration
+from gradlab.monitor.optimizers import WatchedOptimizers, read_configuration
 from gradlab.monitor.signals import WatchedSignals
-from gradlab.monitor.statistics import by_depth, measure, rows_of
-from gradlab.monitor.step import WatchedStep
-from gradlab.monitor.steps import StepTracker, schedule
+from gradlab.monitor.statistics import make_rows, measure, sort_by_depth
+from gradlab.monitor.step_tracker import StepTracker, schedule
+from gradlab.monitor.watched_modules import Choice, WatchedModule, find_modules, unwrap
+from gradlab.monitor.watched_step import WatchedStep
 from gradlab.results.context import ALONE, attach
 from gradlab.sinks.memory import Memory
 from gradlab.sinks.protocol import RunInfo, Sink, Sinks
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _watched: weakref.WeakSet[nn.Module] = weakref.WeakSet()
-SHOWN = 5  # names of modules in a warning
+MOST_NAMES = 5  # in a warning
 
 
 def watch(
@@ -52,26 +52,28 @@ def watch(
     modules: Choice | Sequence[Choice] | None = None,
     sinks: Sink | Sequence[Sink] = (),
 ) -> "Monitor":
-    """Record the gradients and signals of each module of a network while it trains.
+    """Record the gradients and signals of each layer of a network while it trains.
 
-    The training loop stays as it is, and computes the same numbers to the last bit. A step is an
-    optimiser step. Gradients of parameters are read once a step, when they are complete:
-    accumulated, averaged over processes and unscaled, but not yet clipped. `docs/watch.md` lists
-    the meaning of each column of `gradlab.schema` for a network that gradlab did not build.
+    The training loop is unchanged, and computes the same numbers to the last bit. gradlab reads
+    the gradients of parameters once in each optimiser step, when they are complete: accumulated,
+    averaged over processes and unscaled, but before clipping. `docs/watch.md` describes each
+    recorded column.
 
     Args:
         model: Any network, also inside `DistributedDataParallel`, `fully_shard` or
             `torch.compile`.
-        optimizer: The optimiser, or a learning rate scheduler of it; or several, each of which
-            makes one update in a step. None counts each update of the model by any optimiser as a
-            step.
-        every: Record each N-th step; "log" records ten steps a decade.
+        optimizer: The optimiser or its learning rate scheduler; or a list of optimisers, which
+            together make a step with one update each. None counts each update of the model, by any
+            optimiser, as a step.
+        every: N records each N-th step; "log" records ten steps per factor of 10.
         modules: Modules to record: types, patterns of names ("h.*.mlp.*"), or predicates
-            f(name, module). None records all modules that own a weight of two or more dimensions.
-        sinks: Destinations of the rows besides memory; see `gradlab.sinks`.
+            f(name, module). None records all modules that own a parameter with two or more
+            dimensions.
+        sinks: Further destinations of the rows, from `gradlab.sinks`. The monitor always stores
+            the rows in memory.
 
     Returns:
-        A monitor: use it in a `with` statement around the loop, or call `start()` and `stop()`.
+        A monitor. Use it in a `with` statement around the loop, or call `start()` and `stop()`.
 
     Raises:
         WatchError: The model is already watched or cannot be watched, or an argument is invalid.
@@ -102,9 +104,9 @@ class _Session:
     Attributes:
         status: One of `schema.STATUSES`.
         error: The exception that ended the training, in one line.
-        started: Date and time of the first start; empty before it.
-        began: Clock at the start, less the seconds of earlier sessions.
-        seconds: Duration up to the last recorded step, or to the stop.
+        started: Date and time of the first start; empty before the first start.
+        began: Clock at the start, minus the seconds of earlier sessions.
+        seconds: Duration up to the last recorded step, or up to the stop.
         hooks: Removes the hooks when it closes; None while stopped.
     """
 
@@ -116,7 +118,7 @@ class _Session:
     hooks: ExitStack | None = field(default=None, repr=False)
 
     def start(self) -> ExitStack:
-        """Start or resume; return the stack for the hooks."""
+        """Start or resume, and return the stack for the hooks."""
         self.status, self.error = "running", None
         self.began = time.perf_counter() - self.seconds
         self.started = self.started or datetime.now(UTC).isoformat(timespec="seconds")
@@ -140,13 +142,18 @@ class _Session:
 
 
 class Monitor:
-    """The record of a watched network; made by `gradlab.watch`, whose arguments it has.
+    """The record of a watched network. `gradlab.watch` makes it.
 
     Args:
+        model: As in `gradlab.watch`.
+        optimizer: As in `gradlab.watch`.
+        every: As in `gradlab.watch`.
+        modules: As in `gradlab.watch`.
+        sinks: As in `gradlab.watch`.
         ranks: Number of processes that average their gradients; None reads it from the model.
 
     Attributes:
-        notes: What could not be recorded, one line each.
+        notes: Warnings about steps and modules that were not recorded, one line each.
     """
 
     def __init__(
@@ -163,7 +170,7 @@ class Monitor:
         self.notes: list[str] = []
         self._network, self._every = unwrap(model), every
         _check_not_watched(self._network)
-        self._ranks = ranks or ranks_of(model)
+        self._ranks = ranks or count_ranks(model)
         self._sinks = Sinks(sinks, self._note)
         optimizers = WatchedOptimizers(optimizer, self._network)
         failures = Failures(self._ranks == 1, self._note_failure)
@@ -175,13 +182,16 @@ class Monitor:
         self._order: list[int] = []
 
     def start(self) -> "Monitor":
-        """Start or resume recording, for a loop that a `with` statement cannot enclose.
+        """Start or resume recording, without a `with` statement.
 
-        In a notebook, call `monitor.start()` in one cell, train in others, and call
+        In a notebook, call `monitor.start()` in one cell, train in other cells, and call
         `monitor.stop()` at the end.
 
+        Returns:
+            This monitor.
+
         Raises:
-            WatchError: The model is already watched, by this monitor or another one.
+            WatchError: The model is already watched, by this or another monitor.
         """
         _check_not_watched(self._network)
         _watched.update(self._network.modules())
@@ -189,12 +199,12 @@ class Monitor:
         hooks.callback(lambda: _watched.difference_update(list(self._network.modules())))
         hooks.enter_context(self._signals.observe())
         hooks.enter_context(self._tracker.observe())
-        if first_rank(self._ranks):
+        if is_first_rank(self._ranks):
             self._sinks.open(RunInfo(record={"watched": True}))
         return self
 
     def stop(self) -> None:
-        """Stop recording and finish the sinks; without effect if the monitor is stopped."""
+        """Stop recording, and close the sinks. A second call has no effect."""
         self._stop(None)
 
     def __enter__(self) -> "Monitor":
@@ -214,56 +224,67 @@ class Monitor:
         self._session.stop(error)
         self._tracker.finish(failed=error is not None)
         last = self.steps().tail(1)
-        lost = any(overflowed(last, name).any() for name in ("loss", "grad_norm"))
-        if lost and self._session.status == "completed":
+        diverged = any(overflowed(last, name).any() for name in ("loss", "grad_norm"))
+        if diverged and self._session.status == "completed":
             self._session.status = "diverged"
         self.notes += _describe_skipped_steps(self._tracker.skipped)
         self._tracker.skipped = 0
-        missed = [] if self._order else _describe_unknown_optimizer(self._tracker.optimizers)
-        self.notes += missed
-        if first_rank(self._ranks):
+        unknown = [] if self._order else _describe_unknown_optimizer(self._tracker.optimizers)
+        self.notes += unknown
+        if is_first_rank(self._ranks):
             self._sinks.finish(self._info() if self._sinks else {})
-        for text in missed if error is None else ():
+        for text in unknown if error is None else ():
             warnings.warn(text, stacklevel=3)
 
     @property
     def modules(self) -> list[str]:
-        """Names of the recorded modules, the one nearest the input first."""
+        """Names of the recorded modules, the first layer first."""
         return [self._signals.modules[index].name or "model" for index in self._order]
 
     def frame(self) -> pd.DataFrame:
-        """Return a row per recorded step and module: the columns of `layers.parquet`."""
+        """Return the record of the layers: a row per recorded step and module.
+
+        Returns:
+            The columns of `layers.parquet`.
+        """
         return attach(self._memory.layers(), {ALONE: self._diagnosis_info()}, self.steps())
 
     def steps(self) -> pd.DataFrame:
-        """Return a row per recorded step: the columns of `steps.parquet`."""
+        """Return the record of the steps: a row per recorded step.
+
+        Returns:
+            The columns of `steps.parquet`.
+        """
         return self._memory.steps()
 
     @property
     def findings(self) -> Findings:
-        """The findings so far, gravest first: `gradlab.diagnose` of the recorded frame.
+        """The findings so far, the most severe first.
 
-        Positions in a finding count `modules` from 1.
+        A finding names layers by their position in `modules`, from 1.
 
         Raises:
-            WatchError: Nothing was recorded.
+            WatchError: No step was recorded.
         """
         self._check_recorded()
         return diagnose(self.frame())
 
     def diagnose(self) -> Findings:
-        """Return `findings`."""
+        """Return `findings`, for code that calls `diagnose` as a method."""
         return self.findings
 
     def figure(self, name: str) -> "Figure":
-        """Draw a figure of the record so far; a notebook displays it.
+        """Draw a figure of the record so far.
 
         Args:
             name: "signal" (error signal over depth), "gradients" (weight gradients over depth),
                 "timeline" (error signal over depth and steps) or "loss".
 
+        Returns:
+            A matplotlib figure, which a notebook displays.
+
         Raises:
-            WatchError: The name is unknown, or nothing was recorded.
+            WatchError: The name is unknown, or no step was recorded.
         """
         from gradlab.report.watch_figures import draw_watched
 
@@ -272,24 +293,24 @@ class Monitor:
         return draw_watched(name, self.frame(), self.steps(), title)
 
     def report(self, folder: str | Path) -> Path:
-        """Write the record into a folder, with the files of a run of `gradlab run`, and its report.
+        """Write the record and a report page into a folder.
 
-        An earlier record of a watched network in the folder is replaced.
+        The folder gets the same files as a run of `gradlab run`.
 
         Args:
-            folder: A new or empty folder, or one with such a record.
+            folder: A new or empty folder. An earlier record of a watched network is replaced.
 
         Returns:
             Path of the page.
 
         Raises:
             StoreError: The folder contains another run, or cannot be written.
-            WatchError: Nothing was recorded.
+            WatchError: No step was recorded.
         """
         from gradlab.report.report_page import write_report
 
         self._check_recorded()
-        if first_rank(self._ranks):
+        if is_first_rank(self._ranks):
             files = Parquet(folder, replace="watched")
             files.open(RunInfo(record={"watched": True}))
             for rows in self._memory.rows:
@@ -319,22 +340,27 @@ class Monitor:
 
     def _check_recorded(self) -> None:
         if not self._session.started:
-            raise WatchError("expected `with gradlab.watch(...) as monitor:` around the loop")
+            raise WatchError(
+                "the monitor was not started; put `with gradlab.watch(...) as monitor:` around the "
+                "training loop, or call `monitor.start()` before it"
+            )
         if not self._order:
-            raise WatchError("expected a recorded step, but no optimiser has made one yet")
+            raise WatchError(
+                "no step was recorded; expected a call of the optimiser's `step()` since the start"
+            )
 
     def _record(self, step: WatchedStep) -> None:
         """Write a recorded step to memory and to the sinks."""
         modules = self._signals.modules
         layers_SC, of_step = measure(modules, step, self._ranks)
         if not self._order:
-            self._order = by_depth(len(modules), self._signals.order)
+            self._order = sort_by_depth(len(modules), self._signals.order)
             for text in _describe_silent_modules(modules, step):
                 self._note(text)
         seconds = self._session.elapse()
-        rows = rows_of(step, self.modules, layers_SC[self._order], of_step, seconds)
+        rows = make_rows(step, self.modules, layers_SC[self._order], of_step, seconds)
         self._memory.write(rows)
-        if first_rank(self._ranks):
+        if is_first_rank(self._ranks):
             self._sinks.write(rows)
 
     def _note(self, text: str) -> None:
@@ -342,15 +368,16 @@ class Monitor:
         warnings.warn(text, stacklevel=2)
 
     def _note_failure(self, error: Exception) -> None:
-        place = traceback.extract_tb(error.__traceback__)[-1]
+        line = traceback.extract_tb(error.__traceback__)[-1]
         self._note(
-            f"watching failed, the training goes on and the record ends: {type(error).__name__}: "
-            f"{first_line(error)} ({Path(place.filename).name}:{place.lineno})"
+            "gradlab failed, so the record ends here; training continues. "
+            f"{type(error).__name__}: {first_line(error)} "
+            f"({Path(line.filename).name}:{line.lineno})"
         )
 
     def _config(self) -> dict[str, Any]:
         first = self._tracker.optimizers.first
-        return configuration(self._network, [first] if first else [], self._every)
+        return read_configuration(self._network, [first] if first else [], self._every)
 
     def _diagnosis_info(self) -> dict[str, Any]:
         """Return the entries of `run.json` that a diagnosis needs."""
@@ -368,10 +395,10 @@ class Monitor:
 
     def _info(self) -> dict[str, Any]:
         layers = self.frame()
-        found = self.findings if len(layers) else Findings()
+        findings = self.findings if len(layers) else Findings()
         return self._diagnosis_info() | {
-            "verdict": found.verdict if len(layers) else None,
-            "findings": found.as_dicts(),
+            "verdict": findings.verdict if len(layers) else None,
+            "findings": findings.as_dicts(),
             "slope": slope(layers),
             "seed": torch.initial_seed(),
             "config_hash": None,
@@ -385,13 +412,13 @@ class Monitor:
 def _check_not_watched(network: nn.Module) -> None:
     if any(module in _watched for module in network.modules()):
         raise WatchError(
-            "expected a model that is not watched, but this one is already, whole or in part; "
-            "call `monitor.stop()` of its monitor first"
+            "the model, or a part of it, is already watched; first call `monitor.stop()`, or "
+            "`watch.close()` for a callback of Lightning or Hugging Face"
         )
 
 
 def _describe_silent_modules(modules: Sequence[WatchedModule], step: WatchedStep) -> list[str]:
-    """Return a line about modules with a gradient and without a signal; none if there are none."""
+    """Return a line about the modules with a gradient but without a signal, if there are any."""
     called = {call.index for call in step.calls}
     silent = [
         watched.name
@@ -401,27 +428,27 @@ def _describe_silent_modules(modules: Sequence[WatchedModule], step: WatchedStep
     ]
     if not silent:
         return []
-    names = ", ".join(silent[:SHOWN]) + (", …" if len(silent) > SHOWN else "")
+    names = ", ".join(silent[:MOST_NAMES]) + (", …" if len(silent) > MOST_NAMES else "")
     return [
-        f"no signals from {len(silent)} of {len(modules)} modules, which run inside torch.compile, "
-        f"without being called, without a backward(), or give no dense tensor: {names}; only "
-        "their parameters are recorded"
+        f"no signals from {len(silent)} of {len(modules)} modules, only gradients and weights: "
+        f"{names}. Possible causes: torch.compile; weights used without calling the module; "
+        "no backward() through its output; an output that is not a dense tensor"
     ]
 
 
 def _describe_skipped_steps(count: int) -> list[str]:
-    """Return a line about steps that a `GradScaler` has skipped; none if there are none."""
+    """Return a line about the steps that a `GradScaler` has skipped, if there are any."""
     if not count:
         return []
-    steps = "1 step was" if count == 1 else f"{count} steps were"
-    return [f"{steps} skipped by a GradScaler, and not recorded"]
+    steps = "1 step, which was" if count == 1 else f"{count} steps, which were"
+    return [f"a GradScaler skipped {steps} not recorded"]
 
 
 def _describe_unknown_optimizer(optimizers: WatchedOptimizers) -> list[str]:
-    """Return a line about an optimiser that was not given to `watch`; none if there is none."""
+    """Return a line about an optimiser that was not passed to `watch`, if there is one."""
     if optimizers.unknown is None:
         return []
     return [
-        f"nothing was recorded: the optimiser that made the steps ({optimizers.unknown}) was not "
-        "given to gradlab.watch; give that one, or none for any"
+        f"no step was recorded: the optimiser that made the updates ({optimizers.unknown}) is not "
+        "the optimiser passed to gradlab.watch; pass that one, or none to record all"
     ]

@@ -1,8 +1,7 @@
-"""Hooks on a network's modules: the signals that pass forward and backward through each call.
+"""Record outputs and gradients of modules, with hooks that exist while the network is watched.
 
-The hooks exist only while the network is watched. A call counts when its gradient arrives in a
-`backward()`. So evaluation leaves no trace, and neither do the first forward pass of a checkpoint
-and gradients from `torch.autograd.grad`.
+A call of a module counts only when its gradient arrives in a `backward()`. So gradlab ignores
+evaluation, the first forward pass of a checkpoint, and gradients from `torch.autograd.grad`.
 """
 
 import threading
@@ -16,8 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradlab.monitor.activations import Slopes, is_activation
-from gradlab.monitor.attach import WatchedModule, owns_weights
+from gradlab.monitor.activations import IntervalCache, is_activation
 from gradlab.monitor.calls import (
     Call,
     Hook,
@@ -27,11 +25,19 @@ from gradlab.monitor.calls import (
     tensors_of,
 )
 from gradlab.monitor.failsafe import Failures, catch_failures
-from gradlab.monitor.tensor_norms import mean_std, size_of
+from gradlab.monitor.tensor_norms import mean_std, norm_of
+from gradlab.monitor.watched_modules import WatchedModule, owns_weights
 
 
 class _ForwardPass(threading.local):
-    """The state of a forward pass; each thread has another one, for threads may evaluate."""
+    """The state of a forward pass. Each thread has its state, because other threads may evaluate.
+
+    Attributes:
+        begun: Calls that have begun and not ended, keyed by the module's index.
+        activating: The call whose output an activation is processing, keyed by the activation's id.
+        last: The call that ended last, if no other module has been called since.
+        order: Indices of modules in the order of their first outputs.
+    """
 
     def __init__(self) -> None:
         self.begun: dict[int, list[tuple[Call, InputGradient | None]]] = defaultdict(list)
@@ -41,16 +47,16 @@ class _ForwardPass(threading.local):
 
 
 class WatchedSignals:
-    """The calls whose gradients have arrived since they were last taken.
+    """Collects the calls of watched modules whose gradients have arrived.
 
     Args:
         network: The watched network, without wrappers.
-        modules: Its watched modules.
+        modules: The watched modules.
         failures: The handler of exceptions in hooks.
 
     Attributes:
         on: Whether calls are recorded.
-        phi: The activation after each module that has one, keyed by the module's index.
+        phi: The activation after a module, keyed by the module's index.
     """
 
     def __init__(
@@ -63,7 +69,7 @@ class WatchedSignals:
         self._calls: list[Call] = []
         self._pass = _ForwardPass()
         self._recomputed: dict[int, Call] = {}
-        self._slopes = Slopes()
+        self._intervals = IntervalCache()
 
     @contextmanager
     def observe(self) -> Generator[None]:
@@ -86,7 +92,7 @@ class WatchedSignals:
 
     @property
     def count(self) -> int:
-        """The number of calls so far."""
+        """The number of calls since the last `take`."""
         return len(self._calls)
 
     @property
@@ -95,7 +101,7 @@ class WatchedSignals:
         return self._pass.order
 
     def take(self) -> list[Call]:
-        """Return the calls so far, and start again."""
+        """Return the calls since the last `take`, and start a new collection."""
         calls, self._calls = self._calls, []
         self._pass.begun.clear()
         self._pass.activating.clear()
@@ -104,11 +110,11 @@ class WatchedSignals:
         return calls
 
     def discard_calls(self) -> None:
-        """Discard the calls so far: their gradients were thrown away."""
+        """Discard the calls since the last `take`, because their gradients were discarded."""
         self._calls.clear()
 
     def set_scale(self, since: int, scale: Tensor | None) -> None:
-        """Set the loss scale of all calls from the number `since` on."""
+        """Set the loss scale of all calls after the first `since` calls."""
         for call in self._calls[since:]:
             call.scale = scale
 
@@ -134,9 +140,9 @@ class WatchedSignals:
 
         Args:
             stack: Removes the hooks.
-            module: A module; a scripted one accepts no hooks and gives no signals.
+            module: A module. A scripted module accepts no hooks, and has no signals.
             before: Called before each call of the module.
-            after: Called after it.
+            after: Called after each call.
         """
         if isinstance(module, torch.jit.ScriptModule):
             return
@@ -152,13 +158,18 @@ class WatchedSignals:
 
     @catch_failures
     def _before_call(
-        self, index: int, own: bool, module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any]
+        self,
+        index: int,
+        is_owner: bool,
+        module: nn.Module,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
     ) -> None:
         """Begin a call, perhaps inside another call of the same module.
 
         Args:
             index: The module's index.
-            own: Whether `module` owns the weights, and so the first argument is their input.
+            is_owner: Whether `module` owns the weights, so that its input is their input.
             module: The called module.
             args: Its positional arguments.
             kwargs: Its keyword arguments.
@@ -166,12 +177,14 @@ class WatchedSignals:
         if not self._recording:
             return
         first = next(iter([*args, *kwargs.values()]), None)
-        gradient = InputGradient(first) if own and has_dense_gradient(first) else None
+        gradient = None
+        if is_owner and has_dense_gradient(first):
+            gradient = InputGradient(first)
         self._pass.begun[index].append((Call(index), gradient))
 
     @catch_failures
     def _after_call(self, index: int, module: nn.Module, args: Any, output: Any) -> None:
-        """Record the output of a call, and its gradients when they arrive.
+        """Record the output of a call, and register hooks for its gradients.
 
         Args:
             index: The module's index.
@@ -188,7 +201,7 @@ class WatchedSignals:
         tensors = [t for t in tensors_of(output) if has_dense_gradient(t)]
         if not tensors:
             return
-        call.known |= _moments("preact", tensors[0])
+        call.numbers |= _moments("preact", tensors[0])
         call.output = weakref.ref(tensors[0])
         for tensor in tensors:
             tensor.register_hook(partial(self._receive, call, "delta"))
@@ -198,9 +211,15 @@ class WatchedSignals:
 
     @catch_failures
     def _before_activation(self, module: nn.Module, args: Sequence[Any], kwargs: Any) -> None:
-        """Record the input of an activation for the module that was called last."""
+        """Record the input of an activation for the module that was called last.
+
+        Args:
+            module: The activation.
+            args: Its positional arguments.
+            kwargs: Not used.
+        """
         call, self._pass.last = self._pass.last, None
-        if self.in_backward:  # a checkpoint is recomputed; its module was called in the forward
+        if self.in_backward:  # a recomputed checkpoint; its module was called in the forward pass
             call = self._recomputed.pop(id(module), call)
         if call is None or not self.on or not args:
             return
@@ -211,41 +230,60 @@ class WatchedSignals:
         self._pass.activating[id(module)] = call
         self.phi[call.index] = module
         u, watched = args[0], self.modules[call.index]
-        if call.output() is not u:  # another module lies between, such as a normalisation
-            call.known |= _moments("preact", u)
+        if call.output() is not u:  # another module is between, as a normalisation
+            call.numbers |= _moments("preact", u)
             u.register_hook(partial(self._receive, call, "preact_grad"))
         if u.is_floating_point():
-            saturated, call.alive_U = self._slopes.of(module, u.detach(), watched.channels)
-            call.known["saturated"] = saturated
+            saturated, call.alive_U = self._intervals.count(module, u.detach(), watched.channels)
+            call.numbers["saturated"] = saturated
 
     @catch_failures
     def _after_activation(self, module: nn.Module, args: Any, output: Any) -> None:
+        """Record the output of an activation for the module before it.
+
+        Args:
+            module: The activation.
+            args: Not used.
+            output: Its output.
+        """
         call = self._pass.activating.pop(id(module), None)
         if call is not None and has_dense_gradient(output):
-            call.known |= _moments("act", output)
+            call.numbers |= _moments("act", output)
             output.register_hook(partial(self._receive, call, "act_grad"))
 
     @catch_failures
     def _forget_last_call(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        """Let no later activation belong to the module that was called last."""
+        """End the search for an activation after the module that was called last.
+
+        Args:
+            module: Another module.
+            args: Not used.
+            kwargs: Not used.
+        """
         self._pass.last = None
 
     @catch_failures
     def _receive(self, call: Call, name: str, grad: Tensor) -> None:
-        """Record the norm of a gradient; a call counts from its first output gradient on."""
+        """Record the norm of a gradient. A call counts from its first output gradient on.
+
+        Args:
+            call: The call to which the gradient belongs.
+            name: The column.
+            grad: The gradient.
+        """
         if not self.in_backward:
             return
         with torch.no_grad():
-            size = size_of(grad)
-        if name in call.known:
-            size = torch.hypot(size, torch.as_tensor(call.known[name]))
+            grad_norm = norm_of(grad)
+        if name in call.numbers:
+            grad_norm = torch.hypot(grad_norm, torch.as_tensor(call.numbers[name]))
         elif name == "delta":
             self._calls.append(call)
-        call.known[name] = size
+        call.numbers[name] = grad_norm
 
 
 def _moments(part: str, x: Tensor) -> dict[str, Tensor | float]:
-    """Return the number of entries, mean and standard deviation; none for a complex tensor."""
+    """Return number of entries, mean and standard deviation; nothing for a complex tensor."""
     if x.is_complex():
         return {}
     with torch.no_grad():

@@ -1,7 +1,7 @@
-"""Notify listeners of backward passes, clipping and loss scaling, without changing their results.
+"""Notify a listener of backward passes, clipping and loss scaling.
 
-The training loop calls torch, not gradlab: so torch's functions are wrapped while a network is
-watched (`gradlab.recording.patches`).
+The training loop calls torch, not gradlab. So gradlab wraps torch's functions while a network is
+watched, with `gradlab.recording.patches`. The wrapped functions return the same results.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -23,7 +23,7 @@ class Listener(Protocol):
     """Receives a notification before or after each call."""
 
     def begin_backward(self, roots: Sequence[Tensor], loss: Tensor | None) -> None:
-        """Handle the start of a backward pass; `loss` is the sum of its roots, if scalars."""
+        """Handle the start of a backward pass; `loss` is the sum of the roots, if scalars."""
         ...
 
     def end_backward(self) -> None:
@@ -53,23 +53,23 @@ class Listener(Protocol):
 
 @contextmanager
 def notify(listener: Listener) -> Generator[None]:
-    """Notify a listener until the context closes."""
+    """Notify a listener while the context is open."""
 
     def backward(
         original: Function, tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any
     ) -> Any:
         roots = list(tensors_of(tensors))
         scalars = grad_tensors is None and all(root.numel() == 1 for root in roots)
-        listener.begin_backward(roots, sum_of(roots) if scalars and roots else None)
+        listener.begin_backward(roots, _sum_scalars(roots) if scalars and roots else None)
         try:
             return original(tensors, grad_tensors, *args, **kwargs)
         finally:
             listener.end_backward()
 
     def clip(original: Function, parameters: Any, *args: Any, **kwargs: Any) -> Any:
-        several = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-        listener.before_clipping(several)
-        return original(several, *args, **kwargs)
+        as_list = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+        listener.before_clipping(as_list)
+        return original(as_list, *args, **kwargs)
 
     def scale(original: Function, scaler: GradScaler, outputs: Any) -> Any:
         scaled = original(scaler, outputs)
@@ -93,7 +93,7 @@ def notify(listener: Listener) -> Generator[None]:
         listener.end_scaler_step(optimizer)
         return result
 
-    # Since torch 2.6, `clip_grad_norm_` calls a function that users may also call alone.
+    # Since torch 2.6, `clip_grad_norm_` calls a second public function, which is wrapped instead.
     by_norm = getattr(clip_grad, "_clip_grads_with_norm_", clip_grad.clip_grad_norm_)
     with ExitStack() as stack:
         for context in (
@@ -108,7 +108,7 @@ def notify(listener: Listener) -> Generator[None]:
         yield
 
 
-def sum_of(roots: Sequence[Tensor]) -> Tensor:
-    """Return the scalar whose gradient a backward pass from several scalars computes."""
+def _sum_scalars(roots: Sequence[Tensor]) -> Tensor:
+    """Return the sum of the roots, whose gradient the backward pass computes."""
     first, *others = [root.detach().reshape(()) for root in roots]
     return sum((other.to(first.device) for other in others), first)

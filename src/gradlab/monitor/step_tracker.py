@@ -1,8 +1,8 @@
-"""Find the steps of a training loop through the hooks of its optimisers, and record them.
+"""Follow the steps of a training loop through hooks on its optimisers.
 
 The gradient of a parameter is read when it is complete: after accumulation over micro-batches,
-averaging over processes and unscaling. That is just before it is clipped, or else just before its
-optimiser steps. A step is complete when every watched optimiser has made one update.
+averaging over processes and unscaling. This is just before clipping or, without clipping, just
+before the optimiser's step. A step is complete when every watched optimiser has made one update.
 """
 
 import math
@@ -19,21 +19,21 @@ from torch.optim.optimizer import (
 )
 
 from gradlab.errors import WatchError
-from gradlab.monitor.backward import BackwardPasses
+from gradlab.monitor.backward_passes import BackwardPasses
 from gradlab.monitor.failsafe import Failures, catch_failures
-from gradlab.monitor.optimizers import WatchedOptimizers, holds_inf, parameters_of, setting
+from gradlab.monitor.optimizers import WatchedOptimizers, parameters_of, read_setting, skips_update
 from gradlab.monitor.signals import WatchedSignals
-from gradlab.monitor.step import WatchedStep, WatchedWeights
 from gradlab.monitor.torch_hooks import notify
+from gradlab.monitor.watched_step import WatchedStep, WatchedWeights
 
 PER_DECADE = 10
 
 
 def schedule(every: int | str) -> Callable[[int], bool]:
-    """Return a function of the step that returns whether to record it.
+    """Return a function that returns whether to record a step.
 
     Args:
-        every: N for each N-th step; "log" for ten steps a decade: 40 records in 10,000 steps.
+        every: N for each N-th step; "log" for ten steps per factor of 10, as 40 in 10,000 steps.
 
     Raises:
         WatchError: `every` is something else.
@@ -45,7 +45,7 @@ def schedule(every: int | str) -> Callable[[int], bool]:
         return _is_logarithmic
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise WatchError(
-            f'expected every to be a whole number from 1 on, or "log", given {every!r}'
+            f'expected every to be an integer of at least 1, or "log", given {every!r}'
         )
     return lambda step: step % every == 0
 
@@ -59,12 +59,12 @@ def _tenths(step: int) -> int:
 
 
 class StepTracker:
-    """Follows the optimisers, and hands on each step that is to be recorded.
+    """Follows the optimisers, and passes on each step that is to be recorded.
 
     Args:
         signals: The signals of the network's modules.
         optimizers: The optimisers whose updates make a step.
-        is_recorded: Returns whether a step is to be recorded; see `schedule`.
+        is_recorded: Function from `schedule`.
         on_step: Called with each recorded step.
 
     Attributes:
@@ -82,9 +82,9 @@ class StepTracker:
         self.is_recorded, self.on_step = is_recorded, on_step
         self.skipped = 0
         self._stepping: Optimizer | None = None
-        self._scaler_steps: Optimizer | None = None  # asked by a GradScaler to step, not yet called
+        self._scaler_steps: Optimizer | None = None  # inside `GradScaler.step`
         self._passes = BackwardPasses(optimizers.network, signals)
-        self._read: set[int] = set()  # gradients read since the last backward pass, for clipping
+        self._read: set[int] = set()  # parameters read at clipping since the last backward pass
         self._step = WatchedStep(0, WatchedWeights(signals.modules), is_recorded(0))
 
     @property
@@ -109,7 +109,8 @@ class StepTracker:
         """Complete a step that only some of the optimisers have made.
 
         Args:
-            failed: Whether training failed; then other processes might not complete the step.
+            failed: Whether training failed. Then the step is dropped, because other processes
+                might not complete it.
         """
         self._stepping = None
         if self._step.stepped and not failed:
@@ -119,12 +120,22 @@ class StepTracker:
 
     @catch_failures
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
+        """Read the gradients, or observe the closure that computes them.
+
+        Args:
+            optimizer: An optimiser that is about to step.
+            args: Arguments of its method `step`, with the optimiser first.
+            kwargs: Keyword arguments.
+
+        Returns:
+            The arguments with an observed closure; None leaves them unchanged.
+        """
         if self._stepping not in (None, optimizer):
-            return None  # one optimiser inside another makes one update
+            return None  # an optimiser inside another one: they make one update together
         if not self.optimizers.includes(optimizer):
             return None
         self._scaler_steps = None
-        if holds_inf(optimizer):
+        if skips_update(optimizer):
             self._skip()
             return None
         self._stepping = optimizer
@@ -141,7 +152,7 @@ class StepTracker:
     def _observe_closure(
         self, closure: Callable[[], Any], optimizer: Optimizer
     ) -> Callable[[], Any]:
-        """Return a closure whose first evaluation is recorded (LBFGS makes several a step)."""
+        """Return a closure whose first evaluation is recorded; LBFGS makes several in a step."""
         first = True
 
         def observed() -> Any:
@@ -162,10 +173,19 @@ class StepTracker:
 
     @catch_failures
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """Complete the step if every optimiser has made an update.
+
+        Args:
+            optimizer: An optimiser that has stepped.
+            args: Not used.
+            kwargs: Not used.
+        """
         if self._stepping is not optimizer:
             return
         self._stepping = None
-        if getattr(optimizer, "grad_scale", None) is not None:  # a fused one unscales in its step
+        if (
+            getattr(optimizer, "grad_scale", None) is not None
+        ):  # a fused optimiser unscales in its step
             self.after_unscaling(optimizer)
         self._step.stepped.append(optimizer)
         if self.optimizers.are_complete(self._step.stepped):
@@ -180,32 +200,32 @@ class StepTracker:
             self._complete()
         if self._step.recorded and not self._step.stepped:
             self._step.weights.copy()
-            self._step.lr = setting(optimizer, "lr")
+            self._step.lr = read_setting(optimizer, "lr")
 
     @catch_failures
     @torch.no_grad()
     def _read_gradients(self, optimizer: Optimizer) -> None:
-        """Read all that belongs to the update that an optimiser is about to make."""
+        """Read losses, calls and gradients of the update that an optimiser is about to make."""
         step, (losses, calls) = self._step, self._passes.take()
         if not step.recorded:
             return
         step.losses += losses
         step.calls += calls
-        mine = parameters_of(optimizer)
-        if not step.stepped:
-            held = _ids(self.optimizers.named or [optimizer]) | self._read
-            self._read_each(p for p in self.optimizers.network.parameters() if id(p) not in held)
-        step.read_clipped(p for p in mine if id(p) in self._read)
-        self._read_each(p for p in mine if id(p) not in self._read)
+        updated = parameters_of(optimizer)
+        if not step.stepped:  # parameters without an optimiser are read at the first update
+            others = _ids(self.optimizers.chosen or [optimizer]) | self._read
+            self._read_each(p for p in self.optimizers.network.parameters() if id(p) not in others)
+        step.read_clipped(p for p in updated if id(p) in self._read)
+        self._read_each(p for p in updated if id(p) not in self._read)
 
     def _read_each(self, parameters: Iterable[Tensor]) -> None:
         for p in parameters:
-            self._step.read(p, self._passes.scales.remaining(p))
+            self._step.read(p, self._passes.scales.remaining_scale(p))
 
     @catch_failures
     @torch.no_grad()
     def _complete(self) -> None:
-        """Hand on the step, and begin the next."""
+        """Pass on the step, and begin the next."""
         step = self._step
         if step.recorded:
             step.weights.compare()
@@ -214,32 +234,32 @@ class StepTracker:
         self._step = WatchedStep(step.index + 1, weights, self.is_recorded(step.index + 1))
         self._set_recording()
         self._passes.scales.end_step()
-        # Clipped together with this step's gradients, for an optimiser that steps later.
+        # Gradients that were clipped in this step belong to the next if their optimiser steps then.
         self._read -= _ids(step.stepped)
         self._step.readings = {key: step.readings[key] for key in self._read}
 
     def _set_recording(self) -> None:
-        """Record signals if this step is recorded, or if they may belong to a recorded next one."""
+        """Record signals if they may belong to a recorded step, this one or the next."""
         step = self._step
         self.signals.on = step.recorded or (bool(step.stepped) and self.is_recorded(step.index + 1))
 
     def _skip(self) -> None:
-        """Discard what belongs to a skipped update."""
+        """Discard the numbers of a skipped update."""
         self.skipped += 1
         self._passes.take()
         self._read.clear()
 
-    # Notifications from torch's functions: `torch_hooks.Listener`
+    # Methods of `torch_hooks.Listener`
 
     @catch_failures
     def begin_backward(self, roots: Sequence[Tensor], loss: Tensor | None) -> None:
-        """Record signals from now on; gradients read before were not complete."""
+        """Begin a backward pass; gradients that were read before it were not complete."""
         if self._passes.begin(roots, loss):
             self._read.clear()
 
     @catch_failures
     def end_backward(self) -> None:
-        """Record no more signals."""
+        """End a backward pass."""
         self._passes.end()
 
     @catch_failures
@@ -251,7 +271,7 @@ class StepTracker:
         unread = {id(p) for p in self.optimizers.network.parameters()} - self._read
         fresh = [p for p in parameters if id(p) in unread]
         updated = _ids(self._step.stepped)
-        if fresh and all(id(p) in updated for p in fresh):  # they belong to the next step
+        if fresh and all(id(p) in updated for p in fresh):  # these belong to the next step
             self._complete()
             updated.clear()
         if self._step.recorded:
@@ -271,7 +291,7 @@ class StepTracker:
 
     @catch_failures
     def begin_scaler_step(self, optimizer: Optimizer) -> None:
-        """Wait for the optimiser's step."""
+        """Note that the scaler may call the optimiser's step."""
         self._scaler_steps = optimizer
 
     @catch_failures

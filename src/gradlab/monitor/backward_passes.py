@@ -1,4 +1,4 @@
-"""Backward passes since the last step: their losses, their loss scales and the calls they reach."""
+"""The backward passes since the last step: their losses, loss scales and module calls."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,11 +10,11 @@ from gradlab.monitor.signals import WatchedSignals
 
 
 class LossScales:
-    """The loss scale of each backward pass: the `GradScaler`'s scale of the loss it starts from."""
+    """The loss scale of each backward pass, by which a `GradScaler` multiplied the loss."""
 
     def __init__(self) -> None:
-        self._scale_of = WeakIdKeyDictionary()  # of scaled losses, as long as they live
-        self._latest: Tensor | None = None  # of a loss from which no backward pass has started yet
+        self._scale_of = WeakIdKeyDictionary()  # keyed by scaled loss, while it exists
+        self._latest: Tensor | None = None  # of a loss without a backward pass so far
         self._current: Tensor | None = None
         self._unscaled: set[int] = set()
 
@@ -31,8 +31,7 @@ class LossScales:
     def scale_of_pass(self, roots: Iterable[Tensor]) -> Tensor | None:
         """Return the scale of a backward pass that starts from `roots`; None without a scaler.
 
-        A root that no scaler returned may be a sum or a part of scaled losses: then the latest
-        scale applies.
+        A root that no scaler returned may be a sum of scaled losses. Then the latest scale applies.
         """
         for root in roots:
             if root in self._scale_of:
@@ -45,20 +44,17 @@ class LossScales:
         self._current = scale
         self._unscaled.clear()
 
-    def remaining(self, p: Tensor) -> Tensor | None:
-        """Return the scale that the gradient of a parameter still contains; None if there is none.
-
-        None stands for 1.
-        """
+    def remaining_scale(self, p: Tensor) -> Tensor | None:
+        """Return the scale that the gradient of a parameter still contains; None stands for 1."""
         return None if id(p) in self._unscaled else self._current
 
     def end_step(self) -> None:
-        """Forget the latest scale. The gradients may stay for the next step, with their scale."""
+        """Forget the latest scale; gradients that remain for the next step still contain theirs."""
         self._latest = None
 
 
 class BackwardPasses:
-    """Collects losses and calls of the backward passes since the last step.
+    """Collects the losses and module calls of the backward passes since the last step.
 
     Args:
         network: The watched network, without wrappers.
@@ -73,7 +69,7 @@ class BackwardPasses:
         self._depth, self._calls_before = 0, 0
         self._loss: Tensor | None = None
         self._scale: Tensor | None = None
-        self._losses: list[tuple[Tensor, bool]] = []  # and whether gradients reached the network
+        self._losses: list[tuple[Tensor, bool]] = []  # loss, whether it reached the network
 
     @property
     def running(self) -> bool:
@@ -84,11 +80,11 @@ class BackwardPasses:
         """Begin a backward pass.
 
         Args:
-            roots: The tensors it starts from.
-            loss: Their sum, if all are scalars and get the gradient 1.
+            roots: The tensors from which it starts.
+            loss: The sum of the roots; None unless all are scalars with the gradient 1.
 
         Returns:
-            Whether it is an outermost pass, not one inside another.
+            Whether it is an outermost pass, not inside another one.
         """
         self._depth += 1
         self.signals.in_backward = True
@@ -102,28 +98,28 @@ class BackwardPasses:
         return True
 
     def end(self) -> None:
-        """End a backward pass; keep its loss if its gradient reached the network."""
+        """End a backward pass, and save its loss if gradients reached the network."""
         self._depth -= 1
         self.signals.in_backward = self.running
         if self.running:
             return
         reached = self.signals.count > self._calls_before
-        if reached or not self.signals.order:  # a compiled network has no signals at all
+        if reached or not self.signals.order:  # a compiled network has no signals
             self.signals.set_scale(self._calls_before, self._scale)
             self.scales.set_current(self._scale)
-            self._keep_loss(reached)
+            self._save_loss(reached)
         self._loss = None
 
     def take(self) -> tuple[list[Tensor], list[Call]]:
-        """Return the losses and calls since the last step, and start again."""
+        """Return the losses and calls since the last step, and start a new collection."""
         if self.running:  # the optimiser steps inside the backward pass
-            self._keep_loss(reached=True)
+            self._save_loss(reached=True)
         has_signals = bool(self.signals.order)
         losses = [loss for loss, reached in self._losses if reached or not has_signals]
         self._losses.clear()
         return losses, self.signals.take()
 
-    def _keep_loss(self, reached: bool) -> None:
+    def _save_loss(self, reached: bool) -> None:
         if self._loss is not None and self.signals.on:
             scale = self._scale
             loss = self._loss if scale is None else self._loss / scale.to(self._loss.device)
@@ -131,7 +127,7 @@ class BackwardPasses:
         self._loss = None
 
     def _gradients_were_discarded(self) -> bool:
-        """Return whether backward passes ran since the last step and no gradient is left."""
+        """Return whether `zero_grad` has removed all gradients since the last backward pass."""
         if not (self.signals.count or self._losses):
             return False
         trainable = [p for p in self.network.parameters() if p.requires_grad]

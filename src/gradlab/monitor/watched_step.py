@@ -1,4 +1,4 @@
-"""The numbers of one step: gradients, and weights before and after the update."""
+"""The numbers of one step: norms of gradients, and of weights before and after the update."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from gradlab.monitor.attach import WatchedModule
 from gradlab.monitor.calls import Call
-from gradlab.monitor.distributed import whole
-from gradlab.monitor.tensor_norms import real, size_of, unit_spread
+from gradlab.monitor.combine import whole_tensor
+from gradlab.monitor.tensor_norms import norm_of, real, unit_spread
+from gradlab.monitor.watched_modules import WatchedModule
 from gradlab.recording.rows import NULL
 
 
@@ -21,11 +21,11 @@ class Reading(NamedTuple):
     """The numbers of one gradient, float64 scalars.
 
     Attributes:
-        norm: Its norm.
-        zeros: Number of entries that are 0; None for a bias, as are the next two.
+        norm: The norm of the gradient.
+        zeros: Number of entries that are 0. This and the next two are None for a bias.
         nonfinite: Number of entries that are not finite.
-        spread: Its unit spread, keyed by whether the units are the second dimension. A weight that
-            an embedding and a head share has both.
+        spread: The unit spread, keyed by whether the units are the second dimension. A weight that
+            an embedding and a head share has both values.
     """
 
     norm: Tensor
@@ -38,32 +38,32 @@ def read_gradient(grad: Tensor, layouts: Collection[bool]) -> Reading:
     """Return the numbers of a gradient.
 
     Args:
-        grad: Gradient of a parameter, the sum or mean over samples that training uses.
-        layouts: For a weight, whether its units are the second dimension; empty for other
-            parameters, of which only the norm is read.
+        grad: The gradient of a parameter: the sum or mean over samples that training uses.
+        layouts: For a weight, whether its units are the second dimension. For other parameters it
+            is empty, and only the norm is computed.
     """
     grad = grad.detach()
-    size = size_of(grad)
+    grad_norm = norm_of(grad)
     if not layouts:
-        return Reading(size)
-    none = torch.zeros_like(size)
-    finite = grad.device.type == "cpu" and bool(size.isfinite())  # reading it on a GPU would wait
-    nonfinite = none if finite else (~grad.isfinite()).sum().double()
+        return Reading(grad_norm)
+    # On a GPU, reading the norm would wait for the device.
+    finite = grad.device.type == "cpu" and bool(grad_norm.isfinite())
+    nonfinite = torch.zeros_like(grad_norm) if finite else (~grad.isfinite()).sum().double()
     zeros = (grad.numel() - torch.count_nonzero(grad)).double()
     spread = {
-        second: unit_spread(grad.transpose(0, 1) if second and grad.ndim > 1 else grad, size)
+        second: unit_spread(grad.transpose(0, 1) if second and grad.ndim > 1 else grad, grad_norm)
         for second in layouts
     }
-    return Reading(size, zeros, nonfinite, spread)
+    return Reading(grad_norm, zeros, nonfinite, spread)
 
 
 def norm_of_change(before: Tensor, after: Tensor) -> Tensor:
     """Return ‖after − before‖; `before` is overwritten.
 
-    The difference of near float32 numbers is exact in float32.
+    The difference of two nearly equal float32 numbers is exact in float32.
     """
     exact = after.dtype in (torch.float32, torch.complex64)
-    return size_of(before.sub_(after) if exact else real(before).double() - real(after).double())
+    return norm_of(before.sub_(after) if exact else real(before).double() - real(after).double())
 
 
 class WatchedWeights:
@@ -87,8 +87,8 @@ class WatchedWeights:
         """Copy the weights before the first update of the step."""
         for p in self._parameters():
             if id(p) not in self.norms:
-                full = whole(p.detach())
-                self.norms[id(p)] = size_of(full)
+                full = whole_tensor(p.detach())
+                self.norms[id(p)] = norm_of(full)
                 if p.requires_grad:
                     self._before[id(p)] = full.clone()
 
@@ -96,16 +96,18 @@ class WatchedWeights:
         """Measure the change since `copy`, and free the copies."""
         for p in self._parameters():
             if id(p) in self._before:
-                self.moved[id(p)] = norm_of_change(self._before.pop(id(p)), whole(p.detach()))
+                self.moved[id(p)] = norm_of_change(
+                    self._before.pop(id(p)), whole_tensor(p.detach())
+                )
         self._before.clear()
 
     @cached_property
     def layouts(self) -> dict[int, set[bool]]:
-        """For each weight, whether its units are the second dimension; a tied one may have both."""
+        """Whether the units of each weight are its second dimension; tied weights may have both."""
         layouts: dict[int, set[bool]] = defaultdict(set)
         for watched in self.modules:
             for p in watched.all_weights():
-                layouts[id(p)].add(watched.units_second)
+                layouts[id(p)].add(watched.has_units_second)
         return layouts
 
     def _parameters(self) -> Iterator[Tensor]:
@@ -118,14 +120,14 @@ class WatchedStep:
     """The numbers of one step; parameters are keyed by their id.
 
     Attributes:
-        index: Number of steps before it.
+        index: The number of the step, from 0.
         weights: The weights of the watched modules.
-        recorded: Whether it is recorded.
+        recorded: Whether the step is recorded.
         calls: Calls of the modules, up to the last optimiser's update.
         losses: Losses of the backward passes.
-        lr: Learning rate of the first optimiser's first group; `NULL` if it has none.
-        readings: Gradients before clipping.
-        clipped: Norms of the clipped gradients.
+        lr: Learning rate of the first optimiser's first group; `NULL` without a learning rate.
+        readings: Numbers of the gradients before clipping.
+        clipped: Norms of the gradients after clipping.
         stepped: Optimisers that have made their update.
     """
 
@@ -144,11 +146,11 @@ class WatchedStep:
 
         Args:
             p: The parameter.
-            scale: The loss scale that its gradient contains; None for 1.
+            scale: The loss scale that its gradient contains; None stands for 1.
         """
         if p.grad is None:
             return
-        grad = whole(p.grad)
+        grad = whole_tensor(p.grad)
         grad = grad.to_dense() if grad.is_sparse else grad
         reading = read_gradient(grad, self.weights.layouts.get(id(p), ()))
         if scale is not None:
@@ -159,4 +161,4 @@ class WatchedStep:
         """Read the norms of gradients after clipping."""
         for p in parameters:
             if p.grad is not None:
-                self.clipped[id(p)] = size_of(whole(p.grad))
+                self.clipped[id(p)] = norm_of(whole_tensor(p.grad))
