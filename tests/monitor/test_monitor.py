@@ -134,7 +134,7 @@ def test_the_figure_of_the_signal_shows_its_norm_over_depth():
 
 
 def test_an_unknown_figure_names_the_nearest_one():
-    with pytest.raises(WatchError, match=r"given 'signals'; did you mean signal\?"):
+    with pytest.raises(WatchError, match=r"not 'signals'; did you mean signal\?"):
         watched(1).figure("signals")
     with gradlab.watch(mlp()) as empty, pytest.raises(WatchError, match="no step was recorded"):
         empty.figure("loss")
