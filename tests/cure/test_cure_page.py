@@ -15,7 +15,7 @@ from gradlab.cure.reruns import FAILED, RerunResult
 from gradlab.pages.style import print_style
 from gradlab.results.load import Run
 from tests.configs import settings
-from tests.report.test_report_figures import cut
+from tests.report.test_report_figures import cut_texts
 
 LONG = "model.init=kaiming_normal model.init_gain=null"
 
@@ -100,7 +100,7 @@ def test_no_text_is_cut_and_lines_differ_without_colour(groups):
             ticks = [
                 t for ax in figure.axes for t in (*ax.get_xticklabels(), *ax.get_yticklabels())
             ]
-            assert not {*cut(figure)} - {tick.get_text() for tick in ticks}
+            assert not {*cut_texts(figure)} - {tick.get_text() for tick in ticks}
             (legend,) = figure.legends
             marks = [handle.get_marker() for handle in legend.legend_handles]
             assert len(set(marks)) == len(marks)
