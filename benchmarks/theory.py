@@ -2,10 +2,11 @@
 
 python benchmarks/theory.py [seeds] [width]
 
-For every activation and every initialisation that theory covers, at depth 10 and 50: the mean over
-random networks (one random sample of unit mean square, a random gradient at the output) beside the
-prediction, and the share of networks inside the predicted band of ±1 standard deviation (nominal:
-68%). Networks whose float64 gradients are not finite are named and left out.
+The table has a row for every activation and initialisation that theory covers, at depth 10 and 50.
+It compares the prediction with the mean over random networks, for one random sample of unit mean
+square and a random gradient at the output. It also shows the share of networks inside the
+predicted band of ±1 standard deviation (nominal: 68%). Networks with gradients that are not finite
+in float64 are left out; the column `networks` counts the others.
 """
 
 import sys
@@ -23,7 +24,7 @@ from gradlab.theory.variance import variances
 DEPTHS, OUTPUTS = (10, 50), 10
 
 
-def drawn(v, uniform, rng):
+def draw_map(v, uniform, rng):
     """Return weights [n_in, n_out] and biases of a map, as an initialisation draws them."""
 
     def draw(shape, variance):
@@ -45,7 +46,7 @@ def network(widths, phi, init, x, rng):
     layers, a = [], x
     maps = variances(widths, init, activation=phi, input_rms=1.0)
     for l, v in enumerate(maps, 1):
-        W, b = drawn(v, init == "default" or init.endswith("uniform"), rng)
+        W, b = draw_map(v, init == "default" or init.endswith("uniform"), rng)
         if v.fixed is not None:
             W = W * np.sqrt(v.fixed) / (a @ W).std()
         layers.append(Dense(W, b, ACTIVATIONS[phi if l < len(maps) else "identity"]))
@@ -54,7 +55,7 @@ def network(widths, phi, init, x, rng):
 
 
 def ratios(widths, phi, init, seeds):
-    """Return log10 of the first layer's ‖dW‖ and ‖dZ‖ over the last one's, [seeds, 2]."""
+    """Return log10 of the first layer's ‖dW‖ and ‖dZ‖ over the last layer's, [seeds, 2]."""
     out = []
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
@@ -96,11 +97,11 @@ def table(seeds, width):
 
 
 def main(seeds=20, width=256) -> None:
-    """Print the table, and what it comes to."""
+    """Print the table and a summary."""
     found = table(seeds, width)
     print(found.round(3).to_string(index=False))
-    for name, those in found.groupby("init"):
-        error = (those["weight_grad"] - those["weight_grad theory"]).abs()
+    for name, group in found.groupby("init"):
+        error = (group["weight_grad"] - group["weight_grad theory"]).abs()
         print(f"{name}: median {error.median():.3f}, worst {error.max():.3f}")
     for name in ("weight_grad", "delta"):
         error = (found[name] - found[f"{name} theory"]).abs()

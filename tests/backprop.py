@@ -1,6 +1,6 @@
-"""What the recorder is held to: its columns at one step, from the reference's pass by hand.
+"""The expected columns of the recorder at one step, computed by `gradlab.reference`.
 
-`gradlab.reference` is NumPy alone, from the equations, and shares no code with what records.
+`gradlab.reference` uses only NumPy and the equations, and shares no code with the recorder.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Step:
 
 
 def step(weights, biases, x, target, activation, loss) -> Step:
-    """One forward and backward pass: weights[l] is [n_out, n_in], the loss a mean over a batch."""
+    """Compute a forward and a backward pass; weights[l] is [n_out, n_in], the loss a mean."""
     names = [activation] * (len(weights) - 1) + ["identity"]
     layers = [
         Dense(w.T, b, ACTIVATIONS[name]) for w, b, name in zip(weights, biases, names, strict=True)
@@ -62,7 +62,7 @@ def columns_of(layer, cache, g):
 
 
 def spread(dW):
-    """How far the units (columns, by hand) are from their mean; NaN for one unit."""
+    """Return the distance of the units (columns) from their mean; NaN for one unit."""
     return norm(dW - dW.mean(1, keepdims=True)) / norm(dW) if dW.shape[1] > 1 else np.nan
 
 

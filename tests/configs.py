@@ -1,4 +1,4 @@
-"""Short ways to settings and trained runs for the tests."""
+"""Make settings and train runs in tests."""
 
 import copy
 from typing import Any
@@ -53,7 +53,7 @@ def arrays(batch: pa.RecordBatch) -> dict[str, Any]:
 
 
 class Memory:
-    """A sink that keeps everything."""
+    """A sink that stores all rows."""
 
     def __init__(self) -> None:
         self.rows: list[Rows] = []
@@ -63,7 +63,7 @@ class Memory:
 
     @property
     def layers(self) -> list[dict[str, Any]]:
-        """The records as NumPy arrays by column; null becomes NaN."""
+        """The recorded rows as NumPy arrays by column; null becomes NaN."""
         return [arrays(rows.layers) for rows in self.rows if rows.layers is not None]
 
     def steps(self, column: str) -> list[float]:
@@ -71,7 +71,7 @@ class Memory:
 
 
 def train(*members: Settings, dataset: Dataset | None = None) -> tuple[Loop, list[Memory]]:
-    """Train a stack of `members`; return the loop and what each one's sink received."""
+    """Train a stack of `members`; return the loop and the sink of each member."""
     sinks = [Memory() for _ in members]
     loop = Loop(members, dataset or members[0].data.call(), [[sink] for sink in sinks])
     outcomes: list[Outcome] = loop.run()

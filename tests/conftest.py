@@ -1,8 +1,8 @@
-"""One thread per worker, fixed seeds, and no W&B account whatever the machine has."""
+"""Every test runs with one thread, fixed seeds and no W&B account."""
 
 import os
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch read it, and for processes begun here
+os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch read it
 
 import pytest
 import torch

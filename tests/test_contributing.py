@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md: a recipe for each usual change, whose files and tests exist."""
+"""CONTRIBUTING.md has a recipe for each usual change, and the files and tests in it exist."""
 
 import ast
 import re
@@ -31,7 +31,7 @@ def test_there_is_a_recipe_for_each_change():
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_file_or_test_that_it_names_exists(path):
+def test_files_and_tests_in_the_recipes_exist(path):
     file, _, test = path.partition("::")
     before, placeholder, _ = file.partition("NAME")
     assert (ROOT / (before if placeholder else file)).exists()

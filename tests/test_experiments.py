@@ -1,4 +1,4 @@
-"""Named sweeps: each says which command runs it, and each of its jobs is a valid configuration."""
+"""Named sweeps: each file names its command, and each of its jobs is a valid configuration."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from gradlab.config.settings import from_config
 
 
 @pytest.mark.parametrize("name", choices.names("experiment"))
-def test_it_is_named_and_every_job_of_it_is_valid(name):
+def test_a_sweep_names_its_command_and_all_its_jobs_are_valid(name):
     file = choices.conf_dir() / "experiment" / f"{name}.yaml"
     # Hydra reads the package only from the first line; the command is on the second.
     assert file.read_text().splitlines()[1] == f"# gradlab run -m +experiment={name}"
@@ -39,7 +39,7 @@ def test_it_is_named_and_every_job_of_it_is_valid(name):
 
 
 @pytest.mark.parametrize("name", choices.names("experiment"))
-def test_it_runs_without_tracking(name):
+def test_a_sweep_can_run_without_tracking(name):
     with initialize_config_dir(str(choices.conf_dir()), version_base="1.3"):
         config = compose("config", [f"+experiment={name}", "tracking=none"])
     plain = OmegaConf.to_container(config, resolve=True)
@@ -53,7 +53,7 @@ def test_the_demo_has_at_least_48_runs():
 @pytest.mark.parametrize(
     "file", sorted(choices.conf_dir().rglob("*.yaml")), ids=lambda f: f"{f.parent.name}/{f.stem}"
 )
-def test_every_choice_is_named_for_its_file_and_its_target_is_there(file):
+def test_every_choice_has_the_name_of_its_file_and_an_existing_target(file):
     group = file.parent.relative_to(choices.conf_dir()).as_posix()
     assert file.read_text().startswith("# ")
     if group in (".", "experiment"):
@@ -61,7 +61,7 @@ def test_every_choice_is_named_for_its_file_and_its_target_is_there(file):
     from gradlab.config.choices import locate
 
     content = choices.load(group, file.stem)
-    if group == "tracking":  # any number of sinks, each named for the file that defines it
+    if group == "tracking":  # any number of sinks, each with the name of the file that defines it
         for name in content:
             assert callable(locate(choices.load_sink(name)["_target_"]))
         return

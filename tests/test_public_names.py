@@ -46,7 +46,7 @@ def run_python(line: str) -> str:
     return done.stdout.strip()
 
 
-def test_dir_shows_exactly_the_public_names_before_and_after_their_use():
+def test_dir_lists_exactly_the_public_names_before_and_after_use():
     listed = "import gradlab; before = dir(gradlab); "
     listed += f"[getattr(gradlab, n) for n in {PUBLIC}]; print(before == dir(gradlab) == {PUBLIC})"
     assert gradlab.__all__ == PUBLIC == sorted(PUBLIC)

@@ -1,4 +1,4 @@
-"""The wheel, installed elsewhere, runs from any folder with the configs that it carries."""
+"""The wheel, installed in another folder, runs anywhere with the configs that it contains."""
 
 import os
 import subprocess
@@ -21,25 +21,25 @@ def wheel(tmp_path_factory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def test_it_holds_every_config_and_template(wheel):
-    held = set(ZipFile(wheel).namelist())
+def test_the_wheel_contains_every_config_and_template(wheel):
+    content = set(ZipFile(wheel).namelist())
     configs = {
         f"gradlab/conf/{f.relative_to(ROOT / 'conf').as_posix()}"
         for f in (ROOT / "conf").rglob("*.yaml")
     }
     assert len(configs) > 30
-    assert configs <= held
-    assert {"gradlab/pages/page.html.j2", "gradlab/py.typed"} <= held
-    assert "hydra_plugins/gradlab_fused/launcher.py" in held
-    assert "hydra_plugins/__init__.py" not in held  # others put their plugins there too
+    assert configs <= content
+    assert {"gradlab/pages/page.html.j2", "gradlab/py.typed"} <= content
+    assert "hydra_plugins/gradlab_fused/launcher.py" in content
+    assert "hydra_plugins/__init__.py" not in content  # other packages have plugins there too
 
 
-def test_it_runs_elsewhere(wheel, tmp_path):
-    site, home = tmp_path / "module", tmp_path / "elsewhere"
+def test_the_installed_wheel_runs_in_another_folder(wheel, tmp_path):
+    installed, home = tmp_path / "module", tmp_path / "elsewhere"
     home.mkdir()
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
-    subprocess.run([*install, "--target", site, wheel], check=True)
-    environment = {**os.environ, "PYTHONPATH": str(site)}
+    subprocess.run([*install, "--target", installed, wheel], check=True)
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
 
     def run(*arguments: str) -> str:
         command = [sys.executable, *arguments]
@@ -53,7 +53,7 @@ def test_it_runs_elsewhere(wheel, tmp_path):
         "-c",
         "import gradlab, gradlab.config.choices as c; print(gradlab.__file__); print(c.conf_dir())",
     )
-    assert [Path(line).parent for line in where.splitlines()] == [site / "gradlab"] * 2
+    assert [Path(line).parent for line in where.splitlines()] == [installed / "gradlab"] * 2
     assert "gradlab run" in run("-m", "gradlab", "--help")
     short = ["train.steps=3", "record.every=1", "model.depth=2", "tracking=none"]
     run("-m", "gradlab", "run", *short, "hydra.run.dir=out/a")

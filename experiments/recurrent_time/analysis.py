@@ -1,4 +1,4 @@
-"""Print the decades per step through time, measured and in theory, and what clipping saves.
+"""Print the decades per step through time, measured and predicted, and the effect of clipping.
 
 gradlab run -m +experiment=recurrent_time hydra.sweep.dir=recurrent_time
 python experiments/recurrent_time/analysis.py recurrent_time
@@ -19,7 +19,7 @@ SETTING = ["model.activation", "model.init", "model.spectral_radius"]
 
 
 def drive(length, samples, test_fraction, init, width) -> np.ndarray:
-    """Return the variance over units of W x_t, of each step of each sample: Var W |x_t|²."""
+    """Return the variance over units of W x_t for each step of each sample: Var W |x_t|²."""
     data = adding(length, samples, test_fraction)
     squares = data.x_train.unflatten(-1, data.shape).square().sum(-1)
     (first,) = variances([data.shape[1], width], init)
@@ -37,9 +37,9 @@ def theory(run, radius) -> float:
 
 
 def measured(steps: pd.DataFrame) -> float:
-    """Return log10 ‖dLoss/dh_t‖ gained per step back, without the first quarter of the steps.
+    """Return the gain of log10 ‖dLoss/dh_t‖ per step back, without the first quarter of the steps.
 
-    There the state has not yet forgotten that it was 0.
+    In the first quarter the state still depends on its start at 0.
     """
     first = len(steps) // 4
     logs = np.log10(steps.sort_values("position")["act_grad_norm"].to_numpy())
@@ -49,31 +49,30 @@ def measured(steps: pd.DataFrame) -> float:
 def per_step(frames) -> pd.DataFrame:
     """Return a row per setting: decades per step of each length (mean over seeds), and theory.
 
-    Theory is told the spectral radius of V, or sqrt(n Var V) as it was drawn: for a rotation they
-    are one.
+    Theory gets the spectral radius of V, or sqrt(n Var V) as drawn. For a rotation both are equal.
     """
     start = frames.layers.query("step == 0 and axis == 'time'")
     by_run = start.groupby("run")
-    found = by_run.apply(measured, include_groups=False).rename("found")
+    decades = by_run.apply(measured, include_groups=False).rename("decades")
     norm = by_run["weight_norm"].first()
-    runs = frames.runs.merge(found, left_on="run", right_index=True).merge(norm, on="run")
+    runs = frames.runs.merge(decades, left_on="run", right_index=True).merge(norm, on="run")
     runs = runs[runs["clip"] == "none"]
     runs["sigma"] = runs["weight_norm"] / np.sqrt(runs["model.width"])
-    table = runs.pivot_table("found", SETTING, "data.length")
+    table = runs.pivot_table("decades", SETTING, "data.length")
     longest = runs[runs["data.length"] == runs["data.length"].max()]
-    table["theory: radius"] = of_setting(longest, "model.spectral_radius")
-    table["theory: sigma"] = of_setting(longest, "sigma")
+    table["theory: radius"] = mean_prediction(longest, "model.spectral_radius")
+    table["theory: sigma"] = mean_prediction(longest, "sigma")
     return table
 
 
-def of_setting(runs, radius) -> pd.Series:
+def mean_prediction(runs, radius) -> pd.Series:
     """Return the mean prediction of the runs of each setting."""
-    told = runs.apply(lambda run: theory(run, run[radius]), axis=1)
-    return told.groupby([runs[key] for key in SETTING]).mean()
+    predicted = runs.apply(lambda run: theory(run, run[radius]), axis=1)
+    return predicted.groupby([runs[key] for key in SETTING]).mean()
 
 
 def rescue(frames) -> pd.DataFrame:
-    """Return a row per setting that was lost without clipping: what became of it, over its runs."""
+    """Return a row per setting: diverged runs and median loss, with and without clipping."""
     held_out = frames.runs.assign(loss=final_loss(frames))
     keys = ["model.activation", "model.spectral_radius"]
     rows = {}
@@ -97,7 +96,7 @@ def main(folder="recurrent_time") -> None:
     frames = gradlab.load(folder)
     print("log10 of ‖dLoss/dh_{t-1}‖ / ‖dLoss/dh_t‖ at initialisation, by length of the sequence\n")
     print(per_step(frames).round(3).to_string())
-    print("\nafter training (a loss of 1 is that of always saying the mean)\n")
+    print("\nafter training (always predicting the mean gives a loss of 1)\n")
     print(rescue(frames).to_string(float_format="{:.3g}".format))
 
 

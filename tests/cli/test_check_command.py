@@ -1,4 +1,4 @@
-"""`gradlab check` and `train.check_gradients`: what is printed, what a wrong gradient stops."""
+"""`gradlab check` and `train.check_gradients`: printed results, and refused training."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ SMALL = ["model.depth=2", "model.width=6", "train.batch_size=8", "check.elements
 
 
 class Bent(torch.autograd.Function):
-    """tanh, with half its derivative."""
+    """tanh with half the right derivative."""
 
     @staticmethod
     def forward(ctx, z):
@@ -31,11 +31,11 @@ class BentTanh(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
+def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_right_network_passes_three_ways(capsys):
+def test_a_right_network_passes_all_three_checks(capsys):
     assert main(["check", *SMALL, "model.activation=tanh"]) == 0
     printed = capsys.readouterr().out
     assert "all 7 gradients are right" in printed
@@ -43,7 +43,7 @@ def test_a_right_network_passes_three_ways(capsys):
     assert not list(Path().iterdir())
 
 
-def test_a_wrong_activation_fails_with_its_place(capsys):
+def test_a_wrong_activation_is_located(capsys):
     wrong = f"model.activation={__name__}.BentTanh"
     assert main(["check", *SMALL, wrong]) == 1
     printed = capsys.readouterr().out
@@ -55,14 +55,14 @@ def test_a_wrong_gradient_is_not_trained(capsys):
     short = ["tracking=none", "model.depth=2", "train.steps=3", "hydra.run.dir=out"]
     wrong = f"model.activation={__name__}.BentTanh"
     assert main(["run", *short, "train.check_gradients=true", wrong]) == 1
-    told = capsys.readouterr().err
-    assert "not trained, because its gradients are wrong" in told
-    assert "layers.1.activation (BentTanh)" in told
+    message = capsys.readouterr().err
+    assert "not trained, because its gradients are wrong" in message
+    assert "layers.1.activation (BentTanh)" in message
     assert not Path("out/run.json").exists()
     assert main(["run", *short, wrong]) == 0
 
 
-def test_a_right_gradient_is_trained_and_changes_no_result(capsys):
+def test_a_network_with_right_gradients_is_trained_with_the_same_result(capsys):
     from gradlab.results.load import load
 
     short = ["tracking=none", "model.depth=2", "train.steps=3"]
@@ -75,12 +75,12 @@ def test_a_right_gradient_is_trained_and_changes_no_result(capsys):
     assert losses[0] == losses[1]
 
 
-def test_the_mutation_table(capsys):
+def test_mutations_prints_a_table(capsys):
     assert main(["check", "--mutations"]) == 0
     assert "16 of 16 mistakes found where they are" in capsys.readouterr().out
 
 
-def test_the_trade_off(capsys):
+def test_trade_off_prints_and_draws_the_error(capsys):
     assert main(["check", "--trade-off", *SMALL, "model.activation=tanh"]) == 0
     printed = capsys.readouterr().out
     assert "one-sided: error ~ h^1.0" in printed
@@ -107,8 +107,8 @@ def test_help(command, capsys):
         (["model.init=normal", "model.init_gain=1e200"], "is not finite"),
     ],
 )
-def test_a_mistake_is_one_line(arguments, words, capsys):
+def test_a_wrong_command_gives_a_one_line_error(arguments, words, capsys):
     assert main(["check", *arguments]) == 2
-    told = capsys.readouterr().err
-    assert words in told
-    assert len(told.strip().splitlines()) == 1
+    message = capsys.readouterr().err
+    assert words in message
+    assert len(message.strip().splitlines()) == 1

@@ -1,4 +1,4 @@
-"""The commands, as a user types them: exit codes, one-line errors, and nothing lost."""
+"""The commands as a user types them: exit codes, one-line errors, and no lost rows."""
 
 import json
 import os
@@ -26,7 +26,7 @@ NOT_A_NAME = [
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
+def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["gradlab"])
 
@@ -94,7 +94,7 @@ def one_line(capsys) -> str:
         (["rnu"], "rnu is not a command; did you mean run?"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_2(arguments, words, capsys):
+def test_a_wrong_command_gives_one_line_and_exit_code_2(arguments, words, capsys):
     Path("empty").mkdir()
     assert gradlab(*arguments) == 2
     assert words in one_line(capsys)
@@ -111,7 +111,7 @@ def test_version(capsys):
     assert capsys.readouterr().out.startswith("gradlab 0.")
 
 
-def test_a_run_leaves_its_files_and_says_where(capsys):
+def test_a_run_writes_its_files_and_prints_the_folder(capsys):
     assert gradlab("run", *SHORT) == 0
     assert "outputs/" in capsys.readouterr().out
     frames = load("outputs")
@@ -138,7 +138,7 @@ def test_a_sweep_then_show_then_report(capsys):
     assert capsys.readouterr().out.startswith("4 runs: sweep/report/index.html")
 
 
-def test_one_failing_job_loses_no_other(capsys, monkeypatch):
+def test_a_failed_job_does_not_stop_the_others(capsys, monkeypatch):
     swept = ["model.init_gain=null,2.0", "model.init=xavier_normal,zeros", "hydra.sweep.dir=s"]
     assert gradlab("run", "-m", *SHORT, *swept) == 1
     printed = capsys.readouterr()
@@ -170,7 +170,7 @@ def test_only_the_jobs_of_this_command_are_counted(capsys):
     assert not printed.err
 
 
-def test_a_sweep_whose_every_job_is_a_mistake_is_one_line_and_exit_2(capsys):
+def test_a_sweep_in_which_every_job_is_invalid_gives_one_line_and_exit_code_2(capsys):
     assert sweep("seed=0,1") == 0
     capsys.readouterr()
     assert sweep("seed=0,1") == 2
@@ -181,28 +181,28 @@ def test_a_sweep_whose_every_job_is_a_mistake_is_one_line_and_exit_2(capsys):
     assert "already holds a run" in line
 
 
-def test_jobs_whose_folders_collide(capsys):
+def test_two_jobs_with_the_same_folder(capsys):
     assert sweep("seed=0,1", "hydra.sweep.subdir=same") == 1
     printed = capsys.readouterr()
     assert "1 run: 1 healthy; 1 failed\n  s/same: " in printed.out
     assert not printed.err
 
 
-def test_jobs_whose_folders_lie_in_those_of_others(capsys):
+def test_jobs_with_folders_inside_other_folders(capsys):
     assert sweep("seed=0,1") == 0
     capsys.readouterr()
     assert sweep("seed=2,3", "hydra.sweep.subdir=0/${hydra.job.num}") == 0
     assert "2 runs: 2 healthy; 0 failed" in capsys.readouterr().out
 
 
-def test_a_failure_does_not_end_the_batches_that_follow(capsys):
+def test_a_failure_does_not_stop_later_batches(capsys):
     swept = ["model.init_gain=2.0,null", "model.init=zeros", "hydra.sweeper.max_batch_size=1"]
     assert sweep(*swept) == 1
     assert "1 run: 1 symmetric; 1 failed" in capsys.readouterr().out
     assert "no gain" in Path("s/0/gradlab.log").read_text()
 
 
-def test_a_mistake_of_all_and_a_failure_of_one_is_a_failure(capsys, monkeypatch):
+def test_an_invalid_job_and_a_failed_job_give_exit_code_1(capsys, monkeypatch):
 
     from gradlab.runs import run
 
@@ -215,12 +215,12 @@ def test_a_mistake_of_all_and_a_failure_of_one_is_a_failure(capsys, monkeypatch)
     assert "1 / 0" in Path("s/1/traceback.txt").read_text()
 
 
-def test_a_job_in_another_process_raises_what_failed(monkeypatch):
+def test_a_job_in_another_process_raises_its_error(monkeypatch):
     from gradlab.errors import StoreError
     from gradlab.runs import sweep as sweeps
 
     def elsewhere(config):
-        sweeps.outcomes = None  # as it is where nothing but the job was imported
+        sweeps.outcomes = None  # as in a process that imported only the job
         return job(config)
 
     job = sweeps.job
@@ -262,22 +262,22 @@ def interrupt_at(monkeypatch, where: str, call: int, ask: signal.Signals) -> Non
 
 @pytest.mark.parametrize(("ask", "code"), SIGNALS)
 @pytest.mark.parametrize(
-    ("where", "told"),
+    ("where", "summary"),
     [
         ("gradlab.training.loop.measure", "1 run: 1 healthy; 0 failed; 1 interrupted; 2 did not"),
         ("gradlab.runs.run.load", "1 run: 1 healthy; 0 failed; 1 interrupted; 2 did not start"),
         ("hydra.core.utils.JobReturn", "1 run: 1 healthy; 0 failed; 3 did not start"),
     ],
 )
-def test_an_interrupted_sweep_says_what_was_interrupted(
-    ask, code, where, told, capsys, monkeypatch
+def test_an_interrupted_sweep_counts_finished_and_interrupted_runs(
+    ask, code, where, summary, capsys, monkeypatch
 ):
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     nth = 3 if where.endswith("measure") else 2  # two records a job
     interrupt_at(monkeypatch, where, nth, ask)
     assert sweep("seed=0,1,2,3", ONE_BY_ONE) == code
     printed = capsys.readouterr()
-    assert told in printed.out
+    assert summary in printed.out
     assert "gradlab report s" in printed.out
     assert printed.err == "gradlab: interrupted; all recorded rows are saved\n"
     statuses = [run.info["status"] for run in find("s").runs]
@@ -295,7 +295,7 @@ def test_a_signal_before_the_first_step(ask, code, capsys, monkeypatch):
     assert "interrupted" in Path("out/gradlab.log").read_text()
 
 
-def test_an_error_in_a_run_is_told_in_one_line_and_kept(capsys, monkeypatch):
+def test_an_error_in_a_run_is_printed_in_one_line_and_saved(capsys, monkeypatch):
     from gradlab.training.loop import History
 
     flush = History.flush
@@ -315,7 +315,7 @@ def test_an_error_in_a_run_is_told_in_one_line_and_kept(capsys, monkeypatch):
     assert "break_down" in Path("out/traceback.txt").read_text()
 
 
-def test_a_full_disk_is_one_line_and_loses_nothing_written(capsys, monkeypatch):
+def test_a_full_disk_gives_one_line_and_loses_no_written_rows(capsys, monkeypatch):
     from gradlab.results import parquet
 
     write = parquet.pq.write_table
@@ -338,7 +338,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing_written(capsys, monkeypatch):
 
 
 def eager(append):
-    """A table that writes at each append."""
+    """Return an `append` that writes at once."""
 
     def now(self, columns):
         self._next_flush = 0.0
@@ -347,7 +347,7 @@ def eager(append):
     return now
 
 
-def test_a_folder_with_a_run_in_it_is_not_written_over(capsys):
+def test_a_folder_with_a_run_is_not_overwritten(capsys):
     assert gradlab("run", *SHORT, "hydra.run.dir=out") == 0
     before = Path("out/layers.parquet").read_bytes()
     capsys.readouterr()
@@ -376,7 +376,7 @@ def test_a_truncated_file_is_named_and_the_rest_reported(capsys):
 
 
 @pytest.mark.parametrize("flag", [["--cfg", "job"], ["--info", "defaults"], ["--help"]])
-def test_hydras_own_flags_work(flag, capsys):
+def test_hydras_flags_work(flag, capsys):
     try:
         code = gradlab("run", "model.depth=7", *flag)
     except SystemExit as exit:  # how Hydra ends its help
@@ -405,34 +405,34 @@ def test_shell_completion(capsys, monkeypatch):
     assert {"run", "report", "show"} <= set(capsys.readouterr().out.split())
 
 
-def test_the_users_hydra_full_error_is_left_as_it_was(monkeypatch):
+def test_hydra_full_error_is_restored(monkeypatch):
     gradlab("run", "loss=mes")
     assert "HYDRA_FULL_ERROR" not in os.environ
 
 
-def test_choices_of_the_users_own_are_files_in_the_search_path(capsys):
-    own = {
+def test_users_can_add_choices_in_the_search_path(capsys):
+    files = {
         "optim/mine": "name: mine\n_target_: torch.optim.Adagrad\nlr: 0.01\n",
         "model/activation/soft": "name: soft\n_target_: torch.nn.Softsign\n",
         "optim/lost": "name: lost\nlr: 0.01\n",
     }
-    for name, content in own.items():
-        file = Path("own", f"{name}.yaml")
+    for name, content in files.items():
+        file = Path("user_conf", f"{name}.yaml")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
     mine = ["optim=mine", "optim.lr=1", "model.activation=soft"]
-    assert gradlab("run", "-cd", "own", *SHORT, *mine, "hydra.run.dir=out") == 0
+    assert gradlab("run", "-cd", "user_conf", *SHORT, *mine, "hydra.run.dir=out") == 0
     config = find("out").runs[0].config
     assert (config["optim"], config["optim.lr"], config["model.activation"]) == (
         "mine",
         1.0,
         "soft",
     )
-    assert gradlab("check", *SHORT, *mine, "hydra.searchpath=[own]") == 0
+    assert gradlab("check", *SHORT, *mine, "hydra.searchpath=[user_conf]") == 0
     capsys.readouterr()
-    assert gradlab("run", "-cd", "own", *SHORT, "optim=mine", "optim.lr=fast") == 2
+    assert gradlab("run", "-cd", "user_conf", *SHORT, "optim=mine", "optim.lr=fast") == 2
     assert "optim.lr=fast: expected a number" in one_line(capsys)
-    assert gradlab("run", "-cd", "own", *SHORT, "model.activation=sott") == 2
+    assert gradlab("run", "-cd", "user_conf", *SHORT, "model.activation=sott") == 2
     assert "did you mean soft?" in one_line(capsys)
-    assert gradlab("run", "-cd", "own", *SHORT, "optim=lost") == 2
+    assert gradlab("run", "-cd", "user_conf", *SHORT, "optim=lost") == 2
     assert "lost.yaml: expected _target_, as in the files of conf" in one_line(capsys)

@@ -1,4 +1,4 @@
-"""Code of others: found, or named with the nearest; its errors told in one line."""
+"""Classes and functions at dotted paths: found, or refused in one line with the nearest name."""
 
 import sys
 
@@ -8,11 +8,11 @@ from gradlab.config.choices import locate, wrap_errors
 from gradlab.errors import JobError, SettingsError
 
 
-def test_what_is_there_is_found():
+def test_an_existing_path_is_imported():
     import torch
 
     assert locate("torch.nn.Mish") is torch.nn.Mish
-    assert locate("email.mime.text.MIMEText").__name__ == "MIMEText"  # modules nobody imported
+    assert locate("email.mime.text.MIMEText").__name__ == "MIMEText"  # not yet imported
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_what_is_there_is_found():
         ("sys.path", "sys.path is a list"),
     ],
 )
-def test_what_is_not_there_is_one_line_that_says_why(path, words, capfd):
+def test_a_missing_path_gives_a_one_line_error_with_the_reason(path, words, capfd):
     with pytest.raises(SettingsError, match=words) as caught:
         locate(path)
     assert "\n" not in str(caught.value)
@@ -34,16 +34,16 @@ def test_what_is_not_there_is_one_line_that_says_why(path, words, capfd):
 
 
 @pytest.mark.parametrize("line", ["import a_missing_one", "raise SystemExit", "1 / 0"])
-def test_a_module_that_fails_is_told_by_its_own_cause(line, tmp_path, monkeypatch):
-    (tmp_path / "users_own.py").write_text(line)
+def test_the_error_of_a_module_names_its_cause(line, tmp_path, monkeypatch):
+    (tmp_path / "user_module.py").write_text(line)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "users_own", raising=False)
+    monkeypatch.delitem(sys.modules, "user_module", raising=False)
     with pytest.raises(SettingsError, match=r"a_missing_one|ends the program|division by zero"):
-        locate("users_own.Activation")
+        locate("user_module.Activation")
 
 
 @pytest.mark.parametrize("error", [ValueError("a\nb"), MemoryError(), SystemExit(0)])
-def test_whatever_fails_is_a_line(error):
+def test_every_error_becomes_one_line(error):
     with (
         pytest.raises(SettingsError, match=r"^it: (a|MemoryError|it ends the program)$"),
         wrap_errors("it"),
@@ -51,7 +51,7 @@ def test_whatever_fails_is_a_line(error):
         raise error
 
 
-def test_errors_of_ours_and_ctrl_c_pass():
+def test_gradlab_errors_and_ctrl_c_pass_unchanged():
     for error in JobError("as it is"), KeyboardInterrupt():
         with pytest.raises(type(error)) as caught, wrap_errors("it"):
             raise error

@@ -1,4 +1,4 @@
-"""Settings: what is refused, in which words, and what names a run."""
+"""Settings: refused configurations, their messages, and the hash of a run."""
 
 import pytest
 
@@ -85,14 +85,14 @@ def test_a_missing_group_is_named():
         from_config(content)
 
 
-def test_a_section_in_the_place_of_a_value_is_named():
+def test_a_value_in_the_place_of_a_section_is_named():
     content = config()
     content["train"] = 3
     with pytest.raises(SettingsError, match="train is a section"):
         from_config(content)
 
 
-def test_data_that_cannot_feed_the_run():
+def test_data_that_do_not_fit_the_run_are_refused():
     run = settings(train__batch_size=100)
     check_data(run, 100, "classification")
     with pytest.raises(SettingsError, match="larger than the data: digits has 99"):
@@ -106,7 +106,7 @@ def test_any_torch_module_can_be_an_activation():
     assert run.model.activation.call().__class__.__name__ == "Mish"
 
 
-def test_flat_has_a_groups_choice_under_its_own_name():
+def test_the_flat_configuration_has_the_choice_under_the_groups_name():
     flat = settings(clip="norm").flat
     assert flat["clip"] == "norm"
     assert flat["clip.max_norm"] == 1.0
@@ -115,7 +115,7 @@ def test_flat_has_a_groups_choice_under_its_own_name():
     assert not any("_target_" in key for key in flat)
 
 
-def test_the_hash_names_what_is_computed():
+def test_the_hash_depends_only_on_settings_that_change_results():
     base = settings().config_hash
     assert settings().config_hash == base
     assert settings(tracking=["wandb"]).config_hash == base
@@ -123,16 +123,16 @@ def test_the_hash_names_what_is_computed():
         assert settings(**change).config_hash != base
 
 
-def test_a_whole_number_where_a_float_belongs_is_that_float():
+def test_a_whole_number_becomes_a_float_where_one_is_expected():
     whole = settings(optim="adam", optim__lr=1, optim__betas=[0, 0.9], model__init_gain=2)
-    given = [whole.optim.params["lr"], *whole.optim.params["betas"], whole.model.init_gain]
-    assert [type(value) for value in given] == [float] * 4
+    values = [whole.optim.params["lr"], *whole.optim.params["betas"], whole.model.init_gain]
+    assert [type(value) for value in values] == [float] * 4
     same = settings(optim="adam", optim__lr=1.0, optim__betas=[0.0, 0.9], model__init_gain=2.0)
     assert whole.config_hash == same.config_hash
     assert type(whole.train.steps) is int
 
 
-def test_what_may_differ_within_a_stack():
+def test_settings_that_may_differ_within_a_stack():
     base = settings().stackable()
     for change in (
         {"seed": 1},
@@ -147,7 +147,7 @@ def test_what_may_differ_within_a_stack():
         assert settings(**change).stackable() != base
 
 
-def test_every_dtype_is_torchs():
+def test_every_dtype_exists_in_torch():
     import torch
 
     for name in DTYPES:

@@ -1,4 +1,4 @@
-"""The experiment's theory against its networks, and its table of what clipping saves."""
+"""The theory of the experiment against its networks, and its table on clipping."""
 
 import importlib.util
 from pathlib import Path
@@ -23,7 +23,7 @@ def analysis():
 
 
 def at_start(activation, init, radius):
-    """The rows over time of four networks at initialisation, as a frame each."""
+    """Return the rows over time of four networks at initialisation, a frame each."""
     members = [
         settings(
             model="rnn", **DATA, model__activation=activation, model__init=init,
@@ -46,7 +46,7 @@ def at_start(activation, init, radius):
         ("tanh", "lecun_normal", 1.2, 0.02),
     ],
 )
-def test_networks_lose_per_step_what_theory_says(analysis, activation, init, radius, near):
+def test_decades_per_step_equal_theory(analysis, activation, init, radius, near):
     frames = at_start(activation, init, radius)
     drive = analysis.drive(50, 600, 0.2, init, 64)
     expected = []
@@ -58,8 +58,8 @@ def test_networks_lose_per_step_what_theory_says(analysis, activation, init, rad
     assert found == pytest.approx(np.mean(expected), abs=near)
 
 
-def test_clipping_rescues_what_explodes():
-    """With it the same networks, from the same seeds, stay finite and no step is longer than 1."""
+def test_clipping_prevents_divergence():
+    """With clipping, the same networks and seeds stay finite, and no step is longer than 1."""
     members = [
         settings(
             model="rnn", **DATA, model__activation="identity", model__init="orthogonal",
@@ -78,7 +78,7 @@ def test_clipping_rescues_what_explodes():
         assert (norms * factors).max() <= 1 + 1e-5
 
 
-def test_clipping_is_told_by_what_became_of_the_runs(analysis):
+def test_the_table_on_clipping_counts_diverged_runs(analysis):
     runs = pd.DataFrame(
         {
             "run": ["0", "1", "2", "3"],

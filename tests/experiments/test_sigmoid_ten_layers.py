@@ -1,4 +1,4 @@
-"""The experiment's figures, and its theory against an independent simulation."""
+"""The numbers of the experiment, and its theory against an independent simulation."""
 
 import importlib.util
 import itertools
@@ -27,14 +27,14 @@ def members(init: str) -> list[Settings]:
 
 
 @pytest.mark.parametrize("init", ["default", "xavier_normal", "kaiming_normal"])
-def test_ten_sigmoid_layers_lose_what_mean_field_theory_says(analysis, init):
+def test_ten_sigmoid_layers_lose_the_predicted_decades(analysis, init):
     _, sinks = train(*members(init))
     logs = np.array([np.log10(sink.layers[0]["delta_norm"]) for sink in sinks])
     lost = (logs[:, 0] - logs[:, -1]).mean()
     activations, weights = analysis.mean_field([64, *[64] * 10, 10], init)
     assert lost == pytest.approx(activations + weights, abs=0.05)
-    assert activations < 10 * np.log10(0.25)  # phi' alone can only do worse than its bound
-    assert abs(lost - 10 * np.log10(0.25)) > 0.1  # and the bound is not what a network does
+    assert activations < 10 * np.log10(0.25)  # the loss due to phi' exceeds its bound
+    assert abs(lost - 10 * np.log10(0.25)) > 0.1  # the bound is not the loss of a network
 
 
 def test_the_theory_equals_a_simulation_of_wide_random_networks(analysis):
