@@ -1,4 +1,4 @@
-"""The README's commands, run as they stand, in an empty folder."""
+"""The README's commands and examples run as printed, in order, and print what it shows."""
 
 import os
 import re
@@ -6,38 +6,46 @@ import subprocess
 import sys
 from pathlib import Path
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(bash|python|text)\n(.*?)```", README, flags=re.DOTALL)
+SETUP = re.compile(r"^(make|git|pip)\b", re.MULTILINE)
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def run(command: list[str], folder: Path) -> str:
+    """Run a command in a folder, with this environment's `gradlab` on the PATH."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command[-1]}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
-def test_every_example_runs(tmp_path):
-    bin_folder = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
-    setup = re.compile(r"\b(make|git|pip)\b")
-    commands = [block for block in blocks("bash") if not setup.search(block)]
-    assert len(commands) >= 2
-    root = Path(__file__).parents[1]
-    (tmp_path / "experiments").symlink_to(root / "experiments")
-    for block in commands:
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block],
-            cwd=tmp_path,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
-    for block in blocks("python"):
-        script = [sys.executable, "-W", "error", "-c", block]
-        done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{block}\n{done.stderr}"
-    assert blocks("python")
+def test_every_example_runs_and_prints_its_output(tmp_path):
+    printed, compared = "", 0
+    for language, block in BLOCKS:
+        if language == "bash" and not SETUP.search(block):
+            run(["bash", "-euo", "pipefail", "-c", block], tmp_path)
+        elif language == "python":
+            printed = run([sys.executable, "-W", "error", "-c", block], tmp_path)
+        elif language == "text":
+            assert block == printed
+            compared += 1
+    assert compared == 1
+    assert {language for language, _ in BLOCKS} == {"bash", "python", "text"}
 
 
 def test_it_is_short():
     assert len(README.splitlines()) <= 110
+
+
+def test_its_links_exist():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
