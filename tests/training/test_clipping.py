@@ -1,4 +1,4 @@
-"""Clipping against loops in NumPy, against torch, and at the ends of the range."""
+"""Clipping agrees with loops in NumPy and with torch, also for tiny and huge gradients."""
 
 import math
 
@@ -41,7 +41,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_members_are_clipped_each_by_itself(kind):
+def test_each_member_is_clipped_separately(kind):
     grads, params = draw(), draw(seed=1)
     sizes = torch.tensor([0.01, 1.0, 1e6])
     grads = {name: g * sizes.view(3, *[1] * (g.ndim - 1)) for name, g in grads.items()}
@@ -56,7 +56,7 @@ def test_members_are_clipped_each_by_itself(kind):
             assert torch.equal(together[name][one], alone[name])
 
 
-def test_by_global_norm_equals_torchs():
+def test_by_global_norm_equals_torch():
     grads = draw(members=1, scale=3.0)
     ours = clipping.by_global_norm(grads, grads, max_norm=1.0)
     params = [torch.nn.Parameter(g[0].clone()) for g in grads.values()]
@@ -64,11 +64,13 @@ def test_by_global_norm_equals_torchs():
         param.grad = g[0].clone()
     torch.nn.utils.clip_grad_norm_(params, 1.0)
     for param, clipped in zip(params, ours.values(), strict=True):
-        torch.testing.assert_close(clipped[0], param.grad, rtol=1e-5, atol=0)  # its norm + 1e-6
+        torch.testing.assert_close(
+            clipped[0], param.grad, rtol=1e-5, atol=0
+        )  # torch divides by norm + 1e-6
     assert float(whole(ours, 0).norm()) == pytest.approx(1.0, rel=1e-12)
 
 
-def test_by_layer_norm_equals_a_loop():
+def test_by_layer_norm_equals_a_loop_over_layers():
     grads = draw(scale=0.4)
     ours = clipping.by_layer_norm(grads, grads, max_norm=1.0)
     for member in range(3):
@@ -81,7 +83,7 @@ def test_by_layer_norm_equals_a_loop():
 
 
 def agc_by_hand(grad, weight, ratio, eps):
-    """Brock et al. 2021, eq. 3, for one member: unit by unit."""
+    """Clip one member unit by unit (Brock et al. 2021, eq. 3)."""
     grad, weight = grad.numpy().copy(), weight.numpy()
     rows = range(len(grad)) if grad.ndim == 2 else [slice(None)]
     for i in rows:
@@ -91,7 +93,7 @@ def agc_by_hand(grad, weight, ratio, eps):
     return grad
 
 
-def test_adaptive_equals_the_papers_equation():
+def test_adaptive_equals_the_equation_of_the_paper():
     grads, params = draw(), draw(seed=1)
     params["layers.0.linear.weight"][0, 1] = 0.0  # a row of zero weights
     grads["layers.0.linear.weight"][1, 2] = 0.0  # a row of zero gradient
@@ -115,11 +117,11 @@ def test_gradients_of_1e25_in_float32_keep_their_direction():
     for param in params:
         param.grad = param.detach().clone()
     torch.nn.utils.clip_grad_norm_(params, 1.0)
-    assert not any(param.grad.any() for param in params)  # torch's are all zero
+    assert not any(param.grad.any() for param in params)  # torch returns zeros
 
 
 @pytest.mark.parametrize("scale", [1e300, 1e-300])
-def test_float64_at_the_ends_of_its_range(scale):
+def test_tiny_and_huge_float64_gradients_have_the_right_direction(scale):
     grads = {name: g.clamp(-3, 3) for name, g in draw(members=1).items()}
     scaled = {name: g * scale for name, g in grads.items()}
     limit = 1e-302 if scale < 1 else 1.0
@@ -129,7 +131,7 @@ def test_float64_at_the_ends_of_its_range(scale):
 
 
 @given(st.floats(-30, 30), st.sampled_from(["norm", "layer"]))
-def test_laws(power, kind):
+def test_clipping_limits_the_norm_preserves_the_direction_and_is_idempotent(power, kind):
     grads = draw(members=2, scale=10.0**power)
     ours = KINDS[kind](grads, grads)
     for member in range(2):
@@ -145,7 +147,7 @@ def test_laws(power, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_below_the_threshold_nothing_changes_by_a_bit(kind, dtype):
+def test_gradients_below_the_threshold_are_unchanged(kind, dtype):
     grads, params = draw(scale=1e-4, dtype=dtype), draw(seed=1, dtype=dtype)
     for name, clipped in KINDS[kind](grads, params).items():
         assert torch.equal(clipped, grads[name])
@@ -154,7 +156,7 @@ def test_below_the_threshold_nothing_changes_by_a_bit(kind, dtype):
 
 @pytest.mark.parametrize("kind", ["norm", "layer", "adaptive"])
 @pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
-def test_what_is_not_finite_is_not_hidden(kind, bad):
+def test_inf_and_nan_do_not_become_finite(kind, bad):
     grads, params = draw(), draw(seed=1)
     grads["layers.0.linear.weight"][1, 0, 0] = bad
     clipped = KINDS[kind](grads, params)
@@ -162,7 +164,7 @@ def test_what_is_not_finite_is_not_hidden(kind, bad):
     assert whole(clipped, 0).isfinite().all()
 
 
-def test_by_value_clamps_infinities_and_leaves_nans():
+def test_by_value_clamps_inf_but_not_nan():
     grads = {"layers.0.linear.bias": torch.tensor([[math.inf, -math.inf, math.nan, 0.1]])}
     (clipped,) = clipping.by_value(grads, grads, max_value=0.5).values()
     assert clipped[0, :2].tolist() == [0.5, -0.5]

@@ -1,4 +1,4 @@
-"""The loop: a stack against its members alone, against plain torch, and when things go wrong."""
+"""The loop agrees with single runs and with plain torch, and handles divergence and errors."""
 
 import numpy as np
 import pytest
@@ -21,9 +21,9 @@ def assert_same_rows(alone: Memory, stacked: Memory, rtol: float, atol: float = 
         for name in ("step", "position"):
             np.testing.assert_array_equal(one[name], other[name])
         for name in FLOATS:
-            # Whether an entry of pure round-off is exactly 0 is chance: a few in a hundred entries.
+            # An entry that is pure rounding error may be exactly 0 in one run only.
             loose = 0.01 if name == "grad_zeros" and atol else atol
-            if name in ("preact_mean", "act_mean"):  # of signals about 0, whose size is their std
+            if name in ("preact_mean", "act_mean"):  # means near 0: compare with the std
                 loose = max(loose, rtol * float(np.nanmax(one[name.replace("mean", "std")])))
             np.testing.assert_allclose(other[name], one[name], rtol, loose, err_msg=name)
     for name in ("step", "loss", "accuracy", "grad_norm", "clip_factor", "lr", "descent"):
@@ -33,7 +33,7 @@ def assert_same_rows(alone: Memory, stacked: Memory, rtol: float, atol: float = 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "layer"])
 @pytest.mark.parametrize("model", ["mlp", "resmlp"])
-def test_a_stack_equals_its_members_alone(model, norm):
+def test_members_have_the_same_results_in_a_stack_and_alone(model, norm):
     common = {
         "model": model,
         "model__norm": norm,
@@ -59,8 +59,8 @@ def test_a_stack_equals_its_members_alone(model, norm):
     held_out = loop.evaluate()
     for index, member in enumerate(members):
         alone, (sink,) = train(member)
-        # Normalisation makes some quantities 0 (a bias before it has no gradient); what is left of
-        # those is round-off, and differs.
+        # Normalisation makes some numbers 0, such as the gradient of a bias before it. Their
+        # rounding errors differ.
         atol = 0.0 if norm == "none" else 1e-14
         assert_same_rows(sink, stacked[index], rtol=1e-9, atol=atol)
         assert alone.evaluate()[0] == pytest.approx(held_out[index], rel=1e-9)
@@ -73,7 +73,7 @@ def test_a_stack_equals_its_members_alone(model, norm):
 
 
 @pytest.mark.parametrize("optim", ["sgd", "adam", "adamw", "rmsprop"])
-def test_it_trains_as_a_plain_torch_loop_does(optim):
+def test_training_equals_a_plain_torch_loop(optim):
     run = settings(
         optim=optim,
         clip="norm",
@@ -103,7 +103,7 @@ def test_it_trains_as_a_plain_torch_loop_does(optim):
         loss.backward()
         norm = float(nn.utils.get_total_norm([p.grad for p in plain.parameters()]))
         assert sink.steps("grad_norm")[step] == pytest.approx(norm, rel=1e-8)
-        factor = min(1.0, 0.5 / norm)  # torch's own clipping divides by norm + 1e-6
+        factor = min(1.0, 0.5 / norm)  # torch's clipping divides by norm + 1e-6
         assert sink.steps("clip_factor")[step] == pytest.approx(factor, rel=1e-8)
         for param in plain.parameters():
             param.grad *= factor
@@ -112,20 +112,20 @@ def test_it_trains_as_a_plain_torch_loop_does(optim):
     torch.testing.assert_close(loop.stack.parameters.theta[0], trained, rtol=1e-7, atol=1e-10)
 
 
-def test_a_member_that_diverges_stops_and_harms_no_other():
+def test_a_member_that_diverges_stops_without_effect_on_others():
     common = {"model__depth": 3, "train__steps": 40, "train__dtype": "float64", "record__every": 8}
-    well = settings(**common, seed=1)
-    sick = settings(**common, seed=0, model__init="normal", model__init_gain=1e70)
-    loop, (alone_sink, sick_sink) = train(well, sick)
-    _, (expected,) = train(well)
-    assert_same_rows(expected, alone_sink, rtol=1e-9)
+    stable = settings(**common, seed=1)
+    diverging = settings(**common, seed=0, model__init="normal", model__init_gain=1e70)
+    loop, (stable_sink, diverging_sink) = train(stable, diverging)
+    _, (expected,) = train(stable)
+    assert_same_rows(expected, stable_sink, rtol=1e-9)
     assert [outcome.status for outcome in loop.history.outcomes] == ["completed", "diverged"]
     assert loop.history.outcomes[1].first_nonfinite["where"] in ("forward", "backward", "loss")
     assert torch.isfinite(loop.stack.parameters.theta).all()
-    assert len(sick_sink.steps("step")) == loop.history.outcomes[1].steps < 40
+    assert len(diverging_sink.steps("step")) == loop.history.outcomes[1].steps < 40
 
 
-def test_divergence_between_two_records_is_recorded_at_its_own_step():
+def test_the_step_at_which_a_member_diverges_is_recorded():
     run = settings(
         model__depth=3,
         model__init="kaiming_normal",
@@ -141,12 +141,11 @@ def test_divergence_between_two_records_is_recorded_at_its_own_step():
     step = int(last["step"][0])
     assert step % 50 != 0
     assert outcome.first_nonfinite["step"] == step == outcome.steps - 1 == sink.steps("step")[-1]
-    site = outcome.first_nonfinite["position"]
-    assert site is not None
+    assert outcome.first_nonfinite["position"] is not None
     assert [int(r["step"][0]) for r in sink.layers[:-1]] == list(range(0, step, 50))
 
 
-def test_the_first_layer_that_overflows_is_named():
+def test_first_nonfinite_names_the_first_layer_that_overflows():
     # Each layer multiplies the signal by about 1e8, so float32 overflows at the fifth.
     gain = 1e8 / 8
     run = settings(
@@ -171,19 +170,19 @@ def test_the_first_layer_that_overflows_is_named():
 
 
 class Interrupting(Memory):
-    """Presses Ctrl-C when step `at` has been handed over."""
+    """Raises an error when it receives a given step."""
 
-    def __init__(self, at: int, error: type[BaseException]) -> None:
+    def __init__(self, step: int, error: type[BaseException]) -> None:
         super().__init__()
-        self.at, self.error = at, error
+        self.step, self.error = step, error
 
     def write(self, rows):
         super().write(rows)
-        if int(rows.steps["step"][-1]) == self.at:
+        if int(rows.steps["step"][-1]) == self.step:
             raise self.error
 
 
-def test_asked_to_stop_it_ends_as_interrupted_with_every_step():
+def test_a_requested_stop_ends_as_interrupted_with_every_step():
     run = settings(model__depth=2, train__steps=50, record__every=10)
     sink = Memory()
     loop = Loop([run], run.data.call(), [[sink]])
@@ -193,7 +192,7 @@ def test_asked_to_stop_it_ends_as_interrupted_with_every_step():
     assert sink.steps("step") == list(range(24))
 
 
-def test_ctrl_c_is_raised_after_every_step_was_handed_over():
+def test_ctrl_c_is_raised_after_every_step_was_written():
     run = settings(model__depth=2, train__steps=50, record__every=10)
     sink = Interrupting(20, KeyboardInterrupt)
     loop = Loop([run], run.data.call(), [[sink]])
@@ -213,7 +212,7 @@ def test_an_error_ends_as_failed_and_is_raised():
     assert sink.steps("step") == list(range(11))
 
 
-def test_a_scaled_loss_with_a_scaled_rate_is_the_same_trajectory():
+def test_scaling_loss_and_learning_rate_inversely_gives_the_same_training():
     common = {"model__depth": 3, "train__dtype": "float64", "train__steps": 30}
     (_, (one,)) = train(settings(**common))
     (_, (scaled,)) = train(settings(**common, loss__scale=1e-9, optim__lr=0.1 * 1e9))
@@ -225,7 +224,7 @@ def test_a_scaled_loss_with_a_scaled_rate_is_the_same_trajectory():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_every_dtype_trains_from_the_same_start(dtype):
+def test_every_dtype_starts_from_the_same_weights(dtype):
     runs = [
         settings(model__depth=2, train__dtype=d, train__steps=3, record__every=1)
         for d in (dtype, "float64")
@@ -238,18 +237,18 @@ def test_every_dtype_trains_from_the_same_start(dtype):
     np.testing.assert_allclose(*norms, rtol=tolerance)
 
 
-def test_members_that_differ_in_more_than_a_stack_can_hold_are_refused():
+def test_members_of_different_shapes_are_refused():
     members = [settings(model__depth=2), settings(model__depth=3)]
     with pytest.raises(SettingsError, match="members of a stack"):
         train(*members)
 
 
-def test_a_gpu_that_is_not_there_is_named():
+def test_a_missing_gpu_is_named():
     with pytest.raises(SettingsError, match="cuda:7 is not there"):
         train(settings(train__device="cuda:7"))
 
 
-def test_batches_pass_over_every_sample_once_an_epoch():
+def test_an_epoch_uses_every_sample_at_most_once():
     batches = Batches(10, 3, seeds=[5, 6])
     epochs = [[batches.next() for _ in range(3)] for _ in range(2)]
     for epoch in epochs:
@@ -260,13 +259,13 @@ def test_batches_pass_over_every_sample_once_an_epoch():
     assert torch.equal(again.next()[0], epochs[0][0][1])
 
 
-def test_batches_share_no_random_numbers_with_the_initialisation():
+def test_batches_and_initialisation_use_different_random_numbers():
     start = torch.randperm(1000, generator=torch.Generator().manual_seed(3))
     assert not torch.equal(Batches(1000, 1000, [3]).next()[0], start)
 
 
 def quadratic(lr, **overrides):
-    """A linear regression on all its data: the loss is a quadratic, of known curvature."""
+    """Return a linear regression on the whole data set, and the Hessian of its loss."""
     run = settings(
         data="diabetes",
         loss="mse",
@@ -282,7 +281,7 @@ def quadratic(lr, **overrides):
 
 
 @pytest.mark.parametrize("lr", [0.01, 0.1, 0.4])
-def test_descent_is_one_less_half_the_rate_times_the_curvature(lr):
+def test_descent_is_one_minus_half_the_learning_rate_times_the_curvature(lr):
     run, hessian, dataset = quadratic(lr, train__steps=1)
     stack = Stack([run], dataset)
     theta = stack.parameters.theta.numpy()[0]  # weights, then the bias
@@ -293,25 +292,25 @@ def test_descent_is_one_less_half_the_rate_times_the_curvature(lr):
     assert sink.steps("descent") == pytest.approx([expected], rel=1e-9)
 
 
-@pytest.mark.parametrize(("share", "sign"), [(0.5, 1), (0.98, 1), (1.02, -1)])
-def test_descent_changes_its_sign_at_the_edge_of_stability(share, sign):
+@pytest.mark.parametrize(("fraction", "sign"), [(0.5, 1), (0.98, 1), (1.02, -1)])
+def test_descent_changes_sign_at_the_edge_of_stability(fraction, sign):
     _, hessian, _ = quadratic(1.0)
     edge = 2 / np.linalg.eigvalsh(hessian).max()
-    run, _, _ = quadratic(share * edge, train__steps=401)
+    run, _, _ = quadratic(fraction * edge, train__steps=401)
     _, (sink,) = train(run)
-    told = np.array(sink.steps("descent"))
-    assert np.isnan(told[1:10]).all()
-    told = told[np.isfinite(told)]
-    assert np.sign(told[-1]) == sign
+    descent = np.array(sink.steps("descent"))
+    assert np.isnan(descent[1:10]).all()
+    descent = descent[np.isfinite(descent)]
+    assert np.sign(descent[-1]) == sign
 
 
-def test_descent_is_not_told_where_rounding_hides_it():
+def test_descent_is_null_below_rounding_error():
     run = settings(optim__lr=1e-12, train__steps=3, record__every=1)
     _, (sink,) = train(run)
     assert np.isnan(sink.steps("descent")).all()
 
 
-def test_what_is_recorded_does_not_move_running_statistics():
+def test_recording_does_not_change_running_statistics():
     common = {"model__norm": "batch", "train__steps": 12}
     often, _ = train(settings(**common, record__every=1))
     seldom, _ = train(settings(**common, record__every=1000))

@@ -1,4 +1,4 @@
-"""Every optimiser trains each member of a stack as torch alone trains the network."""
+"""Every optimiser trains each member of a stack as in a plain torch loop."""
 
 import inspect
 from dataclasses import replace
@@ -23,9 +23,9 @@ OPTIMIZERS = [
     and each is not torch.optim.Optimizer
 ]
 COUPLED = {"Adafactor", "Muon", "LBFGS", "SparseAdam"}
-"""For the tests only: what the measurement must find in torch 2.13."""
+"""The optimisers of torch 2.13 that are not elementwise."""
 OPTIONS = {"LBFGS": {"max_iter": 2, "history_size": 2}}
-"""LBFGS on minibatches is chaotic with more: a rounding grows to a percent in 50 steps."""
+"""With more, LBFGS on minibatches is chaotic: rounding errors grow to 1% in 50 steps."""
 RATES = {"LBFGS": [1.0, 0.9, 0.8]}
 STEPS = 50
 
@@ -60,7 +60,7 @@ def make_network(run, dataset, biases: bool) -> nn.Module:
 
 
 def train_plainly(run, dataset, biases: bool, clip: float | None = None) -> list[torch.Tensor]:
-    """The usual loop of torch, on the run's network and batches."""
+    """Train the run's network on its batches in a plain torch loop; return the parameters."""
     network = make_network(run, dataset, biases)
     optimiser = run.optim.call(network.parameters())
     batches = Batches(len(dataset.x_train), run.train.batch_size, [run.seed])
@@ -95,10 +95,10 @@ def train_in_gradlab(runs, dataset, biases: bool = True) -> Loop:
 
 
 @pytest.mark.parametrize("name", [each for each in OPTIMIZERS if each != "SparseAdam"])
-def test_a_network_trains_as_in_the_usual_loop_alone_and_stacked(name):
+def test_a_network_trains_alone_and_stacked_as_in_a_plain_torch_loop(name):
     runs = [member(name, seed) for seed in range(3)]
     dataset = runs[0].data.call()
-    biases = name != "Muon"  # it takes matrices only
+    biases = name != "Muon"  # Muon accepts only matrices
     expected = [train_plainly(run, dataset, biases) for run in runs]
     for group in ([0], [2], [0, 1, 2]):
         loop = train_in_gradlab([runs[k] for k in group], dataset, biases)
@@ -109,7 +109,7 @@ def test_a_network_trains_as_in_the_usual_loop_alone_and_stacked(name):
 
 
 def test_lbfgs_clips_the_gradient_of_every_evaluation(monkeypatch):
-    monkeypatch.setitem(globals(), "STEPS", 10)  # clipped, it becomes chaotic even earlier
+    monkeypatch.setitem(globals(), "STEPS", 10)  # with clipping, it becomes chaotic earlier
     runs = [
         member("LBFGS", s, clip=c, **k)
         for s, c, k in [(0, "none", {}), (1, "norm", {"clip__max_norm": 0.1})]
@@ -126,7 +126,9 @@ def test_lbfgs_clips_the_gradient_of_every_evaluation(monkeypatch):
     ("name", "reason"),
     [("Muon", "only supports 2D parameters"), ("SparseAdam", "does not support dense gradients")],
 )
-def test_an_optimizer_that_torch_cannot_use_here_is_refused_with_torchs_reason(name, reason):
+def test_an_optimizer_that_cannot_train_the_network_is_refused_with_the_reason_of_torch(
+    name, reason
+):
     run = member(name, 0)
     with pytest.raises(SettingsError, match=f"optim={name.lower()} .*{reason}") as caught:
         Loop([run], run.data.call(), [[Memory()]])
@@ -134,13 +136,13 @@ def test_an_optimizer_that_torch_cannot_use_here_is_refused_with_torchs_reason(n
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_the_measurement_finds_the_optimizers_that_are_not_elementwise(name):
+def test_is_elementwise_and_needs_closure_for_every_optimizer_of_torch(name):
     assert is_elementwise(component(name)) == (name not in COUPLED)
     assert needs_closure(component(name)) == (name == "LBFGS")
 
 
 class NoDecayOfBiases(torch.optim.SGD):
-    """Elementwise, except that it looks at the number of axes, as many training scripts do."""
+    """Elementwise, but with weight decay only for tensors of several dimensions."""
 
     def step(self, closure=None):
         for group in self.param_groups:
@@ -150,8 +152,8 @@ class NoDecayOfBiases(torch.optim.SGD):
         return super().step(closure)
 
 
-class OfTheStep(torch.optim.SGD):
-    """Scales all gradients to norm 1 together: only members alone are right."""
+class JointlyNormalised(torch.optim.SGD):
+    """Scales all gradients by one factor to norm 1, so members must be updated separately."""
 
     def step(self, closure=None):
         for group in self.param_groups:
@@ -161,10 +163,10 @@ class OfTheStep(torch.optim.SGD):
         return super().step(closure)
 
 
-@pytest.mark.parametrize("optimizer", [NoDecayOfBiases, OfTheStep])
-def test_an_optimizer_of_the_users_is_measured_too(optimizer):
+@pytest.mark.parametrize("optimizer", [NoDecayOfBiases, JointlyNormalised])
+def test_a_user_optimizer_that_is_not_elementwise_updates_members_separately(optimizer):
     name = f"{__name__}.{optimizer.__name__}"
-    optim = Component("own", name, {"lr": 0.1})
+    optim = Component("user", name, {"lr": 0.1})
     assert not is_elementwise(optim)
     runs = [member("SGD", seed) for seed in range(2)]
     runs = [replace(run, optim=optim) for run in runs]
@@ -176,12 +178,12 @@ def test_an_optimizer_of_the_users_is_measured_too(optimizer):
             assert float((param[row] - other).norm() / other.norm()) < 1e-9
 
 
-def test_options_count_and_the_learning_rate_does_not():
+def test_is_elementwise_does_not_depend_on_the_learning_rate():
     assert is_elementwise(component("SGD", lr=1e30))
     assert is_elementwise(component("SGD", lr=0.1, weight_decay=0.1, momentum=0.9))
 
 
-def test_the_measurement_draws_no_global_random_numbers():
+def test_is_elementwise_does_not_change_the_global_random_state():
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
@@ -191,7 +193,7 @@ def test_the_measurement_draws_no_global_random_numbers():
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Adagrad", "RMSprop"])
-def test_stacked_updates_are_those_of_the_plain_form_in_every_dtype(name, dtype):
+def test_stacked_updates_equal_those_of_torch_in_every_dtype(name, dtype):
     start = (torch.randn(3, 8, 5) * torch.logspace(-3, 3, 5)).to(dtype)
     block, plain = start.clone(), start.clone().requires_grad_()
     ours = StackedUpdates([component(name, lr=0.01)] * 3, [block])

@@ -1,4 +1,4 @@
-"""Linear maps in a stack: the same numbers as torch's, gradients laid out as the weights are."""
+"""Linear maps in a stack agree with torch; their gradients have the layout of the weights."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def draw(*shape):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_value_and_gradients_are_those_of_torch(bias):
+def test_value_and_gradients_equal_those_of_torch(bias):
     ours = [t.requires_grad_() for t in (draw(5, 3), draw(4, 3), draw(4))][: 2 + bias]
     torchs = [t.detach().clone().requires_grad_() for t in ours]
     for function, inputs in ((linear, ours), (F.linear, torchs)):
@@ -35,8 +35,8 @@ def weight_grad(open_mode):
     return grads[0]
 
 
-class Closed:
-    """No mode at all."""
+class NoMode:
+    """A context manager without effect."""
 
     def __enter__(self):
         return self
@@ -45,13 +45,15 @@ class Closed:
         return None
 
 
-def test_in_a_stack_the_gradient_of_weights_comes_as_the_weights_lie():
+def test_in_a_stack_the_weight_gradient_is_contiguous():
     assert weight_grad(ContiguousLinear).is_contiguous()
-    assert not weight_grad(Closed).is_contiguous()  # else the file has no reason to be
-    torch.testing.assert_close(weight_grad(ContiguousLinear), weight_grad(Closed))
+    assert not weight_grad(
+        NoMode
+    ).is_contiguous()  # if this fails, ContiguousLinear is no longer needed
+    torch.testing.assert_close(weight_grad(ContiguousLinear), weight_grad(NoMode))
 
 
-def test_it_takes_the_place_of_torchs_while_open_and_only_of_a_matrix():
+def test_the_mode_replaces_linear_only_for_matrices_and_only_while_open():
     model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
     for x in (draw(5, 3), draw(3), draw(2, 5, 3)):
         expected = model(x)

@@ -19,7 +19,7 @@ from gradlab.recording.rows import Outcome, Rows
 from gradlab.report.reduce import layer_means
 from gradlab.runs.members import Member, train_together
 from gradlab.sinks.memory import Memory
-from gradlab.training.plan import stacks
+from gradlab.training.plan import plan_stacks
 
 FAILED = DIVERGED + 1
 
@@ -76,7 +76,7 @@ def failed(candidate: Candidate, error: str) -> RerunResult:
 
 def group_by_stack(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
     """Return the candidates of each stack."""
-    groups = stacks([each.settings for each in candidates])
+    groups = plan_stacks([each.settings for each in candidates])
     return [[candidates[index] for index in group] for group in groups]
 
 

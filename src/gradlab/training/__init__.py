@@ -1,1 +1,1 @@
-"""Training: one loop for one network or a stack of many."""
+"""Trains one network, or a stack of many at once."""

@@ -1,8 +1,8 @@
-"""Gradient clipping: pure functions of gradients and parameters, both by dotted name.
+"""Gradient clipping: pure functions of gradients and parameters, keyed by dotted name.
 
-Every tensor is [M, ...], a member of the stack per row; members never mix. A gradient below its
-threshold is returned bit for bit. A gradient with infinities or NaNs does not become finite, except
-in `by_value`, which clamps infinities as torch does.
+Every tensor is [M, ...], with a row for each member; each member is clipped separately. A gradient
+below its threshold is returned unchanged. Gradients with inf or NaN do not become finite, except in
+`by_value`, which clamps infinities as torch does.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,13 @@ from gradlab.training.stack_parameters import Named, Parameters
 
 
 class Clipper:
-    """Applies each member's clipping to the member's own rows of every gradient."""
+    """Clips the gradients of each member as its settings specify.
+
+    Args:
+        clips: Clipping of each member.
+    """
 
     def __init__(self, clips: Sequence[Component]) -> None:
-        """Group the members by their clipping."""
         kinds = [clip for i, clip in enumerate(clips) if clip not in clips[:i]]
         groups = [(kind, [i for i, c in enumerate(clips) if c == kind]) for kind in kinds]
         self._clips = clips
@@ -27,11 +30,11 @@ class Clipper:
         self._uniform = len(groups) == 1
 
     def clip(self, parameters: Parameters, grads: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return the gradients after clipping; the input is not changed.
+        """Return clipped gradients, without changing the input.
 
         Args:
-            parameters: of the stack.
-            grads: of the mean over the batch, laid out as `parameters.blocks`.
+            parameters: Parameters of the stack.
+            grads: Gradients of the mean loss, in the layout of `parameters.blocks`.
         """
         if not self._groups:
             return grads
@@ -40,24 +43,27 @@ class Clipper:
             return parameters.block_named(self._groups[0][0].call(named, params))
         out = {name: grad.clone() for name, grad in named.items()}
         for kind, members in self._groups:
-            some = ({n: t[members] for n, t in each.items()} for each in (named, params))
-            for name, clipped in kind.call(*some).items():
+            selected = ({n: t[members] for n, t in each.items()} for each in (named, params))
+            for name, clipped in kind.call(*selected).items():
                 out[name][members] = clipped
         return parameters.block_named(out)
 
     def clip_member(self, member: int, grads: Named, params: Named) -> Named:
-        """Return one member's gradients, [1, ...], after its clipping.
+        """Clip the gradients of one member.
 
         Args:
-            member: its index.
-            grads: of the mean over the batch, [1, ...].
-            params: the parameters, [1, ...].
+            member: Index of the member.
+            grads: Gradients of the mean loss, [1, ...].
+            params: Parameters, [1, ...].
+
+        Returns:
+            The clipped gradients, [1, ...].
         """
         kind = self._clips[member]
         return grads if kind.name == "none" else kind.call(grads, params)
 
     def factor(self, grad_norm_M: Tensor, clipped: Sequence[Tensor]) -> Tensor:
-        """Return the norm after clipping over the norm before, [M]; 1: not clipped."""
+        """Divide the norm after clipping by the norm before, [M]; 1 = not clipped."""
         out = torch.ones_like(grad_norm_M)
         for _, members in self._groups:
             before, after = grad_norm_M[members], joint_norm([grad[members] for grad in clipped])
@@ -66,32 +72,38 @@ class Clipper:
 
 
 def _rows(members: list[int]) -> slice | list[int]:
-    """Return consecutive members as a slice, for which torch copies nothing."""
+    """Return consecutive members as a slice, so that torch does not copy."""
     first, last = members[0], members[-1] + 1
     return slice(first, last) if last - first == len(members) else members
 
 
 def by_global_norm(grads: Named, params: Named, *, max_norm: float) -> dict[str, Tensor]:
-    """Scale all gradients of a member together to a norm of at most `max_norm`.
+    """Scale all gradients of a member by one factor, to a joint norm of at most `max_norm`.
 
     Pascanu, Mikolov & Bengio 2013, algorithm 1.
 
     Args:
-        grads: of the mean over the batch, [M, ...] by dotted name, as in the functions below.
-        params: the parameters, likewise.
-        max_norm: the threshold.
+        grads: Gradients of the mean loss, [M, ...], keyed by dotted name.
+        params: Parameters, [M, ...]; not used.
+        max_norm: The threshold.
+
+    Returns:
+        The clipped gradients.
     """
     factor = _factor(_joint_norm(grads), max_norm)
     return {name: _scaled(g, factor) for name, g in grads.items()}
 
 
 def by_layer_norm(grads: Named, params: Named, *, max_norm: float) -> dict[str, Tensor]:
-    """Scale each layer's gradients, all parameters together, to a norm of at most `max_norm`.
+    """Scale the gradients of each layer by one factor, to a joint norm of at most `max_norm`.
 
     Args:
-        grads: [M, ...] by dotted name.
-        params: likewise.
-        max_norm: the threshold.
+        grads: Gradients of the mean loss, [M, ...], keyed by dotted name.
+        params: Parameters, [M, ...]; not used.
+        max_norm: The threshold.
+
+    Returns:
+        The clipped gradients.
     """
     layers = {name: _layer(name) for name in grads}
     factors: dict[str, Tensor] = {}
@@ -102,12 +114,15 @@ def by_layer_norm(grads: Named, params: Named, *, max_norm: float) -> dict[str, 
 
 
 def by_value(grads: Named, params: Named, *, max_value: float) -> dict[str, Tensor]:
-    """Clamp every entry to [-max_value, max_value]. NaNs stay.
+    """Clamp every entry to [-max_value, max_value]; NaN stays NaN.
 
     Args:
-        grads: [M, ...] by dotted name.
-        params: likewise.
-        max_value: the threshold.
+        grads: Gradients of the mean loss, [M, ...], keyed by dotted name.
+        params: Parameters, [M, ...]; not used.
+        max_value: The threshold.
+
+    Returns:
+        The clipped gradients.
     """
     return {name: g.clamp(-max_value, max_value) for name, g in grads.items()}
 
@@ -115,18 +130,21 @@ def by_value(grads: Named, params: Named, *, max_value: float) -> dict[str, Tens
 def adaptive(
     grads: Named, params: Named, *, ratio: float, eps: float, clip_output: bool
 ) -> dict[str, Tensor]:
-    """Scale each unit's gradient to at most `ratio` times the norm of the unit's own weights.
+    """Scale the gradient of each unit to at most `ratio` times the norm of the unit's weights.
 
-    Adaptive gradient clipping, Brock et al. 2021, eq. 3: g_i is scaled to norm ratio max(‖w_i‖,
-    eps) if it is above. A unit is a row of a weight matrix; biases and normalisation parameters
-    count as one unit each, as in the authors' code.
+    Adaptive gradient clipping (Brock et al. 2021, eq. 3): the norm of g_i is limited to
+    ratio · max(‖w_i‖, eps). A unit is a row of a weight matrix. A bias vector, or a parameter of a
+    normalisation, counts as one unit, as in the authors' code.
 
     Args:
-        grads: [M, ...] by dotted name.
-        params: likewise.
-        ratio: the threshold, over the norm of the weights.
-        eps: the least norm of weights that counts.
-        clip_output: whether the last layer is clipped too; the authors leave it out.
+        grads: Gradients of the mean loss, [M, ...], keyed by dotted name.
+        params: Parameters, [M, ...].
+        ratio: The threshold, relative to the norm of the weights.
+        eps: Lower limit for the norm of the weights.
+        clip_output: Whether to clip the last layer; the authors do not.
+
+    Returns:
+        The clipped gradients.
     """
     last = _layer(next(reversed(list(grads))))
     out: dict[str, Tensor] = {}
@@ -140,7 +158,7 @@ def adaptive(
 
 
 def _layer(name: str) -> str:
-    """Return the layer of a parameter: layers.3 for layers.3.linear.weight."""
+    """Return the layer of a parameter, such as layers.3 for layers.3.linear.weight."""
     return name.rsplit(".", 2)[0]
 
 
@@ -149,12 +167,12 @@ def _joint_norm(grads: Named) -> Tensor:
 
 
 def _factor(size: Tensor, limit: Tensor | float) -> Tensor:
-    """Return the factor that brings a gradient of norm `size` to a norm of at most `limit`."""
+    """Return the factor that limits a gradient of norm `size` to the norm `limit`."""
     return torch.where((size > limit) | size.isnan(), limit / size, 1.0)
 
 
 def _scaled(g: Tensor, factor: Tensor) -> Tensor:
-    """Return g, [M, ...], times a factor without g's trailing axes; a factor 1 changes no bit."""
+    """Return g, [M, ...], times a factor that lacks the last dimensions of g."""
     shape = factor.shape + (1,) * (g.ndim - factor.ndim)
-    # In float64, where the quotient of a huge norm does not underflow.
+    # In float64, because a tiny factor underflows in smaller dtypes.
     return (g.double() * factor.reshape(shape)).to(g.dtype)

@@ -1,8 +1,8 @@
-"""The training loop: a stack of members, recorded as they train.
+"""The training loop: trains and records the members of a stack.
 
-    for each step:  loss -> backward -> (record) -> clip -> update -> stop members that diverged
+    for each step:  loss -> backward -> clip -> update -> stop members that diverged -> (record)
 
-Between two records nothing is transferred from the device.
+On a GPU, the loop transfers results to the CPU only at recorded steps.
 """
 
 import time
@@ -34,20 +34,20 @@ from gradlab.training.optimizer import make_updates
 from gradlab.training.stack import Stack
 from gradlab.training.stack_parameters import Named
 
-DESCENT_EVERY = 10  # updates: each costs a forward pass
-RESOLVED = 30.0  # roundings of the loss that the promised decrease must exceed to be compared
+DESCENT_EVERY = 10  # minimal number of steps between two, because each needs a forward pass
+RESOLVED = 30.0  # the predicted decrease must exceed this many rounding errors of the loss
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """The measurements of one step, still on the device.
+    """The measurements of one step, on the device.
 
     Attributes:
-        step: its number.
-        seconds: since the training began, at its end.
-        rates: the learning rates, [M].
-        table_KM: loss, accuracy, grad_norm, clip_factor, descent, and whether the update was made.
-        layers_MSC: the columns of `schema.STATISTICS`, at the steps that are recorded.
+        step: Number of the step.
+        seconds: Time from the beginning of training to the end of the step.
+        rates: Learning rate of each member.
+        table_KM: loss, accuracy, grad_norm, clip_factor, descent, and 1 if the member is alive.
+        layers_MSC: The columns of `schema.STATISTICS`; None if the step is not recorded.
     """
 
     step: int
@@ -58,16 +58,27 @@ class StepRecord:
 
 
 class Loop:
-    """Trains the members of a stack and writes each one's rows to its sinks.
+    """Trains the members of a stack and writes the rows of each member to its sinks.
+
+    Args:
+        settings: Settings of each member.
+        dataset: The data of all members.
+        sinks: Sinks of each member.
+        networks: Initialised network of each member; None to build them from the settings.
 
     Attributes:
-        stack: the networks.
-        minibatches: their data.
-        recorder: measures the layers.
-        history: the steps that are not written yet, and each member's outcome.
-        updates, clipper: the optimiser and the clipping.
-        steps, every: how many steps there are, and how many from one record to the next.
-        alive: whether each member's loss and parameters have been finite so far, [M].
+        stack: The networks.
+        minibatches: The data of each step.
+        recorder: Measures the layers.
+        history: Steps that are not yet written, and the outcome of each member.
+        updates: The optimiser.
+        clipper: The gradient clipping.
+        steps: Number of steps.
+        every: Number of steps from one record to the next.
+        alive: Whether the loss and parameters of each member are finite so far, [M].
+
+    Raises:
+        SettingsError: The members cannot form a stack, or cannot be trained.
     """
 
     def __init__(
@@ -77,17 +88,6 @@ class Loop:
         sinks: Sequence[Sequence[RowWriter]],
         networks: Sequence[nn.Module] | None = None,
     ) -> None:
-        """Prepare the training.
-
-        Args:
-            settings: of each member.
-            dataset: what all members train on.
-            sinks: of each member.
-            networks: of each member, initialised; else each is built from its settings.
-
-        Raises:
-            SettingsError: the members do not share their shapes, or cannot be trained.
-        """
         first = settings[0]
         self.stack = Stack(settings, dataset, networks)
         self.minibatches = Minibatches(
@@ -108,21 +108,28 @@ class Loop:
         self._began = time.perf_counter()
 
     def rehearse(self) -> None:
-        """Run the part of a step that all members share, without effect; raise if it fails.
+        """Compute and clip gradients once, without an update, to find errors before training.
 
-        Code that vmap cannot run (a random activation, a branch on a value) works in a single run.
+        Code that vmap cannot run, such as a branch on a value, fails here in a stack of several
+        members. It works in a stack of one.
         """
         stack = self.stack
         before = {name: buffer.clone() for name, buffer in stack.buffers.items()}
-        loss, _ = stack.losses(*self.minibatches.first())
+        loss, _ = stack.losses(*self.minibatches.first_batch())
         self.clipper.clip(stack.parameters, stack.gradients(loss))
         for name, buffer in stack.buffers.items():
             buffer.copy_(before[name])
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> list[Outcome]:
-        """Train until the last step, until every member has diverged, or until `stop` returns True.
+        """Train until the last step, until all members have diverged, or until `stop` returns True.
 
         The sinks receive every completed step, also after an error.
+
+        Args:
+            stop: Called after each step.
+
+        Returns:
+            The outcome of each member.
         """
         self._began = time.perf_counter()
         ended = "completed"
@@ -146,9 +153,17 @@ class Loop:
         return self.history.outcomes
 
     def step(self, step: int, recorded: bool) -> StepRecord:
-        """Make one update of every live member; a member whose loss or update is not finite stops.
+        """Update every member that is alive.
 
-        A member that stops returns to the parameters of its last finite state.
+        A member stops if its loss or its new parameters are not finite. It then gets back the
+        parameters before the update.
+
+        Args:
+            step: Number of the step.
+            recorded: Whether to measure the layers.
+
+        Returns:
+            The measurements.
         """
         stack, parameters = self.stack, self.stack.parameters
         x, y = self.minibatches.next(self.alive)
@@ -162,7 +177,7 @@ class Loop:
             parameters.save()
             self.updates.step(clipped, loss, self.alive)
             self.alive = self.alive & loss.isfinite() & parameters.finite()
-            if loss.is_cuda or not self.alive.all():  # on a GPU, reading `alive` would wait
+            if loss.is_cuda or not self.alive.all():  # on a GPU, reading `alive` would synchronise
                 parameters.restore(~self.alive)
             layers, descent = None, torch.full_like(grad_norm, NULL)
             if recorded:
@@ -179,8 +194,8 @@ class Loop:
         return StepRecord(step, seconds, rates, table, layers)
 
     def _evaluate_member(self, member: int) -> tuple[Tensor, Named]:
-        """Return a member's loss on its batch and its clipped gradients, [1, ...], anew."""
-        x, y = self.minibatches.of_member(member)
+        """Compute a member's loss, a scalar, and clipped gradients, [1, ...], on its batch."""
+        x, y = self.minibatches.member_batch(member)
         loss, params, grads = self.stack.evaluate_member(member, x, y)
         return loss, self.clipper.clip_member(member, grads, params)
 
@@ -194,17 +209,20 @@ class Loop:
         classify = self.minibatches.classify
         accuracy = _accuracy(output, y).tolist() if classify else [None] * self.stack.size
         return [
-            {"loss": value, "accuracy": right}
-            for value, right in zip(loss.double().tolist(), accuracy, strict=True)
+            {"loss": mean_loss, "accuracy": fraction}
+            for mean_loss, fraction in zip(loss.double().tolist(), accuracy, strict=True)
         ]
 
 
 class Recorder:
     """Measures the layers of a stack.
 
+    Args:
+        stack: The stack.
+
     Attributes:
-        modules: the modules that are measured.
-        probes: a context manager that collects the signals of one pass.
+        modules: The modules to measure.
+        probes: A context manager that stores the signals of a pass.
     """
 
     def __init__(self, stack: Stack) -> None:
@@ -214,47 +232,50 @@ class Recorder:
         self._next_descent = 0
 
     def measure(self, grads: Named) -> Tensor:
-        """Return the columns of the pass that the probes saw, [M, S, C], after the update."""
+        """Return the columns of the last pass inside `probes`, [M, S, C]; call after the update."""
         parameters = self._stack.parameters
         return measure(self.modules, self.probes.signals, parameters.saved, grads, parameters.named)
 
     def descent_due(self, step: int) -> bool:
-        """Return whether a recorded step has its descent measured, and count it."""
+        """Return whether to measure the descent at a recorded step, and schedule the next one."""
         due = step >= self._next_descent
         if due:
             self._next_descent = step + DESCENT_EVERY
         return due
 
     def descent(self, loss: Tensor, x: Tensor, y: Tensor, grads: Named) -> Tensor:
-        """Return the fall of the batch's loss over the fall that the gradient promised, [M].
+        """Divide the change of the batch's loss by the change that the gradient predicts.
 
         Args:
-            loss: before the update, [M].
-            x: the batch, [M, B, F].
-            y: its targets.
-            grads: before clipping, [M, ...] by dotted name.
+            loss: Mean loss before the update, [M].
+            x: Samples of the batch, [M, B, F].
+            y: Targets of the batch.
+            grads: Gradients of the mean loss before clipping, [M, ...], keyed by dotted name.
 
         Returns:
-            `NULL` where the gradient promises no decrease, or one that rounding of the loss hides.
+            The ratio, [M]; `NULL` where the predicted decrease is not above rounding error.
         """
         stack, before = self._stack, self._stack.parameters.saved
         buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
         after, _ = stack.losses(x, y, stack.params, buffers)
-        promised = torch.zeros_like(after, dtype=torch.float64)
+        predicted = torch.zeros_like(after, dtype=torch.float64)
         for name, grad in grads.items():
-            moved = stack.params[name] - before[name]
-            promised += matrix_sum((grad * moved).view(stack.size, -1, grad.shape[-1]))
+            update = stack.params[name] - before[name]
+            predicted += matrix_sum((grad * update).view(stack.size, -1, grad.shape[-1]))
         floor = RESOLVED * torch.finfo(stack.dtype).eps * loss.double().abs()
-        ratio = (after.double() - loss.double()) / promised
-        return torch.where(promised < -floor, ratio, NULL)
+        ratio = (after.double() - loss.double()) / predicted
+        return torch.where(predicted < -floor, ratio, NULL)
 
     def measure_member(self, member: int, x: Tensor, y: Tensor) -> Tensor:
-        """Return the columns of one member at its present parameters, [S, C], on the CPU.
+        """Measure one member at its current parameters.
 
         Args:
-            member: its index.
-            x: its batch, [1, B, F].
-            y: its targets.
+            member: Index of the member.
+            x: Samples, [1, B, F].
+            y: Targets.
+
+        Returns:
+            The columns, [S, C], on the CPU.
         """
         one = slice(member, member + 1)
         buffers = {name: buffer[one].clone() for name, buffer in self._stack.buffers.items()}
@@ -265,22 +286,20 @@ class Recorder:
 
 
 class History:
-    """Collects the steps of a stack and writes each member's rows to its sinks.
+    """Collects the steps of a stack and writes the rows of each member to its sinks.
+
+    Args:
+        recorder: Measures the step at which a member stopped.
+        minibatches: The data of that step.
+        sinks: Sinks of each member.
 
     Attributes:
-        outcomes: how the training of each member stands.
+        outcomes: Status and number of steps of each member.
     """
 
     def __init__(
         self, recorder: Recorder, minibatches: Minibatches, sinks: Sequence[Sequence[RowWriter]]
     ) -> None:
-        """Begin without a step.
-
-        Args:
-            recorder: measures the step at which a member stopped.
-            minibatches: the data of that step.
-            sinks: of each member.
-        """
         self.outcomes = [Outcome() for _ in sinks]
         self._recorder, self._minibatches, self._sinks = recorder, minibatches, sinks
         self._steps: list[StepRecord] = []
@@ -295,7 +314,7 @@ class History:
         return all(outcome.status == "diverged" for outcome in self.outcomes)
 
     def end(self, status: str) -> None:
-        """Set the status of the members that still run."""
+        """Set the status of the members that have not diverged."""
         for outcome in self.outcomes:
             if outcome.status == "running":
                 outcome.status = status
@@ -314,10 +333,18 @@ class History:
     def _write(
         self, member: int, steps: Sequence[StepRecord], table_TK: Tensor, layers_SC: Tensor | None
     ) -> None:
+        """Write the steps of one member, up to the step at which it diverged.
+
+        Args:
+            member: Index of the member.
+            steps: T steps.
+            table_TK: The table of each step for this member.
+            layers_SC: The layers at the last step; None if it is not recorded.
+        """
         outcome, alive_T = self.outcomes[member], table_TK[:, -1].bool()
         diverged = not bool(alive_T.all())
         end = int(alive_T.long().argmin()) + 1 if diverged else len(steps)
-        batch = step_rows(
+        step_batch = step_rows(
             [each.step for each in steps[:end]],
             [each.rates[member] for each in steps[:end]],
             [each.seconds for each in steps[:end]],
@@ -325,12 +352,13 @@ class History:
         )
         outcome.steps = steps[end - 1].step + 1
         if diverged and (layers_SC is None or end < len(steps)):
-            layers_SC = self._recorder.measure_member(member, *self._minibatches.of_member(member))
+            batch = self._minibatches.member_batch(member)
+            layers_SC = self._recorder.measure_member(member, *batch)
         layers = None
         if layers_SC is not None:
             keys = [module.key for module in self._recorder.modules]
             layers = layer_rows(steps[end - 1].step, keys, layers_SC)
-        rows = Rows(batch, layers)
+        rows = Rows(step_batch, layers)
         if diverged:
             outcome.status = "diverged"
             outcome.first_nonfinite = first_nonfinite(rows)
@@ -339,11 +367,11 @@ class History:
 
 
 def transfer(steps: Sequence[StepRecord]) -> tuple[Tensor, Tensor | None]:
-    """Copy some steps to the CPU in one transfer.
+    """Copy steps to the CPU in one transfer.
 
     Returns:
-        [T, K, M] float64, the table of each step; and [M, S, C], the layers of the last step, if it
-        was recorded.
+        The table of each step, [T, K, M] float64; and the layers of the last step, [M, S, C], or
+        None if it is not recorded.
     """
     table_TKM = torch.stack([each.table_KM for each in steps])
     layers_MSC = steps[-1].layers_MSC
@@ -355,5 +383,5 @@ def transfer(steps: Sequence[StepRecord]) -> tuple[Tensor, Tensor | None]:
 
 
 def _accuracy(output_MBU: Tensor, y_MB: Tensor) -> Tensor:
-    """Return the fraction of samples, and of steps where each has a target, that are right, [M]."""
+    """Return the fraction of correct samples, [M]; in sequences, of correct time steps."""
     return (output_MBU.argmax(-1) == y_MB).flatten(1).double().mean(-1)

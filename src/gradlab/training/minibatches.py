@@ -1,4 +1,4 @@
-"""The samples of each step: every member of a stack has an order of samples fixed by its seed."""
+"""Draws the minibatches of each step; the seed of a member fixes its order of samples."""
 
 from collections.abc import Sequence
 
@@ -8,26 +8,24 @@ from torch import Tensor
 from gradlab.data.dataset import Dataset
 
 BATCH_STREAM = 2**31
-"""Added to a seed for the batches, so that they share no random numbers with the initialisation.
+"""Added to a seed, so that batches and initialisation use different random numbers.
 
-torch's CPU generator reads only the low 32 bits of a seed; seeds stay below 2^31.
+torch's CPU generator reads only the low 32 bits of a seed; seeds are below 2^31.
 """
 
 
 class Batches:
-    """Indices of the samples of each step, [M, B]; every epoch is a new permutation.
+    """Draws the indices of the samples of each step.
 
-    An epoch leaves out the samples that do not fill a batch.
+    Every epoch is a new permutation, without the last samples that do not fill a batch.
+
+    Args:
+        samples: Number of training samples.
+        batch_size: Samples in a batch, B.
+        seeds: Seed of each member.
     """
 
     def __init__(self, samples: int, batch_size: int, seeds: Sequence[int]) -> None:
-        """Seed the order of the samples.
-
-        Args:
-            samples: how many there are.
-            batch_size: B.
-            seeds: of each member.
-        """
         self.samples = samples
         self.batch_size = batch_size
         self.generators = [torch.Generator().manual_seed(seed + BATCH_STREAM) for seed in seeds]
@@ -43,13 +41,20 @@ class Batches:
 
 
 class Minibatches:
-    """The samples and targets of each member's present batch.
+    """Draws the samples and targets of each member's batch.
+
+    Args:
+        dataset: Training and held-out samples.
+        batch_size: Samples in a batch, B.
+        seeds: Seed of each member.
+        device: Device of the batches.
+        dtype: Dtype of the samples, and of the targets in regression.
 
     Attributes:
-        dataset: training and held-out samples.
-        classify: whether the targets are classes.
-        batches: the indices of the steps to come.
-        index_MB: the indices of the present batch.
+        dataset: Training and held-out samples.
+        classify: Whether the targets are classes.
+        batches: Draws the indices of the next batches.
+        index_MB: Indices of the current batch.
     """
 
     def __init__(
@@ -60,15 +65,6 @@ class Minibatches:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        """Move the data to the device.
-
-        Args:
-            dataset: training and held-out samples.
-            batch_size: B.
-            seeds: of each member.
-            device: where the batches are wanted.
-            dtype: of the samples, and of targets that are not classes.
-        """
         self.classify = dataset.task == "classification"
         self.batches = Batches(len(dataset.x_train), batch_size, seeds)
         self.dataset, self._device, self._dtype = dataset, device, dtype
@@ -76,24 +72,24 @@ class Minibatches:
         self.index_MB = torch.zeros(len(seeds), batch_size, dtype=torch.int64, device=device)
 
     def next(self, alive_M: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the next x, [M, B, F], and y; members that are not alive repeat their last."""
+        """Return the next samples, [M, B, F], and targets; stopped members repeat their batch."""
         batch = self.batches.next().to(self._device)
         self.index_MB = torch.where(alive_M[:, None], batch, self.index_MB)
         return self._x[self.index_MB], self._y[self.index_MB]
 
-    def first(self) -> tuple[Tensor, Tensor]:
-        """Return the first samples of the set, the same for every member; no step is taken."""
+    def first_batch(self) -> tuple[Tensor, Tensor]:
+        """Return the first B samples, [M, B, F], and targets; the current batch does not change."""
         members, batch_size = self.index_MB.shape
         x, y = self._x[:batch_size], self._y[:batch_size]
         return x.expand(members, *x.shape), y.expand(members, *y.shape)
 
-    def of_member(self, member: int) -> tuple[Tensor, Tensor]:
-        """Return x, [1, B, F], and y of one member's present batch."""
+    def member_batch(self, member: int) -> tuple[Tensor, Tensor]:
+        """Return the samples, [1, B, F], and targets of one member's current batch."""
         index = self.index_MB[member : member + 1]
         return self._x[index], self._y[index]
 
     def held_out(self) -> tuple[Tensor, Tensor]:
-        """Return x, [M, N, F], and y of all held-out samples, the same for every member."""
+        """Return all N held-out samples, [M, N, F], and targets."""
         x, y = self._moved(self.dataset.x_test, self.dataset.y_test)
         return x.expand(len(self.index_MB), -1, -1), y.expand(len(self.index_MB), *y.shape)
 

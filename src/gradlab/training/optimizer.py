@@ -1,15 +1,14 @@
-"""Optimisers of a stack: each member gets the updates that torch's optimiser makes for it alone.
+"""Optimisers of a stack: each member gets the same updates as when it trains alone.
 
-An elementwise optimiser updates an entry from the history of that entry only. Then one optimiser
-can update all members at once, whatever the shapes of the tensors. Any other optimiser (Adafactor,
-Muon, LBFGS) sees the tensors of one member at a time, in their true shapes. `is_elementwise`
-measures which case holds.
+An elementwise optimiser updates each entry from the gradients of this entry only. One such
+optimiser can update all members at once. Any other optimiser (Adafactor, Muon, LBFGS) must get the
+tensors of one member, in their original shapes. `is_elementwise` measures which case holds.
 """
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,41 +20,27 @@ from gradlab.training.stack_parameters import Named
 EXACT = (torch.float32, torch.float64)
 PROBE_SHAPES = ((4, 3), (4,), (2, 4), (2,))
 PROBE_STEPS = 8
-PROBE_TOLERANCE = 1e-9  # relative: in float64, one rounding is 1e-16
+PROBE_TOLERANCE = 1e-9  # relative; a rounding error in float64 is 1e-16
 
 Evaluate = Callable[[int], tuple[Tensor, Named]]
-"""Returns a member's loss, a scalar, and its clipped gradients, [1, ...] by name, both anew."""
+"""Computes a member's loss, a scalar, and its clipped gradients, [1, ...], keyed by dotted name."""
 
 
-class Updates(Protocol):
-    """Updates the parameters of all members."""
-
-    @property
-    def rates(self) -> list[float]:
-        """Each member's learning rate."""
-        ...
-
-    def step(self, grads: Sequence[Tensor], loss_M: Tensor, alive_M: Tensor) -> None:
-        """Make one update.
-
-        Args:
-            grads: clipped gradients, laid out as the stack's `blocks`.
-            loss_M: each member's loss before the update.
-            alive_M: which members may be updated; the others may be skipped.
-        """
-        ...
-
-
-def make_updates(optims: Sequence[Component], stack: Stack, evaluate: Evaluate) -> Updates:
-    """Return the updates of a stack whose members differ at most in their learning rates.
+def make_updates(
+    optims: Sequence[Component], stack: Stack, evaluate: Evaluate
+) -> "StackedUpdates | MemberUpdates":
+    """Make the optimisers of a stack whose members differ at most in their learning rates.
 
     Args:
-        optims: each member's optimiser.
-        stack: the members.
-        evaluate: evaluates a member again, for an optimiser that needs more than one gradient.
+        optims: Optimiser of each member.
+        stack: The members.
+        evaluate: Evaluates a member again, for an optimiser that needs several gradients per step.
+
+    Returns:
+        An object that updates all members.
 
     Raises:
-        SettingsError: the optimiser cannot update such parameters.
+        SettingsError: The optimiser cannot update these parameters.
     """
     if is_elementwise(optims[0]):
         return StackedUpdates(optims, stack.parameters.blocks)
@@ -63,7 +48,14 @@ def make_updates(optims: Sequence[Component], stack: Stack, evaluate: Evaluate) 
 
 
 class StackedUpdates:
-    """One elementwise optimiser for all members; equal learning rates share a parameter group."""
+    """One elementwise optimiser for all members.
+
+    Neighbours with equal learning rates share a parameter group.
+
+    Args:
+        optims: Optimiser of each member.
+        blocks: Parameters of all members, [M, ...].
+    """
 
     def __init__(self, optims: Sequence[Component], blocks: Sequence[Tensor]) -> None:
         rates = [optim.params.get("lr") for optim in optims]
@@ -80,7 +72,13 @@ class StackedUpdates:
         self._optimiser: Any = optims[0].call(groups, **_fused(optims[0], blocks[0].dtype))
 
     def step(self, grads: Sequence[Tensor], loss_M: Tensor, alive_M: Tensor) -> None:
-        """Update all members, whether alive or not: no member affects another."""
+        """Update all members, including stopped ones, since no member affects another.
+
+        Args:
+            grads: Clipped gradients of the mean loss, in the layout of the stack's `blocks`.
+            loss_M: Loss of each member; not used.
+            alive_M: Members that have not stopped; not used.
+        """
         for rows, params in self._parts:
             for param, grad in zip(params, grads, strict=True):
                 param.grad = grad[rows]
@@ -94,11 +92,20 @@ class StackedUpdates:
 
 
 class MemberUpdates:
-    """One optimiser per member, with the member's tensors in their true shapes."""
+    """An optimiser for each member, with the member's tensors in their original shapes.
+
+    Args:
+        optims: Optimiser of each member.
+        stack: The members.
+        evaluate: Evaluates a member again, for an optimiser that needs several gradients per step.
+
+    Raises:
+        SettingsError: The optimiser refuses the parameters of the members.
+    """
 
     def __init__(self, optims: Sequence[Component], stack: Stack, evaluate: Evaluate) -> None:
         self._stack, self._evaluate = stack, evaluate
-        self._closure = needs_closure(optims[0])
+        self._needs_closure = needs_closure(optims[0])
         self._rehearse(optims[0])
         self._params = [
             [param[member].requires_grad_() for param in stack.params.values()]  # views of `memory`
@@ -109,41 +116,46 @@ class MemberUpdates:
         ]
 
     def step(self, grads: Sequence[Tensor], loss_M: Tensor, alive_M: Tensor) -> None:
-        """Update each member that is alive."""
+        """Update each member that has not stopped.
+
+        Args:
+            grads: Clipped gradients of the mean loss, in the layout of the stack's `blocks`.
+            loss_M: Loss of each member before the update.
+            alive_M: Members that have not stopped.
+        """
         named = self._stack.parameters.name_blocks(grads)
         for member, alive in enumerate(alive_M.tolist()):
             if alive:
-                own = [grad[member] for grad in named.values()]
-                self._step_member(member, own, loss_M[member].detach())
+                _set_grads(self._params[member], [grad[member] for grad in named.values()])
+                loss = loss_M[member].detach()
+                closure = [self._closure(member, loss)] if self._needs_closure else []
+                self._optimisers[member].step(*closure)
 
     @property
     def rates(self) -> list[float]:
         """Each member's learning rate."""
         return [float(each.param_groups[0]["lr"]) for each in self._optimisers]
 
-    def _step_member(self, member: int, grads: Sequence[Tensor], loss: Tensor) -> None:
-        _set_grads(self._params[member], grads)
-        if not self._closure:
-            self._optimisers[member].step()
-            return
-        first = [loss]
+    def _closure(self, member: int, loss: Tensor) -> Callable[[], Tensor]:
+        """Return a closure for `step`; its first call returns the known loss."""
+        known = [loss]
 
         def closure() -> Tensor:
-            if first:  # the loss and the gradient at hand
-                return first.pop()
-            again, named = self._evaluate(member)
+            if known:  # `.grad` is set, too
+                return known.pop()
+            new_loss, named = self._evaluate(member)
             _set_grads(self._params[member], [grad[0] for grad in named.values()])
-            return again
+            return new_loss
 
-        self._optimisers[member].step(closure)
+        return closure
 
     def _rehearse(self, optim: Component) -> None:
-        """Raise SettingsError with the optimiser's reason if it refuses one member's tensors."""
+        """Update a copy of one member; raise SettingsError if the optimiser refuses it."""
         with wrap_errors(f"optim={optim.name} cannot train this network"), torch.no_grad():
             params = [p[0].clone().requires_grad_() for p in self._stack.params.values()]
             optimiser = optim.call(params)
             _set_grads(params, [torch.full_like(param, 1e-3) for param in params])
-            optimiser.step(lambda: torch.ones(())) if self._closure else optimiser.step()
+            optimiser.step(lambda: torch.ones(())) if self._needs_closure else optimiser.step()
 
 
 def needs_closure(optim: Component) -> bool:
@@ -154,24 +166,24 @@ def needs_closure(optim: Component) -> bool:
 
 
 def is_elementwise(optim: Component) -> bool:
-    """Return whether an optimiser updates each entry from the gradients of that entry alone.
+    """Return whether an optimiser updates each entry from the gradients of this entry only.
 
-    Measured once per optimiser and options, with some steps of two tiny networks in float64: tensor
-    by tensor in their true shapes; with both networks stacked; and with all entries of a network
-    in one row. The optimiser is elementwise if the three agree to rounding.
+    The test trains two tiny networks for a few steps in float64, in three arrangements: each tensor
+    in its original shape; both networks stacked; all entries of a network in one row. The optimiser
+    is elementwise if the results agree to rounding error. Each optimiser is tested once.
 
     Args:
-        optim: the optimiser; its learning rate does not matter.
+        optim: The optimiser; its learning rate does not matter.
 
     Returns:
-        False also for an optimiser that refuses dense gradients or one of the three shapes.
+        The result; False if the optimiser refuses dense gradients or an arrangement.
     """
     options = {key: 0.01 if key == "lr" else value for key, value in optim.params.items()}
     key = optim.target or "", repr(sorted(options.items()))
     if key not in _measured:
         try:
             _measured[key] = _agrees(Component(optim.name, optim.target, options))
-        except Exception:  # the rehearsal on the real tensors will give the reason
+        except Exception:  # `MemberUpdates` will raise an error with the reason
             _measured[key] = False
     return _measured[key]
 
@@ -179,7 +191,7 @@ def is_elementwise(optim: Component) -> bool:
 _measured: dict[tuple[str, str], bool] = {}
 
 Arrangement = Callable[[Sequence[Tensor]], list[list[Tensor]]]
-"""Turns tensors [M, ...] into the tensors that each of some optimisers receives."""
+"""Converts tensors [M, ...] to lists of tensors, one list for each optimiser."""
 
 
 def _agrees(optim: Component) -> bool:
@@ -198,27 +210,37 @@ def _agrees(optim: Component) -> bool:
     start = draw(1.0)
     grads = [draw(10.0 ** (step % 5 - 2)) for step in range(PROBE_STEPS)]
     with torch.random.fork_rng(devices=[]):
-        separate = _trained(optim, start, grads, _separate)
+        separate = _train(optim, start, grads, _separate)
         expected = [torch.stack(tensors) for tensors in zip(*separate, strict=True)]
         return all(
-            torch.allclose(_entries(found), _entries(arrange(expected)), PROBE_TOLERANCE, 1e-12)
-            for arrange in (_stacked, _flattened)
-            for found in [_trained(optim, start, grads, arrange)]
+            torch.allclose(_entries(trained), _entries(arrange(expected)), PROBE_TOLERANCE, 1e-12)
+            for arrange in (_stack, _flatten)
+            for trained in [_train(optim, start, grads, arrange)]
         )
 
 
-def _trained(
+def _train(
     optim: Component,
     start: Sequence[Tensor],
     grads: Sequence[Sequence[Tensor]],
     arrange: Arrangement,
 ) -> list[list[Tensor]]:
-    """Return the parameters after some steps, one optimiser for each list of the arrangement."""
+    """Train parameters in an arrangement, with given gradients.
+
+    Args:
+        optim: The optimiser.
+        start: Initial parameters, [M, ...].
+        grads: Gradients of each step, [M, ...].
+        arrange: Makes the list of tensors for each optimiser.
+
+    Returns:
+        The trained parameters of each optimiser.
+    """
     params = [[t.clone().requires_grad_() for t in tensors] for tensors in arrange(start)]
     optimisers = [optim.call(tensors) for tensors in params]
     for each in grads:
-        for optimiser, tensors, own in zip(optimisers, params, arrange(each), strict=True):
-            _set_grads(tensors, own)
+        for optimiser, tensors, arranged in zip(optimisers, params, arrange(each), strict=True):
+            _set_grads(tensors, arranged)
             optimiser.step()
     return [[t.detach() for t in tensors] for tensors in params]
 
@@ -227,11 +249,11 @@ def _separate(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
     return [list(member) for member in zip(*tensors, strict=True)]
 
 
-def _stacked(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+def _stack(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
     return [list(tensors)]
 
 
-def _flattened(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+def _flatten(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
     return [[torch.cat([t.flatten() for t in member])[None]] for member in _separate(tensors)]
 
 
@@ -245,10 +267,10 @@ def _set_grads(params: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
 
 
 def _fused(optim: Component, dtype: torch.dtype) -> dict[str, bool]:
-    """Select the fused form of torch's own optimisers: one pass over memory instead of up to ten.
+    """Select the fused form of torch's optimisers, with one pass over memory instead of up to ten.
 
-    Not in half precision: there the fused form (of torch 2.13, on a CPU) rounds differently, and
-    loses small updates of small weights that the plain form makes.
+    In half precision the fused form (torch 2.13, CPU) loses small updates of small weights, so it
+    is not used.
     """
     if dtype not in EXACT or not (optim.target or "").startswith("torch.optim."):
         return {}

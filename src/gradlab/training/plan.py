@@ -1,8 +1,8 @@
-"""Plans which runs train as one stack, from their settings.
+"""Plans which runs train together as one stack, from their settings.
 
-A stack saves what every operation costs whatever its size, once for all its members. Where the
-operations are large there is nothing to save, and a stack falls out of the processor's cache.
-Several workers share the stacks, so a stack is also cut where one would have all and another none.
+Each tensor operation has a fixed cost, which a stack pays once for all its members. For large
+operations a stack saves nothing, and it may not fit into the processor's cache. With several
+workers, the plan also cuts stacks, so that each worker gets some.
 """
 
 import heapq
@@ -14,37 +14,48 @@ from gradlab.training.optimizer import is_elementwise
 Jobs = Sequence[Settings | None]
 
 
-def stacks(settings: Jobs, workers: int = 1) -> list[list[int]]:
-    """Return the jobs, by index, of each stack; None is left out.
+def plan_stacks(settings: Jobs, workers: int = 1) -> list[list[int]]:
+    """Divide jobs into stacks.
 
-    One worker begins with the stack of the first job, several with the one that takes longest.
+    Args:
+        settings: Settings of each job; None for a job that is left out.
+        workers: Number of workers.
+
+    Returns:
+        The indices of the jobs of each stack, in the order in which workers start them: for one
+        worker, in the order of their first jobs; for several, the most expensive stack first.
     """
-    groups: dict[str, list[int]] = {}
+    by_key: dict[str, list[int]] = {}
     for index, each in enumerate(settings):
         if each is not None:
-            groups.setdefault(_key(each, index), []).append(index)
-    of = list(groups.values())
+            by_key.setdefault(_key(each, index), []).append(index)
+    groups = list(by_key.values())
     if workers == 1:
-        return sorted((part for group in of for part in _cut(group, settings)), key=min)
-    whole = sum(cost(settings, group) for group in of)
+        return sorted((part for group in groups for part in _cut(group, settings)), key=min)
+    whole = sum(estimate_cost(settings, group) for group in groups)
     plans = [
-        [part for group in of for part in _cut(group, settings, whole / workers / fineness)]
+        [part for group in groups for part in _cut(group, settings, whole / workers / fineness)]
         for fineness in (1, 2, 3)
     ]
-    parts = min(plans, key=lambda plan: duration([cost(settings, part) for part in plan], workers))
-    return sorted(parts, key=lambda part: -cost(settings, part))
+    parts = min(
+        plans,
+        key=lambda plan: estimate_duration(
+            [estimate_cost(settings, part) for part in plan], workers
+        ),
+    )
+    return sorted(parts, key=lambda part: -estimate_cost(settings, part))
 
 
-def cost(settings: Jobs, part: Sequence[int]) -> float:
-    """Return about how long it takes to train some jobs together, in units of their own."""
+def estimate_cost(settings: Jobs, part: Sequence[int]) -> float:
+    """Estimate the time to train some jobs as one stack, in arbitrary units."""
     first = settings[part[0]]
     assert first is not None
     layers = first.model.depth + 1
-    return first.train.steps * (len(part) * parameters(first) + LAYER * layers)
+    return first.train.steps * (len(part) * count_parameters(first) + LAYER * layers)
 
 
-def duration(costs: Sequence[float], workers: int) -> float:
-    """Return how long workers take that begin with the longest part (Graham 1969)."""
+def estimate_duration(costs: Sequence[float], workers: int) -> float:
+    """Return the time until all workers finish, most expensive part first (Graham 1969)."""
     ends = [0.0] * workers
     for each in sorted(costs, reverse=True):
         heapq.heapreplace(ends, ends[0] + each)
@@ -52,53 +63,67 @@ def duration(costs: Sequence[float], workers: int) -> float:
 
 
 def _key(settings: Settings, index: int) -> str:
-    if not is_elementwise(settings.optim):  # each member is updated separately: nothing is saved
+    """Return a text that is equal for jobs that may share a stack."""
+    if not is_elementwise(settings.optim):  # members would be updated one by one
         return str(index)
     return repr(settings.stackable())
 
 
-def _cut(group: list[int], settings: Jobs, most: float = float("inf")) -> list[list[int]]:
-    """Cut a group evenly in parts that cost at most so much; too few, or too large, are alone."""
+def _cut(group: list[int], settings: Jobs, limit: float = float("inf")) -> list[list[int]]:
+    """Cut a group into parts of nearly equal size.
+
+    Args:
+        group: Indices of jobs that may share a stack.
+        settings: Settings of each job.
+        limit: Cost that a part should not exceed.
+
+    Returns:
+        The parts. If the group is small or its networks are large, each job is a part.
+    """
     first = settings[group[0]]
     assert first is not None
-    size = members(first)
+    size = max_members(first)
     if size < FIT or len(group) < LEAST:
         return [[index] for index in group]
-    group = sorted(group, key=lambda index: _kin(settings[index]))  # their rows are then neighbours
-    number = max(-(-len(group) // size), int(-(-cost(settings, group) // most)))
+    # Members with equal clipping and learning rate become neighbours.
+    group = sorted(group, key=lambda index: _clip_and_rate(settings[index]))
+    number = max(-(-len(group) // size), int(-(-estimate_cost(settings, group) // limit)))
     number = max(1, min(number, len(group) // LEAST))
     return [group[k * len(group) // number : (k + 1) * len(group) // number] for k in range(number)]
 
 
-def _kin(settings: Settings | None) -> str:
+def _clip_and_rate(settings: Settings | None) -> str:
     return "" if settings is None else repr((settings.clip, settings.optim.params.get("lr")))
 
 
-def members(settings: Settings) -> int:
-    """Return how many networks of a kind may be trained as one."""
+def max_members(settings: Settings) -> int:
+    """Return the maximal number of members of a stack of such networks."""
     most = MOST if settings.model.reads == "flat" else MOST_SHAPED
-    return min(most, ENTRIES // parameters(settings))
+    return min(most, ENTRIES // count_parameters(settings))
 
 
-def parameters(settings: Settings) -> int:
-    """Return about how many a network has, whatever the data."""
+def count_parameters(settings: Settings) -> int:
+    """Return the approximate number of parameters of a network, without regard to the data."""
     model = settings.model
     return (model.depth + 1) * model.width * (model.width + 1)
 
 
 LAYER = 4_000
-"""Parameters that cost as much as a layer does by being one."""
+"""Fixed cost of a layer, in the cost of one parameter."""
+LEAST, MOST = 4, 64
+"""Smallest and largest number of members of a stack."""
 MOST_SHAPED = 16
-"""Networks of sequences or images, which keep what happens at each step or position.
+"""Largest number for networks of sequences or images, which store each step or position.
 
-100 steps of 64 LSTMs need 4.8 GB, of 16 of them 1.5 GB, and a step takes each 10% longer.
+64 LSTMs of 100 steps need 4.8 GB, 16 need 1.5 GB and take 10% longer per member and step.
 """
-LEAST, MOST, FIT = 4, 64, 8
+FIT = 8
+"""A stack is worth its cost only if at least this many members fit into `ENTRIES`."""
 ENTRIES = 5_000_000
-"""Parameters of all members together, at most.
+"""Largest number of parameters of all members together.
 
-Milliseconds of processor time that a step takes for each of M members (relu, batches of 64, one
-step of ten recorded, one thread; `python benchmarks/stack.py`):
+Processor time of a step for each of M members, in ms (relu, batches of 64, every tenth step
+recorded, one thread; `python benchmarks/stack.py`):
 
     depth  width  parameters   M=1    M=4    M=8    M=16   M=23   M=40   M=64
         5     16       2,298   0.89   0.52   0.29   0.17   0.14   0.10   0.08
@@ -108,6 +133,6 @@ step of ten recorded, one thread; `python benchmarks/stack.py`):
         5    128      75,658   1.50   0.98   0.69   0.57   0.54   0.52   0.56
         5    256     282,378   2.63   1.92   1.70   1.71   1.80   1.97   2.01
 
-A stack costs a pass through vmap, which two or three members do not earn; beyond some five million
-entries nothing more is gained; and of a network that large that fewer than eight fit, little.
+Two or three members do not save the cost of vmap. Beyond about five million parameters, more
+members save nothing. If fewer than eight members fit, they save little.
 """

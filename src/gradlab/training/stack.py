@@ -1,6 +1,6 @@
-"""A stack: networks of the same shapes that run as one, the member axis first.
+"""Runs several networks of equal shapes as one stack; the first dimension is the member.
 
-A single network is a stack with M = 1, which runs as the plain module.
+A single network is a stack with M = 1, which runs as a normal module.
 """
 
 from collections.abc import Sequence
@@ -26,17 +26,28 @@ FREE = "seed, initialisation, clipping, learning rate and loss scale"
 
 
 class Stack:
-    """Networks that differ in their numbers only: one forward and one backward pass for all.
+    """Networks of equal shapes, with one forward and one backward pass for all.
+
+    Args:
+        settings: Settings of each member.
+        dataset: The data of all members.
+        networks: Initialised network of each member; None to build each from its settings.
 
     Attributes:
-        device, dtype: of all tensors.
-        model: the module that runs for every member; for one network, its parameters are views of
-            the stack's.
-        parameters: of all members.
-        leaves: the tensors whose `.grad` a backward pass fills, by dotted name.
-        buffers: [M, ...] by dotted name (the running statistics of batch normalisation).
-        loss: the loss function, a mean over the batch.
-        scales: the factor of each member's loss, [M].
+        device: Device of all tensors.
+        dtype: Dtype of all tensors.
+        model: The module that runs for every member. In a stack of one network, its parameters are
+            views of `parameters`.
+        parameters: The parameters of all members.
+        leaves: The tensors that get a `.grad` in the backward pass, keyed by dotted name.
+        buffers: Buffers such as the running statistics of batch normalisation, [M, ...], keyed by
+            dotted name.
+        loss: The loss function, a mean over the batch.
+        scales: Factor of each member's loss, [M].
+
+    Raises:
+        SettingsError: The settings differ in more than seed, initialisation, clipping, learning
+            rate and loss scale, or the device does not exist.
     """
 
     def __init__(
@@ -45,17 +56,6 @@ class Stack:
         dataset: Dataset,
         networks: Sequence[nn.Module] | None = None,
     ) -> None:
-        """Take the members' networks, or build and initialise each from its seed.
-
-        Args:
-            settings: of each member.
-            dataset: what all members train on.
-            networks: of each member, initialised.
-
-        Raises:
-            SettingsError: the settings differ in more than seed, initialisation, clipping, learning
-                rate and loss scale, or name a device that does not exist.
-        """
         first = settings[0]
         if any(other.stackable() != first.stackable() for other in settings):
             raise SettingsError(f"members of a stack differ only in {FREE}")
@@ -71,7 +71,7 @@ class Stack:
             for name, buffer in self.model.named_buffers()
         }
         self.loss = partial(first.loss.component.call)
-        wide = torch.promote_types(self.dtype, torch.float32)  # a scale may be beyond float16
+        wide = torch.promote_types(self.dtype, torch.float32)  # float16 cannot store some scales
         scales = [each.loss.scale for each in settings]
         self.scales = torch.tensor(scales, dtype=wide, device=self.device)
 
@@ -85,12 +85,12 @@ class Stack:
 
     @property
     def size(self) -> int:
-        """M, the number of members."""
+        """Number of members, M."""
         return self.parameters.size
 
     @property
     def params(self) -> Named:
-        """The parameters by dotted name, [M, ...], without gradient."""
+        """The parameters, [M, ...], keyed by dotted name, without gradient."""
         return self.parameters.named
 
     def losses(
@@ -104,40 +104,41 @@ class Stack:
         """Run the networks forward.
 
         Args:
-            x_MBF: a batch of samples per member.
-            y_MB: their targets.
-            params: other parameters than the stack's, [M, ...].
-            buffers: other buffers than the stack's, [M, ...].
-            members: the members that `params` and `buffers` belong to, if not all.
+            x_MBF: Samples of each member's batch.
+            y_MB: Targets of each member's batch.
+            params: Parameters to use, [M, ...]; None for the parameters of the stack.
+            buffers: Buffers to use, [M, ...]; None for the buffers of the stack.
+            members: The members to which `params` and `buffers` belong.
 
         Returns:
-            Each member's loss, [M], a mean over its batch times its scale, and the outputs,
+            Each member's loss, [M], a mean over its batch times its scale; and the outputs,
             [M, B, U].
         """
+
+        def forward(
+            params: Named, buffers: Named, x_BF: Tensor, y_B: Tensor
+        ) -> tuple[Tensor, Tensor]:
+            output = functional_call(self.model, ({**params}, {**buffers}), (x_BF,))
+            return self.loss(output, y_B), output
+
         plain = params is None and buffers is None
         params = self.params if params is None else params
         buffers = self.buffers if buffers is None else buffers
         if len(x_MBF) > 1:
             with ContiguousLinear():
-                given = self.leaves if plain else params
-                loss_M, output_MBU = vmap(self._one)(given, buffers, x_MBF, y_MB)
+                leaves = self.leaves if plain else params
+                loss_M, output_MBU = vmap(forward)(leaves, buffers, x_MBF, y_MB)
         else:
-            first = _only(params), _only(buffers), x_MBF[0]
-            output = self.model(x_MBF[0]) if plain else self._output(*first)
-            loss_M, output_MBU = self.loss(output, y_MB[0])[None], output[None]
+            if plain:
+                output = self.model(x_MBF[0])
+                loss = self.loss(output, y_MB[0])
+            else:
+                loss, output = forward(_only(params), _only(buffers), x_MBF[0], y_MB[0])
+            loss_M, output_MBU = loss[None], output[None]
         return (loss_M * self.scales[members]).to(loss_M.dtype), output_MBU
 
-    def _one(
-        self, params: Named, buffers: Named, x_BF: Tensor, y_B: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        output = self._output(params, buffers, x_BF)
-        return self.loss(output, y_B), output
-
-    def _output(self, params: Named, buffers: Named, x_BF: Tensor) -> Tensor:
-        return functional_call(self.model, ({**params}, {**buffers}), (x_BF,))
-
     def gradients(self, loss_M: Tensor) -> list[Tensor]:
-        """Return the gradient of each member's loss, laid out as `parameters.blocks`.
+        """Return the gradient of each member's loss, in the layout of `parameters.blocks`.
 
         The tensors are valid until the next call.
         """
@@ -149,16 +150,17 @@ class Stack:
     def evaluate_member(
         self, member: int, x_1BF: Tensor, y_1B: Tensor, buffers: Named | None = None
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-        """Run one member forward and backward at its present parameters.
+        """Run one member forward and backward at its current parameters.
 
         Args:
-            member: its index.
-            x_1BF: its samples.
-            y_1B: their targets.
-            buffers: other buffers than the member's, [1, ...].
+            member: Index of the member.
+            x_1BF: Samples.
+            y_1B: Targets.
+            buffers: Buffers to use, [1, ...]; None for the buffers of the member.
 
         Returns:
-            The loss, a scalar; and by dotted name the parameters and the gradients, [1, ...].
+            The loss, a scalar; the parameters and the gradients of the loss (a mean over the batch
+            times the scale), [1, ...], keyed by dotted name.
         """
         one = slice(member, member + 1)
         if buffers is None:
@@ -172,7 +174,7 @@ class Stack:
 
 
 class ContiguousLinear(TorchFunctionMode):
-    """While active, `F.linear` with a matrix runs as `linear`, whoever calls it."""
+    """A context manager in which every call of `F.linear` with a matrix runs `linear` instead."""
 
     def __torch_function__(
         self,
@@ -181,18 +183,26 @@ class ContiguousLinear(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Call `func` or its replacement."""
+        """Call `func`, or `linear` in its place."""
         if func is F.linear and len(args) > 1 and args[0].ndim == args[1].ndim == 2:
             return linear(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 
 def linear(x_BI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
-    """Return x W^T + b, [B, O], so that vmap and autograd copy nothing.
+    """Compute x W^T + b as (W x^T + b)^T, so that vmap and autograd copy nothing.
 
-    vmap decomposes `F.linear` into a product with the bias, two sums, and a product with W^T, whose
-    gradient is [M, I, O] in memory and is copied into the layout of W. As (W x^T + b)^T, dLoss/dW
-    is [M, O, I] at once, and signals stay [M, U, B] in memory, seen as [M, B, U].
+    In vmap, the gradient of `F.linear` with respect to W has the memory layout [M, I, O] and is
+    then copied to [M, O, I]. Here it is [M, O, I] at once. Signals stay in the layout [M, U, B],
+    as views [M, B, U].
+
+    Args:
+        x_BI: Inputs.
+        weight_OI: W.
+        bias_O: b; None for a layer without bias.
+
+    Returns:
+        The output, [B, O].
     """
     z_OB = torch.mm(weight_OI, x_BI.mT)
     return (z_OB if bias_O is None else z_OB.add_(bias_O[:, None])).mT
@@ -203,20 +213,23 @@ def _only(tensors: Named) -> Named:
 
 
 def _grad(leaf: Tensor) -> Tensor:
-    """Return a leaf's gradient; zeros if the loss does not depend on the leaf."""
+    """Return the gradient of a leaf; zeros if the loss does not depend on the leaf."""
     return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
 
 
 def build_network(settings: Settings, dataset: Dataset, dtype: torch.dtype) -> nn.Module:
-    """Build one network and initialise it from its seed, if need be on its first batch.
+    """Build a network and initialise it from its seed; LSUV also uses the first batch.
 
     Args:
-        settings: of the run.
-        dataset: what it trains on.
-        dtype: of its parameters.
+        settings: Settings of the run.
+        dataset: The data, which determine the sizes of input and output.
+        dtype: Dtype of the parameters.
+
+    Returns:
+        The network, on the CPU.
 
     Raises:
-        SettingsError: the network cannot be built, or its initialisation fails.
+        SettingsError: The network cannot be built, or its initialisation fails.
     """
     with wrap_errors("the network cannot be built"):
         n_in, n_out = dataset.x_train.shape[1], dataset.n_out
@@ -233,15 +246,15 @@ def build_network(settings: Settings, dataset: Dataset, dtype: torch.dtype) -> n
 
 
 def find_device(name: str) -> torch.device:
-    """Return the torch device; `auto` is a GPU where there is one.
+    """Return the torch device of a name; "auto" is a GPU if there is one, else the CPU.
 
     Raises:
-        SettingsError: the device does not exist.
+        SettingsError: The device does not exist.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        found = torch.cuda.device_count()
-        raise SettingsError(f"train.device={name} is not there: {found} GPUs found; try auto")
+        count = torch.cuda.device_count()
+        raise SettingsError(f"train.device={name} is not there: {count} GPUs found; try auto")
     return device

@@ -1,4 +1,4 @@
-"""The parameters of a stack: one tensor [M, ...] per name, all in one block of memory."""
+"""The parameters of a stack: a tensor [M, ...] for each name, all in one block of memory."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,27 +6,30 @@ import torch
 from torch import Tensor, nn
 
 Named = Mapping[str, Tensor]
-"""Tensors [M, ...] by dotted name."""
+"""Tensors [M, ...], keyed by dotted name."""
 
 
 class Parameters:
-    """The parameters of M networks with the same shapes.
+    """A copy of the parameters of M networks with equal shapes.
 
-    What is computed for all parameters (norm, clipping, update) passes through `blocks`, which is
-    the fastest layout: in a stack, one block per parameter, since these are large; for one network,
-    a single block with all its small parameters.
+    Norm, clipping and update use `blocks`, the fastest layout. In a stack of several networks, each
+    parameter is a block, because it is large. A single network has one block with all its small
+    parameters.
+
+    Args:
+        members: The networks.
+        device: Device of the copy.
 
     Attributes:
-        size: M, the number of networks.
-        shapes: by dotted name, [M, ...].
-        memory: all parameters of all members, one after another.
-        named: views of `memory` by dotted name, without gradient.
-        blocks: the same as a list of blocks.
-        saved: like `named`, as of the last call of `save`.
+        size: Number of networks, M.
+        shapes: Shapes [M, ...], keyed by dotted name.
+        memory: All parameters of all members in one dimension.
+        named: Views of `memory`, keyed by dotted name, without gradient.
+        blocks: Views of `memory` as a list of blocks, [M, ...].
+        saved: The parameters at the last call of `save`, like `named`.
     """
 
     def __init__(self, members: Sequence[nn.Module], device: torch.device) -> None:
-        """Copy the parameters of networks that have the same shapes."""
         params = [dict(member.named_parameters()) for member in members]
         stacked = [torch.stack([each[name].detach() for each in params]) for name in params[0]]
         self.size = len(members)
@@ -39,37 +42,37 @@ class Parameters:
 
     @property
     def theta(self) -> Tensor:
-        """A copy of all parameters, [M, P], a row per member."""
+        """A copy of all P parameters, [M, P]."""
         return torch.cat([p.flatten(1) for p in self.named.values()], dim=1)
 
     def name_blocks(self, blocks: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return tensors that are laid out as `blocks` by name, each [M, ...]; no copy."""
+        """Convert blocks to views [M, ...], keyed by dotted name."""
         if self.size == 1:
             return self._views(blocks[0][0])
         return dict(zip(self.shapes, blocks, strict=True))
 
     def block_named(self, named: Named) -> list[Tensor]:
-        """Return tensors [M, ...] by name laid out as `blocks`."""
+        """Convert tensors [M, ...], keyed by dotted name, to blocks."""
         if self.size > 1:
             return list(named.values())
         return [torch.cat([t.flatten() for t in named.values()])[None]]
 
     def block_grads(self, grads: Sequence[Tensor]) -> list[Tensor]:
-        """Return the gradients of the leaves laid out as `blocks`, valid until the next call."""
+        """Convert the gradients of the leaves to blocks, which are valid until the next call."""
         if self.size == 1:
-            # Into the same memory at every step: the system zeroes new memory, page by page.
+            # Reuse the memory, because the system zeroes new memory page by page.
             return [torch.cat([grad.flatten() for grad in grads], out=self._gathered)[None]]
         return [grad.contiguous() for grad in grads]
 
     def save(self) -> None:
-        """Copy all parameters to `saved`, for `restore`."""
+        """Copy all parameters to `saved`."""
         self._saved_memory.copy_(self.memory)
 
     def restore(self, which_M: Tensor) -> None:
-        """Return the members in `which_M` to the parameters that were saved."""
-        for now, before in zip(self.named.values(), self.saved.values(), strict=True):
-            which = which_M.view(-1, *[1] * (now.ndim - 1))
-            now.copy_(torch.where(which, before, now))
+        """Set the parameters of the members in the mask `which_M` to the saved ones."""
+        for current, saved in zip(self.named.values(), self.saved.values(), strict=True):
+            which = which_M.view(-1, *[1] * (current.ndim - 1))
+            current.copy_(torch.where(which, saved, current))
 
     def finite(self) -> Tensor:
         """Return whether all parameters of each member are finite, [M]."""

@@ -19,7 +19,7 @@ from gradlab.runs.fused.workers import DeadWorker, choose_workers, distribute, i
 from gradlab.runs.members import train_together
 from gradlab.runs.run import prepare
 from gradlab.sinks.progress import SweepProgress
-from gradlab.training.plan import stacks
+from gradlab.training.plan import plan_stacks
 
 log = logging.getLogger("hydra_plugins.gradlab_fused.launcher")
 
@@ -96,7 +96,7 @@ def _hydra_job(
 
 def _group(jobs: Sequence[FusedJob], workers: int) -> list[list[FusedJob]]:
     """Return the jobs of each stack; a job with wrong settings is a group by itself."""
-    groups = stacks([job.settings for job in jobs], workers)
+    groups = plan_stacks([job.settings for job in jobs], workers)
     groups += [[k] for k, job in enumerate(jobs) if job.settings is None]
     return [[jobs[k] for k in group] for group in groups]
 
