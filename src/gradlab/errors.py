@@ -3,7 +3,7 @@
     GradlabError
     ├── SettingsError      the command or the configuration is wrong        (exit code 2)
     ├── StoreError         a folder or file of results cannot be used       (exit code 2)
-    ├── CheckError         there is no gradient to check                    (exit code 2)
+    ├── CheckError         the function has no gradient to check            (exit code 2)
     ├── PredictionError    theory does not cover the network                (exit code 2)
     ├── ExaminationError   the program does not train, or cannot be run     (exit code 2)
     ├── WatchError         the network or an argument cannot be watched     (exit code 2)
@@ -35,7 +35,7 @@ class StoreError(GradlabError):
 
 
 class CheckError(GradlabError):
-    """There is no gradient to check."""
+    """The function has no gradient to check."""
 
     exit_code = 2
 

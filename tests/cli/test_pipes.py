@@ -1,4 +1,4 @@
-"""Commands in a shell: the reader of a pipe exits, the disk is full, or there is no home folder."""
+"""Commands in a shell: the reader of a pipe exits, the disk is full, or the home folder is missing."""
 
 import os
 import re

@@ -166,7 +166,7 @@ class Conv(nn.Linear):
 class CNN(nn.Module):
     """h_l = phi(W_l * h_{l-1} + b_l) for l = 1..L-1, each of the image's size; then a linear map.
 
-    There is no pooling: the output layer reads every channel at every position. So the gradient's
+    Without pooling, the output layer reads every channel at every position. So the gradient's
     norm changes from layer to layer only by act_factor and weight_factor, as in an MLP.
 
     Args:

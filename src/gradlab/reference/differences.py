@@ -122,9 +122,9 @@ def difference(
 def noise_of(f: Evaluate, array: Array, points: int = 9) -> float:
     """Estimate the standard deviation of the rounding noise in f, from a table of differences.
 
-    f is evaluated at `points` arrays, 2^14 roundings apart. The k-th differences of a smooth f
-    vanish. For noise with standard deviation sigma, their mean square is sigma² (2k)! / (k!)²
-    (Moré & Wild 2011, section 2).
+    f is evaluated at `points` arrays, at distances of 2^14 roundings. The k-th differences of a
+    smooth f vanish. For noise with standard deviation sigma, their mean square is
+    sigma² (2k)! / (k!)² (Moré & Wild 2011, section 2).
 
     Args:
         f: reads `array` and returns a number.
