@@ -1,4 +1,4 @@
-"""Commands in a shell: the reader of a pipe exits, the disk is full, or the home folder is missing."""
+"""Commands in a shell: the reader of a pipe exits, the disk is full, the home folder is missing."""
 
 import os
 import re
