@@ -1,4 +1,4 @@
-"""144 mixed jobs, fused and one by one: the largest relative difference of each column.
+"""Compare 144 jobs run fused and one by one: the largest relative difference of each column.
 
 python benchmarks/equality.py [steps]
 
@@ -26,39 +26,37 @@ MIXED = [
     "tracking=none",
 ]
 
-NOT_MEASURED = ("step", "axis", "position", "module", "seconds")
+NOT_MEASURED = ["step", "axis", "position", "module", "seconds"]
 
 
 def sweep(launcher, folder, *overrides):
-    """Run the jobs."""
+    """Run the jobs with a launcher."""
     command = [sys.executable, "-m", "gradlab", "run", "-m", *MIXED, *overrides]
     command += [f"hydra/launcher={launcher}", f"hydra.sweep.dir={folder}"]
     subprocess.run(command, check=True, capture_output=True)
 
 
 def differences(fused, alone, steps):
-    """Return by column and recorded step the largest relative difference of any row of any run."""
+    """Return the largest relative difference over all runs, by column and recorded step."""
     found = {}
     pairs = zip(find(fused).runs, find(alone).runs, strict=True)
     for run, other in pairs:
         assert run.name == other.name
-        for mine, its in ((run.layers(), other.layers()), (run.steps(), other.steps())):
-            for column in mine.columns.drop(
-                ["step", "axis", "position", "module", "seconds"], "ignore"
-            ):
-                a, b = mine[column].to_numpy(float), its[column].to_numpy(float)
+        for one, two in ((run.layers(), other.layers()), (run.steps(), other.steps())):
+            for column in one.columns.drop(NOT_MEASURED, "ignore"):
+                a, b = one[column].to_numpy(float), two[column].to_numpy(float)
                 assert (np.isnan(a) == np.isnan(b)).all(), (run.name, column)
                 with np.errstate(invalid="ignore", divide="ignore"):
-                    apart = np.where(a == b, 0.0, np.abs(a - b) / np.abs(b))
+                    difference = np.where(a == b, 0.0, np.abs(a - b) / np.abs(b))
                 for step in steps:
-                    here = apart[(mine["step"] == step).to_numpy()]
-                    worst = np.nanmax(here, initial=0.0)
+                    at_step = difference[(one["step"] == step).to_numpy()]
+                    worst = np.nanmax(at_step, initial=0.0)
                     found[column, step] = max(found.get((column, step), 0.0), worst)
     return found
 
 
 def main(steps=50) -> None:
-    """Print a row per column, a column per recorded step."""
+    """Print a row for each column of the files, with a column for each recorded step."""
     shown = sorted({0, 5, 10, 20, (steps - 1) // 5 * 5} & {*range(0, steps, 5)})
     for dtype in ("float64", "float32"):
         with tempfile.TemporaryDirectory() as folder:

@@ -1,12 +1,14 @@
-"""Where the time of a stacked training step goes, and how far it is from what the machine can do.
+"""Measure the parts of a stacked training step, and compare its speed with matrix products.
 
 python benchmarks/limit.py [members] [repetitions]
 
-For MLPs of width 64, batch 64, in float32 on one thread: floating-point operations a second of the
-step's matrix products, as they come in a training step and alone (`torch.bmm` of the same shapes,
-in the cache, and of as many tensors as the network has), beside one large product; then what each
-part of a step takes, and what recording adds. Processor time; medians, and the range of the middle
-half. Each repetition times every part once, so that other work on the machine strikes all of them.
+The networks are MLPs of width 64, with batches of 64, in float32 on one thread. The first table has
+floating-point operations per second: of one large product, of the network's matrix products alone
+(`torch.bmm` of the same shapes, in the cache and with all tensors), and of the training step. The
+second table has the time of each part of a step, and the additional time of recording.
+
+All times are processor times: the median, and the quartiles. Each repetition times every part once,
+so that other work on the machine affects all parts equally.
 """
 
 import os
@@ -30,18 +32,18 @@ LARGE = 2048
 
 
 class Clock:
-    """Processor time by name, a list of one number a repetition."""
+    """Stores processor times by name, a number for each repetition."""
 
     def __init__(self) -> None:
         self.times: dict[str, list[float]] = {}
 
     def time(self, name, call, times=1):
-        """Call, `times` times; note what one call took; return what the last one returned."""
+        """Call a function `times` times, store the mean time, and return the last result."""
         began = time.process_time()
         for _ in range(times):
-            found = call()
+            result = call()
         self.times.setdefault(name, []).append((time.process_time() - began) / times)
-        return found
+        return result
 
     def median(self, name):
         """Return the median, in seconds."""
@@ -62,7 +64,7 @@ def network(depth, members):
 
 
 class Products:
-    """The matrix products of a step and nothing else: forward, and two backward."""
+    """The matrix products of a step: one forward and two backward for each layer."""
 
     def __init__(self, stack):
         weights = [p for p in stack.params.values() if p.ndim == 3]
@@ -74,12 +76,12 @@ class Products:
         self.operations = sum(6 * weight.numel() * BATCH for weight in weights)
 
     def all(self):
-        """Multiply every layer's weights and signals."""
+        """Compute the products of every layer."""
         for weight, x, delta in self.triples:
             torch.bmm(weight, x), torch.bmm(delta, x.mT), torch.bmm(weight.mT, delta)
 
     def hot(self):
-        """Multiply one layer's, as often as there are layers."""
+        """Compute the products of one layer, as often as there are layers."""
         weight, x, delta = self.triples[len(self.triples) // 2]
         for _ in self.triples:
             torch.bmm(weight, x), torch.bmm(delta, x.mT), torch.bmm(weight.mT, delta)
@@ -92,29 +94,31 @@ class Products:
 
 
 def recorded(loop, *named):
-    """Return the tensors that a record is made of, each once."""
-    found = [tensor for its in loop.recorder.probes.signals for tensor in vars(its).values()]
-    found += [each[f"{m.name}.linear.weight"] for m in loop.recorder.modules for each in named]
-    return list({x.data_ptr(): x for x in found if isinstance(x, torch.Tensor)}.values())
+    """Return the tensors from which a record is computed, without duplicates."""
+    tensors = [
+        tensor for signals in loop.recorder.probes.signals for tensor in vars(signals).values()
+    ]
+    tensors += [each[f"{m.name}.linear.weight"] for m in loop.recorder.modules for each in named]
+    return list({x.data_ptr(): x for x in tensors if isinstance(x, torch.Tensor)}.values())
 
 
 def repetition(loop, products, clock, large, step):
     """Time every part of a step once."""
     stack, parameters = loop.stack, loop.stack.parameters
-    clock.time("one large product", lambda: large @ large)
-    clock.time("its products, in the cache", products.hot)
-    clock.time("its products", products.all)
+    clock.time("large product", lambda: large @ large)
+    clock.time("products, in the cache", products.hot)
+    clock.time("products", products.all)
     x, y = clock.time("batch", lambda: loop.minibatches.next(loop.alive))
     loss, _ = clock.time("forward", lambda: stack.losses(x, y))
     grads = clock.time("backward", lambda: stack.gradients(loss))
     with torch.no_grad():
         clock.time("norm of the gradient", lambda: joint_norm(grads))
-        clock.time("keep the last finite state", parameters.save)
+        clock.time("save parameters", parameters.save)
         clock.time("update", lambda: loop.updates.step(grads, loss, loop.alive))
-        clock.time("all finite?", parameters.finite)
+        clock.time("check finiteness", parameters.finite)
     with loop.recorder.probes:
-        loss, _ = clock.time("forward, watched", lambda: stack.losses(x, y))
-        grads = clock.time("backward, watched", lambda: stack.gradients(loss))
+        loss, _ = clock.time("forward, recorded", lambda: stack.losses(x, y))
+        grads = clock.time("backward, recorded", lambda: stack.gradients(loss))
     with torch.no_grad():
         named = parameters.name_blocks(grads), stack.params
         signals = loop.recorder.probes.signals
@@ -126,14 +130,14 @@ def repetition(loop, products, clock, large, step):
     clock.time("whole step", lambda: loop.step(step, recorded=False))
 
 
-def told(depth, loop, products, clock):
+def print_tables(depth, loop, products, clock):
     """Print the two tables of a network."""
     members = loop.stack.size
     print(f"\n{depth} x {WIDTH}, {members} networks: {products.operations / 1e9:.2f} GFLOP a step")
     rates = {
-        "one large product": 2 * LARGE**3,
-        "its products, in the cache": products.hot_operations,
-        "its products": products.operations,
+        "large product": 2 * LARGE**3,
+        "products, in the cache": products.hot_operations,
+        "products": products.operations,
     }
     for name, operations in rates.items():
         low, high = (operations / t / 1e9 for t in clock.middle(name)[::-1])
@@ -143,25 +147,26 @@ def told(depth, loop, products, clock):
     whole = clock.median("whole step")
     for name, seconds in (("forward and backward", both), ("whole step", whole)):
         print(f"  {name:28s} {products.operations / seconds / 1e9:7.1f} GFLOP/s")
-    watched = clock.median("forward, watched") + clock.median("backward, watched") - both
-    parts = {"products": clock.median("its products")}
+    hooks = clock.median("forward, recorded") + clock.median("backward, recorded") - both
+    parts = {"products": clock.median("products")}
     parts["activations, biases, loss, calls"] = both - parts["products"]
-    names = "batch", "norm of the gradient", "keep the last finite state", "update", "all finite?"
+    names = "batch", "norm of the gradient", "save parameters", "update", "check finiteness"
     parts |= {name: clock.median(name) for name in names}
-    parts["the rest"] = whole - sum(parts.values())
+    parts["other"] = whole - sum(parts.values())
     print(f"  whole step {whole * 1e3:.2f} ms, of which")
     for name, seconds in parts.items():
         print(f"    {name:34s} {seconds * 1e3:7.2f} ms  {seconds / whole:6.1%}")
-    recording = {"hooks": watched, "measure": clock.median("measure")}
+    recording = {"hooks": hooks, "measure": clock.median("measure")}
     print("  recording a step adds")
     for name, seconds in recording.items():
         print(f"    {name:34s} {seconds * 1e3:7.2f} ms  {seconds / whole:6.1%}")
     least = clock.median("sum each")
-    print(
-        f"    {'(a sum of each tensor, at least)':34s} {least * 1e3:7.2f} ms  {least / whole:6.1%}"
-    )
+    print(f"    {'(a sum over each tensor)':34s} {least * 1e3:7.2f} ms  {least / whole:6.1%}")
     tenth = sum(recording.values()) / 10
-    print(f"    {'every 10th, a step':34s} {tenth * 1e3:7.2f} ms  {tenth / whole:6.1%}", flush=True)
+    print(
+        f"    {'every 10th step, per step':34s} {tenth * 1e3:7.2f} ms  {tenth / whole:6.1%}",
+        flush=True,
+    )
 
 
 def main(members=23, repetitions=20) -> None:
@@ -177,7 +182,7 @@ def main(members=23, repetitions=20) -> None:
             loop.step(step, recorded=True)
         for each in range(repetitions):
             repetition(loop, products, clock, large, 3 + each)
-        told(depth, loop, products, clock)
+        print_tables(depth, loop, products, clock)
 
 
 if __name__ == "__main__":

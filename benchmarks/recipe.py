@@ -1,6 +1,6 @@
-"""The usual recipe, for benchmarks/study.py: a Hydra script, W&B, `wandb.watch`, one job at a time.
+"""The usual recipe for benchmarks/study.py: a Hydra script with W&B, `wandb.watch`, single jobs.
 
-python benchmarks/recipe.py -m depth=5,10 activation=relu,gelu    # the keys are those of `Config`
+python benchmarks/recipe.py -m depth=5,10 activation=relu,gelu    # `Config` has the keys
 """
 
 import math

@@ -1,21 +1,20 @@
-"""What recording costs: a training step with everything recorded, over the bare step.
+"""Measure the cost of recording: the time of a recorded step relative to a step without.
 
 python benchmarks/recorder.py [repetitions] [threads]
 
-For MLPs of depth x width, alone and as a stack of 32, batch 64: gradlab's record of every step
-(every column of the schema, transferred), and of every tenth. Beside it, on the same network in the
-usual loop, each recording what it can at every step:
+The networks are MLPs with batches of 64, alone and in a stack of 32. gradlab records every column
+of the schema, at every step or every tenth. For comparison, other tools record at every step of a
+plain loop on the same network:
 
-- the hooks that people write: `.norm().item()` of each layer's activation, its gradient, and the
-  parameters' gradients;
+- hand-written hooks: `.norm().item()` of each layer's activation and its gradient, and of the
+  gradients of parameters;
 - torch-module-monitor with its README's metrics: the mean of each module's output, the norms of
   parameters and gradients;
 - torchmortem with all its collectors but the expensive ones (curvature, rank);
 - `wandb.watch(log="all", log_freq=1)`: histograms of gradients and parameters, offline.
 
-The two packages are no dependency: a rival that is not installed is left out. Processor time of
-this process; medians of the repetitions, and the least and the most; each repetition times some
-steps of every contestant in turn, in a fresh order.
+Packages that are not installed are left out. Times are processor times of this process: the median,
+the minimum and the maximum of the repetitions. Each repetition times every tool, in a random order.
 """
 
 import os
@@ -40,15 +39,17 @@ from gradlab.training.loop import Loop  # noqa: E402
 
 SHAPES = ((5, 64), (20, 64), (50, 64), (50, 256), (20, 1024))
 STACK, STEPS = 32, 10
-STACKED = 64  # the widest network that is worth a stack
+STACKED = 64  # the widest network to stack
 
 
 class Ours:
-    """gradlab's own loop, recording every so many steps, or never."""
+    """gradlab's loop, which records at every `every` steps, or never."""
 
     def __init__(self, depth, width, members, every):
         overrides = [f"model.depth={depth}", f"model.width={width}", "model.init=kaiming_normal"]
-        overrides += ["optim.lr=1e-4"]  # that none diverges: of NaNs every norm is taken twice
+        overrides += [
+            "optim.lr=1e-4"
+        ]  # no network may diverge, because NaN makes the recorder slower
         settings = [
             compose("config", [*overrides, f"seed={seed}", "tracking=none"])[0]
             for seed in range(members)
@@ -66,7 +67,7 @@ class Ours:
 
 
 class Plain:
-    """The same network in the usual loop, and what a rival hangs on it."""
+    """The same network in a plain loop, with another tool."""
 
     def __init__(self, depth, width, watch):
         settings, _ = compose("config", [f"model.depth={depth}", f"model.width={width}"])
@@ -93,7 +94,7 @@ class Plain:
 
 
 class Nothing:
-    """Looks at nothing; the others say what they do differently."""
+    """Records nothing; the base class of the tools."""
 
     def __init__(self, model, optimiser):
         self.model = model
@@ -109,23 +110,23 @@ class Nothing:
 
 
 class Naive(Nothing):
-    """Hooks on every module that call `.norm().item()`, as people write them."""
+    """Hand-written hooks on every module that call `.norm().item()`."""
 
     def __init__(self, model, optimiser):
         super().__init__(model, optimiser)
-        self.told = {}
+        self.norms = {}
         for name, module in model.named_modules():
             if name:
                 module.register_forward_hook(self.on_output(name))
 
     def on_output(self, name):
-        """Return a hook that measures an output, and its gradient when it comes."""
+        """Return a hook that measures an output, and later its gradient."""
 
         def on_grad(grad):
-            self.told[f"{name} grad"] = grad.norm().item()
+            self.norms[f"{name} grad"] = grad.norm().item()
 
         def hook(module, inputs, output):
-            self.told[name] = output.norm().item()
+            self.norms[name] = output.norm().item()
             output.register_hook(on_grad)
 
         return hook
@@ -133,7 +134,7 @@ class Naive(Nothing):
     def after_backward(self):
         """Measure every parameter's gradient."""
         for name, parameter in self.model.named_parameters():
-            self.told[f"{name} grad"] = parameter.grad.norm().item()
+            self.norms[f"{name} grad"] = parameter.grad.norm().item()
 
 
 class ModuleMonitor(Nothing):
@@ -149,16 +150,16 @@ class ModuleMonitor(Nothing):
         self.monitor.add_gradient_metric("norm", lambda x: x.norm())
 
     def begin(self):
-        """Say that a step begins."""
+        """Begin a step."""
         self.monitor.begin_step(self.steps)
 
     def after_backward(self):
-        """Have parameters and gradients measured."""
+        """Measure parameters and gradients."""
         self.monitor.monitor_parameters()
         self.monitor.monitor_gradients()
 
     def end(self, loss):
-        """Take what was measured."""
+        """Read the measurements."""
         self.monitor.end_step()
         self.monitor.get_step_metrics()
         self.steps += 1
@@ -175,12 +176,12 @@ class Torchmortem(Nothing):
         self.autopsy.__enter__()
 
     def end(self, loss):
-        """Have the step recorded."""
+        """Record the step."""
         self.autopsy.step(loss=loss.item())
 
 
 class Wandb(Nothing):
-    """W&B watching the model, offline, and logging at every step."""
+    """`wandb.watch`, offline, which logs at every step."""
 
     def __init__(self, model, optimiser):
         import wandb
@@ -190,7 +191,7 @@ class Wandb(Nothing):
         self.run.watch(model, log="all", log_freq=1)
 
     def after_backward(self):
-        """Log, and with it what was watched."""
+        """Log a row, which includes the histograms of `wandb.watch`."""
         self.run.log({"step": 1})
 
 
@@ -205,7 +206,7 @@ NEEDED = {"torch-module-monitor": "torch_module_monitor", "torchmortem": "torchm
 
 
 def contest(contestants, repetitions):
-    """Return seconds a step by contestant: a list of one number a repetition."""
+    """Return the seconds per step of each contestant, a number for each repetition."""
     found = {name: [] for name in contestants}
     for each in contestants.values():
         for _ in range(3):
@@ -219,12 +220,12 @@ def contest(contestants, repetitions):
     return found
 
 
-def told(title, times, base):
-    """Print a line per contestant: time, spread, and what it adds to the bare step."""
+def print_times(title, times, base):
+    """Print a line for each contestant: its time, and its cost relative to the base."""
     bare = times[base]
     print(f"\n{title}")
     for name, seconds in times.items():
-        ratios = [mine / other for mine, other in zip(seconds, bare, strict=True)]
+        ratios = [tool_time / base_time for tool_time, base_time in zip(seconds, bare, strict=True)]
         low, high = min(ratios), max(ratios)
         print(
             f"  {name:34s} {statistics.median(seconds) * 1e3:8.2f} ms   "
@@ -233,13 +234,13 @@ def told(title, times, base):
 
 
 def ours(depth, width, members):
-    """Return gradlab's loop without records, with one a step, with one every ten."""
+    """Return gradlab's loop without records, and with records at every step and every tenth."""
     named = {"bare": 0, "everything, every step": 1, "everything, every 10th": 10}
     return {name: Ours(depth, width, members, every) for name, every in named.items()}
 
 
 def rivals(depth, width):
-    """Return the usual loop, bare and watched by every rival that is installed."""
+    """Return the plain loop, alone and with each tool that is installed."""
     return {
         name: Plain(depth, width, watch)
         for name, watch in RIVALS.items()
@@ -253,13 +254,13 @@ def main(repetitions=7, threads=1) -> None:
     print(f"{platform.machine()}, {threads} threads, torch {torch.__version__}")
     for depth, width in SHAPES:
         shape = f"{depth} x {width}"
-        told(f"{shape}, alone", contest(ours(depth, width, 1), repetitions), "bare")
-        told(
+        print_times(f"{shape}, alone", contest(ours(depth, width, 1), repetitions), "bare")
+        print_times(
             "  others, in the usual loop", contest(rivals(depth, width), repetitions), "usual loop"
         )
         if width <= STACKED:
             found = contest(ours(depth, width, STACK), max(3, repetitions // 2))
-            told(f"{shape}, a stack of {STACK}", found, "bare")
+            print_times(f"{shape}, a stack of {STACK}", found, "bare")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""A report of many runs: seconds and peak memory, from 10 to 1,000 runs of 10,000 layer rows each.
+"""Measure time and peak memory of a report of 10 to 1,000 runs with 10,000 layer rows each.
 
 python benchmarks/report.py [runs ...]
 
-Each run is a copy of a real one (50 layers, 200 records) under settings and a seed of its own, in a
-temporary folder; each report is a process of its own.
+Each run is a copy of one real run (50 layers, 200 records) with other settings and another seed.
+Each report runs in a new process.
 """
 
 import json
@@ -24,14 +24,14 @@ SETTINGS = [*product((5, 10, 20, 50), ("sigmoid", "relu", "gelu"), ("default", "
 
 
 def original(folder):
-    """Train the run that is copied; its depth is that of 50 linear maps."""
+    """Train the run to copy, a network with 50 linear maps."""
     command = ["run", "model.depth=49", "train.steps=200", "record.every=1", "tracking=none"]
     gradlab(*command, "model.activation=sigmoid", f"hydra.run.dir={folder}")
     assert len(pd.read_parquet(folder / "layers.parquet")) == ROWS
 
 
 def copies(source, root, runs):
-    """Lay out `runs` copies under `root`, as a sweep would have left them."""
+    """Write `runs` copies under `root`, in the folders of a sweep."""
     info = json.loads((source / "run.json").read_text())
     for number in range(runs):
         folder = root / str(number)
@@ -46,7 +46,7 @@ def copies(source, root, runs):
 
 
 def gradlab(*arguments):
-    """Run a command in a process of its own; return its seconds and its peak memory in GB."""
+    """Run a command in a new process; return its seconds and its peak memory in GB."""
     began = time.perf_counter()
     done = subprocess.Popen(
         [sys.executable, "-m", "gradlab", *map(str, arguments)], stdout=subprocess.DEVNULL
@@ -57,13 +57,13 @@ def gradlab(*arguments):
 
 
 def main(*counts) -> None:
-    """Print a line per number of runs."""
+    """Print a line for each number of runs."""
     print(f"{platform.machine()}, pandas {pd.__version__}")
-    with tempfile.TemporaryDirectory() as place:
-        source = Path(place) / "source"
+    with tempfile.TemporaryDirectory() as temporary:
+        source = Path(temporary) / "source"
         original(source)
         for runs in counts or (10, 100, 1000):
-            root = Path(place) / f"runs_{runs}"
+            root = Path(temporary) / f"runs_{runs}"
             copies(source, root, runs)
             seconds, memory = gradlab("report", root)
             rows = runs * ROWS / 1e6

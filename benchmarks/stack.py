@@ -1,9 +1,9 @@
-"""What a step costs each of the networks of a stack, by their number.
+"""Measure the time of a step per network, in stacks of several sizes.
 
 python benchmarks/stack.py
 
-Milliseconds of processor time per member, of ten steps the first of which is recorded; one thread.
-`gradlab.training.plan` says from this how many networks are trained as one.
+Times are processor times in ms per member, averaged over ten steps; the first step is recorded. One
+thread. `gradlab.training.plan` uses the results to choose the size of stacks.
 """
 
 import time
@@ -31,7 +31,7 @@ def loop(depth, width, members):
 
 
 def main() -> None:
-    """Print processor time per member and step, of ten steps the first of which is recorded."""
+    """Print the processor time per member and step."""
     torch.set_num_threads(1)
     print("depth  width  parameters " + " ".join(f"M={size:<4}" for size in SIZES))
     for depth, width in SHAPES:

@@ -1,16 +1,18 @@
-"""A study of 480 networks, start to end: fused, one by one, by joblib, and by the usual recipe.
+"""Measure the time of a study of 480 networks: fused, one by one, joblib, and the usual recipe.
 
 python benchmarks/study.py             # about ten minutes on two cores
-python benchmarks/study.py 5 5         # the others, too, train all of it
+python benchmarks/study.py 5 5         # the other ways also train all networks
 
-Depth 5, 10, 20, 50 x sigmoid, relu, gelu x 4 initialisations x clip none, norm x 5 seeds; width 64,
-batches of 64, 100 steps, every column recorded at every tenth, W&B offline. Each sweep is a process
-of its own, and may use every core. Fused is timed from its start to its end. The others train the
-first seed alone, 96 networks, and what they need to start (a sweep of one network of one step) is
-taken off. Both are also timed without W&B, of which a stack makes nothing cheaper. joblib (if its
-launcher is installed: pip install hydra-joblib-launcher) has a process a core, each with one
-thread. The usual recipe (benchmarks/recipe.py: a Hydra script with
-`wandb.watch(log="all", log_freq=10)`) trains 48 of them, those without clipping.
+The study: depth 5, 10, 20, 50 x sigmoid, relu, gelu x 4 initialisations x clip none, norm x 5
+seeds; width 64, batches of 64, 100 steps, every tenth step recorded, W&B offline. Each sweep is a
+new process, which may use all cores.
+
+The time of fused is the whole time of its process. The other ways train only the first seed, 96
+networks, and the time of a sweep of one network and one step is subtracted. Fused and one by one
+are also timed without W&B, because a stack does not make W&B faster. joblib runs a process with one
+thread on each core, if its launcher is installed: pip install hydra-joblib-launcher. The usual
+recipe (benchmarks/recipe.py: a Hydra script with `wandb.watch(log="all", log_freq=10)`) trains the
+48 networks without clipping.
 """
 
 import importlib.util
@@ -48,7 +50,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 
 def timed(command, threads=None):
-    """Run a command; return seconds on the wall and of all processors together."""
+    """Run a command; return its wall time and its processor time on all cores, in seconds."""
     environment = {**os.environ, "WANDB_SILENT": "true"}
     if threads:
         environment["OMP_NUM_THREADS"] = str(threads)
@@ -72,15 +74,15 @@ def recipe(overrides, folder):
     return timed([sys.executable, script, "-m", *overrides, f"hydra.sweep.dir={folder}"])
 
 
-def told(name, jobs, wall, used):
-    """Print what a job cost."""
+def print_cost(name, jobs, wall, used):
+    """Print the time of a sweep; return its wall time per job."""
     print(f"{name:34s} {jobs:5d} {wall:9.1f} {wall / jobs * 1e3:9.0f} {used / jobs * 1e3:9.0f}")
     sys.stdout.flush()
     return wall / jobs
 
 
-def compared(fused, alone):
-    """Print how far the results of two sweeps differ."""
+def compare(fused, alone):
+    """Print how much the results of two sweeps differ."""
     others = {run.info["config_hash"]: run for run in find(alone).runs}
     pairs = [(run, others.get(run.info["config_hash"])) for run in find(fused).runs]
     pairs = [pair for pair in pairs if pair[1] is not None]
@@ -88,10 +90,10 @@ def compared(fused, alone):
     same = sum(run.info["verdict"] == other.info["verdict"] for run, other in pairs)
     first, last = [], []
     for run, other in pairs:
-        mine, its = run.layers(["step", "delta_norm"]), other.layers(["step", "delta_norm"])
-        for step, found in ((0, first), (mine["step"].max(), last)):
-            a = mine.loc[mine["step"] == step, "delta_norm"].to_numpy()
-            b = its.loc[its["step"] == step, "delta_norm"].to_numpy()
+        one, two = run.layers(["step", "delta_norm"]), other.layers(["step", "delta_norm"])
+        for step, found in ((0, first), (one["step"].max(), last)):
+            a = one.loc[one["step"] == step, "delta_norm"].to_numpy()
+            b = two.loc[two["step"] == step, "delta_norm"].to_numpy()
             if len(a) == len(b):
                 found.append(np.max(np.abs(a / b - 1)))
     print(f"\nfused and basic: {same} of {len(pairs)} verdicts the same")
@@ -102,8 +104,8 @@ def compared(fused, alone):
         )
 
 
-def apart(run, overrides, folder):
-    """Return what a sweep costs beyond that of one network of one step."""
+def time_without_start(run, overrides, folder):
+    """Return the time of a sweep minus the time of a sweep of one network and one step."""
     start, whole = run(SHORT, f"{folder}-start"), run(overrides, folder)
     return [w - s for w, s in zip(whole, start, strict=True)]
 
@@ -118,28 +120,30 @@ def main(seeds=5, of_others=1) -> None:
     jobs, each = PER_SEED * of_others, {}
     with tempfile.TemporaryDirectory() as folder:
         spent = gradlab("fused", study, f"{folder}/f")
-        ours = told("hydra/launcher=fused", PER_SEED * seeds, *spent)
+        ours = print_cost("hydra/launcher=fused", PER_SEED * seeds, *spent)
         for name, threads in (("basic, all threads", None), ("basic, one thread", 1)):
             run = partial(gradlab, "basic", threads=threads)
-            each[name] = told(name, jobs, *apart(run, some, f"{folder}/basic{threads}"))
-        compared(f"{folder}/f", f"{folder}/basicNone")
+            each[name] = print_cost(
+                name, jobs, *time_without_start(run, some, f"{folder}/basic{threads}")
+            )
+        compare(f"{folder}/f", f"{folder}/basicNone")
         print()
         bare_study, bare_some = (
             [*UNTRACKED, f"seed=range(0,{number})"] for number in (seeds, of_others)
         )
         spent = gradlab("fused", bare_study, f"{folder}/f-untracked")
-        bare = told("fused, without W&B", PER_SEED * seeds, *spent)
+        bare = print_cost("fused, without W&B", PER_SEED * seeds, *spent)
         run = partial(gradlab, "basic", threads=1)
-        spent = apart(run, bare_some, f"{folder}/basic-untracked")
-        basic = told("basic, one thread, without W&B", jobs, *spent)
+        spent = time_without_start(run, bare_some, f"{folder}/basic-untracked")
+        basic = print_cost("basic, one thread, without W&B", jobs, *spent)
         print(f"without W&B fused is {basic / bare:.1f} times as fast as basic\n")
         if importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher"):
             run = partial(gradlab, "joblib", threads=1)
             by = [*some, f"hydra.launcher.n_jobs={CORES}"]
             name = f"joblib, {CORES} processes"
-            each[name] = told(name, jobs, *apart(run, by, f"{folder}/j"))
+            each[name] = print_cost(name, jobs, *time_without_start(run, by, f"{folder}/j"))
         name = "the usual recipe"
-        each[name] = told(name, 48, *apart(recipe, RECIPE, f"{folder}/r"))
+        each[name] = print_cost(name, 48, *time_without_start(recipe, RECIPE, f"{folder}/r"))
     print()
     for name, seconds in each.items():
         print(f"fused is {seconds / ours:.1f} times as fast as {name}")
