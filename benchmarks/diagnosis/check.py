@@ -1,8 +1,8 @@
-"""Measures whether every network is what its label says, by no tool's rules.
+"""Measures whether every network has the fault of its label, without the rules of any tool.
 
     python benchmarks/diagnosis/check.py [name ...]
 
-Prints the networks that are not; nothing, if all is well. Takes two minutes.
+Prints the wrong labels; nothing if all are right. Takes two minutes.
 """
 
 import sys
@@ -31,7 +31,7 @@ def decades(run: Record) -> pd.Series:
 
 
 def sound(run: Record) -> bool:
-    """Say whether the signal keeps within two decades of the last layer's, everywhere."""
+    """Return whether the signal stays within two decades of the last layer's, everywhere."""
     return bool((decades(run).abs() <= SOUND).all())
 
 
@@ -106,7 +106,7 @@ ALONE = {"dead", "saturated", "starved", "unstable", "below_eps", "symmetric"}
 
 
 def wrong(network: Network) -> list[str]:
-    """Return what is not as the labels say."""
+    """Return the labels that the measurements contradict."""
     run = record(network.overrides)
     found = [label for label in sorted(network.truth) if not CHECKS[label](run)]
     one = next(iter(network.truth)) if len(network.truth) == 1 else ""

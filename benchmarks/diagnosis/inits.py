@@ -1,4 +1,4 @@
-"""Initialisations that make a network sick on purpose.
+"""Initialisations that give a network a known fault.
 
 Each is named by its dotted path: with `benchmarks` on PYTHONPATH,
 `gradlab run model.init=diagnosis.inits.constant`. All begin with He's weights and no biases.

@@ -1,7 +1,7 @@
-"""Trains a network, and keeps what gradlab records and what other tools would have seen.
+"""Trains a network, and records the data of gradlab and of other tools.
 
-The second record is made by hooks of its own, with torch's own functions, so that no tool is judged
-on another's measurements.
+Separate hooks with torch's functions make the second record, so that no tool depends on another's
+measurements.
 """
 
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ class Record:
     """A run.
 
     Attributes:
-        settings: what was run.
-        status: how it ended.
-        layers: gradlab's own `layers.parquet`, as a frame.
-        steps: gradlab's own `steps.parquet`; loss and accuracy of every step, for all tools.
-        seen: a row per recorded step and linear map: what other tools look at.
+        settings: of the run.
+        status: "completed" or "diverged".
+        layers: gradlab's `layers.parquet`, as a frame.
+        steps: gradlab's `steps.parquet`; loss and accuracy of every step, for all tools.
+        seen: a row per recorded step and linear map: the data of other tools.
         activation: its name.
     """
 
@@ -48,17 +48,17 @@ class Watched(Loop):
         self.seen: list[dict[str, float]] = []
 
     def step(self, step: int, recorded: bool) -> StepRecord:
-        """Make the step; look on if it is recorded."""
+        """Make the step; save its tensors if it is recorded."""
         if not recorded:
             return super().step(step, recorded)
         caught: dict[Any, Any] = {}
         before = {name: p.clone() for name, p in self.stack.params.items()}
         handles: list[Any] = []
-        layers = [site for site in self.recorder.modules if site.axis == "depth"]
-        for site in layers:
-            handles += _catch(site.layer.linear, ("z", site.position), caught)
-            if site.layer.activation is not None:
-                handles += _catch(site.layer.activation, ("a", site.position), caught)
+        layers = [module for module in self.recorder.modules if module.axis == "depth"]
+        for module in layers:
+            handles += _catch(module.layer.linear, ("z", module.position), caught)
+            if module.layer.activation is not None:
+                handles += _catch(module.layer.activation, ("a", module.position), caught)
         try:
             done = super().step(step, recorded)
         finally:
@@ -66,21 +66,21 @@ class Watched(Loop):
                 handle.remove()
         grads = {name: leaf.grad[None] for name, leaf in self.stack.leaves.items()}  # unclipped
         views = [before, grads, self.stack.params]
-        for site in layers:
-            name, at = f"{site.name}.linear", site.position
+        for module in layers:
+            name, at = f"{module.name}.linear", module.position
             parameters = [[view[f"{name}.{p}"][0] for p in ("weight", "bias")] for view in views]
             z, delta = caught["z", at], caught["z", at, "grad"]
             row = layer_row(*parameters, z, delta)
-            if site.layer.activation is not None:
+            if module.layer.activation is not None:
                 row |= activation_row(caught["a", at, "input"], caught["a", at])
             self.seen.append({"step": step, "position": at, **row})
         return done
 
 
 def _catch(module: torch.nn.Module, key: tuple[str, int], caught: dict[Any, Tensor]) -> list[Any]:
-    """Keep a module's input, its output, and that one's gradient when it comes.
+    """Save a module's input, its output, and later the gradient of the output.
 
-    Of the step's own pass, which is the first: gradlab calls an activation again to measure phi'.
+    Only of the first forward pass of the step: gradlab calls an activation again to measure phi'.
     """
 
     def keep(module: torch.nn.Module, inputs: Any, output: Tensor) -> None:

@@ -1,12 +1,12 @@
-"""Examines gradlab's diagnosis, and other tools' published rules, on networks that are known.
+"""Compares gradlab's diagnosis with other tools' published rules, on networks with known faults.
 
     python benchmarks/diagnosis/run.py                  both sets
     python benchmarks/diagnosis/run.py --set training   the set for setting thresholds
-    python benchmarks/diagnosis/run.py --set held_out   the set for judging them
+    python benchmarks/diagnosis/run.py --set held_out   the set for testing them
 
-A network is *named* right if one of its labels is given (a healthy one: none at all), and *noticed*
-right if it is called sick, of whatever, or healthy, as it is. gradlab gives one label, its verdict;
-the others give as many as their rules say. Takes two minutes on one core.
+A tool *names* a network correctly if it gives one of its labels (none for a healthy network). It
+*notices* correctly if it gives any label to a network with a fault, and none to a healthy one.
+gradlab gives one label, its verdict; the others may give several. Takes two minutes on one core.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from diagnosis.judge import Answer
+from diagnosis.answers import Answer
 from diagnosis.networks import HELD_OUT, TRAINING, Network
 from diagnosis.record import Record, record
 from diagnosis.rivals import RIVALS
@@ -40,16 +40,16 @@ TOOLS = {"gradlab": gradlab_verdict, **RIVALS}
 
 
 def examine(network: Network) -> Answer:
-    """Train a network, and return what every tool says of it."""
+    """Train a network, and return the labels of every tool."""
     run = record(network.overrides)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # 0/0 and the like in the rules of others
         return Answer(network, {name: frozenset(tool(run)) for name, tool in TOOLS.items()})
 
 
-def main(asked: list[str]) -> None:
-    """Examine the networks of the sets asked for, and print the tables."""
-    for name in asked:
+def main(names: list[str]) -> None:
+    """Examine the networks of some sets, and print the tables."""
+    for name in names:
         answers: list[Answer] = []
         for network in SETS[name]:
             answers.append(examine(network))
@@ -58,7 +58,7 @@ def main(asked: list[str]) -> None:
         tables = [totals(answers), shares(answers), confusion(answers)]
         print(f"\n== {name}: {len(answers)} networks ==\n")
         print("\n\n".join(table.to_string() for table in tables))
-        if name == "training" or asked == [name]:  # who sets thresholds need not see the others
+        if name == "training" or names == [name]:  # who sets thresholds need not see the others
             print(f"\ngradlab's mistakes:\n{mistakes(answers)}")
 
 

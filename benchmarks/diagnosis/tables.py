@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pandas as pd
-from diagnosis.judge import Answer
+from diagnosis.answers import Answer
 from diagnosis.networks import LABELS
 
 STRATA = (*LABELS, "mixture")
@@ -45,16 +45,16 @@ def shares(answers: Sequence[Answer]) -> pd.DataFrame:
 def confusion(answers: Sequence[Answer], tool: str = "gradlab") -> pd.DataFrame:
     """Return truth by verdict, counts, for a tool that gives one label at most."""
     truth = ["+".join(sorted(answer.network.truth)) for answer in answers]
-    told = ["+".join(sorted(answer.given[tool])) or "healthy" for answer in answers]
+    labels = ["+".join(sorted(answer.given[tool])) or "healthy" for answer in answers]
     order = {label: rank for rank, label in enumerate(LABELS)}
-    table = pd.crosstab(pd.Series(truth, name="truth"), pd.Series(told, name=f"{tool} says"))
+    table = pd.crosstab(pd.Series(truth, name="truth"), pd.Series(labels, name=f"{tool} label"))
     rows = sorted(table.index, key=lambda label: order.get(str(label), len(order)))
     columns = sorted(table.columns, key=lambda label: order.get(str(label), len(order)))
     return table.loc[rows, columns].replace(0, "")
 
 
 def mistakes(answers: Sequence[Answer], tool: str = "gradlab") -> str:
-    """Return a line per network that the tool named wrong: what it said, and what is true."""
+    """Return a line for each wrong label of a tool: the label, and the true one."""
     lines = [
         f"  {a.network.name}: {'+'.join(sorted(a.given[tool])) or 'healthy'}, "
         f"not {'+'.join(sorted(a.network.truth))} ({a.network.degree}): {a.network.why}\n"

@@ -1,4 +1,4 @@
-"""The examination of the diagnosis: its networks, the rules of others, and one run of it all."""
+"""The benchmark of the diagnosis: its networks, other tools' rules, and a run from end to end."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
-from diagnosis import judge, networks, run, tables  # noqa: E402
+from diagnosis import answers, networks, run, tables  # noqa: E402
 from diagnosis.record import Record, record  # noqa: E402
 from diagnosis.rivals import RIVALS  # noqa: E402
 from diagnosis.seen import extremity  # noqa: E402
@@ -37,11 +37,11 @@ def test_every_network_composes_and_has_a_label_a_degree_and_a_reason(each):
 
 
 def test_every_third_network_of_each_label_is_held_out():
-    held, kept = networks.HELD_OUT, networks.TRAINING
-    assert len(held) + len(kept) == len(networks.NETWORKS)
+    held_out, training = networks.HELD_OUT, networks.TRAINING
+    assert len(held_out) + len(training) == len(networks.NETWORKS)
     for stratum in networks.STRATA:
         assert len({each.stratum for each in stratum}) == 1
-        assert sum(each in held for each in stratum) == len(stratum) // 3 >= 2
+        assert sum(each in held_out for each in stratum) == len(stratum) // 3 >= 2
 
 
 QUIET = {
@@ -79,7 +79,7 @@ QUIET = {
 
 
 def made(activation="relu", loss=None, accuracy=None, layers=4, **changed):
-    """A record by hand, of 60 steps, with numbers that nothing complains of; some are changed.
+    """A record by hand, of 60 steps, without a fault; some numbers are changed.
 
     A changed number is one for all layers and records, or a list, one for each layer.
     """
@@ -156,11 +156,11 @@ def test_no_rule_fires_on_a_quiet_record(tool):
         ("...critical", "dead", {"a_near_zero": [0.0, 0.81, 0.0, 0.0]}),
     ],
 )
-def test_a_rule_fires_on_its_own_case(tool, label, case):
+def test_a_rule_fires_on_its_case(tool, label, case):
     assert label in RIVALS[tool](made(**case))
 
 
-def test_a_ratio_alone_does_not_make_autotrainer_speak():
+def test_autotrainer_ignores_a_ratio_without_a_stuck_accuracy():
     assert RIVALS["AutoTrainer"](made(grad_norm=DECAYED)) == set()  # it learns: all is well
 
 
@@ -185,7 +185,7 @@ def test_a_network_is_examined_from_end_to_end():
     assert tables.mistakes(answers) == "  none"
 
 
-def test_looking_on_changes_nothing_and_sees_what_gradlab_sees():
+def test_the_second_recorder_changes_nothing_and_agrees_with_gradlab():
     from tests.configs import settings, train
 
     overrides = {"model__norm": "layer", "clip": "norm", "train__steps": 6, "record__every": 5}
@@ -200,9 +200,9 @@ def test_looking_on_changes_nothing_and_sees_what_gradlab_sees():
     assert ratio.to_numpy() == pytest.approx(seen.layers["update_ratio"].to_numpy(), rel=1e-5)
 
 
-def test_named_and_noticed_are_two_things():
+def test_a_wrong_label_is_noticed_but_not_named():
     (network,) = [each for each in networks.NETWORKS if each.name == "sigmoid_ten"]
-    answer = judge.Answer(
+    answer = answers.Answer(
         network,
         {
             "right": frozenset({"vanishing"}),

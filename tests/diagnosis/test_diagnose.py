@@ -29,7 +29,7 @@ def test_the_order_of_rows_changes_nothing():
         assert diagnose(*shuffled) == diagnose(layers, steps)
 
 
-def test_one_run_of_a_folder_is_judged_by_its_own_steps():
+def test_a_run_of_a_folder_is_diagnosed_by_its_steps():
     steps = pd.concat([RISING.assign(run="0"), SINKING.assign(run="1")])
     layers = frame([1.0, 1.0])
     assert [f.kind for f in diagnose(layers.assign(run="0"), steps)] == ["unstable"]
@@ -42,7 +42,7 @@ def test_a_missing_column_is_named(column):
         diagnose(frame([1.0, 1.0]).drop(columns=column))
 
 
-def test_what_is_not_read_may_be_missing():
+def test_unread_columns_may_be_missing():
     assert not diagnose(frame([1.0, 1.0])[[*LAYERS]], pd.DataFrame({"step": range(9)}))
 
 
@@ -57,7 +57,7 @@ def test_rows_of_several_runs_without_their_names_are_refused():
         diagnose(runs, RISING)
 
 
-def test_networks_of_different_size_are_no_seeds_of_one_setting():
+def test_networks_of_different_size_are_not_seeds_of_one_setting():
     small, deep = frame([1.0, 1.0]), frame([1e-9, 1.0, 1.0])
     wide = small.assign(weight_count=2)
     for other in (deep, wide):

@@ -46,7 +46,7 @@ def test_code_for_a_watched_network_prints_one_line_for_each_remedy():
     assert lines[-2:] == ["  try:    model.float()", "          model.double()"]
 
 
-def test_the_verdict_is_the_gravest_finding_that_is_no_note():
+def test_the_verdict_is_the_gravest_finding_that_is_not_a_note():
     assert Findings([NOTE, LOST]).verdict == "vanishing"
     assert Findings([NOTE]).verdict == Findings().verdict == "healthy"
     assert Findings([LOST], diverged=True).verdict == "diverged"

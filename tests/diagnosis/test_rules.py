@@ -44,20 +44,20 @@ def test_a_gradient_below_what_float16_holds_underflows():
         assert not of(train__dtype="float32", loss__scale=scale, optim__lr=rate)
 
 
-def test_what_vanishes_until_it_underflows_is_told_as_both():
+def test_a_signal_that_vanishes_until_it_underflows_has_both_findings():
     found = of(model__depth=60, model__activation="sigmoid", model__init_gain=0.1)
     assert [*found][:2] == ["vanishing", "underflow"]
     assert max(found["underflow"].where) < 60
     assert found["underflow"].severity == "gross"
 
 
-def test_zeros_of_dead_units_are_no_underflow():
+def test_zeros_of_dead_units_are_not_an_underflow():
     found = judged(with_init("tests.diagnosis.inits.shifted"))
     assert "dead" in found
     assert "underflow" not in found
 
 
-def test_the_size_of_what_is_left_and_of_what_is_not():
+def test_factors_predict_the_size_of_gradients_that_are_0():
     """Ten layers of a factor of 1e-5 each: float32 has nothing left below the eighth."""
     logs = -5.0 * np.arange(12)[::-1]
     weights = np.where(logs < -44, 0.0, 10.0**logs)
@@ -68,14 +68,14 @@ def test_the_size_of_what_is_left_and_of_what_is_not():
         act_factor=np.where(alive, 1e-5, np.nan),
         grad_zeros=np.where(alive, 0.0, 1.0),
     )
-    told = log10_entries(Record(layers, pd.DataFrame({"step": []})))
-    assert told[0] == pytest.approx(logs)
+    sizes = log10_entries(Record(layers, pd.DataFrame({"step": []})))
+    assert sizes[0] == pytest.approx(logs)
     found = underflow(Record(layers, pd.DataFrame({"step": []})))
     assert found is not None
     assert found.where == (1, 2, 3)
 
 
-# Numbers that are none.
+# Numbers that are not finite.
 
 
 def test_the_first_layer_that_overflows_is_named():
@@ -101,7 +101,7 @@ def test_a_loss_that_is_not_finite_is_named():
     )
 
 
-# Units that are alike.
+# Units that are equal.
 
 
 def with_init(path, **overrides):
@@ -184,7 +184,7 @@ def test_a_layer_that_learns_a_thousand_times_slower_starves():
     assert starved(Record(frame([1.0] * 4), pd.DataFrame())) is None
 
 
-def test_updates_that_bfloat16_rounds_away_are_told():
+def test_updates_that_bfloat16_removes_are_reported():
     found = judged(with_init("tests.diagnosis.inits.one_huge_layer", train__dtype="bfloat16"))
     assert found["starved"].where == (3,)
     assert "bfloat16 rounds weight plus update to the weight" in found["starved"].cause
@@ -193,14 +193,14 @@ def test_updates_that_bfloat16_rounds_away_are_told():
 # Optimiser and clipping.
 
 
-def test_a_gradient_below_the_eps_of_adam_is_told_and_a_smaller_eps_is_the_cure():
+def test_a_smaller_eps_helps_a_gradient_below_the_eps_of_adam():
     sick = of(optim="adam", loss__scale=1e-9)
     assert sick["below_eps"].severity == "gross"
     assert not of(optim="adam", loss__scale=1e-9, optim__eps=1e-20)
     assert "below_eps" not in of(optim="adam")
 
 
-def test_clipping_that_never_or_always_acts_is_noted_and_no_sickness():
+def test_clipping_that_never_or_always_acts_is_noted_and_not_a_verdict():
     never = of(clip="norm", clip__max_norm=1e6)
     always = of(clip="norm", clip__max_norm=1e-3)
     for found, words in ((never, "never"), (always, "100% of 60 steps")):
@@ -226,7 +226,7 @@ def test_a_sparse_relu_layer_is_not_saturated():
     assert [f.kind for f in diagnose(layers, None, {"model.activation": "tanh"})] == ["saturated"]
 
 
-# Thresholds are the user's.
+# Thresholds of the user.
 
 
 def test_a_threshold_can_be_set():
@@ -260,7 +260,7 @@ def test_the_interval_of_a_share():
     assert np.mean(covered) == pytest.approx(0.9, abs=0.03)
 
 
-def test_pooled_speaks_for_the_median_run():
+def test_a_pooled_finding_is_the_one_of_the_median_run():
     def at(decades):
         return [Finding("vanishing", (1,), 0, "mild", f"{decades}", {"decades": decades})]
 
@@ -280,7 +280,7 @@ def _quiet():
     torch.manual_seed(0)
 
 
-def test_layers_are_named_as_a_reader_would():
+def test_positions_of_layers_print_as_ranges():
     assert layers_text([1, 2, 3, 7]) == "layers 1-3, 7"
     assert layers_text([4], ["head"]) == "layer 4 (module head)"
     assert layers_text([1, 2, 3, 7], [*"abcd"]) == "layers 1-3, 7 (modules a, b, c, …)"

@@ -36,18 +36,18 @@ def findings(*members):
 )
 def test_a_radius_is_found_with_its_decades(radius, kind, severity):
     found = findings(run(radius))
-    (told,) = [f for f in found if f.axis == "time"]
-    assert (told.kind, told.since, told.severity) == (kind, 0, severity)
+    (finding,) = [f for f in found if f.axis == "time"]
+    assert (finding.kind, finding.since, finding.severity) == (kind, 0, severity)
     decades = (T - 1) * np.log10(radius)
-    assert told.evidence["decades"] == pytest.approx(decades, rel=1e-6)
-    assert told.evidence["weights"] == pytest.approx(decades, rel=1e-6)
-    assert told.evidence["activation"] == 0
-    assert told.evidence["time"] == 1
+    assert finding.evidence["decades"] == pytest.approx(decades, rel=1e-6)
+    assert finding.evidence["weights"] == pytest.approx(decades, rel=1e-6)
+    assert finding.evidence["activation"] == 0
+    assert finding.evidence["time"] == 1
     reached = T - 3.0 / abs(np.log10(radius))
-    assert told.where == tuple(t for t in range(1, T + 1) if t <= reached)
-    assert f"{change_text(decades)} from time step 30 to time step 1, at step" in told.cause
+    assert finding.where == tuple(t for t in range(1, T + 1) if t <= reached)
+    assert f"{change_text(decades)} from time step 30 to time step 1, at step" in finding.cause
     verb, factor = ("add", radius) if radius > 1 else ("remove", 1 / radius)
-    assert f"the recurrent weights {verb} a factor {factor:.2g} a time step" in told.cause
+    assert f"the recurrent weights {verb} a factor {factor:.2g} a time step" in finding.cause
     assert found.verdict == kind
 
 
@@ -58,15 +58,15 @@ def test_a_healthy_radius_is_not(radius):
 
 def test_the_worst_layer_is_named():
     found = findings(run(0.7, model__depth=2))
-    (told,) = [f for f in found if f.axis == "time"]
-    assert "the state of layers.1 falls" in told.cause  # layers.0 hears of every step from above
+    (finding,) = [f for f in found if f.axis == "time"]
+    assert "the state of layers.1 falls" in finding.cause
 
 
-def test_both_axes_are_kept_over_seeds():
+def test_findings_over_time_survive_the_pooling_of_seeds():
     found = findings(run(0.7), run(0.7, seed=1), run(0.7, seed=2))
-    (told,) = [f for f in found if f.axis == "time"]
-    assert told.confidence == 1.0
-    assert told.as_dict()["axis"] == "time"
+    (finding,) = [f for f in found if f.axis == "time"]
+    assert finding.confidence == 1.0
+    assert finding.as_dict()["axis"] == "time"
 
 
 @pytest.mark.parametrize("model", ["rnn", "lstm", "gru"])
@@ -79,12 +79,12 @@ def test_the_parts_of_a_cause_sum_to_the_whole(model, task):
         model=model, **data, **more, data__samples=300, train__steps=1, train__dtype="float64",
         **({"model__forget_bias": 0.0} if model == "lstm" else {}),
     )  # fmt: skip
-    (told,) = [f for f in findings(member) if f.axis == "time"]
+    (finding,) = [f for f in findings(member) if f.axis == "time"]
     names = ("activation", "weights", "normalisation", "gate", "beside")
-    parts = {name: told.evidence[name] for name in names if name in told.evidence}
-    assert sum(parts.values()) == pytest.approx(told.evidence["decades"], rel=1e-9)
+    parts = {name: finding.evidence[name] for name in names if name in finding.evidence}
+    assert sum(parts.values()) == pytest.approx(finding.evidence["decades"], rel=1e-9)
     assert ("beside" in parts) == (model != "rnn" or task == "copying")
-    assert ("gate" in parts) == ("the cell state of layers.0" in told.cause) == (model != "rnn")
+    assert ("gate" in parts) == ("the cell state of layers.0" in finding.cause) == (model != "rnn")
 
 
 def lstm(forget_bias, gain, **more):
@@ -95,14 +95,14 @@ def lstm(forget_bias, gain, **more):
     )  # fmt: skip
 
 
-def test_an_lstm_is_judged_by_its_cell():
-    """With small weights V hands back nothing, and the gate of the cell keeps σ(f) a step."""
+def test_an_lstm_is_diagnosed_by_its_cell():
+    """With small weights V passes nothing back, and the gate of the cell keeps σ(f) a step."""
     member = lstm(0.0, 1e-3)
-    (told,) = [f for f in findings(member) if f.axis == "time"]
-    assert told.evidence["decades"] == pytest.approx(49 * np.log10(0.5), abs=0.01)
-    assert told.evidence["gate"] == pytest.approx(told.evidence["decades"], abs=0.01)
-    assert "the gate removes a factor 2 a time step" in told.cause
-    assert told.remedies[0] == "model.forget_bias=3.9"  # ln 49
+    (finding,) = [f for f in findings(member) if f.axis == "time"]
+    assert finding.evidence["decades"] == pytest.approx(49 * np.log10(0.5), abs=0.01)
+    assert finding.evidence["gate"] == pytest.approx(finding.evidence["decades"], abs=0.01)
+    assert "the gate removes a factor 2 a time step" in finding.cause
+    assert finding.remedies[0] == "model.forget_bias=3.9"  # ln 49
     # h_t gets next to nothing below the last step, by way of V; the cell gets all but 0.4 decades.
     open_ = lstm(3.9, 1e-3)
     _, (sink,) = train(open_)
@@ -116,24 +116,24 @@ def test_an_lstm_is_judged_by_its_cell():
 
 
 def test_a_gate_that_is_open_is_not_to_be_opened():
-    (told,) = [f for f in findings(lstm(0.0, 1e-3), lstm(0.0, 1e-3, seed=1)) if f.axis == "time"]
-    assert told.remedies[0] == "model.forget_bias=3.9"
+    (finding,) = [f for f in findings(lstm(0.0, 1e-3), lstm(0.0, 1e-3, seed=1)) if f.axis == "time"]
+    assert finding.remedies[0] == "model.forget_bias=3.9"
     exploding = lstm(4.0, 10.0)
     assert all("forget_bias" not in r for f in findings(exploding) for r in f.remedies)
 
 
-def test_steps_that_get_nothing_at_all_are_told():
+def test_time_steps_without_a_gradient_are_reported():
     found = findings(run(1e-50, train__dtype="float32", train__steps=1))  # which float32 has as 0
-    (told,) = [f for f in found if f.axis == "time"]
-    assert told.severity == "gross"
-    assert told.cause == (
+    (finding,) = [f for f in found if f.axis == "time"]
+    assert finding.severity == "gross"
+    assert finding.cause == (
         "the gradient of the state of layers.0 is exactly 0 before time step 30, at step 0"
     )
 
 
-def test_a_signal_of_zeros_has_vanished_as_far_as_it_reaches():
+def test_a_signal_that_ends_in_zeros_has_vanished():
     found = findings(run(1e-3, train__dtype="float32"))
-    (told,) = [f for f in found if f.axis == "time"]
-    assert told.severity == "gross"
-    assert -50 < told.evidence["decades"] < -36  # float32 ends near 1e-45
-    assert 1 in told.where
+    (finding,) = [f for f in found if f.axis == "time"]
+    assert finding.severity == "gross"
+    assert -50 < finding.evidence["decades"] < -36  # float32 ends near 1e-45
+    assert 1 in finding.where

@@ -98,7 +98,7 @@ def judged(**overrides):
         ),
     ],
 )
-def test_a_network_made_to_be_sick_is_called_so(expected, overrides):
+def test_a_network_has_the_verdict_of_its_construction(expected, overrides):
     assert judged(**overrides) == expected
 
 
@@ -135,7 +135,7 @@ def test_a_factor_on_the_loss_changes_no_finding(power, logs):
         assert kinds[0] == kinds[1]
 
 
-def test_the_findings_say_where_and_since_when():
+def test_findings_have_layers_and_a_first_step():
     early, late = frame([1e-2, 1e-1, 1.0], steps=2), frame([1e-7, 1e-4, 1.0], steps=5)
     layers = pd.concat([early, late.assign(step=late["step"] + 20)])
     (finding,) = diagnose(layers)
@@ -144,7 +144,7 @@ def test_the_findings_say_where_and_since_when():
     assert finding.evidence["decades"] == pytest.approx(-7)
 
 
-def test_what_a_network_grows_out_of_is_not_its_sickness():
+def test_a_fault_that_disappears_is_not_a_finding():
     early, late = frame([1e-7, 1e-4, 1.0], steps=2), frame([1e-1, 1.0, 1.0], steps=5)
     assert not diagnose(pd.concat([early, late.assign(step=late["step"] + 20)]))
 
@@ -184,7 +184,7 @@ def test_a_network_that_no_gradient_reaches_is_not_healthy(overrides):
     )
 
 
-def test_what_the_dtype_can_hold_is_no_underflow():
+def test_numbers_that_the_dtype_can_hold_are_not_an_underflow():
     assert judged(loss__scale=1e-38, optim__lr=1e37, train__dtype="float64") == "healthy"
 
 
@@ -197,13 +197,13 @@ def ended(loss, accuracy, first=1.0):
     return diagnose(layers, steps)
 
 
-def test_zeros_at_the_minimum_are_no_sickness():
+def test_zeros_at_the_minimum_are_not_a_finding():
     assert not ended(loss=0.0, accuracy=1.0)
     assert not ended(loss=1e-5, accuracy=1.0)
     assert not ended(loss=0.0, accuracy=None)  # of a regression
 
 
-def test_zeros_short_of_the_minimum_are_told_with_what_is_known():
+def test_zeros_before_the_minimum_are_reported_with_possible_reasons():
     (wrong,) = ended(loss=0.0, accuracy=0.25)
     assert (wrong.since, wrong.evidence) == (10, {"mean_loss": 0.0, "mean_accuracy": 0.25})
     assert wrong.cause.endswith("25% of the batch is classified correctly")
@@ -245,14 +245,14 @@ def test_the_parts_of_a_cause_sum_to_the_whole():
         assert "skips" not in found.parts()
 
 
-def test_skip_connections_have_what_the_chain_does_not_explain():
+def test_skip_connections_have_the_remainder_of_the_chain():
     layers, _, _ = measured(model="resmlp", model__depth=8)
     found = attribute(Grid(layers), step=0, layer=1)
     assert sum(found.parts().values()) == pytest.approx(found.total)
     assert found.skips > 1
 
 
-def test_queries_without_a_gradient_are_a_branch_and_attention_takes_it():
+def test_queries_without_a_gradient_are_a_branch():
     """Post-norm and deep, all steps become equal (Noci et al. 2022): queries get nothing."""
     layers, steps, _ = measured(
         model="transformer", model__depth=10, model__norm="layer", model__norm_position="after",
@@ -277,7 +277,7 @@ def test_a_plain_network_has_no_branch():
     assert record.main_path is record.depth
 
 
-def test_the_cause_in_words_is_that_of_the_row():
+def test_the_cause_matches_its_rows():
     layers, steps, _ = measured(model__depth=10, model__activation="sigmoid")
     (finding,) = diagnose(layers, steps, {"model.activation": "sigmoid", "model.init": "default"})
     step = finding.evidence["step"]

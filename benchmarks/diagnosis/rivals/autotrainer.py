@@ -21,8 +21,8 @@ LOST = 1e5  # a loss as good as NaN
 
 def autotrainer(record: Record) -> set[str]:
     """Return the first problem that a look finds; after it the tool stops and repairs."""
-    told = epochs(record)
-    if nonfinite(record) or (told["loss"] >= LOST).any():
+    labels = epochs(record)
+    if nonfinite(record) or (labels["loss"] >= LOST).any():
         return {"exploding", "overflow"}
     norms, zeros, entries = (
         by_layer(record, name) for name in ("grad_norm", "grad_zeros", "grad_entries")
@@ -30,20 +30,20 @@ def autotrainer(record: Record) -> set[str]:
     ratio = norms.iloc[:, 0] / norms.iloc[:, -1]
     vanish = (ratio < LOW_RATIO) & (norms.iloc[:, 0] < LOW_NORM)
     dying = zeros.sum(axis=1) / entries.sum(axis=1) >= ZEROS
-    for look in range(0, len(told), GAP):
-        if look + 1 < JUDGED_FROM * len(told):
+    for look in range(0, len(labels), GAP):
+        if look + 1 < JUDGED_FROM * len(labels):
             continue
-        seen = told.iloc[: look + 1]
+        seen = labels.iloc[: look + 1]
         features = [
             bool(f.iloc[: look + 1 : GAP].any()) for f in (dying, ratio > HIGH_RATIO, vanish)
         ]
-        found = _judge(seen, *features)
+        found = _label(seen, *features)
         if found:
             return found
     return set()
 
 
-def _judge(seen: pd.DataFrame, dying: bool, explode: bool, vanish: bool) -> set[str]:
+def _label(seen: pd.DataFrame, dying: bool, explode: bool, vanish: bool) -> set[str]:
     # Without an accuracy (a regression) it has no word on convergence: its gradients decide alone.
     slow = unfinished = "accuracy" not in seen
     if not slow:

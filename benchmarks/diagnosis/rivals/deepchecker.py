@@ -23,7 +23,7 @@ NO_VARIANCE = 1e-8  # of a layer's first weights
 
 
 def deepchecker(record: Record) -> set[str]:
-    """Return what all its warnings say."""
+    """Return the labels of all its warnings."""
     if nonfinite(record):
         return {"overflow", "exploding"}
     found: set[str] = set()
@@ -57,7 +57,7 @@ def _updates(record: Record) -> set[str]:
     """Compare updates with weights: "untrained", "too fast" and "too slow" weights."""
     weights = by_layer(record, "weight_mean_abs")
     ratio = (by_layer(record, "update_mean_abs") / weights.where(weights > 0)).iloc[1:]
-    logs = np.log10(ratio.where(ratio > 0)).fillna(0.0)  # its own way with 0
+    logs = np.log10(ratio.where(ratio > 0)).fillna(0.0)  # the tool's treatment of 0
     mean = logs.groupby((logs.index - 1) // PERIOD).mean()
     found: set[str] = set()
     if (mean > FAST)[mean != 0].fillna(False).any(axis=None):
@@ -68,7 +68,7 @@ def _updates(record: Record) -> set[str]:
 
 
 def _trend(table: pd.DataFrame, factor: float) -> bool:
-    """Say whether a layer's number halves (doubles) between any five looks in a row."""
+    """Return whether a layer's number halves (doubles) between any five looks in a row."""
     with np.errstate(divide="ignore", invalid="ignore"):
         rates = table / table.shift()
     holds = rates >= factor if factor > 1 else rates <= factor

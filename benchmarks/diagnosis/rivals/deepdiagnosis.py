@@ -16,7 +16,7 @@ SAME, SAME_ACCURACY = 5, 20  # looks without any change
 
 
 def deepdiagnosis(record: Record) -> set[str]:
-    """Return what the first symptom says."""
+    """Return the label of the first symptom."""
     if nonfinite(record):
         return {"overflow", "exploding"}
     tables = {
@@ -24,7 +24,7 @@ def deepdiagnosis(record: Record) -> set[str]:
         for name in ("z_mean", "a_mean", "u_beyond_5", "a_not_positive", "grad_mean")
     }
     gradients, weights = by_layer(record, "grad_mean_abs"), by_layer(record, "weight_mean")
-    told = epochs(record)
+    labels = epochs(record)
     for look, step in enumerate(gradients.index):
         now = {name: table.loc[step] for name, table in tables.items()}
         whole = (look + 1) % SAME == 0
@@ -40,9 +40,9 @@ def deepdiagnosis(record: Record) -> set[str]:
         window = slice(look + 1 - SAME, look + 1)
         if whole and _constant(tables["z_mean"].iloc[window, :-1]):
             return {"starved"}  # "unchanged tensor"
-        if whole and told["loss"].iloc[window].nunique() == 1:
+        if whole and labels["loss"].iloc[window].nunique() == 1:
             return {"other"}  # "loss not decreasing"
-        if "accuracy" in told and _accuracy(told["accuracy"].iloc[: look + 1]):
+        if "accuracy" in labels and _accuracy(labels["accuracy"].iloc[: look + 1]):
             return {"other"}
         if (now["grad_mean"] == 0).any():
             return {"underflow", "vanishing"}  # "numerical error in delta weights"
@@ -58,11 +58,11 @@ def deepdiagnosis(record: Record) -> set[str]:
 
 
 def _constant(table: pd.DataFrame) -> bool:
-    """Say whether a layer's number is the same at every look."""
+    """Return whether a layer's number is the same at every look."""
     return bool((table.nunique() == 1).any())
 
 
 def _accuracy(seen: pd.Series) -> bool:
-    """Find an accuracy of 0, or one that has not moved in 20 looks."""
+    """Find an accuracy of 0, or an accuracy that has not moved in 20 looks."""
     same = len(seen) % SAME_ACCURACY == 0 and seen.iloc[-SAME_ACCURACY:].nunique() == 1
     return bool(seen.iloc[-1] == 0 or same)

@@ -46,7 +46,7 @@ def _update_ratio(record: Record) -> set[str]:
 def sagemaker_with_initialisation(record: Record) -> set[str]:
     """Apply PoorWeightInitialization too, in the first ten steps.
 
-    The guide says that it looks at the variances of the activations' inputs (in the text; of the
+    By the guide, it uses the variances of the activations' inputs (in the text; of the
     weights, in the table) and at the gradients' distribution, and returns True for each. It says
     "poor" and no more. The loss, which it also mentions, is left out.
     """

@@ -8,7 +8,7 @@ from diagnosis.record import Record
 def by_layer(record: Record, column: str) -> pd.DataFrame:
     """Return a column of `seen`: a row per recorded step, a column per linear map.
 
-    Without columns if no layer has what is asked for.
+    Without columns if no layer has the quantity for.
     """
     if column not in record.seen:
         return pd.DataFrame(index=pd.Index(record.seen["step"].unique(), name="step"))
@@ -18,12 +18,12 @@ def by_layer(record: Record, column: str) -> pd.DataFrame:
 
 
 def any_over(record: Record, column: str, limit: float) -> bool:
-    """Say whether any layer is above a limit at any recorded step."""
+    """Return whether any layer is above a limit at any recorded step."""
     return bool((by_layer(record, column) > limit).any(axis=None))
 
 
 def nonfinite(record: Record) -> bool:
-    """Say whether any weight, gradient, signal or loss was infinite or NaN."""
+    """Return whether any weight, gradient, signal or loss was infinite or NaN."""
     loss = record.steps["loss"].to_numpy()
     return bool(record.seen["nonfinite"].any() or not np.isfinite(loss).all())
 
@@ -34,5 +34,5 @@ def epochs(record: Record) -> pd.DataFrame:
     The runs are a few epochs long, and these tools were made for dozens.
     """
     columns = [name for name in ("loss", "accuracy") if name in record.steps]
-    told = record.steps.assign(epoch=record.steps["step"] // record.settings.every)
-    return told.groupby("epoch")[columns].mean()
+    labels = record.steps.assign(epoch=record.steps["step"] // record.settings.every)
+    return labels.groupby("epoch")[columns].mean()

@@ -22,12 +22,12 @@ WINDOW, RISING, ROSE, FLAT = 20, 0.8, 1.5, 1e-5  # of the smoothed loss
 
 
 def torchmortem(record: Record) -> set[str]:
-    """Return what all its findings say, warnings and critical ones."""
+    """Return the labels of all its findings, warnings and critical ones."""
     return _all(record, critical=False)
 
 
 def torchmortem_critical(record: Record) -> set[str]:
-    """Return what its critical findings say."""
+    """Return the labels of its critical findings."""
     return _all(record, critical=True)
 
 
@@ -57,7 +57,7 @@ def _gradients(record: Record, critical: bool) -> set[str]:
 
 
 def _units(record: Record, critical: bool) -> set[str]:
-    """Count entries near 0 and beyond 0.95, in the outputs of linear maps and activations alike."""
+    """Count entries near 0 and beyond 0.95, in the outputs of linear maps and of activations."""
     found: set[str] = set()
     for label, kind in (("dead", "near_zero"), ("saturated", "beyond_095")):
         for output in ("z", "a"):

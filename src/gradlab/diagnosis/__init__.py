@@ -1,1 +1,1 @@
-"""What is wrong with a run: frames in, findings out."""
+"""The rules that diagnose a run: frames in, findings out."""

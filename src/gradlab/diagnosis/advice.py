@@ -22,7 +22,7 @@ SMALLER = 10  # times that a learning rate is reduced
 
 
 def advise(overrides: tuple[str, ...], config: Mapping[str, Any], watched: bool) -> tuple[str, ...]:
-    """Return the remedies to print, without the ones that the run already has.
+    """Return the remedies to print, except those that the run already has.
 
     Args:
         overrides: The remedies of a rule.

@@ -128,6 +128,9 @@ def _finding(
         kind: "vanishing" or "exploding".
         lost: Decades [S, L], lowest where the pathology is worst.
         holds: Whether a layer has the pathology, bool [S, L].
+
+    Returns:
+        The finding; None if the pathology does not last.
     """
     since = first_lasting(holds.any(axis=1), grid.steps)
     if since is None:
@@ -163,6 +166,14 @@ def _worst(lost: np.ndarray, holds: np.ndarray, signal: np.ndarray) -> tuple[int
 
     The row is the one whose worst layer is the median over the rows with the pathology. Where the
     signal is exactly 0 in some layers, the column is the worst layer that it still reaches.
+
+    Args:
+        lost: Decades [S, L], lowest where the pathology is worst.
+        holds: Whether a layer has the pathology, bool [S, L].
+        signal: The error signal [S, L].
+
+    Returns:
+        Row and column in the tables.
     """
     rows = np.flatnonzero(holds.any(axis=1))
     order = np.nanmin(lost[rows], axis=1).argsort(kind="stable")
@@ -181,6 +192,9 @@ def _cause(record: Record, kind: str, worst: float, change: Attribution) -> str:
         kind: "vanishing" or "exploding".
         worst: Decades in the worst layer, by the factors where the dtype has rounded it to 0.
         change: The change up to the worst layer that the signal reaches.
+
+    Returns:
+        The sentence.
     """
     if abs(worst) <= abs(change.total) + 1e-9:
         return describe(record, change)
@@ -234,7 +248,7 @@ def describe(record: Record, change: Attribution, more: str = "") -> str:
 
 
 def _prediction(record: Record, layer: int) -> str:
-    """Describe theory's prediction for the same ratio; "" where there is no theory."""
+    """Describe theory's prediction for the same ratio; "" without a theory."""
     texts: list[str] = []
     expected = _expected_at(record, layer)
     if expected is not None:
@@ -262,6 +276,15 @@ def _expected_at(record: Record, layer: int) -> tuple[float, float] | None:
 
 
 def _choice(record: Record, key: str, otherwise: str) -> str:
-    """Return a setting as a word: `sigmoid`; the last part of a dotted path."""
+    """Return a setting as a word.
+
+    Args:
+        record: The record of the run.
+        key: A key of the configuration.
+        otherwise: The word for a key that is not set.
+
+    Returns:
+        The value, such as `sigmoid`; the last part of a dotted path.
+    """
     value = record.config.get(key)
     return otherwise if value in (None, "none") else str(value).rsplit(".", 1)[-1]

@@ -47,7 +47,7 @@ RULES: tuple[Rule, ...] = (
     below_eps,
     clipping,
 )
-"""Gravest first: the first finding that is more than a note is the verdict."""
+"""Most severe first: the first finding that is more than a note is the verdict."""
 UNREAD = ("module", "bias_grad_norm", "grad_nonfinite")  # columns that a frame may lack
 LAYERS = tuple(name for name in schema.names(schema.LAYERS) if name not in UNREAD)
 SAME_SETTING = ("seed", "tracking", "diagnose", "train.check_gradients")
@@ -70,21 +70,21 @@ def diagnose(
     steps: pd.DataFrame | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Findings:
-    """Return the pathologies of a run, gravest first; empty for a healthy run.
+    """Return the pathologies of a run, most severe first; none for a healthy run.
 
     `run.json` and `monitor.findings` hold the result of this function. A frame of `gradlab.load` or
-    `Monitor.frame` holds steps and configuration in its `attrs`, which survive `query` and boolean
-    selection. A frame of `pandas.read_parquet` does not: pass them, or the rules that need them
-    find nothing. Such a frame must be read with `dtype_backend="pyarrow"` to keep null (not
-    measured) and NaN (measured, not finite) apart; else NaN counts as not measured.
+    `Monitor.frame` has steps and configuration in its `attrs`, which survive `query` and boolean
+    selection. A frame of `pandas.read_parquet` lacks them: pass them as arguments, or the rules
+    that need them find nothing. Read such a frame with `dtype_backend="pyarrow"`. Otherwise pandas
+    turns null (not measured) into NaN, and NaN counts as not measured.
 
-    Several runs are seeds of one setting: each finding then has a `confidence`, the share of the
-    runs that show it.
+    Several runs must be seeds of one setting. Each finding then has a `confidence`: the share of
+    the runs that show it.
 
     Args:
         run: A monitor, the folder of a run, a result of `gradlab.load`, or a frame of layers.
-        steps: For a frame of layers: rows as in `steps.parquet`, in place of those of its `attrs`.
-        config: For a frame of layers: the flat configuration as in `run.json`, likewise.
+        steps: For a frame of layers: rows as in `steps.parquet`; default: from its `attrs`.
+        config: For a frame of layers: the flat configuration as in `run.json`; default: likewise.
 
     Returns:
         The findings, a sequence; `.verdict` is the kind of the first, or "healthy".
@@ -116,7 +116,7 @@ def diagnose(
 
 
 def pool(runs: Sequence[Sequence[Finding]]) -> list[Finding]:
-    """Return one finding of each kind that any of the runs shows, gravest first.
+    """Return one finding of each kind that any of the runs shows, most severe first.
 
     It is the finding of the run with the median size. The order of the runs changes nothing.
 
@@ -184,19 +184,38 @@ def _of(steps: pd.DataFrame, run: str | None) -> pd.DataFrame:
 
 
 def _steps(context: Context, layers: pd.DataFrame) -> pd.DataFrame:
-    """Return the steps in a context; none if it does not say which of them belong to the layers."""
+    """Return the steps in a context; none if the run of the layers is unknown."""
     unknown = context.steps is None or ("run" not in layers and len(context) > 1)
     return pd.DataFrame({"step": []}) if unknown or context.steps is None else context.steps
 
 
 def _info(context: Context, run: str | None, config: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return the entries of `run.json` of a run, with the given configuration if there is one."""
+    """Return the entries of `run.json` of a run.
+
+    Args:
+        context: The entries of all runs.
+        run: Name of the run; None for a frame of one run.
+        config: The configuration to use in place of the recorded one.
+
+    Returns:
+        The entries; empty if unknown.
+    """
     alone = next(iter(context.values())) if len(context) == 1 else {}
     info = context.get(ALONE if run is None else run, alone)
     return info if config is None else {**info, "config": config}
 
 
 def _check(layers: pd.DataFrame, steps: pd.DataFrame, context: Context) -> None:
+    """Refuse frames that cannot be diagnosed.
+
+    Args:
+        layers: Rows as in `layers.parquet`.
+        steps: Rows as in `steps.parquet`.
+        context: The entries of `run.json`.
+
+    Raises:
+        StoreError: A column or all rows are missing, a row occurs twice, or settings differ.
+    """
     several = "run" in layers and layers["run"].nunique() > 1
     _check_columns("layers", layers, LAYERS)
     if layers.empty:
@@ -223,6 +242,13 @@ def _query(run: str) -> str:
 
 
 def _check_columns(name: str, frame: pd.DataFrame, columns: Iterable[str]) -> None:
+    """Refuse a frame that lacks a column.
+
+    Args:
+        name: Name of the frame in the message.
+        frame: The rows.
+        columns: Names of the columns.
+    """
     given = [str(column) for column in frame]
     for column in columns:
         if column not in given:
@@ -231,7 +257,13 @@ def _check_columns(name: str, frame: pd.DataFrame, columns: Iterable[str]) -> No
 
 
 def _check_unique(name: str, frame: pd.DataFrame, keys: Iterable[str]) -> None:
-    """Refuse several runs without their names: each would overwrite the other."""
+    """Refuse several runs without their names: one would overwrite the other.
+
+    Args:
+        name: Name of the frame in the message.
+        frame: The rows.
+        keys: Columns that identify a row.
+    """
     keys = [key for key in keys if key in frame]
     twice = frame.loc[frame.duplicated(keys).to_numpy(), keys] if keys else frame.iloc[:0]
     if len(twice):

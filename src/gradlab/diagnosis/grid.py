@@ -38,7 +38,7 @@ class Grid:
         self._tables: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def __getitem__(self, column: str) -> np.ndarray:
-        """Return the values of a column [S, L]; NaN where there is no row or no measurement."""
+        """Return the values of a column [S, L]; NaN without a row or a measurement."""
         return self._table(column)[0]
 
     def overflowed(self, column: str) -> np.ndarray:
@@ -68,17 +68,18 @@ class Grid:
 
 
 def measurements(frame: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values of a column, and which of them were measured.
+    """Return the values of a column, and a mask of the measured ones.
 
     A null was not measured. A NumPy column has no null: there NaN counts as not measured, because
-    most NaN of such a frame were nulls in the file, and a false overflow is worse than silence.
+    most NaN of such a frame were nulls in the file, and a false
+    overflow is worse than a missed one.
 
     Args:
         frame: Rows as in `layers.parquet` or `steps.parquet`.
         column: Name of a column of numbers.
 
     Returns:
-        The values, float64 [rows], NaN where there is no measurement; and a mask, bool [rows].
+        The values, float64 [rows], NaN without a measurement; and a mask, bool [rows].
     """
     values, null = values_and_mask(frame, column)
     return values, ~np.isnan(values) if isinstance(frame[column].dtype, np.dtype) else ~null

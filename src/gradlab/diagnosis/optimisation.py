@@ -42,7 +42,7 @@ def unstable(record: Record) -> Finding | None:
     """Find steps that are too large, by the first sign: overshooting, a rise, or a large share.
 
     `descent` is 1 - lr λ / 2 on a quadratic of curvature λ along the step: 0 is the edge of
-    stability, lr = 2 / λ.
+    stability, lr = 2 / λ (Cohen et al. 2021, https://arxiv.org/abs/2103.00065).
     """
     return _overshoots(record) or _rises(record) or _outweighs(record)
 
@@ -50,8 +50,8 @@ def unstable(record: Record) -> Finding | None:
 def starved(record: Record) -> Finding | None:
     """Find layers that learn slower than the median layer by `starved_decades`.
 
-    Layers whose error signal has vanished are left to that rule. So are layers without a gradient
-    at the step, such as those of another optimiser: nothing was meant to update them.
+    Layers with a vanished error signal are left to `vanishing`. Layers without a gradient at the
+    step do not count: another optimiser may update them.
     """
     grid = record.depth
     ratios = np.where(np.isnan(grid["weight_grad_norm"]), np.nan, grid["update_ratio"])
@@ -209,5 +209,17 @@ def _outweighs(record: Record) -> Finding | None:
 def _too_large(
     since: int, cause: str, *, gross: bool, evidence: dict[str, float], where: tuple[int, ...] = ()
 ) -> Finding:
+    """Return a finding about steps that are too large.
+
+    Args:
+        since: First step with the condition.
+        cause: The sentence of the finding.
+        gross: Whether it is gross rather than mild.
+        evidence: The number behind it.
+        where: Positions of the layers; none for the whole network.
+
+    Returns:
+        The finding, with smaller steps as remedies.
+    """
     severity = "gross" if gross else "mild"
     return Finding("unstable", where, since, severity, cause, evidence, SMALLER_STEPS)

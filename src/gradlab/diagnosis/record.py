@@ -1,4 +1,4 @@
-"""The input of the rules: the frames of one run, and what is known of its settings."""
+"""The input of the rules: the frames of one run, and its settings where known."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,12 +54,12 @@ class Record:
 
     @cached_property
     def expected(self) -> pd.DataFrame | None:
-        """Theory's error signal at step 0, by position; None where there is no theory."""
+        """Theory's error signal at step 0, by position; None without a theory."""
         return predict_run(self.config, self.info.get("data") or {})
 
     @cached_property
     def fixed_point(self) -> float | None:
-        """Theory's decades per layer of a wide and deep network; None where there is no theory."""
+        """Theory's decades per layer of a wide and deep network; None without a theory."""
         return decades_per_layer(self.config)
 
     def limit(self, name: str) -> float:
@@ -130,7 +130,7 @@ class Record:
         return self.over_steps(column).reindex(steps).to_numpy()
 
     def learnt(self, steps: np.ndarray) -> np.ndarray:
-        """Return at which steps nothing was left to learn, by loss and accuracy, bool [S]."""
+        """Return the steps at which loss and accuracy leave nothing to learn, bool [S]."""
         first = next(iter(self.over_steps("loss")), np.nan)
         loss, accuracy = self.at(steps, "loss"), self.at(steps, "accuracy")
         done = (loss <= LEARNT * first) | (loss == 0)

@@ -19,7 +19,7 @@ def join_sentence(measurement: str, reason: str = "", prediction: str = "") -> s
     """Return the sentence of a finding.
 
     Args:
-        measurement: What was measured, where and at which step.
+        measurement: The measured fault, its layer and its step.
         reason: The factors or the limit behind it.
         prediction: The value that theory gives.
 
@@ -102,7 +102,7 @@ def layers_text(positions: Sequence[int], modules: Sequence[str] = ()) -> str:
         modules: Names of the modules at these positions; none to leave them out.
 
     Returns:
-        The text; "some layers" if there is no position.
+        The text; "some layers" without a position.
 
     Example:
         >>> layers_text([1, 2, 3, 7]), layers_text([4], ["head"]), layers_text([])

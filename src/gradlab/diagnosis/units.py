@@ -37,7 +37,7 @@ def saturated(record: Record) -> Finding | None:
 def symmetric(record: Record) -> Finding | None:
     """Find hidden layers whose units all have the same gradient, and so stay the same unit.
 
-    Where every weight of the network is 0 there is no gradient to compare; then the weights decide.
+    A network whose weights are all 0 has no gradient to compare; there the weights decide.
     """
     grid = record.depth
     weights = grid["weight_norm"]

@@ -1,4 +1,4 @@
-"""What the tools said of a network, and whether that was right."""
+"""The labels that the tools gave a network, and whether they are right."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ class Answer:
     given: Mapping[str, frozenset[str]]
 
     def noticed(self, tool: str) -> bool:
-        """Say whether the tool told sick from healthy."""
+        """Return whether the tool gave a label exactly if the network has a fault."""
         return bool(self.given[tool]) == self.network.sick
 
     def named(self, tool: str) -> bool:
-        """Say whether the tool gave one of the network's labels, or none to a healthy one."""
+        """Return whether the tool gave one of the network's labels, or none to a healthy one."""
         if not self.network.sick:
             return not self.given[tool]
         return bool(self.given[tool] & self.network.truth)
