@@ -17,7 +17,7 @@ from tests.diagnosis.test_verdicts import arrow, frame
 
 
 def judged(run, dataset=None):
-    """Train for real; return what is found, by kind."""
+    """Train a network; return its findings by kind."""
     loop, (sink,) = train(run, dataset=dataset)
     layers = pd.concat([pd.DataFrame(rows) for rows in sink.layers], ignore_index=True)
     names = ["step", "loss", "grad_norm", "clip_factor", "lr", "descent"]

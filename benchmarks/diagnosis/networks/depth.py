@@ -1,6 +1,6 @@
 """Networks whose error signal fades or swells from layer to layer, by theory or by construction.
 
-The decades are those of log10 ‖dLoss/dz_1‖ / ‖dLoss/dz_L‖: mild is 4 to 6, gross is more.
+The decades are log10 ‖dLoss/dz_1‖ / ‖dLoss/dz_L‖: mild is 4 to 6, gross is more.
 """
 
 from functools import partial

@@ -1,4 +1,4 @@
-"""Networks with more than one sickness, one the cause of the other; either name is right."""
+"""Networks with two faults, one the cause of the other; either label is right."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""A network of the examination, and what is known of it before it is trained."""
+"""A network of the benchmark, with the labels that are known before it is trained."""
 
 from dataclasses import dataclass
 
@@ -50,7 +50,7 @@ class Network:
 
     @property
     def sick(self) -> bool:
-        """Say whether anything is wrong with it."""
+        """Return whether the network has a fault."""
         return self.truth != {"healthy"}
 
 

@@ -1,8 +1,7 @@
 """The published rules of other tools, each a pure function from a record to labels.
 
-A rule that fires and says none of our labels gives `other`: it has noticed something. Where a name
-of theirs could mean several of ours, it means all of them, and a network with several labels is
-named right by any. An empty set is a clean bill of health.
+A rule that fires without one of our labels gives `other`. A name that could mean several of our
+labels gives all of them, and any right label counts. An empty set means healthy.
 
 Left out: Cockpit (Schneider et al. 2021), which draws and does not judge; rules on data, on
 overfitting, and on the network's output layer, which gradlab has no opinion on.

@@ -1,7 +1,7 @@
 """AutoTrainer (Zhang, Zhai, Ma & Shen, ICSE 2021): thresholds and logic of its monitor.
 
 Source: github.com/shiningrain/AUTOTRAINER, AutoTrainer/utils/monitor.py and the default_param of
-utils/utils.py. It judges every third epoch, from what it has seen so far; a vanishing gradient, one
+utils/utils.py. It checks every third epoch, from all data so far; a vanishing gradient, one
 that explodes, or dying ReLUs count only in a network that does not reach 70% accuracy or gains less
 than 1% an epoch. It keeps no validation set here: the training batches stand for both.
 """

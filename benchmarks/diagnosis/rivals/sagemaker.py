@@ -20,8 +20,8 @@ VARIANCES, RANGE, STEPS = 10.0, 0.001, 10  # PoorWeightInitialization
 def sagemaker(record: Record) -> set[str]:
     """Apply VanishingGradient, ExplodingTensor, DeadRelu, SaturatedActivation, WeightUpdateRatio.
 
-    And AllZero, on gradients. Of a gradient that becomes "extremely small or drops to zero" it is
-    not said why, so that it may be vanishing or underflow; an exploding tensor is "non-finite".
+    And AllZero, on gradients. A gradient that becomes "extremely small or drops to zero" may be
+    vanishing or underflow; an exploding tensor is "non-finite".
     """
     found: set[str] = set()
     if (by_layer(record, "grad_mean_abs") < VANISHED).any(axis=None):
@@ -47,8 +47,8 @@ def sagemaker_with_initialisation(record: Record) -> set[str]:
     """Apply PoorWeightInitialization too, in the first ten steps.
 
     By the guide, it uses the variances of the activations' inputs (in the text; of the
-    weights, in the table) and at the gradients' distribution, and returns True for each. It says
-    "poor" and no more. The loss, which it also mentions, is left out.
+    weights, in the table) and the gradients' distribution, and returns True for each. The label
+    is only "poor". The loss, which it also mentions, is left out.
     """
     early = record.seen[record.seen["step"] < STEPS]
     poor = bool(early["grad_range"].min() < RANGE)

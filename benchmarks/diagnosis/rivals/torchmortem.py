@@ -1,9 +1,9 @@
 """torchmortem: its detectors of gradients, units, updates, weights and the loss.
 
 Source: github.com/sebseager/torchmortem, src/torchmortem/detectors (gradient_flow, dead_units,
-saturation, update_ratio, weight_norm, loss_dynamics) and collectors. Findings of severity INFO are
-no sickness. Gradient noise and the rank of representations are left out. On eleven of the networks
-the package itself (0.1.1) was run beside this, and found the same.
+saturation, update_ratio, weight_norm, loss_dynamics) and collectors. Findings of severity INFO do
+not count. Gradient noise and the rank of representations are left out. On eleven of the networks
+the package itself (0.1.1) was run too, and gave the same labels.
 """
 
 import numpy as np
