@@ -1,4 +1,4 @@
-"""The README's commands and examples run as printed, in order, and print what it shows."""
+"""The commands and examples of the README run as printed, in order, with the output shown."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""`gradlab doctor`: functions, files and scripts; what is printed, and exit codes."""
+"""`gradlab doctor`: functions, files and scripts; printed text, and exit codes."""
 
 import sys
 from pathlib import Path
@@ -89,9 +89,9 @@ def test_a_wrong_command_is_one_line(arguments, words, capsys):
     )
     Path("broken.py").write_text("def main(:\n")
     assert main(["doctor", *arguments]) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 1
-    assert words in told[0]
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1
+    assert words in errors[0]
 
 
 ENDS = """
