@@ -1,4 +1,4 @@
-"""The sickest runs of a sweep, each cured or not, by what, and in how long.
+"""Tries remedies on the runs of a sweep with the largest change of the error signal.
 
 python benchmarks/cure.py FOLDER [runs] [overrides of gradlab cure]
 

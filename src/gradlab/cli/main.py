@@ -114,6 +114,9 @@ def _complete(arguments: list[str]) -> int:
     """Print completions for the shell; Hydra completes the overrides of `run`.
 
     The shell puts the whole line into COMP_LINE. Hydra expects the line without the word `run`.
+
+    Returns:
+        The exit code.
     """
     program, *words = os.environ.get("COMP_LINE", "").split(" ")
     if words[:1] == ["run"]:

@@ -23,6 +23,9 @@ from gradlab.errors import GradlabError, SettingsError, first_line, nearest
 def locate(path: str) -> Callable[..., Any]:
     """Import the class or function at a dotted path.
 
+    Returns:
+        The class or function.
+
     Raises:
         SettingsError: the path is not a class or function; the message names the nearest name.
     """

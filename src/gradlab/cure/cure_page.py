@@ -76,7 +76,10 @@ def make_folders(folder: Path) -> None:
 
 
 def write_page(comparison: Comparison, folder: Path) -> Path:
-    """Write `index.html`, `figures/` and `remedies.csv`; return the path of the page.
+    """Write `index.html`, `figures/` and `remedies.csv`.
+
+    Returns:
+        The path of the page.
 
     Raises:
         StoreError: the folder cannot be written to.

@@ -59,6 +59,9 @@ class ExaminedRun:
     def diagnose(self) -> Findings:
         """Diagnose the recorded rows.
 
+        Returns:
+            The findings.
+
         Raises:
             StoreError: the run has no rows, or its files cannot be read.
         """
@@ -200,6 +203,9 @@ def replace_overrides(
 
 def parse(text: str) -> Override:
     """Parse an override.
+
+    Returns:
+        The parsed override.
 
     Raises:
         SettingsError: the text is not an override.

@@ -89,6 +89,9 @@ def complete(overrides: tuple[str, ...], config: Config) -> tuple[str, ...]:
 
     A new initialisation or optimiser gets its default gain or learning rate if the run set another.
     A larger loss of SGD gets a smaller learning rate, so that the steps stay the same.
+
+    Returns:
+        The overrides of the remedy and the required ones.
     """
     values = dict(each.split("=", 1) for each in overrides)
     if "model.init" in values and config.get("model.init_gain") is not None:

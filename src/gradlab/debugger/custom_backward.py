@@ -25,6 +25,9 @@ def find_wrong_backwards(trace: Trace) -> list[CodeFinding]:
     Only arguments that require a gradient are checked. Two kinds of functions differ by design and
     give no finding. Their forward pass is the identity (reversed or scaled gradients), or piecewise
     constant in an argument (straight-through estimators).
+
+    Returns:
+        The findings, one per function.
     """
     found: dict[Any, CodeFinding] = {}
     times: dict[Any, int] = {}

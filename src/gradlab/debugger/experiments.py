@@ -259,6 +259,9 @@ def _find_sum_in_loop(training: Training, trace: Trace) -> list[CodeFinding]:
     """Find losses that a loop adds, if the training diverges and does not with their mean.
 
     Sums over time steps or over several losses are common, so a harmless sum is not a finding.
+
+    Returns:
+        The findings, one per line of code.
     """
     first = trace.all(OptimizerStep)[0]
     n, line = _losses_of_one_line(trace)

@@ -65,6 +65,9 @@ def vanishing(record: Record) -> Finding | None:
     """Find layers whose error signal is, or by its factors would be, `decades` below the last's.
 
     Branches do not count: a signal that is strong again nearer the input has not vanished.
+
+    Returns:
+        The finding, or None.
     """
     grid = record.main_path
     table = relative(grid["delta_norm"])

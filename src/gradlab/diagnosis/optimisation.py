@@ -43,6 +43,9 @@ def unstable(record: Record) -> Finding | None:
 
     `descent` is 1 - lr λ / 2 on a quadratic of curvature λ along the step: 0 is the edge of
     stability, lr = 2 / λ (Cohen et al. 2021, https://arxiv.org/abs/2103.00065).
+
+    Returns:
+        The finding, or None.
     """
     return _overshoots(record) or _rises(record) or _outweighs(record)
 
@@ -52,6 +55,9 @@ def starved(record: Record) -> Finding | None:
 
     Layers with a vanished error signal are left to `vanishing`. Layers without a gradient at the
     step do not count: another optimiser may update them.
+
+    Returns:
+        The finding, or None.
     """
     grid = record.depth
     ratios = np.where(np.isnan(grid["weight_grad_norm"]), np.nan, grid["update_ratio"])
@@ -90,6 +96,9 @@ def below_eps(record: Record) -> Finding | None:
 
     Entry by entry, lr g / (|g| + eps) is lr above eps, and lr g / eps below it: the layer learns
     slower than the optimiser is meant to let it, by eps / |g|.
+
+    Returns:
+        The finding, or None.
     """
     eps = record.config.get("optim.eps")
     if record.config.get("optim") not in DIVIDES_BY_SIZE or not eps:

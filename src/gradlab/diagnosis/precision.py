@@ -19,6 +19,9 @@ def overflow(record: Record) -> Finding | None:
 
     A signal that overflows in the forward pass does so first in the lowest layer, a gradient in the
     highest. A quantity that was not measured has not overflowed.
+
+    Returns:
+        The finding, or None.
     """
     grid = record.everything
     forward = np.logical_or.reduce([grid.overflowed(name) for name in FORWARD])
@@ -61,6 +64,9 @@ def underflow(record: Record) -> Finding | None:
     The weight gradient of a layer underflows where it has exact zeros that no dead unit explains,
     and is as small as the dtype's smallest number. Its size is the size of the entries that are not
     0; if all are, the size that the factors predict.
+
+    Returns:
+        The finding, or None.
     """
     grid = record.depth
     zeros, dead = grid["grad_zeros"], grid["dead"]
@@ -112,6 +118,9 @@ def no_gradient(record: Record) -> Finding | None:
 
     All other rules compare layers, and 0/0 is undefined. A loss at its minimum leaves the same
     zeros, so loss and accuracy must show that something was left to learn.
+
+    Returns:
+        The finding, or None.
     """
     grid = record.depth
     zero = (grid["delta_norm"] == 0).all(axis=1)

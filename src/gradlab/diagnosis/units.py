@@ -24,6 +24,9 @@ def saturated(record: Record) -> Finding | None:
     """Find layers in which `saturated` of the entries have |phi'| below 5% of its maximum.
 
     Not of one-sided activations: relu is flat on one side by design, which makes it sparse.
+
+    Returns:
+        The finding, or None.
     """
     share = np.where(record.one_sided, np.nan, record.depth["saturated"])
     remedies = ("model.init=xavier_normal", "model.norm=layer")
@@ -38,6 +41,9 @@ def symmetric(record: Record) -> Finding | None:
     """Find hidden layers whose units all have the same gradient, and so stay the same unit.
 
     A network whose weights are all 0 has no gradient to compare; there the weights decide.
+
+    Returns:
+        The finding, or None.
     """
     grid = record.depth
     weights = grid["weight_norm"]

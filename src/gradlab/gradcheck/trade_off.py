@@ -145,7 +145,10 @@ def draw_trade_off(table: pd.DataFrame, title: str) -> Figure:
 
 
 def save_trade_off(table: pd.DataFrame, folder: Path) -> Path:
-    """Save the figure in `folder`; return its path.
+    """Save the figure in `folder`.
+
+    Returns:
+        The path of the figure.
 
     Raises:
         StoreError: the folder cannot be written.

@@ -53,6 +53,9 @@ def measure_moved_weights(program: Program, steps: int = 5) -> Symptom:
     """Train, and return the fraction of weight tensors that change.
 
     The weight tensors are the model's parameters and all other leaves of the loss's graph.
+
+    Returns:
+        The fraction of weight tensors that change.
     """
     first = program.step(program.model, program.optimizer, program.batches[0])
     weights = {id(w): w for w in [*program.model.parameters(), *loss_weights(first)]}.values()

@@ -104,6 +104,9 @@ def _divide(pairs: Sequence[Pair]) -> list[Sequence[Pair]]:
     """Divide modules of one kind into parts that fit into the cache, each measured in one call.
 
     Small modules share a call. A large module is measured separately, without copying it.
+
+    Returns:
+        The parts, in the order of the modules.
     """
     module, first = pairs[0][0], _signal(pairs[:1], "back")[0]
     members, batch, _ = first.shape

@@ -123,6 +123,9 @@ def seed_table(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """Format the table of `summarise_seeds`: a cell holds a median and its range.
 
     Columns without information are left out, such as `statuses` when all runs are done.
+
+    Returns:
+        A row per setting; every cell is a text.
     """
     repeated = (table["runs"] != table["seeds"]).any()  # some runs have the same seed
     unfinished = (table["runs"] != table["done"]).any()
@@ -152,6 +155,9 @@ def describe_seeds(runs: pd.DataFrame, keys: Sequence[str]) -> str:
     """State how many seeds a setting has: `5 seeds`, `1 to 5 seeds`.
 
     Runs are counted, `4 runs`, if some runs of a setting have the same seed.
+
+    Returns:
+        The text.
     """
     if runs.empty:
         return "no run"
@@ -194,6 +200,9 @@ def verdict_counts(words: pd.Series) -> str:
     """Count each word, the most frequent first: `vanishing 4/5, healthy 1/5`.
 
     For one run, return its word alone.
+
+    Returns:
+        The text.
     """
     if len(words) == 1:
         return str(words.iloc[0])

@@ -112,7 +112,10 @@ class Sweep(Callback):
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a job or a sweep from Hydra overrides and flags; return the exit code.
+    """Run a job or a sweep from Hydra overrides and flags.
+
+    Returns:
+        The exit code.
 
     Raises:
         SettingsError: the configuration is wrong.
@@ -171,6 +174,9 @@ def job(config: DictConfig) -> float:
 
     A failed job is added to `outcomes` and returns NaN: an exception would make Hydra skip the
     remaining batches. In a process without `outcomes` the error is raised instead.
+
+    Returns:
+        The loss on the test set; NaN for a failed job.
     """
     context: Any = HydraConfig.get()
     path = Path(context.runtime.output_dir)

@@ -75,14 +75,14 @@ def series_name(column: str, axis: str, position: int, count: int, module: str) 
 def scalars(
     rows: Rows, prefix: str = "", axes: Sequence[str] = AXES
 ) -> Iterator[tuple[int, dict[str, float]]]:
-    """Return the numbers of each step, keyed by name of the series, without nulls.
+    """Yield the numbers of each step, keyed by name of the series, without nulls.
 
     Args:
         rows: Rows of a run.
         prefix: Text before each name.
         axes: Axes of the layers to return.
 
-    Returns:
+    Yields:
         Pairs of the number of a step and its series, in the order of the steps.
     """
     layers = {} if rows.layers is None else _layer_scalars(rows.layers, prefix, axes)

@@ -271,6 +271,9 @@ def _fused(optim: Component, dtype: torch.dtype) -> dict[str, bool]:
 
     In half precision the fused form (torch 2.13, CPU) loses small updates of small weights, so it
     is not used.
+
+    Returns:
+        The keyword argument that selects the fused form; empty without one.
     """
     if dtype not in EXACT or not (optim.target or "").startswith("torch.optim."):
         return {}

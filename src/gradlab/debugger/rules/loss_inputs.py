@@ -51,6 +51,9 @@ def find_rounded_sigmoids(trace: Trace) -> list[CodeFinding]:
     """Find wrong outputs of a sigmoid that get no gradient from binary_cross_entropy.
 
     The sigmoid rounded to 0 or 1. Without rounding, the two functions are only less accurate.
+
+    Returns:
+        The findings, one per line of code.
     """
     calls = [
         e for e in trace.all(LossCall) if e.name == "binary_cross_entropy" and e.origin == "Sigmoid"

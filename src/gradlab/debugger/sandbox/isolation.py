@@ -103,6 +103,9 @@ class _Backup:
             mode: the mode.
             a: further arguments.
             k: further keyword arguments.
+
+        Returns:
+            The open file.
         """
         if WRITING & {*mode}:
             self._copy(file)

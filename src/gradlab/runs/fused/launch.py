@@ -56,6 +56,8 @@ def launch(
     logs = JobLogs()
     jobs = [FusedJob(first + k, each, logs) for k, each in enumerate(hydra_jobs)]
     workers = choose_workers(workers)
+    if len({job.path for job in jobs}) < len(jobs):
+        workers = 1  # one after another, so that a later job finds the folder occupied
     groups = _group(jobs, workers)
     workers = min(workers, len(groups))
     largest = max(map(len, groups), default=0)
