@@ -1,9 +1,9 @@
-"""Tries remedies on the runs of a sweep with the largest change of the error signal.
+"""How often and how fast `gradlab cure` finds a remedy that works, for the worst runs of a sweep.
 
 python benchmarks/cure.py FOLDER [runs] [overrides of gradlab cure]
 
-Of each setting (seeds and clipping aside) one run counts: that in which the error signal changes
-most over depth. Runs that diverged at once, without a signal to compare, come first.
+Runs that differ only in seed or clipping count once: with the run whose error signal changes most
+over depth. Runs that diverged at once, without a signal, come first.
 """
 
 import sys
@@ -20,22 +20,22 @@ from gradlab.report.reduce import reduce_folder
 from gradlab.report.run_table import run_table
 from gradlab.report.swept_keys import setting_label
 
-ASIDE = ("clip", "seed")
+IGNORED = ("clip", "seed")
 
 
-def sickest(folder, runs):
-    """Return the sickest runs under a folder, a row each, with what their settings are."""
+def worst_runs(folder, runs):
+    """Return the runs with the largest change of the error signal, a row each, with a setting."""
     frame, keys = run_table(*reduce_folder(folder))
-    keys = [key for key in keys if key not in ASIDE]
-    sick = frame[~frame["verdict"].isin(["healthy"]) & frame["verdict"].notna()].copy()
-    sick["size"] = sick["decades"].abs().fillna(np.inf)
-    sick = sick.sort_values("size", ascending=False, kind="stable").drop_duplicates(keys)
-    return sick.head(runs).assign(
+    keys = [key for key in keys if key not in IGNORED]
+    unhealthy = frame[~frame["verdict"].isin(["healthy"]) & frame["verdict"].notna()].copy()
+    unhealthy["size"] = unhealthy["decades"].abs().fillna(np.inf)
+    unhealthy = unhealthy.sort_values("size", ascending=False, kind="stable").drop_duplicates(keys)
+    return unhealthy.head(runs).assign(
         setting=lambda t: [setting_label(row, keys) for _, row in t.iterrows()]
     )
 
 
-def cured(path, overrides):
+def try_remedies(path, overrides):
     """Run `gradlab cure` on a run; return its table of remedies and the seconds that it took."""
     began = time.perf_counter()
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
@@ -47,8 +47,8 @@ def cured(path, overrides):
 def main(folder, runs=10, *overrides) -> None:
     """Print a row per run, and the sum."""
     rows = []
-    for _, run in sickest(folder, int(runs)).iterrows():
-        remedies, seconds = cured(Path(folder) / run["run"], overrides)
+    for _, run in worst_runs(folder, int(runs)).iterrows():
+        remedies, seconds = try_remedies(Path(folder) / run["run"], overrides)
         tried = remedies[remedies["verdict"] != "unchanged"]
         best, before = tried.iloc[0], remedies.iloc[0]
         rows.append(
@@ -58,9 +58,9 @@ def main(folder, runs=10, *overrides) -> None:
                 "verdict": run["verdict"],
                 "decades": run["decades"],
                 "tried": len(tried),
-                "cure": (tried["verdict"] == "works").sum(),
+                "work": (tried["verdict"] == "works").sum(),
                 "best": best["remedy"],
-                "it": best["verdict"],
+                "its verdict": best["verdict"],
                 "loss before": before["loss"],
                 "after": best["loss"],
                 "seconds": seconds,
@@ -69,7 +69,7 @@ def main(folder, runs=10, *overrides) -> None:
         print(pd.DataFrame(rows[-1:]).round(2).to_string(index=False, header=len(rows) == 1))
     found = pd.DataFrame(rows)
     print(
-        f"\n{(found['it'] == 'works').sum()} of {len(found)} cured; "
+        f"\n{(found['its verdict'] == 'works').sum()} of {len(found)} have a remedy that works; "
         f"median {found['seconds'].median():.0f} s a run, {found['seconds'].sum():.0f} s in all"
     )
 
