@@ -1,5 +1,5 @@
 # corpus: set=unseen mistake=none
-"""Regression on diabetes; what is judged is an average of the weights, not the weights."""
+"""Regression on diabetes; the evaluation uses an average of the weights."""
 
 import torch
 from sklearn.datasets import load_diabetes

@@ -1,5 +1,5 @@
 # corpus: set=tuned mistake=none
-"""Training with an exponential moving average of the weights, which is what is evaluated."""
+"""Training with an exponential moving average of the weights, which the evaluation uses."""
 
 import torch
 from sklearn.datasets import load_wine

@@ -1,5 +1,5 @@
 # corpus: set=tuned mistake=sigmoid_before_bce named=sigmoid_twice
-# why: the loss has a sigmoid of its own
+# why: the loss applies a sigmoid itself
 """A model built from a dictionary of settings."""
 
 from types import SimpleNamespace

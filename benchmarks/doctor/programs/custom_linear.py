@@ -1,6 +1,6 @@
 # corpus: set=tuned mistake=transposed_backward named=wrong_backward
 # why: the weight is square, so its transpose fits as well
-"""A linear layer with a backward pass of its own, in a small residual network."""
+"""A linear layer with a custom backward pass, in a small residual network."""
 
 import torch
 from sklearn.datasets import load_breast_cancer

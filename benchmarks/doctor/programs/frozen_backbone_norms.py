@@ -14,7 +14,7 @@ class Transfer(nn.Module):
 
     def train(self, mode=True):
         super().train(mode)
-        self.backbone.eval()  # its running statistics stay those of the first data set
+        self.backbone.eval()  # its running statistics stay at the values of the first data set
         return self
 
     def forward(self, x):

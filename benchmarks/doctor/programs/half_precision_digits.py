@@ -1,5 +1,5 @@
 # corpus: set=unseen mistake=clip_before_unscale
-# why: what is clipped is 65,536 times the gradient
+# why: the clipped tensor is 65,536 times the gradient
 """Digits in half precision with a loss scaler."""
 
 import torch

@@ -1,5 +1,5 @@
 # corpus: set=unseen mistake=none
-"""Sequences told apart by a small transformer, with the library's warm-up from a rate of 0."""
+"""Sequences classified by a small transformer, with the library's warm-up from a rate of 0."""
 
 import torch
 from torch import nn

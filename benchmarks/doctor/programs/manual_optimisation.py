@@ -1,5 +1,5 @@
 # corpus: set=tuned mistake=none
-"""A module that optimises by hand: two optimisers, each with its own parameters switched on."""
+"""A module that optimises by hand: two optimisers; each step enables the parameters of one."""
 
 import contextlib
 

@@ -1,6 +1,6 @@
 # corpus: set=unseen mistake=data_in_path
 # why: tanh's derivative is computed from what dropout has written over
-"""Digits with a dropout of one's own, which also shows how many units it kept."""
+"""Digits with a custom dropout, which also shows how many units remain."""
 
 import torch
 from sklearn.datasets import load_digits

@@ -1,5 +1,5 @@
 # corpus: set=tuned mistake=plain_list also=missing_parameters
-# why: the blocks are no part of the model: it has 514 parameters
+# why: the model does not contain the blocks: it has 514 parameters
 """A Transformer that marks, at each position, the parity of the bits so far."""
 
 import torch

@@ -1,6 +1,6 @@
 # corpus: set=unseen mistake=transposed_backward named=wrong_backward
 # why: the graph is directed: what goes back needs the transposed matrix
-"""Message passing over a directed graph, with a backward pass of its own to save memory."""
+"""Message passing over a directed graph, with a custom backward pass to save memory."""
 
 import torch
 from torch import nn

@@ -1,5 +1,5 @@
 # corpus: set=tuned mistake=missing_parameters
-# why: the projector is a module of its own, and is never trained
+# why: the projector is a separate module, and is never trained
 """Contrastive learning (NT-Xent) of digits without labels."""
 
 import torch

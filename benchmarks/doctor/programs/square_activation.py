@@ -1,6 +1,6 @@
 # corpus: set=tuned mistake=in_place_change
 # why: the array shares z's memory, which the backward pass reads after it was standardised
-"""A polynomial activation with its own backward pass, and multiplicative noise after it."""
+"""A polynomial activation with a custom backward pass, and multiplicative noise after it."""
 
 import torch
 from sklearn.datasets import load_digits

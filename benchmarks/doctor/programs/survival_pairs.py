@@ -1,5 +1,5 @@
 # corpus: set=unseen mistake=none
-"""Survival: all pairs of patients are compared, so (N, 1) against (1, N) is what is meant."""
+"""Survival: all pairs of patients are compared, so (N, 1) against (1, N) is intended."""
 
 import torch
 from torch import nn

@@ -1,5 +1,5 @@
 # corpus: set=unseen mistake=missing_parameters
-# why: the loss has weights of its own, which the optimiser was not given
+# why: the optimiser does not have the weights of the loss
 """Two tasks weighed by learned uncertainties (Kendall et al., 2018)."""
 
 import torch

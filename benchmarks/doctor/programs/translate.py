@@ -1,5 +1,5 @@
 # corpus: set=tuned mistake=none
-"""Sequence to sequence with teacher forcing half of the time, else fed with its own words."""
+"""Sequence to sequence with teacher forcing half of the time, else with the predicted words."""
 
 import random
 

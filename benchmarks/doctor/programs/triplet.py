@@ -1,5 +1,5 @@
 # corpus: set=tuned mistake=none
-"""Digits in the plane, by triplets: the anchor near its own kind, away from another."""
+"""Digits in the plane, by triplets: the anchor near its class, far from another."""
 
 import torch
 from sklearn.datasets import load_digits

@@ -1,5 +1,5 @@
 # corpus: set=tuned mistake=data_in_path also=detach_in_path
-# why: the encoder never hears of the reconstruction
+# why: the encoder gets no gradient from the reconstruction
 """A variational autoencoder of handwritten digits."""
 
 import torch
