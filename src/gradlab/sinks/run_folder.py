@@ -2,6 +2,7 @@
 
 import json
 import platform
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -66,7 +67,8 @@ class Parquet:
         self.path, self.interval, self.replace = Path(path), interval, replace
         self._started = datetime.now(UTC)
         replaceable = replace == "watched" and _is_watched(self.path)
-        if not (replaceable or is_free(self.path, resume=replace == "unfinished")):
+        free = replaceable or is_free(self.path, resume=replace == "unfinished")
+        if not free and _is_first_process():
             raise StoreError(f"{path} already holds a run; choose another folder")
 
     def open(self, run: RunInfo) -> None:
@@ -136,3 +138,9 @@ def _is_watched(path: Path) -> bool:
         return json.loads((path / "run.json").read_text(encoding="utf-8")).get("watched") is True
     except (OSError, ValueError, AttributeError):
         return False
+
+
+def _is_first_process() -> bool:
+    """Return whether this process writes; the others may find files that it has just written."""
+    dist: Any = sys.modules.get("torch.distributed")  # sinks work without torch
+    return dist is None or not dist.is_initialized() or dist.get_rank() == 0
