@@ -17,8 +17,10 @@ FUNCTION takes no arguments, and a script gets none. FUNCTION trains, and gradla
 few steps. Or it returns (step, model, optimizer, batch): step(model, optimizer, batch) makes one
 optimizer step, and batch is one batch or an iterable of batches. gradlab may run the training
 several times.
-Exit codes: 0 no mistake found, 1 a mistake found, 2 the command is wrong or nothing trains.
-With --catalogue: 0 the doctor finds every mistake and no fixed form, 1 otherwise.
+Exit codes: 0 no mistake found, 1 a mistake found, 2 the command is wrong or
+the training makes no update.
+With --catalogue: 0 the doctor finds every mistake and reports nothing for the
+fixed forms, 1 otherwise.
 """
 FLAGS = ("--catalogue", "--markdown")
 

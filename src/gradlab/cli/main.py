@@ -25,13 +25,14 @@ gradlab: a laboratory for gradient pathologies in PyTorch networks
   gradlab check [overrides]    compare gradients by hand, by autograd and by finite differences
   gradlab predict [overrides]  predict the signal and the gradient of each layer from theory
   gradlab explain [overrides]  explain the chain rule through one weight, factor by factor
-  gradlab mistakes [NAME]      run, measure and fix common mistakes in training code
-  gradlab doctor TARGET        find such mistakes in your program: FILE.py or MODULE:FUNCTION
+  gradlab mistakes [NAME]      show common mistakes in training code, with effect and fix
+  gradlab doctor TARGET        find such mistakes in your program: FILE.py, FILE.py:FUNCTION or
+                                 MODULE:FUNCTION
 
 gradlab COMMAND --help describes a command; gradlab run --help lists the configuration. The flags of
 gradlab run are Hydra's, such as --cfg job and --info.
-Exit codes: 0 success, 1 a run failed, 2 the command or the configuration is wrong,
-130 and 143 interrupted.
+Exit codes: 0 success, 1 a run failed or a check found a mistake, 2 the command or the
+configuration is wrong, 130 and 143 interrupted.
 """
 
 COMMANDS = (

@@ -11,7 +11,7 @@ gradlab mistakes              run each common mistake in training code, broken a
 gradlab mistakes NAME         explain one mistake: code, effect, reason, fix and proof
   --markdown                  print the whole catalogue as a page
 
-Exit codes: 0 all proofs hold, 1 a proof fails, 2 the command is wrong.
+Exit codes: 0 every measurement is as expected, 1 one is not, 2 the command is wrong.
 """
 
 

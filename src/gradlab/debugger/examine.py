@@ -28,7 +28,7 @@ def doctor(
     """Find mistakes in a training step.
 
     The doctor runs step(model, optimizer, batch) a few times and observes it. Then it restores the
-    state that the step can reach bit by bit: weights, gradients, optimisers, schedules, lists,
+    state that the step can reach: weights, gradients, optimisers, schedules, lists,
     random generators.
 
     Args:

@@ -84,7 +84,8 @@ def diagnose(
     Args:
         run: A monitor, the folder of a run, a result of `gradlab.load`, or a frame of layers.
         steps: For a frame of layers: rows as in `steps.parquet`; default: from its `attrs`.
-        config: For a frame of layers: the flat configuration as in `run.json`; default: likewise.
+        config: For a frame of layers: the flat configuration as in `run.json`; default: from its
+            `attrs`.
 
     Returns:
         The findings, a sequence; `.verdict` is the kind of the first, or "healthy".

@@ -13,7 +13,7 @@ _OVERRIDE = re.compile(r"[\w.]+=\S+")
 
 @dataclass(frozen=True)
 class Finding:
-    """One pathology of one run, or of several runs that differ in their seed.
+    """One observation about a run, or about several runs that differ in their seed.
 
     Attributes:
         kind: One of `schema.KINDS`.
@@ -24,7 +24,7 @@ class Finding:
             prediction after "; theory expects ". The last two may be missing.
         evidence: The numbers behind it, all finite; decades and factors over depth have a sign.
         remedies: Alternatives worth trying, most promising first: overrides for gradlab's networks,
-            lines of code for a watched network. None was tried on this run: use `gradlab cure`.
+            lines of code for a watched network. gradlab has not tried them: use `gradlab cure`.
         confidence: Share of several runs with the pathology; None for one run.
         axis: Meaning of `where`: "depth", or "time" in a recurrent layer.
 
