@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from gradlab.cli.main import main
+from gradlab.config import choices
 from gradlab.results.load import find
 
 SHORT = ["model.depth=2", "model.width=8", "train.steps=4", "record.every=2"]
@@ -142,7 +143,7 @@ def test_a_class_without_the_methods_of_a_sink_is_refused(capsys):
     [
         (["tracking=tensorbord"], "tracking=tensorbord is not a choice; did you mean tensorboard?"),
         (["tracking=[wandb,tensorbord]"], "tensorbord is not a choice; did you mean tensorboard?"),
-        (["tracking=null"], "tracking=null: choose from none, offline, online, tensorboard, wandb"),
+        (["tracking=null"], f"tracking=null: choose from {', '.join(choices.names('tracking'))}"),
         (["tracking.project=x"], "did you mean tracking.wandb.project?"),
         (["tracking.wandb.mode=onlin"], "did you mean online?"),
         (["tracking.wandb.prefix=a b"], "prefix='a b': expected at most 60 letters"),
