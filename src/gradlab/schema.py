@@ -72,6 +72,7 @@ KINDS = (
     "unstable",
     "starved",
     "below_eps",
+    "spike",
     "clipping",
 )
 """Kinds of findings, most severe first. The first finding that is not a note is the verdict."""

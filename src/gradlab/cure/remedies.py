@@ -232,6 +232,7 @@ BY_KIND: dict[str, Callable[[Config], Proposals]] = {
     "below_eps": _below_eps,
     "symmetric": _symmetric,
     "unstable": _unstable,
+    "spike": _unstable,
     "clipping": _clipping,
 }
 

@@ -22,6 +22,7 @@ from gradlab.diagnosis.finding import Finding, Findings
 from gradlab.diagnosis.optimisation import below_eps, clipping, growing, starved, unstable
 from gradlab.diagnosis.precision import no_gradient, overflow, underflow
 from gradlab.diagnosis.record import Record
+from gradlab.diagnosis.spikes import spike
 from gradlab.diagnosis.time import exploding_in_time, vanishing_in_time
 from gradlab.diagnosis.units import dead, saturated, symmetric
 from gradlab.errors import StoreError, nearest
@@ -45,6 +46,7 @@ RULES: tuple[Rule, ...] = (
     growing,  # after its possible causes
     starved,
     below_eps,
+    spike,
     clipping,
 )
 """Most severe first: the first finding that is more than a note is the verdict."""
