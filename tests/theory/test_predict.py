@@ -19,6 +19,7 @@ from gradlab.reference.activation_functions import ACTIVATIONS
 from gradlab.reference.dense import Dense, backward, forward
 from gradlab.theory.moments import Moments, average
 from gradlab.theory.phase import critical_sigma_w
+from tests.theory.monte_carlo import assert_agree, many
 
 
 def adaptive(f, q):
@@ -267,3 +268,23 @@ def test_theory_imports_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@given(st.floats(0, 3), st.integers(2, 40), st.integers(8, 64))
+def test_biases_change_nothing_in_a_linear_network(sigma_b, depth, width):
+    widths = [width] * depth + [10]
+    without = gradlab.predict(widths, "identity", sigma_w=0.54, sigma_b=0.0)
+    with_biases = gradlab.predict(widths, "identity", sigma_w=0.54, sigma_b=sigma_b)
+    assert np.allclose(with_biases["delta_norm"], without["delta_norm"], rtol=1e-9)
+    assert np.allclose(with_biases["delta_sd"], without["delta_sd"], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("phi", "sigma_w", "sigma_b"),
+    [("softplus", 1.0, 1.0), ("selu", 1.0, 0.3), ("sigmoid", 2.0, 1.0), ("relu", 2**0.5, 0.3)],
+)
+def test_a_network_with_biases_agrees_with_monte_carlo(phi, sigma_w, sigma_b):
+    widths = [24] * 20 + [10]
+    frame = gradlab.predict(widths, phi, sigma_w=sigma_w, sigma_b=sigma_b)
+    found = many(150, widths, phi, scale=sigma_w, sigma_b=sigma_b)
+    assert_agree(found, frame, layers=(0, 5, 10))

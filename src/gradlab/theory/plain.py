@@ -15,9 +15,11 @@ e = q h' / h,
 (Roberts, Yaida & Hanin 2022, section 4.3, for one input). Var_l is the noise of a layer (`Noise`)
 and radius the noise of a linear map (`Variance.radius`).
 
-**The parallel part.** The weights of z = W a also carry delta back: W^T delta · a = z · delta,
-exactly. So the part of the error signal that is parallel to the signal grows by another factor per
-layer: by V'(q), not by chi_1 (Roberts, Yaida & Hanin 2022, section 5.1: chi_parallel and
+**The parallel part.** The weights of z = W a + b also carry delta back: W^T delta · a =
+(z - b) · delta, exactly. Of the square of this product, the share w comes from z · delta, and the
+rest is independent of it. So the part of the error signal that is parallel to the signal grows by
+another factor per layer, without biases by V'(q) and not by chi_1 (Roberts, Yaida & Hanin 2022,
+section 5.1: chi_parallel and
 chi_perpendicular). At the output this part is 1/n of the square, a correction of order 1/n. Where
 V' > chi_1, as with GELU or in a residual network whose units have a mean, it grows with depth and
 finally dominates. The code follows two numbers from the last layer to the first, relative to the
@@ -68,7 +70,7 @@ def parallel_part(
     found = [(0.0, 0.0)]
     for m, after, share in zip(moments[::-1], maps[:0:-1], shares[:0:-1], strict=True):
         n, e = after.n_in, m.q * m.square_1 / m.square
-        along = share * t / n  # the part of ‖W^T delta‖² along a
+        along = (share * t + (1 - share) * d) / n  # the part of ‖W^T delta‖² along a
         rest = d - (along if after.orthogonal else d / n)
         c, r = m.cov_square_slope / m.square, m.square / (m.q * m.slope) * e**2
         d, t = rest * (1 - c / n) + along * (1 + c), r * n * along + rest * (m.slope_z_square - r)
