@@ -21,6 +21,7 @@ def names_in_tables(*titles):
         (".", ("Speed and memory", "Accuracy")),
         ("diagnosis", ("diagnosis",)),
         ("doctor", ("doctor",)),
+        ("nonfinite", ("nonfinite",)),
     ],
 )
 def test_every_file_and_folder_is_in_one_table(folder, titles):

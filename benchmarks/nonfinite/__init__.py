@@ -1,0 +1,1 @@
+"""Benchmark: which tools name the operation, line and step of the first non-finite value."""
