@@ -18,7 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from nonfinite.corpus import Program, programs, write
+from nonfinite.corpus import Program, prepare, programs, write
 from nonfinite.oracle import Event, first_fault, observe, plain
 
 STEPS = 60
@@ -54,6 +54,14 @@ def faults_of_twin(program: Program, events: list[Event], losses: list[float]) -
     return wrong
 
 
+def updates_nothing(path: Path) -> bool:
+    """Run a program, and return whether its parameters are the same at the end."""
+    training = prepare(path)
+    before = [p.detach().clone() for p in training.names["model"].parameters()]
+    training.run()
+    return all(map(torch.equal, before, training.names["model"].parameters()))
+
+
 def check(program: Program, folder: Path) -> tuple[Event | None, list[str]]:
     """Run a program and its twin under the oracle.
 
@@ -69,7 +77,10 @@ def check(program: Program, folder: Path) -> tuple[Event | None, list[str]]:
         warnings.simplefilter("ignore")  # of anomaly mode, and of wrong code
         expected, losses = observe(fixed)
         fault = first_fault(observe(broken)[0], expected)
-    return fault, differences(program, fault) + faults_of_twin(program, expected, losses)
+        problems = differences(program, fault) + faults_of_twin(program, expected, losses)
+        if program.truth.phase == "skipped" and not updates_nothing(broken):
+            problems.append("some updates are not skipped")
+    return fault, problems
 
 
 def main() -> int:

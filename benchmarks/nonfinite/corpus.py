@@ -3,9 +3,10 @@
 Each file of `programs/` begins with its labels:
 
     # truth: phase=backward operation=sqrt step=12 module=encoder.1 style=mlp
-    # twin: the reason why correct code may contain non-finite values (rare)
+    # twin: the reason why correct code contains non-finite values (rare)
 
-`phase` is the part of the step in which the first non-finite value appears (`PHASES`). `operation`
+Both may have several lines. `phase` is the part of the step in which the first non-finite value
+appears (`PHASES`; `skipped`: in each step, and a gradient scaler skips each update). `operation`
 lists the accepted names of the operation, `step` counts the updates from 0, `module` is the
 innermost module, `none` outside of modules. `kind=masked` or `kind=half` marks a value that a mask
 hides, and float16 or bfloat16 arithmetic. `sample` is the index of the wrong sample in the batch.
@@ -99,8 +100,9 @@ def programs() -> tuple[Program, ...]:
 
 def _read(path: Path) -> Program:
     source = path.read_text()
-    head = dict(re.findall(r"^# (\w+): (.*)$", source.partition('"""')[0], flags=re.MULTILINE))
-    labels = dict(pair.split("=") for pair in head["truth"].split())
+    head = source.partition('"""')[0]
+    labels = dict(re.findall(r"(\w+)=(\S+)", " ".join(re.findall(r"^# truth: (.*)$", head, re.M))))
+    twin_note = " ".join(re.findall(r"^# twin: (.*)$", head, re.M))
     here = [i for i, line in enumerate(source.splitlines(), 1) if HERE.search(line)]
     truth = Truth(
         labels["phase"],
@@ -111,7 +113,7 @@ def _read(path: Path) -> Program:
         int(labels["sample"]) if "sample" in labels else None,
     )
     kind = labels.get("kind", "plain")
-    return Program(path.stem, source, truth, labels["style"], kind, head.get("twin", ""))
+    return Program(path.stem, source, truth, labels["style"], kind, twin_note)
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """Finds the first non-finite value of a program by checking every operation: slow and independent.
 
 A dispatch mode sees each operation of torch, forward, backward and in the optimiser. It records the
-operations with a non-finite result, in order. The first operation of these that the correct twin does not have too
-is the first fault: masks with -inf, for example, are in both.
+operations with a non-finite result, in order. The first of these operations that the correct twin
+does not have too is the first fault: masks with -inf, for example, are in both.
 """
 
 import math
@@ -26,6 +26,11 @@ from torch.utils._pytree import tree_leaves
 
 from nonfinite.corpus import Training, prepare
 
+BACKWARD_CALLS = {
+    ("torch._tensor", "backward"),
+    ("torch.autograd", "backward"),
+    ("torch.autograd", "grad"),
+}
 UNWRITTEN = ("empty", "new_empty", "resize_")  # their results hold any numbers
 
 
@@ -80,27 +85,31 @@ class Recorder(TorchDispatchMode):
         self.modules_at: dict[int, set[str]] = {}
         self.addresses: dict[int, set[int]] = {}
         self.is_updating = False
+        self.last_backward = -1
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         arguments = [leaf for leaf in tree_leaves((args, kwargs)) if not is_finite(leaf)]
         is_data = bool(arguments) and not any(address(a) in self._addresses() for a in arguments)
         result = func(*args, **kwargs or {})
         name = func._schema.name.partition("::")[2]
+        is_written = not name.startswith(UNWRITTEN)
         node = torch._C._current_autograd_node()
-        line = self._line(node)
-        if node is None and line:
+        line = self._line()
+        if node is not None:
+            self.last_backward = self.names["step"]
+        elif line:
             self.modules_at.setdefault(line, set()).add(self.module)
-        if name.startswith(UNWRITTEN):
-            return result
+        if node is not None and not line:
+            line, name = self._line_of_node(node), node.name()
         for output, value in enumerate(tree_leaves(result)):
-            if not is_finite(value):
+            if is_written and not is_finite(value):
                 self._addresses().add(address(value))
                 phase = "data" if is_data else self._phase(node)
-                at = self.modules_at.get(line, set()) if node else {self.module}
+                at = self.modules_at.get(line, {"none"}) if node else {self.module}
                 self.events.append(
                     Event(
                         phase,
-                        plain(node.name() if node else name),
+                        plain(name),
                         output,
                         line,
                         self.names["step"],
@@ -112,7 +121,9 @@ class Recorder(TorchDispatchMode):
 
     def _phase(self, node: Any) -> str:
         """Return the part of the step; `node` is the node of the backward pass that computes."""
-        return "backward" if node else "update" if self.is_updating else "forward"
+        after_backward = self.last_backward == self.names["step"] and not torch.is_grad_enabled()
+        is_update = self.is_updating or after_backward
+        return "backward" if node else "update" if is_update else "forward"
 
     def _addresses(self) -> set[int]:
         """Return where the non-finite results of this step are in memory."""
@@ -126,16 +137,13 @@ class Recorder(TorchDispatchMode):
         """The module that computes now, `none` outside of modules."""
         return self.modules[-1] if self.modules else "none"
 
-    def _line(self, node: Any) -> int:
-        """Return the line of the program that computes now; 0 if none does."""
-        frame = sys._getframe(2)
-        inner = ""
+    def _line(self) -> int:
+        """Return the line of the program that computes now; 0 if the backward pass computes."""
+        frame, inner = sys._getframe(2), None
         while frame is not None and frame.f_code.co_filename != self.path:
-            inner, frame = frame.f_code.co_filename, frame.f_back
-        in_backward_call = inner.endswith(("torch/_tensor.py", "autograd/__init__.py"))
-        if node is not None and (in_backward_call or frame is None):
-            return self._line_of_node(node)
-        return frame.f_lineno if frame is not None else 0
+            inner, frame = frame, frame.f_back
+        called = (inner.f_globals["__name__"], inner.f_code.co_name) if inner else ("", "")
+        return 0 if frame is None or called in BACKWARD_CALLS else frame.f_lineno
 
     def _line_of_node(self, node: Any) -> int:
         """Return the line that made a node; 0 if it is unknown."""
