@@ -1,9 +1,12 @@
 """The command `gradlab doctor`."""
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from math import inf
 
 from gradlab.cli.arguments import split
-from gradlab.errors import SettingsError
+from gradlab.errors import SettingsError, nearest
 
 HELP = """\
 gradlab doctor FILE.py           run a few steps of the training in a script; print each mistake
@@ -12,6 +15,16 @@ gradlab doctor FILE.py:FUNCTION  do the same with a function in a file
 gradlab doctor MODULE:FUNCTION   do the same with a function in a module
 gradlab doctor --catalogue       test the doctor with every mistake of gradlab mistakes, broken and
                                  fixed; --markdown prints the result as a page
+
+The program runs in a sandbox: it sees all files, and cannot change them. gradlab prints which
+sandbox the system has. Each run of the program starts from the same files.
+--time SECONDS                   the time of each run, 600 by default
+--memory GIB                     the memory of each run, by default the free memory
+--disk GIB                       the size of the files that each run writes, 10 by default
+--network                        let the program use the network
+--sandbox overlay|bwrap|landlock|copy
+                                 choose the sandbox, by default the strongest that works
+--trust                          run the program also where the system has no complete sandbox
 
 FUNCTION takes no arguments, and a script gets none. FUNCTION trains, and gradlab stops it after a
 few steps. Or it returns (step, model, optimizer, batch): step(model, optimizer, batch) makes one
@@ -22,13 +35,20 @@ the training makes no update.
 With --catalogue: 0 the doctor finds every mistake and reports nothing for the
 fixed forms, 1 otherwise.
 """
-FLAGS = ("--catalogue", "--markdown")
+FLAGS = ("--catalogue", "--markdown", "--network", "--trust")
+OPTIONS = {
+    "--time": "SECONDS, a positive number",
+    "--memory": "GIB, a positive number",
+    "--disk": "GIB, a positive number",
+    "--sandbox": "overlay, bwrap, landlock or copy",
+}
 
 
 def doctor(arguments: Sequence[str]) -> int:
     """Examine a training program and print its mistakes; return 1 if there are any."""
-    program, *rest = arguments or [""]
-    if rest and program.partition(":")[0].endswith(".py") and rest[0] not in FLAGS:
+    values, arguments = _values(arguments)
+    program, *rest = [each for each in arguments if each not in FLAGS] or [""]
+    if rest and program.partition(":")[0].endswith(".py"):
         raise SettingsError(
             f"gradlab doctor passes no arguments to a program, given {' '.join(rest)}: set them in "
             f"a function without arguments, and examine {program.partition(':')[0]}:FUNCTION"
@@ -36,19 +56,87 @@ def doctor(arguments: Sequence[str]) -> int:
     flags, targets = split(arguments, FLAGS)
     if "--catalogue" in flags and not targets:
         return _self_test("--markdown" in flags)
-    if flags:
+    if {"--catalogue", "--markdown"} & {*flags}:
         raise SettingsError(
             "expected --catalogue, with --markdown or without, or a training to examine; "
             f"given {' '.join(arguments)}"
         )
     if len(targets) != 1:
         raise SettingsError(f"expected one MODULE:FUNCTION or FILE.py, given {len(targets)}")
-    from gradlab.debugger.code_finding import print_findings
-    from gradlab.debugger.entry_point import examine_target
+    if not hasattr(os, "fork"):
+        raise SettingsError(
+            "gradlab doctor needs Linux or macOS for its sandbox; on this system, call "
+            "gradlab.doctor(step, model, optimizer, batch) in Python"
+        )
+    return _examine(targets[0], values, flags)
 
-    findings = examine_target(targets[0])
-    print_findings(findings)
-    return 1 if findings else 0
+
+def _values(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the options with their values, and the other arguments.
+
+    Raises:
+        SettingsError: an option lacks its value.
+    """
+    values: dict[str, str] = {}
+    others: list[str] = []
+    waiting = [*arguments]
+    while waiting:
+        name, equals, value = waiting.pop(0).partition("=")
+        if name not in OPTIONS:
+            others.append(name + equals + value)
+            continue
+        if not equals and not waiting:
+            raise SettingsError(f"expected a value after {name}: {OPTIONS[name]}")
+        values[name] = value if equals else waiting.pop(0)
+    return values, others
+
+
+def _examine(target: str, values: Mapping[str, str], flags: Sequence[str]) -> int:
+    """Examine a program in the sandbox; return 1 if it has mistakes."""
+    from gradlab.config.interrupt import Interrupted
+    from gradlab.debugger.code_finding import print_findings
+    from gradlab.debugger.sandbox.limits import GIB, Limits, free_memory
+    from gradlab.debugger.sandbox.mechanisms import NAMES
+    from gradlab.debugger.sandbox.session import examine_in_sandbox
+
+    sandbox = values.get("--sandbox")
+    if sandbox is not None and sandbox not in NAMES:
+        raise SettingsError(f"{sandbox} is not a sandbox; {nearest(sandbox, NAMES)}")
+    memory = int(_number(values, "--memory", 0.0) * GIB)
+    limits = Limits(
+        _number(values, "--time", 600.0),
+        memory or free_memory(),
+        int(_number(values, "--disk", 10.0) * GIB),
+    )
+    try:
+        result = examine_in_sandbox(
+            target,
+            limits,
+            network="--network" in flags,
+            trust="--trust" in flags,
+            sandbox=sandbox,
+        )
+    except Interrupted as signal:
+        print(f"gradlab: interrupted by {signal}; no file was changed", file=sys.stderr)
+        return signal.exit_code
+    print(f"sandbox: the program {result.sandbox}", file=sys.stderr)
+    print_findings(result.findings)
+    return 1 if result.findings else 0
+
+
+def _number(values: Mapping[str, str], name: str, default: float) -> float:
+    """Return the value of an option as a number.
+
+    Raises:
+        SettingsError: it is not a positive number.
+    """
+    try:
+        number = float(values.get(name, default))
+    except ValueError:
+        number = -1.0
+    if name in values and not 0 < number < inf:
+        raise SettingsError(f"expected {name} {OPTIONS[name]}, given {values[name]}")
+    return number
 
 
 def _self_test(as_page: bool) -> int:

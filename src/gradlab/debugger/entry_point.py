@@ -16,13 +16,21 @@ from gradlab.config.choices import wrap_errors
 from gradlab.debugger.code_finding import CodeFinding
 from gradlab.debugger.examine import examine
 from gradlab.debugger.observe.trace import Trace
-from gradlab.debugger.trainings import ScriptTraining, StepTraining, Training
+from gradlab.debugger.trainings import (
+    Experiments,
+    LocalExperiments,
+    ScriptTraining,
+    StepTraining,
+    Training,
+)
 from gradlab.errors import SettingsError, nearest
 
 PARTS = ("step", "model", "optimizer", "batch")
 
 
-def examine_target(target: str) -> list[CodeFinding]:
+def examine_target(
+    target: str, experiments: Callable[[Training], Experiments] = LocalExperiments
+) -> list[CodeFinding]:
     """Load the training of a target, and examine it.
 
     The function either trains, or returns (step, model, optimizer, batch) or an object with these
@@ -30,6 +38,7 @@ def examine_target(target: str) -> list[CodeFinding]:
 
     Args:
         target: `MODULE:FUNCTION`, `FILE.py:FUNCTION` or `FILE.py`.
+        experiments: returns the object that runs the training again.
 
     Returns:
         The findings.
@@ -39,7 +48,23 @@ def examine_target(target: str) -> list[CodeFinding]:
         ExaminationError: the program does not train.
     """
     training, trace = load_training(_function(target), target.partition(":")[0])
-    return examine(training, trace)
+    return examine(training, trace, experiments(training))
+
+
+def repeat_target(target: str, *, returns_step: bool) -> Training:
+    """Load the training of a target for another run.
+
+    Args:
+        target: `MODULE:FUNCTION`, `FILE.py:FUNCTION` or `FILE.py`.
+        returns_step: whether its function returns the parts of a training.
+
+    Returns:
+        The training.
+    """
+    function, program = _function(target), target.partition(":")[0]
+    if returns_step:
+        return load_training(function, program)[0]
+    return ScriptTraining(function, program)
 
 
 def load_training(function: Callable[[], Any], program: str = "") -> tuple[Training, Trace | None]:

@@ -1,5 +1,6 @@
 """`gradlab.doctor`: applies rules and experiments to a training, and returns the findings."""
 
+from contextlib import suppress
 from typing import Any
 
 from torch import nn
@@ -15,7 +16,14 @@ from gradlab.debugger.experiments import (
 from gradlab.debugger.observe.events import BackwardPass
 from gradlab.debugger.observe.trace import Trace
 from gradlab.debugger.rules import RULES
-from gradlab.debugger.trainings import StepTraining, Training, TrainingStep
+from gradlab.debugger.trainings import (
+    ExperimentError,
+    Experiments,
+    LocalExperiments,
+    StepTraining,
+    Training,
+    TrainingStep,
+)
 from gradlab.errors import ExaminationError
 
 FIRST_STEPS = 5  # observed updates of a step function
@@ -29,7 +37,8 @@ def doctor(
 
     The doctor runs step(model, optimizer, batch) a few times and observes it. Then it restores the
     state that the step can reach: weights, gradients, optimisers, schedules, lists,
-    random generators.
+    random generators. It does not restore files: a file that the step writes stays written. The
+    command `gradlab doctor` runs a program in a sandbox instead.
 
     Args:
         step: makes one update, or a part of an update with gradient accumulation; its result is
@@ -61,12 +70,15 @@ def doctor(
     return examine(StepTraining(step, model, optimizer, batch))
 
 
-def examine(training: Training, trace: Trace | None = None) -> list[CodeFinding]:
+def examine(
+    training: Training, trace: Trace | None = None, experiments: Experiments | None = None
+) -> list[CodeFinding]:
     """Observe a training, apply all rules, and run experiments if no rule finds a mistake.
 
     Args:
         training: the training.
         trace: the trace of its first run; None if the training has not run yet.
+        experiments: runs the training again; None for further runs in this process.
 
     Returns:
         The findings.
@@ -80,12 +92,14 @@ def examine(training: Training, trace: Trace | None = None) -> list[CodeFinding]
         _check_trained(trace)
     suspected = [each for each in found if each.kind == SUSPECTED]
     confirmed = [each for each in found if each.kind != SUSPECTED]
-    if trace.error is None:
-        confirmed += [] if confirmed else find_summed_loss(training, trace)
-        if confirmed:
-            confirmed += confirm_large_weights(training, suspected)
-        else:
-            confirmed += find_learning_problem(training, trace, suspected)
+    experiments = experiments or LocalExperiments(training)
+    with suppress(ExperimentError):
+        if trace.error is None:
+            confirmed += [] if confirmed else find_summed_loss(experiments, trace)
+            if confirmed:
+                confirmed += confirm_large_weights(experiments, suspected)
+            else:
+                confirmed += find_learning_problem(experiments, trace, suspected)
     return confirmed
 
 

@@ -16,8 +16,7 @@ from gradlab.debugger.observe.events import (
 from gradlab.debugger.observe.module_calls import Intervention
 from gradlab.debugger.observe.source_lines import SourceLine
 from gradlab.debugger.observe.trace import Trace
-from gradlab.debugger.rules.loss_inputs import find_logarithms_of_zero
-from gradlab.debugger.trainings import Training
+from gradlab.debugger.trainings import Experiments
 
 SHORT = 20  # steps of an experiment
 LONG = 60  # steps of a second run, if the loss may still fall
@@ -33,7 +32,7 @@ MIN_LOSSES = 8  # losses of one line; a smaller number may be intended
 
 
 def find_learning_problem(
-    training: Training, trace: Trace, suspected: list[CodeFinding]
+    training: Experiments, trace: Trace, suspected: list[CodeFinding]
 ) -> list[CodeFinding]:
     """Find the reason why a training does not learn one batch: inputs, weights or learning rate.
 
@@ -50,8 +49,8 @@ def find_learning_problem(
         return []
     run = training.run(SHORT, one_batch=True)
     losses = run.losses
-    if not all(map(isfinite, losses)) and find_logarithms_of_zero(run):
-        return find_logarithms_of_zero(run)
+    if not all(map(isfinite, losses)) and run.zero_logarithms:
+        return run.zero_logarithms
     if len(losses) < LAST or not losses[0] > 0 or min(losses) < 0:
         return []
     found = confirm_large_weights(training, suspected, final_loss(losses))
@@ -62,7 +61,7 @@ def find_learning_problem(
 
 
 def confirm_large_weights(
-    training: Training, suspected: list[CodeFinding], end: float | None = None
+    training: Experiments, suspected: list[CodeFinding], end: float | None = None
 ) -> list[CodeFinding]:
     """Return the suspected findings if the loss falls further with smaller weights.
 
@@ -82,7 +81,7 @@ def confirm_large_weights(
 
 
 def _find_unscaled_inputs(
-    training: Training, trace: Trace, losses: list[float]
+    training: Experiments, trace: Trace, losses: list[float]
 ) -> list[CodeFinding]:
     """Find inputs with a large scale, if the training learns better with standardised inputs.
 
@@ -116,7 +115,7 @@ def _find_unscaled_inputs(
     ]
 
 
-def _find_divergence(training: Training, trace: Trace) -> list[CodeFinding]:
+def _find_divergence(training: Experiments, trace: Trace) -> list[CodeFinding]:
     """Find a learning rate at which the loss over several batches explodes."""
     losses: list[float] = []
     for steps in (SHORT, LONG) if training.has_several_batches else ():
@@ -127,7 +126,7 @@ def _find_divergence(training: Training, trace: Trace) -> list[CodeFinding]:
 
 
 def _find_large_rate(
-    training: Training, trace: Trace, losses: list[float], *, one_batch: bool = True
+    training: Experiments, trace: Trace, losses: list[float], *, one_batch: bool = True
 ) -> list[CodeFinding]:
     """Find a learning rate that is too large, if the loss falls with a smaller rate.
 
@@ -163,7 +162,7 @@ def _find_large_rate(
 
 
 def _run_until_below(
-    bound: float, training: Training, intervention: Intervention, *, one_batch: bool
+    bound: float, training: Experiments, intervention: Intervention, *, one_batch: bool
 ) -> list[float]:
     """Return the losses of a short run, or of a long run if the short run ends above a bound.
 
@@ -182,7 +181,7 @@ def _run_until_below(
     return training.run(LONG, intervention, one_batch=one_batch).losses
 
 
-def find_summed_loss(training: Training, trace: Trace) -> list[CodeFinding]:
+def find_summed_loss(training: Experiments, trace: Trace) -> list[CodeFinding]:
     """Find a loss that is a sum over samples: repeated samples make the update longer."""
     updates = trace.all(OptimizerStep)
     if not updates or trace.all(GradientClip):
@@ -220,17 +219,14 @@ def _sum_finding(line: SourceLine, over: str, evidence: str, lr: float, n: int) 
     )
 
 
-def _detect_sum_by_repetition(training: Training) -> tuple[int, str] | None:
+def _detect_sum_by_repetition(training: Experiments) -> tuple[int, str] | None:
     """Return the number of samples and the evidence, if repeated samples make updates longer."""
-    traces = [training.run_repeated(times) for times in (1, 2, 4)]
-    moved = [
-        update.distance
-        for trace in traces
-        if trace is not None and not trace.error
-        for update in trace.all(OptimizerStep)[:1]
-    ]
-    if len(moved) < len(traces) or not moved[0]:
-        return None
+    moved: list[float] = []
+    for times in (1, 2, 4):
+        outcome = training.run_repeated(times) if training.samples else None
+        if outcome is None or not outcome.first_update:
+            return None
+        moved.append(outcome.first_update)
     two, four = (each / moved[0] for each in moved[1:])
     if not (1.9 < two < 2.1 and 3.7 < four < 4.3):
         return None
@@ -255,7 +251,7 @@ def _is_bare(term: LossTerm) -> bool:
     return abs(term.derivative - 1) < 1e-6
 
 
-def _find_sum_in_loop(training: Training, trace: Trace) -> list[CodeFinding]:
+def _find_sum_in_loop(training: Experiments, trace: Trace) -> list[CodeFinding]:
     """Find losses that a loop adds, if the training diverges and does not with their mean.
 
     Sums over time steps or over several losses are common, so a harmless sum is not a finding.

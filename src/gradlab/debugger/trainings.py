@@ -5,6 +5,7 @@ import inspect
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from itertools import cycle, islice
 from typing import Any, Protocol
 
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_leaves, tree_map
 
-from gradlab.debugger.observe.events import TrainingError
+from gradlab.debugger.code_finding import CodeFinding
+from gradlab.debugger.observe.events import OptimizerStep, TrainingError
 from gradlab.debugger.observe.module_calls import Intervention
 from gradlab.debugger.observe.observer import StopTraining, TrainingObserver
 from gradlab.debugger.observe.source_lines import line_of_error
 from gradlab.debugger.observe.trace import Trace
+from gradlab.debugger.rules.loss_inputs import find_logarithms_of_zero
 from gradlab.debugger.sandbox.isolation import isolated
 from gradlab.debugger.sandbox.snapshot import reachable_objects, restored
 from gradlab.errors import ExaminationError, first_line
@@ -26,6 +29,74 @@ TrainingStep = Callable[[nn.Module, Optimizer, Any], Any]
 FIRST_STEPS = 8  # observed updates of a script
 MAX_CALLS = 8  # calls of a step function for each update: gradient accumulation needs several
 MAX_BATCHES = 16
+
+
+@dataclass(frozen=True)
+class ExperimentResult:
+    """The outcome of an experiment.
+
+    Attributes:
+        losses: the loss of each step.
+        first_update: the norm of the first update; None if there was none, or the training failed.
+        zero_logarithms: the findings about logarithms of 0.
+    """
+
+    losses: list[float]
+    first_update: float | None = None
+    zero_logarithms: list[CodeFinding] = field(default_factory=list[CodeFinding])
+
+    @classmethod
+    def of(cls, trace: Trace) -> "ExperimentResult":
+        """Return the outcome of an observed training."""
+        updates = [] if trace.error else trace.all(OptimizerStep)
+        first = next((each.distance for each in updates), None)
+        return cls(trace.losses, first, find_logarithms_of_zero(trace))
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "ExperimentResult":
+        """Return an outcome from the result of `dataclasses.asdict`."""
+        found = [CodeFinding(**each) for each in content["zero_logarithms"]]
+        return cls(content["losses"], content["first_update"], found)
+
+
+class ExperimentError(Exception):
+    """A training cannot run again; this is not an error of the training that was observed."""
+
+
+class Experiments(Protocol):
+    """Runs a training again, with one change."""
+
+    @property
+    def samples(self) -> int:
+        """The number of samples in a batch; 0 if it is unknown."""
+        ...
+
+    @property
+    def has_several_batches(self) -> bool:
+        """Whether the training can run on one batch and on several batches."""
+        ...
+
+    def run(
+        self, steps: int, intervention: Intervention | None = None, *, one_batch: bool = False
+    ) -> ExperimentResult:
+        """Train for a number of optimiser steps and return the outcome.
+
+        Args:
+            steps: the number of steps.
+            intervention: the change.
+            one_batch: whether to train on one batch only.
+
+        Returns:
+            The outcome.
+
+        Raises:
+            ExperimentError: the training cannot run again.
+        """
+        ...
+
+    def run_repeated(self, times: int) -> ExperimentResult | None:
+        """Make one step on a batch in which each sample occurs several times, if possible."""
+        ...
 
 
 class Training(Protocol):
@@ -59,6 +130,43 @@ class Training(Protocol):
     def run_repeated(self, times: int) -> Trace | None:
         """Make one step on a batch in which each sample occurs several times, if possible."""
         ...
+
+
+class LocalExperiments:
+    """Runs a training again in this process, which restores its state afterwards."""
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+
+    @property
+    def samples(self) -> int:
+        """The number of samples in a batch; 0 if it is unknown."""
+        return self.training.samples
+
+    @property
+    def has_several_batches(self) -> bool:
+        """Whether the training can run on one batch and on several batches."""
+        return self.training.has_several_batches
+
+    def run(
+        self, steps: int, intervention: Intervention | None = None, *, one_batch: bool = False
+    ) -> ExperimentResult:
+        """Train for a number of optimiser steps and return the outcome.
+
+        Args:
+            steps: the number of steps.
+            intervention: the change.
+            one_batch: whether to train on one batch only.
+
+        Returns:
+            The outcome.
+        """
+        return ExperimentResult.of(self.training.run(steps, intervention, one_batch=one_batch))
+
+    def run_repeated(self, times: int) -> ExperimentResult | None:
+        """Make one step on a batch in which each sample occurs several times, if possible."""
+        trace = self.training.run_repeated(times)
+        return None if trace is None else ExperimentResult.of(trace)
 
 
 class ScriptTraining:
