@@ -1,0 +1,234 @@
+"""Watch a training for numbers that are not finite, and locate the first of them."""
+
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
+from torch.utils._pytree import tree_leaves
+
+from gradlab.nonfinite.fault import Fault
+from gradlab.nonfinite.location import Trained, fault_of_parameter, locate
+from gradlab.nonfinite.recorded_calls import CallRecorder
+from gradlab.nonfinite.tensor_range import all_finite
+from gradlab.recording.patches import wrap
+
+MOST = 4  # located faults of a training; later ones follow from the first
+
+
+class NonfiniteGuard:
+    """Checks loss and gradients in each backward pass; locates the first that is not finite.
+
+    On the CPU the check is made at once. On another device it would wait, so it is made just
+    before an update for which `may_wait` returns True; until then only the numbers of the last
+    backward pass are available for the location.
+
+    Args:
+        parameters: Returns the trained parameters, by name.
+        modules: Returns names of modules, by id.
+        step: Returns the number of optimiser steps so far.
+        may_wait: Returns whether the check may wait for the device in this step.
+        pause: Opens a context in which no other recorder observes the repeated step.
+        on_failure: Called with an exception of this class; the checks end, the training continues.
+
+    Attributes:
+        faults: The located faults.
+    """
+
+    # attributes: the callbacks of its owner, and the state of the current backward pass
+
+    def __init__(
+        self,
+        parameters: Callable[[], Mapping[str, Tensor]],
+        modules: Callable[[], Mapping[int, str]],
+        step: Callable[[], int],
+        *,
+        may_wait: Callable[[], bool] = lambda: True,
+        pause: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        on_failure: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
+        self.faults: list[Fault] = []
+        self._parameters, self._modules, self._step = parameters, modules, step
+        self._may_wait, self._pause, self._on_failure = may_wait, pause, on_failure
+        self._recorder = CallRecorder()
+        self._optimizers: WeakSet[Optimizer] = WeakSet()
+        self._state = _Passes()
+
+    @contextmanager
+    def observe(self) -> Generator[None]:
+        """Check the training until the context closes."""
+        with ExitStack() as stack:
+            stack.enter_context(self._recorder.observe())
+            stack.enter_context(wrap(torch.autograd, "backward", self._backward))
+            stack.callback(register_optimizer_step_pre_hook(self._before_update).remove)
+            yield
+
+    def finish(self) -> None:
+        """Check the parameters after the last update, unless a fault is known."""
+        if self.faults or self._state.failed or not self._step():
+            return
+        for name, p in self._parameters().items():
+            if not all_finite(p.detach()):
+                self._add(
+                    fault_of_parameter(
+                        name, p, [*self._optimizers], self._step(), "the weights are not finite"
+                    )
+                )
+                return
+
+    def mark_skipped(self, step: int) -> None:
+        """Note that a `GradScaler` skips a step, and so keeps its numbers from the weights."""
+        from dataclasses import replace
+
+        self.faults = [replace(f, skipped=True) if f.step == step else f for f in self.faults]
+
+    def _backward(
+        self,
+        original: Callable[..., Any],
+        tensors: Any,
+        grad_tensors: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        state = self._state
+        if state.depth or state.failed or len(self.faults) >= MOST:
+            return original(tensors, grad_tensors, *args, **kwargs)
+        roots = [x for x in tree_leaves(tensors) if isinstance(x, Tensor)]
+        grads = [*tree_leaves(grad_tensors)] if grad_tensors is not None else [None] * len(roots)
+        on_cpu = all(root.device.type == "cpu" for root in roots)
+        bad = on_cpu and self._guarded(self._check_roots, roots, grads)
+        state.depth += 1
+        try:
+            return original(tensors, grad_tensors, *args, **kwargs)
+        finally:
+            state.depth -= 1
+            if on_cpu and not bad:
+                self._guarded(self._check_gradients, roots, grads)
+            elif not on_cpu:
+                self._guarded(self._postpone, roots, grads)
+
+    def _guarded(self, check: Callable[..., bool], *args: Any) -> bool:
+        """Run a check; after an exception in it, no check runs again."""
+        if self._state.failed:
+            return False
+        try:
+            return check(*args)
+        except Exception as error:
+            self._state.failed = True
+            self._on_failure(error)
+            return False
+
+    def _check_roots(self, roots: Sequence[Tensor], grads: Sequence[Tensor | None]) -> bool:
+        """Locate the origin of a loss that is not finite; return whether there is one."""
+        bad = [root for root in roots if not _is_finite(root)]
+        if not bad:
+            return False
+        value = "NaN" if bool(bad[0].detach().isnan().any()) else "inf"
+        self._locate(roots, grads, f"the loss is {value}", True)
+        return True
+
+    def _check_gradients(self, roots: Sequence[Tensor], grads: Sequence[Tensor | None]) -> bool:
+        """Locate the origin of gradients that are not finite; return whether there are any."""
+        named = {n: p.grad for n, p in self._parameters().items() if p.grad is not None}
+        if bool(_norms(list(named.values())).isfinite().all()):
+            self._state.is_bad = False
+            return False
+        bad = [n for n, g in named.items() if not all_finite(g.detach())]
+        if bad:
+            effect = f"the gradients of {len(bad)} of {len(named)} parameters are NaN or inf"
+            if len(bad) == 1:
+                effect = f"the gradient of `{bad[0]}` is NaN or inf"
+            self._locate(roots, grads, effect, False)
+        else:
+            self._state.is_bad = False
+        return bool(bad)
+
+    def _locate(
+        self, roots: Sequence[Tensor], grads: Sequence[Tensor | None], effect: str, of_loss: bool
+    ) -> None:
+        """Locate a fault, unless the backward pass before had one too."""
+        if self._state.is_bad:
+            return
+        self._state.is_bad = True
+        trained = Trained(self._parameters(), self._modules(), [*self._optimizers])
+        self._recorder.paused = True
+        try:
+            with self._pause():
+                found = locate(roots, grads, trained, self._step(), effect)
+        finally:
+            self._recorder.paused = False
+        self._add(found or Fault(self._step(), "unknown", effect, exact=False))
+
+    def _add(self, fault: Fault) -> None:
+        self.faults.append(fault)
+
+    # Devices on which a check waits
+
+    def _postpone(self, roots: Sequence[Tensor], grads: Sequence[Tensor | None]) -> bool:
+        """Compute the check of a backward pass on the device, and leave its result there."""
+        given = [p.grad for p in self._parameters().values() if p.grad is not None]
+        parts = [root.detach().double().sum().reshape(1) for root in roots]
+        parts += [_norms(given)] if given else []
+        flag = torch.cat([x.to(parts[0].device).double() for x in parts]).isfinite().all()
+        before = self._state.pending
+        worst = flag if before is None else before[2] & flag
+        self._state.pending = (roots, grads, worst, flag)
+        return False
+
+    def _before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """Read the postponed checks before an update, while the weights are those of the step."""
+        self._optimizers.add(optimizer)
+        pending = self._state.pending
+        if pending is None:
+            return
+        if not self._may_wait():
+            self._state.pending = ([], [], pending[2], pending[3])  # frees the graph
+            return
+        self._state.pending = None
+        if bool(pending[2]):
+            self._state.is_bad = False
+        elif pending[0] and not bool(pending[3]):
+            self._guarded(self._check_postponed, pending[0], pending[1])
+        else:
+            effect = "the loss or a gradient is NaN or inf in this or an earlier step"
+            self._add(Fault(self._step(), "unknown", effect, exact=False))
+
+    def _check_postponed(self, roots: Sequence[Tensor], grads: Sequence[Tensor | None]) -> bool:
+        return self._check_roots(roots, grads) or self._check_gradients(roots, grads)
+
+
+class _Passes:
+    """The state of the backward passes.
+
+    Attributes:
+        depth: Number of running backward passes, one inside another.
+        is_bad: Whether the last checked pass had a number that is not finite.
+        failed: Whether an exception has ended the checks.
+        pending: Roots and gradients of the last pass; whether all passes since the last update and
+            whether the last pass were finite, on the device.
+    """
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.is_bad = False
+        self.failed = False
+        self.pending: (
+            tuple[Sequence[Tensor], Sequence[Tensor | None], Tensor, Tensor] | None
+        ) = None
+
+
+def _is_finite(x: Tensor) -> bool:
+    return math.isfinite(x.item()) if x.numel() == 1 and not x.is_complex() else all_finite(x)
+
+
+def _norms(grads: Sequence[Tensor]) -> Tensor:
+    """Return a number for each gradient that is finite only if its entries are; one transfer."""
+    dense = [g.detach().coalesce().values() if g.is_sparse else g.detach() for g in grads]
+    if not dense:
+        return torch.zeros(0)
+    norms = torch._foreach_norm(dense)
+    return torch.stack([n.float().to(norms[0].device) for n in norms])

@@ -1,0 +1,278 @@
+"""Record the outermost calls of a forward pass in autograd's graph, so that they can be repeated.
+
+An outermost call is a call of a function of torch, or of a module, by code outside of modules. A
+call with a gradient is stored in the metadata of the graph's nodes that it created. It lives as
+long as the graph: nothing must be discarded, and a forward pass without a backward pass leaves
+nothing. Arguments are aliases without a graph, so no cycle of references keeps a graph alive.
+"""
+
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._C._functorch import peek_interpreter_stack
+from torch.nn.modules import module as module_hooks
+from torch.overrides import (
+    TorchFunctionMode,
+    _get_current_function_mode_stack,  # pyright: ignore
+    _pop_mode,  # pyright: ignore
+    _push_mode,  # pyright: ignore
+)
+from torch.utils._pytree import tree_leaves, tree_map
+
+from gradlab.nonfinite.user_code import Place, running_places
+
+KEY = "gradlab.call"  # in the metadata of a node
+PLAIN = {Tensor, nn.Parameter, nn.Buffer}
+WRAPPERS = ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel")
+"""Modules whose call cannot be repeated; their inner module can."""
+RANDOM = ("drop", "rand", "rrelu", "bernoulli", "normal", "gumbel", "attention", "fractional")
+"""Parts of the names of functions that draw random numbers."""
+DEVICES = ("cpu", "cuda", "mps", "xpu")
+
+
+@dataclass(slots=True, eq=False)
+class Argument:
+    """A tensor that a call received.
+
+    Attributes:
+        value: An alias of the tensor without a graph; a parameter itself.
+        version: Its version counter at the call; a change in place increases it.
+        source: The call that computed it, and the index of the result; None for others.
+        requires_grad: Whether it required a gradient.
+    """
+
+    value: Tensor
+    version: int
+    source: "tuple[RecordedCall, int] | None"
+    requires_grad: bool
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the tensor has the values that the call received."""
+        return self.value._version == self.version
+
+
+@dataclass(slots=True, eq=False)
+class RecordedCall:
+    """An outermost call.
+
+    Attributes:
+        number: Calls are numbered in the order of their begin.
+        function: The function of torch, or the module.
+        args: Its positional arguments, with an `Argument` in place of each tensor.
+        kwargs: Its keyword arguments, in the same way.
+        places: The running lines of the user's code, the innermost first.
+        rng: States of the random generators at the begin, by device; None if it draws no numbers.
+        autocast: The dtype of autocast, by type of device where it is on.
+    """
+
+    number: int
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    places: tuple[Place, ...]
+    rng: dict[str, Tensor] | None
+    autocast: dict[str, torch.dtype]
+
+    def arguments(self) -> Iterator[Argument]:
+        """Yield the tensors among the arguments."""
+        for each in tree_leaves((self.args, self.kwargs)):
+            if isinstance(each, Argument):
+                yield each
+
+
+def call_of(x: Tensor) -> tuple[RecordedCall, int] | None:
+    """Return the call that computed a tensor, and the index of the tensor among its results."""
+    if x.grad_fn is None:
+        return None
+    found = x.grad_fn.metadata.get(KEY)
+    return None if found is None else (found[0], found[1].get(x.output_nr, 0))
+
+
+def calls_of(roots: Sequence[Tensor]) -> list[RecordedCall]:
+    """Return all recorded calls from which some tensors were computed, in order."""
+    waiting = [found[0] for root in roots if (found := call_of(root)) is not None]
+    seen: dict[int, RecordedCall] = {}
+    while waiting:
+        call = waiting.pop()
+        if call.number not in seen:
+            seen[call.number] = call
+            waiting += [each.source[0] for each in call.arguments() if each.source is not None]
+    return [seen[number] for number in sorted(seen)]
+
+
+def rng_states() -> dict[str, Tensor]:
+    """Return the states of the random generators, by device."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        for index in range(torch.cuda.device_count()):
+            states[f"cuda:{index}"] = torch.cuda.get_rng_state(index)
+    return states
+
+
+def set_rng_states(states: Mapping[str, Tensor]) -> None:
+    """Set the states of the random generators, by device."""
+    for device, state in states.items():
+        if device == "cpu":
+            torch.set_rng_state(state)
+        else:
+            torch.cuda.set_rng_state(state, device)
+
+
+class CallRecorder(TorchFunctionMode):
+    """Records the outermost calls in the thread that opens `observe`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paused = False
+        self._numbers = count()
+        self._thread = 0
+        self._running: list[tuple[nn.Module, RecordedCall | None, bool]] = []
+
+    @contextmanager
+    def observe(self) -> Generator[None]:
+        """Record the calls until the context closes."""
+        self._thread = threading.get_ident()
+        handles = (
+            module_hooks.register_module_forward_pre_hook(self._before_module),
+            module_hooks.register_module_forward_hook(
+                self._after_module, with_kwargs=True, always_call=True
+            ),
+        )
+        _insert(self)
+        try:
+            yield
+        finally:
+            _remove(self)
+            for handle in handles:
+                handle.remove()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Call a function of torch, and record the call if its results have a gradient."""
+        kwargs = kwargs or {}
+        if self.paused or self._running or not _has_gradient(args, kwargs):
+            return func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        if name == "backward" or peek_interpreter_stack():
+            return func(*args, **kwargs)
+        draws = any(part in name for part in RANDOM)
+        call = self._call(func, args, kwargs, rng_states() if draws else None)
+        out = func(*args, **kwargs)
+        _store(call, args[0] if out is None and args else out)
+        return out
+
+    def _call(
+        self, function: Any, args: Any, kwargs: Any, rng: dict[str, Tensor] | None
+    ) -> RecordedCall:
+        frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
+        return RecordedCall(
+            next(self._numbers),
+            function,
+            tree_map(_argument, tuple(args)),
+            tree_map(_argument, kwargs) if kwargs else {},
+            running_places(frame),
+            rng,
+            {d: torch.get_autocast_dtype(d) for d in DEVICES if torch.is_autocast_enabled(d)},
+        )
+
+    def _before_module(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        """Begin a call of a module; the outermost is recorded."""
+        if torch.compiler.is_compiling() or threading.get_ident() != self._thread:
+            return
+        if self.paused or type(module).__name__ in WRAPPERS:
+            return
+        if self._running:
+            self._running.append((module, None, False))
+            return
+        records = torch.is_grad_enabled() and not peek_interpreter_stack()
+        call = self._call(module, args, {}, rng_states()) if records else None
+        self._running.append((module, call, _remove(self, only_top=True)))
+
+    def _after_module(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+    ) -> None:
+        """End a call of a module, also after an exception."""
+        if torch.compiler.is_compiling() or threading.get_ident() != self._thread:
+            return
+        if not any(module is each for each, _, _ in self._running):
+            return
+        while self._running:
+            begun, call, removed = self._running.pop()
+            if removed:
+                _insert(self)
+            if begun is module:
+                break
+        else:
+            return
+        if call is not None and not self.paused:
+            call.kwargs = tree_map(_argument, kwargs) if kwargs else {}
+            _store(call, out)
+
+
+def _has_gradient(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Return whether an argument, or an entry of a list among them, requires a gradient."""
+    if not torch.is_grad_enabled():
+        return False
+    for each in (*args, *kwargs.values()):
+        if isinstance(each, Tensor):
+            if each.requires_grad:
+                return type(each) in PLAIN
+        elif isinstance(each, list | tuple) and _has_gradient(each, {}):
+            return True
+    return False
+
+
+def _argument(x: Any) -> Any:
+    """Return an `Argument` for a tensor; other values unchanged."""
+    if type(x) not in PLAIN:
+        return x
+    is_leaf = x.is_leaf and x.requires_grad
+    value = x if is_leaf else x.detach()
+    return Argument(value, x._version, None if is_leaf else call_of(x), x.requires_grad)
+
+
+def _store(call: RecordedCall, out: Any) -> None:
+    """Store a call in the nodes that computed its results, unless an earlier call did."""
+    for index, x in enumerate(tree_leaves(out)):
+        if not isinstance(x, Tensor) or x.grad_fn is None:
+            continue
+        metadata = x.grad_fn.metadata
+        stored = metadata.setdefault(KEY, (call, {}))
+        if stored[0] is call:
+            stored[1].setdefault(x.output_nr, index)
+
+
+def _insert(mode: TorchFunctionMode) -> None:
+    """Push a mode below all others: contexts of the user's then remove their modes, not this one."""
+    others = [_pop_mode() for _ in _get_current_function_mode_stack()]
+    for each in (mode, *reversed(others)):
+        _push_mode(each)
+
+
+def _remove(mode: TorchFunctionMode, only_top: bool = False) -> bool:
+    """Remove a mode from the stack.
+
+    Args:
+        mode: The mode.
+        only_top: Whether to leave it there if it is not the only mode.
+
+    Returns:
+        Whether it was removed.
+    """
+    stack = _get_current_function_mode_stack()
+    if not any(each is mode for each in stack) or (only_top and len(stack) > 1):
+        return False
+    others = [_pop_mode() for _ in stack]
+    for each in reversed(others):
+        if each is not mode:
+            _push_mode(each)
+    return True
