@@ -22,6 +22,7 @@ ROOMS = [
     "theory",
     "models",
     "recording",
+    "nonfinite",
     "training",
     "results",
     "sinks",

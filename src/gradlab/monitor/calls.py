@@ -1,42 +1,16 @@
-"""Single calls of a module: their numbers, hooks, and the gradient of the input."""
+"""Single calls of a module: their numbers, and the gradient of the input."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
 from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
-from torch._C._functorch import peek_interpreter_stack
 from torch.autograd import _get_sequence_nr  # pyright: ignore
 from torch.autograd.graph import Node, get_gradient_edge
 
-HookFunction = Callable[..., Any]
 Edge = tuple[Node, int]
-
-
-class Hook:
-    """A hook that does nothing in compiled or traced code, under `torch.func`, and in copies.
-
-    Args:
-        function: Called with the hook's arguments in eager code.
-    """
-
-    def __init__(self, function: HookFunction) -> None:
-        self.function = function
-
-    def __call__(self, *args: Any) -> Any:
-        """Call the function if tensors have values, as in eager code."""
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore
-            return None
-        if peek_interpreter_stack():  # inside vmap, grad, ...
-            return None
-        return self.function(*args)
-
-    def __reduce__(self) -> Any:
-        """Replace the hook, in a copy or a pickle, by a standard function that does nothing."""
-        return getattr, (nullcontext(), "__exit__")
 
 
 @dataclass

@@ -1,1 +1,1 @@
-"""Locate the operation that made a number inf or NaN: in a step's forward pass, backward pass or update."""
+"""Locate the operation that made a number inf or NaN: in the loss, a gradient or an update."""

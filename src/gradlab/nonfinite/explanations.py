@@ -121,7 +121,9 @@ def _sqrt(op: Operation) -> Explanation | None:
         reason = "the square root of a negative number is NaN"
         return Explanation(_received(op), reason, f"torch.{op.name}(x.clamp(min=1e-12))")
     if x == 0:
-        return Explanation("received 0", f"{op.name}(0) is inf", f"torch.{op.name}(x + 1e-12)")
+        return Explanation(
+            "received 0", f"{op.name}(0) is inf", f"torch.{op.name}(x.clamp(min=1e-12))"
+        )
     return None
 
 
@@ -195,7 +197,7 @@ def _softmax(op: Operation) -> Explanation | None:
 def _spread(op: Operation) -> Explanation | None:
     size = math.prod(op.inputs[0].shape) if op.inputs else 0
     out = math.prod(op.output.shape) if op.output else 1
-    if size and size == out or size == 1:
+    if (size and size == out) or size == 1:
         name = "standard deviation" if "std" in op.name else "variance"
         reason = f"the {name} of one number divides 0 by 0"
         return Explanation("received one number", reason, f"{op.name}(correction=0)")
@@ -244,7 +246,9 @@ def _too_large(op: Operation) -> Explanation | None:
 
 def _mul(op: Operation) -> Explanation | None:
     if 0.0 in op.values and any(map(math.isinf, op.values)):
-        return Explanation("received 0 · inf", "0 · inf is NaN", "torch.where in place of a product")
+        return Explanation(
+            "received 0 · inf", "0 · inf is NaN", "torch.where in place of a product"
+        )
     return _too_large(op)
 
 
@@ -268,7 +272,9 @@ VALUES: Mapping[str, Rule] = {
     **dict.fromkeys(("std", "var", "var_mean", "std_mean"), _spread),
     "mean": _mean,
     "ctc_loss": _ctc,
-    **dict.fromkeys(("linalg_inv_ex", "linalg_det", "linalg_slogdet", "linalg_solve_ex"), _singular),
+    **dict.fromkeys(
+        ("linalg_inv_ex", "linalg_det", "linalg_slogdet", "linalg_solve_ex"), _singular
+    ),
     "mul": _mul,
     **dict.fromkeys(("add", "sub"), _add),
 }
@@ -318,31 +324,21 @@ def _overflow_back(op: Operation) -> Explanation | None:
     return _too_large(op)
 
 
+EQUAL_VALUES = _derivative(
+    "a matrix with equal singular values or eigenvalues",
+    "the derivative divides by their difference",
+    "add small noise to the matrix",
+)
 DERIVATIVES: Mapping[str, Rule] = {
-    "sqrt": _derivative("0", INFINITE, "torch.sqrt(x + 1e-12)", 0.0),
-    "rsqrt": _derivative("0", INFINITE, "torch.rsqrt(x + 1e-12)", 0.0),
+    "sqrt": _derivative("0", INFINITE, "torch.sqrt(x.clamp(min=1e-12))", 0.0),
+    "rsqrt": _derivative("0", INFINITE, "torch.rsqrt(x.clamp(min=1e-12))", 0.0),
     "pow": _derivative("the base 0", INFINITE, "(x + 1e-12) ** p", 0.0),
     **dict.fromkeys(("log", "log2", "log10"), _derivative("0", INFINITE, "log(x + 1e-8)", 0.0)),
     "log1p": _derivative("-1", INFINITE, "log1p(x.clamp(min=-1 + 1e-6))", -1.0),
     **dict.fromkeys(("acos", "asin", "atanh", "erfinv"), _at_one),
     "acosh": _derivative("1", INFINITE, "torch.acosh(x.clamp(min=1 + 1e-6))", 1.0),
     **dict.fromkeys(("div", "true_divide", "reciprocal"), _div_back),
-    **dict.fromkeys(
-        ("std", "std_mean"),
-        _derivative("equal numbers", "the derivative of a standard deviation of 0 is 0 / 0",
-                    "torch.sqrt(x.var(dim) + 1e-8)"),
-    ),  # fmt: skip
-    **dict.fromkeys(
-        ("norm", "cdist", "pdist", "dist"),
-        _derivative("a vector of zeros", "the derivative of a norm of 0 is 0 / 0",
-                    "torch.sqrt(x.square().sum(dim) + 1e-12)"),
-    ),  # fmt: skip
-    "atan2": _derivative("0 and 0", "its derivative there is 0 / 0", "torch.atan2(y, x + 1e-12)"),
-    **dict.fromkeys(
-        ("linalg_eigh", "linalg_svd", "svd"),
-        _derivative("a matrix with equal singular values or eigenvalues",
-                    "the derivative divides by their difference", "add small noise to the matrix"),
-    ),  # fmt: skip
+    **dict.fromkeys(("linalg_eigh", "linalg_svd", "svd"), EQUAL_VALUES),
     "ctc_loss": _ctc,
     "ctc": _ctc,
 }
@@ -366,9 +362,11 @@ def _is_overflow(op: Operation) -> bool:
     if out is None or not hasattr(torch, out.dtype):
         return False
     most = torch.finfo(getattr(torch, out.dtype)).max
-    return math.prod(max(_size(r), 1.0) for r in inputs) * max(
-        (math.prod(r.shape) for r in inputs), default=1
-    ) >= most
+    return (
+        math.prod(max(_size(r), 1.0) for r in inputs)
+        * max((math.prod(r.shape) for r in inputs), default=1)
+        >= most
+    )
 
 
 def _size(r: TensorRange) -> float:

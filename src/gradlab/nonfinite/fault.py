@@ -69,5 +69,6 @@ class Fault:
     def from_dict(cls, written: Mapping[str, Any]) -> Self:
         """Return the fault that `as_dict` has written; unknown entries are ignored."""
         known = {each.name for each in fields(cls)}
-        given = {key: value for key, value in written.items() if key in known}
-        return cls(**given | {"stack": tuple(given.get("stack", ()))})
+        given: dict[str, Any] = {key: value for key, value in written.items() if key in known}
+        given["stack"] = tuple(given.get("stack", ()))
+        return cls(**given)

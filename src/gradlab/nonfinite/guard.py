@@ -1,13 +1,14 @@
 """Watch a training for numbers that are not finite, and locate the first of them."""
 
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 from torch.utils._pytree import tree_leaves
 
@@ -59,10 +60,14 @@ class NonfiniteGuard:
         self._state = _Passes()
 
     @contextmanager
-    def observe(self) -> Generator[None]:
-        """Check the training until the context closes."""
+    def observe(self, modules: Iterable[nn.Module] | None = None) -> Generator[None]:
+        """Check the training until the context closes.
+
+        Args:
+            modules: The modules of the network; None for all modules of the program.
+        """
         with ExitStack() as stack:
-            stack.enter_context(self._recorder.observe())
+            stack.enter_context(self._recorder.observe(modules))
             stack.enter_context(wrap(torch.autograd, "backward", self._backward))
             stack.callback(register_optimizer_step_pre_hook(self._before_update).remove)
             yield
@@ -82,8 +87,6 @@ class NonfiniteGuard:
 
     def mark_skipped(self, step: int) -> None:
         """Note that a `GradScaler` skips a step, and so keeps its numbers from the weights."""
-        from dataclasses import replace
-
         self.faults = [replace(f, skipped=True) if f.step == step else f for f in self.faults]
 
     def _backward(
@@ -99,16 +102,16 @@ class NonfiniteGuard:
             return original(tensors, grad_tensors, *args, **kwargs)
         roots = [x for x in tree_leaves(tensors) if isinstance(x, Tensor)]
         grads = [*tree_leaves(grad_tensors)] if grad_tensors is not None else [None] * len(roots)
-        on_cpu = all(root.device.type == "cpu" for root in roots)
-        bad = on_cpu and self._guarded(self._check_roots, roots, grads)
+        at_once = not _waits(roots)
+        bad = at_once and self._guarded(self._check_roots, roots, grads)
         state.depth += 1
         try:
             return original(tensors, grad_tensors, *args, **kwargs)
         finally:
             state.depth -= 1
-            if on_cpu and not bad:
+            if at_once and not bad:
                 self._guarded(self._check_gradients, roots, grads)
-            elif not on_cpu:
+            elif not at_once:
                 self._guarded(self._postpone, roots, grads)
 
     def _guarded(self, check: Callable[..., bool], *args: Any) -> bool:
@@ -180,7 +183,7 @@ class NonfiniteGuard:
         return False
 
     def _before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        """Read the postponed checks before an update, while the weights are those of the step."""
+        """Read the postponed checks before an update, while it has not changed the weights."""
         self._optimizers.add(optimizer)
         pending = self._state.pending
         if pending is None:
@@ -216,9 +219,12 @@ class _Passes:
         self.depth = 0
         self.is_bad = False
         self.failed = False
-        self.pending: (
-            tuple[Sequence[Tensor], Sequence[Tensor | None], Tensor, Tensor] | None
-        ) = None
+        self.pending: tuple[Sequence[Tensor], Sequence[Tensor | None], Tensor, Tensor] | None = None
+
+
+def _waits(roots: Sequence[Tensor]) -> bool:
+    """Return whether reading a number of these tensors waits for a device."""
+    return any(root.device.type != "cpu" for root in roots)
 
 
 def _is_finite(x: Tensor) -> bool:
@@ -230,5 +236,5 @@ def _norms(grads: Sequence[Tensor]) -> Tensor:
     dense = [g.detach().coalesce().values() if g.is_sparse else g.detach() for g in grads]
     if not dense:
         return torch.zeros(0)
-    norms = torch._foreach_norm(dense)
+    norms = torch._foreach_norm(dense)  # pyright: ignore
     return torch.stack([n.float().to(norms[0].device) for n in norms])

@@ -1,7 +1,7 @@
 """Locate the origin of a number that is not finite, by repeating the step."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +54,9 @@ def locate(
     origin = result.origin
     if origin is None:
         return None
+    if origin.escape is not None:
+        fault = fault_of_operation(origin.escape, result, step, effect)
+        return replace(fault, reason=_written(origin), remedy="")
     if origin.operation is None:
         return _fault_of_tensor(origin, calls_of(roots), trained, step, effect, result)
     return fault_of_operation(origin.operation, result, step, effect)
@@ -79,6 +82,15 @@ def fault_of_operation(operation: Operation, result: Replay, step: int, effect: 
         tuple(str(CodeLine(*place)) for place in operation.places),
         result.exact,
     )
+
+
+def _written(origin: Origin) -> str:
+    """Return a clause about a value that the program wrote on purpose."""
+    written = origin.operation
+    if written is None:
+        return "its input contains inf, which comes from outside of the step"
+    line = innermost(written.places)
+    return f"its input contains inf, which `{usual_name(written.name)}` wrote at {line}"
 
 
 def _fault_of_tensor(
@@ -144,13 +156,18 @@ def fault_of_parameter(
         return Fault(
             0, "update", effect, name, received=f"{share} are not finite before the first step"
         )
-    owner = next((o for o in optimizers if any(p is q for g in o.param_groups for q in g["params"])), None)
+    owner = next((o for o in optimizers if any(p is q for q in _parameters(o))), None)
     rule = "the optimiser" if owner is None else type(owner).__name__
     reason, remedy = ("", "") if owner is None else _arithmetic(p, owner, bad)
     return Fault(
         step - 1, "update", effect, rule, module=name.rpartition(".")[0] or None,
         received=f"the update of {rule} makes {share} NaN or inf", reason=reason, remedy=remedy,
     )  # fmt: skip
+
+
+def _parameters(optimizer: Optimizer) -> Iterator[Tensor]:
+    for group in optimizer.param_groups:
+        yield from group["params"]
 
 
 def _arithmetic(p: Tensor, optimizer: Optimizer, bad: Tensor) -> tuple[str, str]:
@@ -170,6 +187,8 @@ def _arithmetic(p: Tensor, optimizer: Optimizer, bad: Tensor) -> tuple[str, str]
     second = state.get("exp_avg_sq", state.get("square_avg", state.get("sum")))
     if isinstance(eps, float) and isinstance(second, Tensor) and second.shape == bad.shape:
         zero = int((second[bad] == 0).sum())
+        if zero and not eps:
+            return f"eps is 0, and the squared gradient of {zero} entries is 0", "eps=1e-8"
         if zero and float(torch.tensor(eps, dtype=second.dtype)) == 0:
             kind = str(second.dtype).removeprefix("torch.")
             return (
@@ -177,8 +196,6 @@ def _arithmetic(p: Tensor, optimizer: Optimizer, bad: Tensor) -> tuple[str, str]
                 "gradient is 0 too: the update divides by 0",
                 "eps=1e-4, or weights in float32 with torch.autocast",
             )
-        if zero and eps == 0:
-            return f"eps is 0, and the squared gradient of {zero} entries is 0", "eps=1e-8"
         if not all_finite(second):
             return "the mean of the squared gradient is inf or NaN", "clip the gradient's norm"
     lr = float(group.get("lr", 0.0))

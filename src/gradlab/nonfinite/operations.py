@@ -14,7 +14,7 @@ discards is not among them.
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any
 
@@ -42,7 +42,7 @@ class Operation:
 
     Attributes:
         name: Its name, as `sqrt`. In a backward pass, the operation of the forward pass.
-        inputs: The ranges of its input tensors. In a backward pass, those of the forward pass.
+        inputs: The ranges of its input tensors. In a backward pass, the inputs of the forward pass.
         output: The range of its result, or of the gradient that it computed.
         values: The entries of the inputs from which the first entry of the result that is not
             finite was computed; empty if that is unknown.
@@ -76,12 +76,15 @@ class Origin:
         operation: The operation; None for a tensor that was not finite before the step.
         tensor: For such a tensor: the tensor.
         deliberate: Whether the program wrote the value on purpose.
+        escape: For a deliberate value: the first operation that mixed it with other entries, as a
+            sum does.
     """
 
     order: int
     operation: Operation | None = None
     tensor: Tensor | None = field(default=None, compare=False)
     deliberate: bool = False
+    escape: Operation | None = None
 
 
 Origins = frozenset[Origin]
@@ -123,7 +126,7 @@ class OperationChecks(TorchDispatchMode):
         out = func(*args, **kwargs)
         self._order += 1
         results = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
-        node = torch._C._current_autograd_node()  # pyright: ignore
+        node: Any = torch._C._current_autograd_node()  # pyright: ignore
         if node is None and before is not None:
             self._of_node.setdefault(_get_sequence_nr() - 1, before)
         for x in results:
@@ -166,10 +169,14 @@ class OperationChecks(TorchDispatchMode):
         if not before and any(not math.isfinite(v) for v in scalars):
             return frozenset({Origin(self._order, operation, deliberate=True)})
         had_nan = any(bool(x.isnan().any()) for x, o in zip(inputs, known, strict=True) if o)
-        if before and (not is_nan or had_nan):
-            return before
         if operation is None:
             return before
+        if before and (not is_nan or had_nan):
+            size = max(x.numel() for x, o in zip(inputs, known, strict=True) if o)
+            if out.numel() >= size:
+                return before
+            escape = self._complete(operation, inputs, out, node)
+            return frozenset(o if o.escape else replace(o, escape=escape) for o in before)
         return frozenset({Origin(self._order, self._complete(operation, inputs, out, node))})
 
     def _complete(
@@ -179,7 +186,7 @@ class OperationChecks(TorchDispatchMode):
         ranged = range_of_tensor(out.detach())
         if node is None:
             values = _values_at_bad(inputs, out)
-            return _replace(operation, output=ranged, values=values)
+            return replace(operation, output=ranged, values=values)
         forward = self._of_node.get(node._sequence_nr())
         saved = [s for s in _saved(node) if s.is_floating_point()]
         return Operation(
@@ -215,12 +222,6 @@ class OperationChecks(TorchDispatchMode):
 def earliest(origins: Origins) -> Origin | None:
     """Return the first origin in time; deliberate values come last. None if there is none."""
     return min(origins, key=lambda o: (o.deliberate, o.order), default=None)
-
-
-def _replace(operation: Operation, **changes: Any) -> Operation:
-    from dataclasses import replace
-
-    return replace(operation, **changes)
 
 
 def _name(func: Any) -> str:

@@ -8,8 +8,9 @@ nothing. Arguments are aliases without a graph, so no cycle of references keeps 
 
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -27,6 +28,7 @@ from torch.overrides import (
 from torch.utils._pytree import tree_leaves, tree_map
 
 from gradlab.nonfinite.user_code import Place, running_places
+from gradlab.recording.eager_hooks import Hook
 
 KEY = "gradlab.call"  # in the metadata of a node
 PLAIN = {Tensor, nn.Parameter, nn.Buffer}
@@ -92,8 +94,12 @@ def call_of(x: Tensor) -> tuple[RecordedCall, int] | None:
     """Return the call that computed a tensor, and the index of the tensor among its results."""
     if x.grad_fn is None:
         return None
-    found = x.grad_fn.metadata.get(KEY)
+    found = _metadata(x.grad_fn).get(KEY)
     return None if found is None else (found[0], found[1].get(x.output_nr, 0))
+
+
+def _metadata(node: Any) -> dict[str, Any]:
+    return node.metadata
 
 
 def calls_of(roots: Sequence[Tensor]) -> list[RecordedCall]:
@@ -137,28 +143,45 @@ class CallRecorder(TorchFunctionMode):
         self._running: list[tuple[nn.Module, RecordedCall | None, bool]] = []
 
     @contextmanager
-    def observe(self) -> Generator[None]:
-        """Record the calls until the context closes."""
+    def observe(self, modules: Iterable[nn.Module] | None = None) -> Generator[None]:
+        """Record the calls until the context closes.
+
+        Args:
+            modules: The modules whose outermost calls are recorded; None for all modules. Hooks of
+                single modules also work inside `torch.compile`.
+        """
         self._thread = threading.get_ident()
-        handles = (
-            module_hooks.register_module_forward_pre_hook(self._before_module),
-            module_hooks.register_module_forward_hook(
-                self._after_module, with_kwargs=True, always_call=True
-            ),
-        )
-        _insert(self)
-        try:
+        with ExitStack() as stack:
+            for handle in self._hooks(modules):
+                stack.callback(handle.remove)
+            _insert(self)
+            stack.callback(_remove, self)
             yield
-        finally:
-            _remove(self)
-            for handle in handles:
-                handle.remove()
+
+    def _hooks(self, modules: Iterable[nn.Module] | None) -> Iterator[Any]:
+        before, after = Hook(self._before_module), Hook(self._after_module)
+        if modules is None:
+            yield module_hooks.register_module_forward_pre_hook(before)
+            handle = module_hooks.register_module_forward_hook(
+                after, with_kwargs=True, always_call=True
+            )
+            # torch does not remove this entry with the hook.
+            extra = module_hooks._global_forward_hooks_with_kwargs  # pyright: ignore
+            handle.extra_dict_ref = (*handle.extra_dict_ref, weakref.ref(extra))
+            yield handle
+            return
+        for module in modules:
+            if not isinstance(module, torch.jit.ScriptModule):
+                yield module.register_forward_pre_hook(before)
+                yield module.register_forward_hook(after, with_kwargs=True, always_call=True)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Call a function of torch, and record the call if its results have a gradient."""
         kwargs = kwargs or {}
+        if torch.compiler.is_compiling():  # the compiler traces this method
+            return func(*args, **kwargs)
         if self.paused or self._running or not _has_gradient(args, kwargs):
             return func(*args, **kwargs)
         name = getattr(func, "__name__", "")
@@ -186,22 +209,25 @@ class CallRecorder(TorchFunctionMode):
 
     def _before_module(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         """Begin a call of a module; the outermost is recorded."""
-        if torch.compiler.is_compiling() or threading.get_ident() != self._thread:
+        if threading.get_ident() != self._thread:
             return
         if self.paused or type(module).__name__ in WRAPPERS:
             return
         if self._running:
             self._running.append((module, None, False))
             return
-        records = torch.is_grad_enabled() and not peek_interpreter_stack()
-        call = self._call(module, args, {}, rng_states()) if records else None
+        call = self._call(module, args, {}, rng_states()) if torch.is_grad_enabled() else None
         self._running.append((module, call, _remove(self, only_top=True)))
 
-    def _after_module(
-        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
-    ) -> None:
-        """End a call of a module, also after an exception."""
-        if torch.compiler.is_compiling() or threading.get_ident() != self._thread:
+    def _after_module(self, module: nn.Module, args: tuple[Any, ...], *kwargs_out: Any) -> None:
+        """End a call of a module.
+
+        Args:
+            module: The module.
+            args: Its positional arguments.
+            kwargs_out: Its keyword arguments, and its results; after an exception, only None.
+        """
+        if threading.get_ident() != self._thread:
             return
         if not any(module is each for each, _, _ in self._running):
             return
@@ -213,7 +239,8 @@ class CallRecorder(TorchFunctionMode):
                 break
         else:
             return
-        if call is not None and not self.paused:
+        if call is not None and not self.paused and len(kwargs_out) > 1:
+            kwargs, out = kwargs_out
             call.kwargs = tree_map(_argument, kwargs) if kwargs else {}
             _store(call, out)
 
@@ -245,14 +272,14 @@ def _store(call: RecordedCall, out: Any) -> None:
     for index, x in enumerate(tree_leaves(out)):
         if not isinstance(x, Tensor) or x.grad_fn is None:
             continue
-        metadata = x.grad_fn.metadata
+        metadata = _metadata(x.grad_fn)
         stored = metadata.setdefault(KEY, (call, {}))
         if stored[0] is call:
             stored[1].setdefault(x.output_nr, index)
 
 
 def _insert(mode: TorchFunctionMode) -> None:
-    """Push a mode below all others: contexts of the user's then remove their modes, not this one."""
+    """Push a mode below all others: a context of the user then removes its mode, not this one."""
     others = [_pop_mode() for _ in _get_current_function_mode_stack()]
     for each in (mode, *reversed(others)):
         _push_mode(each)

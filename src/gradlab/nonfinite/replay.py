@@ -2,7 +2,7 @@
 
 The repetition uses the same arguments, weights and random numbers, and leaves random generators,
 buffers and attributes of modules as they were. It may run before or after the backward pass, as
-long as the weights are those of the step.
+long as the step has not changed the weights.
 """
 
 import sys
@@ -38,8 +38,6 @@ class Replay:
             every number was finite.
         in_backward: Whether the loss was finite.
         exact: Whether the loss was the same number again, and no argument had changed.
-        parameter: Name of the parameter, if the origin is one.
-        argument: For a tensor of the batch: the index of the argument and the called object.
     """
 
     origin: Origin | None
@@ -110,8 +108,9 @@ def replay(
     checks = OperationChecks(modules.innermost)
     with _restored(calls), modules.observe(), torch.enable_grad():
         results: dict[int, list[Any]] = {}
+        leaves = [p for p in parameters if p.requires_grad and p.is_leaf]
         for call in calls:
-            results[call.number] = _repeat(call, results, checks)
+            results[call.number] = _repeat(call, results, leaves, checks)
         repeated = [_result(root, results) for root in roots]
         exact = all(map(_is_same, repeated, roots)) and all(
             each.is_unchanged for call in calls for each in call.arguments() if each.source is None
@@ -120,12 +119,28 @@ def replay(
             origins: Origins = frozenset().union(*map(checks.origins, repeated))
         if origins:
             return Replay(earliest(origins), False, exact)
-        origins = _backward(repeated, grads, parameters, checks)
+        origins = _backward(repeated, grads, leaves, checks)
         return Replay(earliest(origins), True, exact)
 
 
-def _repeat(call: RecordedCall, results: Mapping[int, list[Any]], checks: OperationChecks) -> Any:
-    """Repeat a call, and return its results as a flat list."""
+def _repeat(
+    call: RecordedCall,
+    results: Mapping[int, list[Any]],
+    leaves: list[Tensor],
+    checks: OperationChecks,
+) -> list[Any]:
+    """Repeat a call.
+
+    Args:
+        call: The call.
+        results: The results of earlier calls.
+        leaves: Receives the arguments whose gradient the backward pass must compute, because no
+            recorded call computed them.
+        checks: Checks the operations.
+
+    Returns:
+        The results as a flat list.
+    """
     name = getattr(call.function, "__name__", "")
     changes = name in IN_PLACE or (name.endswith("_") and not name.startswith("_"))
 
@@ -136,8 +151,10 @@ def _repeat(call: RecordedCall, results: Mapping[int, list[Any]], checks: Operat
             return results[x.source[0].number][x.source[1]]
         if x.value.is_leaf and x.value.requires_grad:
             return x.value
-        copied = x.value.clone() if changes else x.value
-        return copied.requires_grad_() if x.requires_grad and not changes else copied
+        copied = x.value.clone() if changes else x.value.detach()
+        if x.requires_grad and not changes:
+            leaves.append(copied.requires_grad_())
+        return copied
 
     args, kwargs = tree_map(value, call.args), tree_map(value, call.kwargs)
     checks.places, checks.end = call.places, sys._getframe()  # pyright: ignore
@@ -154,17 +171,16 @@ def _repeat(call: RecordedCall, results: Mapping[int, list[Any]], checks: Operat
 def _backward(
     roots: Sequence[Tensor],
     grads: Sequence[Tensor | None],
-    parameters: Sequence[Tensor],
+    leaves: Sequence[Tensor],
     checks: OperationChecks,
 ) -> Origins:
     """Compute the gradients, and return the origins of the entries that are not finite."""
     used = [root for root in roots if root.requires_grad]
     starts = [g for root, g in zip(roots, grads, strict=True) if root.requires_grad]
-    trained = [p for p in parameters if p.requires_grad and p.is_leaf]
-    if not used or not trained:
+    if not used or not leaves:
         return frozenset()
     with checks:
-        found = torch.autograd.grad(used, trained, starts, retain_graph=True, allow_unused=True)
+        found: Any = torch.autograd.grad(used, leaves, starts, retain_graph=True, allow_unused=True)
         return frozenset().union(*(checks.origins(g) for g in found if g is not None))
 
 
@@ -187,7 +203,7 @@ def _restored(calls: Sequence[RecordedCall]) -> Generator[None]:
     roots = [call.function for call in calls if isinstance(call.function, nn.Module)]
     modules = {id(m): m for root in roots for m in root.modules()}.values()
     rng = rng_states()
-    states = [(module, dict(vars(module)), dict(module._buffers)) for module in modules]
+    states = [(module, dict(vars(module)), dict(_buffers(module))) for module in modules]
     contents = [
         (value, value.copy())
         for module in modules
@@ -198,7 +214,7 @@ def _restored(calls: Sequence[RecordedCall]) -> Generator[None]:
         for module, _, buffers in states:
             for name, buffer in buffers.items():
                 if buffer is not None:
-                    module._buffers[name] = buffer.clone()
+                    _buffers(module)[name] = buffer.clone()
     try:
         yield
     finally:
@@ -206,10 +222,14 @@ def _restored(calls: Sequence[RecordedCall]) -> Generator[None]:
         for module, attributes, buffers in states:
             vars(module).clear()
             vars(module).update(attributes)
-            module._buffers.clear()
-            module._buffers.update(buffers)
+            _buffers(module).clear()
+            _buffers(module).update(buffers)
         for value, before in contents:
             _refill(value, before)
+
+
+def _buffers(module: nn.Module) -> dict[str, Tensor | None]:
+    return module._buffers  # pyright: ignore
 
 
 def _refill(container: Any, before: Any) -> None:

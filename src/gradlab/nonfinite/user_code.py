@@ -79,6 +79,6 @@ def running_places(frame: FrameType | None, end: FrameType | None = None) -> tup
 
 
 def innermost(places: tuple[Place, ...]) -> CodeLine | None:
-    """Return the innermost line outside installed packages; if there is none, the innermost line."""
+    """Return the innermost line outside installed packages, or else the innermost line."""
     outside = [place for place in places if not is_library(place[0])]
     return next((CodeLine(*place) for place in outside or places), None)
