@@ -63,6 +63,7 @@ VERSION = 3
 STATUSES = ("running", "completed", "diverged", "failed", "interrupted")
 KINDS = (
     "overflow",
+    "skipped",
     "symmetric",
     "dead",
     "exploding",

@@ -1,5 +1,6 @@
 """The remedies that a finding prints: overrides for gradlab's networks, code for watched ones."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ CODE = {
     "train.dtype=float64": "model.double()",
 }
 """By override, the code that does the same in a training script."""
+_OVERRIDE = re.compile(r"[\w.]+=[^\s=]+$")
 SMALLER = 10  # times that a learning rate is reduced
 
 
@@ -25,7 +27,7 @@ def advise(overrides: tuple[str, ...], config: Mapping[str, Any], watched: bool)
     """Return the remedies to print, except those that the run already has.
 
     Args:
-        overrides: The remedies of a rule.
+        overrides: The remedies of a rule; lines of code remain as they are.
         config: The flat configuration of the run; may be empty.
         watched: Whether the network is the user's, which overrides cannot change.
 
@@ -39,8 +41,8 @@ def advise(overrides: tuple[str, ...], config: Mapping[str, Any], watched: bool)
         ('a smaller learning rate: lr=0.05',)
     """
     if not watched:
-        return tuple(each for each in overrides if _is_new(each, config))
-    lines = [_code(each, config) for each in overrides]
+        return tuple(e for e in overrides if not _OVERRIDE.match(e) or _is_new(e, config))
+    lines = [_code(each, config) if _OVERRIDE.match(each) else each for each in overrides]
     return tuple(line for line in lines if line)
 
 

@@ -19,6 +19,7 @@ from gradlab import schema
 from gradlab.diagnosis.advice import advise
 from gradlab.diagnosis.depth import exploding, vanishing
 from gradlab.diagnosis.finding import Finding, Findings
+from gradlab.diagnosis.nonfinite_steps import skipped
 from gradlab.diagnosis.optimisation import below_eps, clipping, growing, starved, unstable
 from gradlab.diagnosis.precision import no_gradient, overflow, underflow
 from gradlab.diagnosis.record import Record
@@ -33,6 +34,7 @@ Rule = Callable[[Record], Finding | None]
 
 RULES: tuple[Rule, ...] = (
     overflow,
+    skipped,
     no_gradient,
     symmetric,
     dead,
@@ -155,10 +157,16 @@ def interval(shown: int, runs: int) -> tuple[float, float]:
 
 
 def _one(record: Record) -> list[Finding]:
-    rules = RULES if len(record.depth.steps) else (overflow,)  # others need an error signal
+    rules = RULES if len(record.depth.steps) else RULES[:2]  # others need an error signal
     with np.errstate(all="ignore"):  # the rules are about inf, NaN and 0/0
         found = [rule(record) for rule in rules]
-    return [_finished(record, finding) for finding in found if finding is not None]
+    return _linked([_finished(record, finding) for finding in found if finding is not None])
+
+
+def _linked(findings: list[Finding]) -> list[Finding]:
+    """Name in each overflow the findings that follow from it: skipped steps."""
+    follow = tuple(f.kind for f in findings if f.kind == "skipped")
+    return [replace(f, cause_of=follow) if f.kind == "overflow" else f for f in findings]
 
 
 def _finished(record: Record, finding: Finding) -> Finding:
@@ -221,7 +229,7 @@ def _check(layers: pd.DataFrame, steps: pd.DataFrame, context: Context) -> None:
     """
     several = "run" in layers and layers["run"].nunique() > 1
     _check_columns("layers", layers, LAYERS)
-    if layers.empty:
+    if layers.empty and not any(info.get("nonfinite") for info in context.values()):
         raise StoreError(f"expected recorded rows, given an empty frame{_hint(context)}")
     if len(steps):
         _check_columns("steps", steps, ("step", "run") if several else ("step",))

@@ -27,6 +27,7 @@ class Finding:
             lines of code for a watched network. gradlab has not tried them: use `gradlab cure`.
         confidence: Share of several runs with the pathology; None for one run.
         axis: Meaning of `where`: "depth", or "time" in a recurrent layer.
+        cause_of: Kinds of the findings that follow from this one.
 
     Example:
         >>> text = "the loss becomes inf at step 9, because float16 holds numbers up to 65,504"
@@ -45,10 +46,12 @@ class Finding:
     remedies: tuple[str, ...] = ()
     confidence: float | None = None
     axis: str = "depth"
+    cause_of: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the finding as plain JSON types."""
-        return asdict(self) | {"where": list(self.where), "remedies": list(self.remedies)}
+        lists = {"where": list(self.where), "remedies": list(self.remedies)}
+        return asdict(self) | lists | {"cause_of": list(self.cause_of)}
 
     def severity_text(self) -> str:
         """Return the severity, and the share of the runs if there are several."""
@@ -60,6 +63,7 @@ class Finding:
         lines = [f"{self.kind}, {self.severity_text()}, since step {self.since}: {measurement}."]
         lines += [f"  cause:  {reason}"] if reason else []
         lines += [f"  theory: {prediction}"] if prediction else []
+        lines += [f"  so:     {', '.join(self.cause_of)}"] if self.cause_of else []
         if self.remedies and all(map(_OVERRIDE.fullmatch, self.remedies)):
             lines.append(f"  try:    {' or '.join(self.remedies)}   (or gradlab cure DIR)")
         elif self.remedies:

@@ -5,6 +5,7 @@ import pandas as pd
 
 from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.grid import extrapolate, first_lasting, log10, median, usual_positions
+from gradlab.diagnosis.nonfinite_steps import located
 from gradlab.diagnosis.record import LARGEST, SMALLEST, Record
 from gradlab.diagnosis.sentences import join_sentence
 
@@ -21,8 +22,11 @@ def overflow(record: Record) -> Finding | None:
     highest. A quantity that was not measured has not overflowed.
 
     Returns:
-        The finding, or None.
+        The finding, or None. If the operation is known, the finding names it.
     """
+    known = located(record)
+    if known is not None:
+        return known
     grid = record.everything
     forward = np.logical_or.reduce([grid.overflowed(name) for name in FORWARD])
     backward = np.logical_or.reduce([grid.overflowed(name) for name in BACKWARD])

@@ -11,6 +11,7 @@ import pandas as pd
 from gradlab.config import choices
 from gradlab.diagnosis.grid import Grid, measurements, relative
 from gradlab.diagnosis.sentences import layers_text
+from gradlab.nonfinite.fault import Fault
 from gradlab.theory.mean_field import decades_per_layer, predict_run
 
 LIMITS: Mapping[str, float] = choices.load("diagnose", "default")
@@ -62,6 +63,30 @@ class Record:
         """Theory's decades per layer of a wide and deep network; None without a theory."""
         return decades_per_layer(self.config)
 
+    @cached_property
+    def faults(self) -> list[Fault]:
+        """The located numbers that are inf or NaN, the first first."""
+        return [Fault.from_dict(each) for each in self._nonfinite.get("faults", ())]
+
+    @property
+    def skipped(self) -> list[int]:
+        """The steps that a GradScaler skipped; they count in the numbers of the steps."""
+        return list(self._nonfinite.get("skipped", ()))
+
+    @property
+    def attempts(self) -> int:
+        """The number of steps, with the skipped steps."""
+        return int(self._nonfinite.get("attempts", 0))
+
+    @property
+    def scales(self) -> list[float]:
+        """The loss scale at each skipped step."""
+        return list(self._nonfinite.get("scales", ()))
+
+    @property
+    def _nonfinite(self) -> Mapping[str, Any]:
+        return self.info.get("nonfinite") or {}
+
     def limit(self, name: str) -> float:
         """Return a threshold of the configuration, or else the default."""
         return float(self.config.get(f"diagnose.{name}", LIMITS[name]))
@@ -99,6 +124,11 @@ class Record:
             return np.ones(len(self.depth.positions), dtype=bool)
         modules = self.info.get("one_sided") or ()
         return np.array([self.module(int(p)) in modules for p in self.depth.positions], dtype=bool)
+
+    @property
+    def positions(self) -> list[int]:
+        """The positions of all modules over depth."""
+        return [*self._modules]
 
     def module(self, position: int) -> str:
         """Return the name of the module at a position over depth; "" if it has none."""

@@ -105,6 +105,14 @@ def count_ranks(model: nn.Module) -> int:
     return dist.get_world_size() if is_distributed and dist.is_initialized() else 1
 
 
+def can_repeat(model: nn.Module) -> bool:
+    """Return whether one process may call the model alone: it must not wait for other processes."""
+    if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
+        return True
+    waits = any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
+    return not waits and not any(hasattr(p, "full_tensor") for p in model.parameters())
+
+
 def is_first_rank(ranks: int) -> bool:
     """Return whether this process writes the record."""
     return ranks == 1 or dist.get_rank() == 0

@@ -6,7 +6,7 @@ import warnings
 import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -24,7 +24,7 @@ from gradlab.diagnosis.finding import Findings
 from gradlab.diagnosis.grid import overflowed, slope
 from gradlab.errors import WatchError, first_line
 from gradlab.monitor.activations import ONE_SIDED
-from gradlab.monitor.combine import count_ranks, is_first_rank
+from gradlab.monitor.combine import can_repeat, count_ranks, is_first_rank
 from gradlab.monitor.failsafe import Failures
 from gradlab.monitor.optimizers import WatchedOptimizers, read_configuration
 from gradlab.monitor.signals import WatchedSignals
@@ -32,6 +32,7 @@ from gradlab.monitor.statistics import make_rows, measure, sort_by_depth
 from gradlab.monitor.step_tracker import StepTracker, schedule
 from gradlab.monitor.watched_modules import Choice, WatchedModule, find_modules, unwrap
 from gradlab.monitor.watched_step import WatchedStep
+from gradlab.nonfinite.guard import NonfiniteGuard
 from gradlab.results.context import ALONE, attach
 from gradlab.sinks.memory import Memory
 from gradlab.sinks.protocol import RunInfo, Sink, Sinks
@@ -51,6 +52,7 @@ def watch(
     every: int | str = 1,
     modules: Choice | Sequence[Choice] | None = None,
     sinks: Sink | Sequence[Sink] = (),
+    locate: bool = True,
 ) -> "Monitor":
     """Record the gradients and signals of each layer of a network while it trains.
 
@@ -71,6 +73,8 @@ def watch(
             dimensions.
         sinks: Further destinations of the rows, from `gradlab.sinks`. The monitor always stores
             the rows in memory.
+        locate: Check the loss and all gradients in each step, and name the operation and the line
+            at which the first inf or NaN begins. False turns these checks off.
 
     Returns:
         A monitor. Use it in a `with` statement around the loop, or call `start()` and `stop()`.
@@ -94,7 +98,7 @@ def watch(
         >>> monitor.frame()["module"].unique().tolist()
         ['0', '2']
     """
-    return Monitor(model, optimizer, every, modules, sinks)
+    return Monitor(model, optimizer, every, modules, sinks, locate=locate)
 
 
 @dataclass
@@ -151,10 +155,13 @@ class Monitor:
         modules: As in `gradlab.watch`.
         sinks: As in `gradlab.watch`.
         ranks: Number of processes that average their gradients; None reads it from the model.
+        locate: As in `gradlab.watch`.
 
     Attributes:
         notes: Warnings about steps and modules that were not recorded, one line each.
     """
+
+    # attributes: the parts of a record, each with one task
 
     def __init__(
         self,
@@ -164,6 +171,7 @@ class Monitor:
         modules: Choice | Sequence[Choice] | None = None,
         sinks: Sink | Sequence[Sink] = (),
         ranks: int | None = None,
+        locate: bool = True,
     ) -> None:
         if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise WatchError(f"expected a torch.nn.Module to watch, given {type(model).__name__}")
@@ -178,6 +186,7 @@ class Monitor:
             self._network, find_modules(self._network, modules), failures
         )
         self._tracker = StepTracker(self._signals, optimizers, schedule(every), self._record)
+        self._guard = self._make_guard() if locate else None
         self._memory, self._session = Memory(), _Session()
         self._order: list[int] = []
 
@@ -199,6 +208,8 @@ class Monitor:
         hooks.callback(lambda: _watched.difference_update(list(self._network.modules())))
         hooks.enter_context(self._signals.observe())
         hooks.enter_context(self._tracker.observe())
+        if self._guard is not None:
+            hooks.enter_context(self._guard.observe(self._network.modules()))
         if is_first_rank(self._ranks):
             self._sinks.open(RunInfo(record={"watched": True}))
         return self
@@ -222,13 +233,14 @@ class Monitor:
         if self._session.hooks is None:
             return
         self._session.stop(error)
+        if self._guard is not None:
+            self._guard.finish()
         self._tracker.finish(failed=error is not None)
         last = self.steps().tail(1)
         diverged = any(overflowed(last, name).any() for name in ("loss", "grad_norm"))
         if diverged and self._session.status == "completed":
             self._session.status = "diverged"
-        self.notes += _describe_skipped_steps(self._tracker.skipped)
-        self._tracker.skipped = 0
+        self.notes += _describe_skipped_steps(self._tracker.skips.take_count())
         unknown = [] if self._order else _describe_unknown_optimizer(self._tracker.optimizers)
         self.notes += unknown
         if is_first_rank(self._ranks):
@@ -266,7 +278,8 @@ class Monitor:
         Raises:
             WatchError: No step was recorded.
         """
-        self._check_recorded()
+        if not self._nonfinite_info():
+            self._check_recorded()
         return diagnose(self.frame())
 
     def diagnose(self) -> Findings:
@@ -327,16 +340,21 @@ class Monitor:
         return f"Monitor({network}, {state}, {steps}, {len(self._signals.modules)} modules)"
 
     def __str__(self) -> str:
-        if not self._order:
+        if not self._has_findings:
             return repr(self)
         return "\n".join([repr(self), str(self.findings), *self.notes])
 
     def _repr_html_(self) -> str:
         """Return the state, a table of the findings and the notes, for a notebook."""
         parts = [f"<p><b>{escape(repr(self))}</b></p>"]
-        if self._order:
+        if self._has_findings:
             parts.append(self.findings.to_html())
         return "".join([*parts, *(f"<p>{escape(note)}</p>" for note in self.notes)])
+
+    @property
+    def _has_findings(self) -> bool:
+        """Whether there is a record to diagnose, or an inf or NaN without a recorded step."""
+        return bool(self._order or self._nonfinite_info())
 
     def _check_recorded(self) -> None:
         if not self._session.started:
@@ -391,6 +409,33 @@ class Monitor:
             "status": self._session.status,
             "config": self._config(),
             "one_sided": one_sided,
+            "nonfinite": self._nonfinite_info(),
+        }
+
+    def _make_guard(self) -> NonfiniteGuard:
+        """Return the checks for inf and NaN."""
+        network, tracker = self._network, self._tracker
+        return NonfiniteGuard(
+            lambda: dict(network.named_parameters()),
+            lambda: {id(module): name or "model" for name, module in network.named_modules()},
+            lambda: tracker.attempts,
+            repeats=can_repeat(network),
+            may_wait=lambda: tracker.is_recorded_now,
+            pause=self._signals.pause,
+            on_failure=self._signals.failures.handle,
+        )
+
+    def _nonfinite_info(self) -> dict[str, Any]:
+        """Return the located faults and the skipped steps; empty if there are none."""
+        skips, faults = self._tracker.skips, self._guard.faults if self._guard else []
+        if not faults and not skips.steps:
+            return {}
+        marked = [replace(fault, skipped=fault.step in skips.steps) for fault in faults]
+        return {
+            "faults": [fault.as_dict() for fault in marked],
+            "skipped": skips.steps,
+            "scales": skips.scales,
+            "attempts": self._tracker.attempts,
         }
 
     def _info(self) -> dict[str, Any]:

@@ -84,6 +84,15 @@ class WatchedSignals:
                     self._hook(stack, module, self._forget_last_call, None)
             yield
 
+    @contextmanager
+    def pause(self) -> Generator[None]:
+        """Record no calls inside: gradlab repeats a step there."""
+        on, self.on = self.on, False
+        try:
+            yield
+        finally:
+            self.on = on
+
     @property
     def count(self) -> int:
         """The number of calls since the last `take`."""

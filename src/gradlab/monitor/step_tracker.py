@@ -8,10 +8,12 @@ before the optimiser's step. A step is complete when every watched optimiser has
 import math
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
 from torch.optim.optimizer import (
     Optimizer,
     register_optimizer_step_post_hook,
@@ -58,6 +60,26 @@ def _tenths(step: int) -> int:
     return math.floor(PER_DECADE * math.log10(step) + 1e-9)
 
 
+@dataclass
+class SkippedSteps:
+    """The steps that a `GradScaler` has skipped.
+
+    Attributes:
+        steps: Their numbers; the skipped steps count.
+        scales: The loss scale of each.
+        noted: How many of them a note mentions.
+    """
+
+    steps: list[int] = field(default_factory=list[int])
+    scales: list[float] = field(default_factory=list[float])
+    noted: int = 0
+
+    def take_count(self) -> int:
+        """Return the number of skipped steps since the last call."""
+        count, self.noted = len(self.steps) - self.noted, len(self.steps)
+        return count
+
+
 class StepTracker:
     """Follows the optimisers, and passes on each step that is to be recorded.
 
@@ -68,7 +90,7 @@ class StepTracker:
         on_step: Called with each recorded step.
 
     Attributes:
-        skipped: Number of steps that a `GradScaler` has skipped.
+        skips: The steps that a `GradScaler` has skipped.
     """
 
     def __init__(
@@ -80,12 +102,22 @@ class StepTracker:
     ) -> None:
         self.signals, self.optimizers = signals, optimizers
         self.is_recorded, self.on_step = is_recorded, on_step
-        self.skipped = 0
+        self.skips = SkippedSteps()
         self._stepping: Optimizer | None = None
         self._scaler_steps: Optimizer | None = None  # inside `GradScaler.step`
         self._passes = BackwardPasses(optimizers.network, signals)
         self._read: set[int] = set()  # parameters read at clipping since the last backward pass
         self._step = WatchedStep(0, WatchedWeights(signals.modules), is_recorded(0))
+
+    @property
+    def attempts(self) -> int:
+        """The number of steps so far, with the skipped steps."""
+        return self._step.index + len(self.skips.steps)
+
+    @property
+    def is_recorded_now(self) -> bool:
+        """Whether the current step is recorded."""
+        return self._step.recorded
 
     @property
     def failures(self) -> Failures:
@@ -136,7 +168,7 @@ class StepTracker:
             return None
         self._scaler_steps = None
         if skips_update(optimizer):
-            self._skip()
+            self._skip(float(getattr(optimizer, "grad_scale", 1.0)))
             return None
         self._stepping = optimizer
         self._begin(optimizer)
@@ -243,9 +275,10 @@ class StepTracker:
         step = self._step
         self.signals.on = step.recorded or (bool(step.stepped) and self.is_recorded(step.index + 1))
 
-    def _skip(self) -> None:
+    def _skip(self, scale: float) -> None:
         """Discard the numbers of a skipped update."""
-        self.skipped += 1
+        self.skips.steps.append(self.attempts)
+        self.skips.scales.append(scale)
         self._passes.take()
         self._read.clear()
 
@@ -295,10 +328,10 @@ class StepTracker:
         self._scaler_steps = optimizer
 
     @catch_failures
-    def end_scaler_step(self, optimizer: Optimizer) -> None:
+    def end_scaler_step(self, optimizer: Optimizer, scaler: GradScaler) -> None:
         """Discard the gradients if the scaler has skipped the optimiser's step."""
         if self._scaler_steps is optimizer and self.optimizers.includes(optimizer):
-            self._skip()
+            self._skip(scaler.get_scale())
         self._scaler_steps = None
 
 

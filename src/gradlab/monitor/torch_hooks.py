@@ -46,7 +46,7 @@ class Listener(Protocol):
         """Handle the start of `GradScaler.step`."""
         ...
 
-    def end_scaler_step(self, optimizer: Any) -> None:
+    def end_scaler_step(self, optimizer: Any, scaler: GradScaler) -> None:
         """Handle the end of `GradScaler.step`, which may have skipped the optimiser's step."""
         ...
 
@@ -90,7 +90,7 @@ def notify(listener: Listener) -> Generator[None]:
     ) -> Any:
         listener.begin_scaler_step(optimizer)
         result = original(scaler, optimizer, *args, **kwargs)
-        listener.end_scaler_step(optimizer)
+        listener.end_scaler_step(optimizer, scaler)
         return result
 
     # Since torch 2.6, `clip_grad_norm_` calls a second public function, which is wrapped instead.

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
 
@@ -13,7 +12,7 @@ from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 from torch.utils._pytree import tree_leaves
 
 from gradlab.nonfinite.fault import Fault
-from gradlab.nonfinite.location import Trained, fault_of_parameter, locate
+from gradlab.nonfinite.location import Trained, concerns, fault_of_parameter, locate
 from gradlab.nonfinite.recorded_calls import CallRecorder
 from gradlab.nonfinite.tensor_range import all_finite
 from gradlab.recording.patches import wrap
@@ -32,6 +31,7 @@ class NonfiniteGuard:
         parameters: Returns the trained parameters, by name.
         modules: Returns names of modules, by id.
         step: Returns the number of optimiser steps so far.
+        repeats: Whether a step may be repeated to locate a fault.
         may_wait: Returns whether the check may wait for the device in this step.
         pause: Opens a context in which no other recorder observes the repeated step.
         on_failure: Called with an exception of this class; the checks end, the training continues.
@@ -48,13 +48,15 @@ class NonfiniteGuard:
         modules: Callable[[], Mapping[int, str]],
         step: Callable[[], int],
         *,
+        repeats: bool = True,
         may_wait: Callable[[], bool] = lambda: True,
         pause: Callable[[], AbstractContextManager[Any]] = nullcontext,
         on_failure: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         self.faults: list[Fault] = []
         self._parameters, self._modules, self._step = parameters, modules, step
-        self._may_wait, self._pause, self._on_failure = may_wait, pause, on_failure
+        self._repeats, self._may_wait = repeats, may_wait
+        self._pause, self._on_failure = pause, on_failure
         self._recorder = CallRecorder()
         self._optimizers: WeakSet[Optimizer] = WeakSet()
         self._state = _Passes()
@@ -84,10 +86,6 @@ class NonfiniteGuard:
                     )
                 )
                 return
-
-    def mark_skipped(self, step: int) -> None:
-        """Note that a `GradScaler` skips a step, and so keeps its numbers from the weights."""
-        self.faults = [replace(f, skipped=True) if f.step == step else f for f in self.faults]
 
     def _backward(
         self,
@@ -158,10 +156,14 @@ class NonfiniteGuard:
             return
         self._state.is_bad = True
         trained = Trained(self._parameters(), self._modules(), [*self._optimizers])
+        if of_loss and not concerns(roots, trained):
+            return
+        found = None
         self._recorder.paused = True
         try:
-            with self._pause():
-                found = locate(roots, grads, trained, self._step(), effect)
+            if self._repeats:
+                with self._pause():
+                    found = locate(roots, grads, trained, self._step(), effect)
         finally:
             self._recorder.paused = False
         self._add(found or Fault(self._step(), "unknown", effect, exact=False))

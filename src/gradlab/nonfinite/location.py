@@ -62,6 +62,23 @@ def locate(
     return fault_of_operation(origin.operation, result, step, effect)
 
 
+def concerns(roots: Sequence[Tensor], trained: Trained) -> bool:
+    """Return whether some tensors were computed by the training's modules or parameters.
+
+    Tensors without a recorded call may have been.
+    """
+    calls = calls_of(roots)
+    parameters = {id(p) for p in trained.parameters.values()}
+    return not calls or any(id(p) in parameters for call in calls for p in _tensors_of(call))
+
+
+def _tensors_of(call: RecordedCall) -> Iterator[Tensor]:
+    """Yield the arguments of a call, and the parameters of a called module."""
+    yield from (each.value for each in call.arguments())
+    if isinstance(call.function, nn.Module):
+        yield from call.function.parameters()
+
+
 def fault_of_operation(operation: Operation, result: Replay, step: int, effect: str) -> Fault:
     """Return the fault for the operation that made a number inf or NaN."""
     hidden = result.in_backward and not operation.backward

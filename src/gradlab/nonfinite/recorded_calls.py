@@ -172,7 +172,7 @@ class CallRecorder(TorchFunctionMode):
             return
         for module in modules:
             if not isinstance(module, torch.jit.ScriptModule):
-                yield module.register_forward_pre_hook(before)
+                yield module.register_forward_pre_hook(before, prepend=True)
                 yield module.register_forward_hook(after, with_kwargs=True, always_call=True)
 
     def __torch_function__(

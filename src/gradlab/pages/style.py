@@ -34,6 +34,7 @@ _LOOKS: dict[str, tuple[Any, Any]] = {
     "saturated": (COLOURS[2], LINES[1]),
     "underflow": (COLOURS[9], LINES[2]),
     "overflow": (COLOURS[5], LINES[3]),
+    "skipped": ("0.2", LINES[1]),
     "unstable": (COLOURS[6], LINES[4]),
     "starved": (COLOURS[8], LINES[1]),
     "symmetric": ("0.4", LINES[2]),

@@ -10,7 +10,7 @@ from typing import Any, Self
 import pandas as pd
 
 ATTRIBUTE = "gradlab"
-KEYS = ("status", "config", "data", "one_sided", "watched")
+KEYS = ("status", "config", "data", "one_sided", "watched", "nonfinite")
 """The entries of `run.json` that `gradlab.diagnose` reads."""
 ALONE = ""
 """The name that stands for the run in a frame without a column `run`."""

@@ -36,6 +36,7 @@ OPTIONAL: dict[str, type] = {
     "error": str,
     "seed": int,
     "data": dict,
+    "nonfinite": dict,
 }
 NONFINITE: dict[str, type] = {"where": str, "step": int}
 MOST_SHOWN = 20  # runs in the printed and the notebook output of `load`
