@@ -129,7 +129,7 @@ def test_a_run_of_another_schema_is_refused_and_both_versions_are_named(tmp_path
 
 
 def test_all_required_keys_of_a_finding_are_checked():
-    optional = ["confidence", "axis"]
+    optional = ["confidence", "axis", "cause_of"]
     assert [f.name for f in fields(Finding)] == [*FINDING, *optional]
 
 

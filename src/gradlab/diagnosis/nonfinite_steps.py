@@ -57,9 +57,7 @@ def skipped(record: Record) -> Finding | None:
     first: Fault | None = next((f for f in record.faults if f.skipped), None)
     reason = "" if first is None else f"{first.where()} is inf or NaN, first at step {first.step}"
     if len(scales) > 1 and not reason:
-        reason = (
-            f"the gradient is inf or NaN at every loss scale from {scales[0]:g} to {scales[-1]:g}"
-        )
+        reason = f"the gradient is not finite at loss scales from {scales[0]:g} to {scales[-1]:g}"
     return Finding(
         kind="skipped",
         where=(),

@@ -1,7 +1,7 @@
 """Single calls of a module: their numbers, and the gradient of the input."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeGuard
 
@@ -30,19 +30,6 @@ class Call:
     numbers: dict[str, Tensor | float] = field(default_factory=dict[str, "Tensor | float"])
     alive_U: Tensor | None = None
     scale: Tensor | None = None
-
-
-def tensors_of(output: Any) -> Iterator[Tensor]:
-    """Yield every tensor in an output, also in tuples, lists, mappings and dataclasses."""
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, Mapping):
-        yield from tensors_of(list(output.values()))
-    elif isinstance(output, tuple | list):
-        for part in output:
-            yield from tensors_of(part)
-    elif is_dataclass(output):
-        yield from tensors_of([getattr(output, each.name) for each in fields(output)])
 
 
 def has_dense_gradient(x: Any) -> TypeGuard[Tensor]:

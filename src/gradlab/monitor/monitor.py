@@ -161,8 +161,6 @@ class Monitor:
         notes: Warnings about steps and modules that were not recorded, one line each.
     """
 
-    # attributes: the parts of a record, each with one task
-
     def __init__(
         self,
         model: nn.Module,
@@ -176,19 +174,22 @@ class Monitor:
         if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise WatchError(f"expected a torch.nn.Module to watch, given {type(model).__name__}")
         self.notes: list[str] = []
-        self._network, self._every = unwrap(model), every
-        _check_not_watched(self._network)
+        network, self._every = unwrap(model), every
+        _check_not_watched(network)
         self._ranks = ranks or count_ranks(model)
         self._sinks = Sinks(sinks, self._note)
-        optimizers = WatchedOptimizers(optimizer, self._network)
+        optimizers = WatchedOptimizers(optimizer, network)
         failures = Failures(self._ranks == 1, self._note_failure)
-        self._signals = WatchedSignals(
-            self._network, find_modules(self._network, modules), failures
-        )
+        self._signals = WatchedSignals(network, find_modules(network, modules), failures)
         self._tracker = StepTracker(self._signals, optimizers, schedule(every), self._record)
         self._guard = self._make_guard() if locate else None
         self._memory, self._session = Memory(), _Session()
         self._order: list[int] = []
+
+    @property
+    def _network(self) -> nn.Module:
+        """The watched network, without wrappers."""
+        return self._tracker.optimizers.network
 
     def start(self) -> "Monitor":
         """Start or resume recording, without a `with` statement.

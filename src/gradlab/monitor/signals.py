@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from gradlab.monitor.activations import IntervalCache, is_activation
-from gradlab.monitor.calls import Call, InputGradient, has_dense_gradient, tensors_of
+from gradlab.monitor.calls import Call, InputGradient, has_dense_gradient
 from gradlab.monitor.failsafe import Failures, catch_failures
 from gradlab.monitor.tensor_norms import mean_std, norm_of
 from gradlab.monitor.watched_modules import WatchedModule, owns_weights
+from gradlab.nonfinite.recorded_calls import tensors_of
 from gradlab.recording.eager_hooks import Hook, HookFunction
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.utils import clip_grad
 
-from gradlab.monitor.calls import tensors_of
+from gradlab.nonfinite.recorded_calls import tensors_of
 from gradlab.recording.patches import wrap, wrap_decorated
 
 Function = Callable[..., Any]

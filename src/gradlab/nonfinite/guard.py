@@ -9,11 +9,10 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
-from torch.utils._pytree import tree_leaves
 
 from gradlab.nonfinite.fault import Fault
 from gradlab.nonfinite.location import Trained, concerns, fault_of_parameter, locate
-from gradlab.nonfinite.recorded_calls import CallRecorder
+from gradlab.nonfinite.recorded_calls import CallRecorder, tensors_of
 from gradlab.nonfinite.tensor_range import all_finite
 from gradlab.recording.patches import wrap
 
@@ -98,8 +97,8 @@ class NonfiniteGuard:
         state = self._state
         if state.depth or state.failed or len(self.faults) >= MOST:
             return original(tensors, grad_tensors, *args, **kwargs)
-        roots = [x for x in tree_leaves(tensors) if isinstance(x, Tensor)]
-        grads = [*tree_leaves(grad_tensors)] if grad_tensors is not None else [None] * len(roots)
+        roots = [*tensors_of(tensors)]
+        grads = _as_list(grad_tensors) if grad_tensors is not None else [None] * len(roots)
         at_once = not _waits(roots)
         bad = at_once and self._guarded(self._check_roots, roots, grads)
         state.depth += 1
@@ -222,6 +221,10 @@ class _Passes:
         self.is_bad = False
         self.failed = False
         self.pending: tuple[Sequence[Tensor], Sequence[Tensor | None], Tensor, Tensor] | None = None
+
+
+def _as_list(grads: Any) -> list[Tensor | None]:
+    return [grads] if isinstance(grads, Tensor) else [*grads]
 
 
 def _waits(roots: Sequence[Tensor]) -> bool:

@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from itertools import count
 from typing import Any
 
@@ -25,7 +25,6 @@ from torch.overrides import (
     _pop_mode,  # pyright: ignore
     _push_mode,  # pyright: ignore
 )
-from torch.utils._pytree import tree_leaves, tree_map
 
 from gradlab.nonfinite.user_code import Place, running_places
 from gradlab.recording.eager_hooks import Hook
@@ -36,6 +35,8 @@ WRAPPERS = ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel
 """Modules whose call cannot be repeated; their inner module can."""
 RANDOM = ("drop", "rand", "rrelu", "bernoulli", "normal", "gumbel", "attention", "fractional")
 """Parts of the names of functions that draw random numbers."""
+VALUES = frozenset({bool, int, float, str, type(None)})
+"""Classes of attributes that a module may change in its call, as a counter or a mode."""
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
@@ -73,7 +74,10 @@ class RecordedCall:
         places: The running lines of the user's code, the innermost first.
         rng: States of the random generators at the begin, by device; None if it draws no numbers.
         autocast: The dtype of autocast, by type of device where it is on.
+        state: For a module: it and its parts, each with its attributes that are plain values.
     """
+
+    # attributes: a plain record of a call
 
     number: int
     function: Callable[..., Any]
@@ -82,12 +86,46 @@ class RecordedCall:
     places: tuple[Place, ...]
     rng: dict[str, Tensor] | None
     autocast: dict[str, torch.dtype]
+    state: list[tuple[nn.Module, dict[str, Any]]]
 
     def arguments(self) -> Iterator[Argument]:
         """Yield the tensors among the arguments."""
-        for each in tree_leaves((self.args, self.kwargs)):
-            if isinstance(each, Argument):
-                yield each
+        found: list[Argument] = []
+        map_tensors(found.append, (self.args, self.kwargs), Argument)
+        yield from found
+
+
+def map_tensors(function: Callable[[Any], Any], x: Any, kind: type = Tensor) -> Any:
+    """Apply a function to the tensors in tuples, lists and dictionaries; copy only these.
+
+    Args:
+        function: The function.
+        x: Arguments of a call.
+        kind: The class of the values to which the function is applied.
+
+    Returns:
+        The arguments with the results in place of the tensors. Other containers are unchanged.
+    """
+    if isinstance(x, kind):
+        return function(x)
+    if type(x) in (tuple, list):
+        return type(x)(map_tensors(function, each, kind) for each in x)
+    if type(x) is dict:
+        return {key: map_tensors(function, each, kind) for key, each in x.items()}
+    return x
+
+
+def tensors_of(output: Any) -> Iterator[Tensor]:
+    """Yield every tensor in an output, also in tuples, lists, mappings and dataclasses."""
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        yield from tensors_of(list(output.values()))
+    elif isinstance(output, tuple | list):
+        for part in output:
+            yield from tensors_of(part)
+    elif is_dataclass(output):
+        yield from tensors_of([getattr(output, each.name) for each in fields(output)])
 
 
 def call_of(x: Tensor) -> tuple[RecordedCall, int] | None:
@@ -140,6 +178,7 @@ class CallRecorder(TorchFunctionMode):
         self.paused = False
         self._numbers = count()
         self._thread = 0
+        self._parts = weakref.WeakKeyDictionary[nn.Module, list[weakref.ref[nn.Module]]]()
         self._running: list[tuple[nn.Module, RecordedCall | None, bool]] = []
 
     @contextmanager
@@ -180,7 +219,8 @@ class CallRecorder(TorchFunctionMode):
     ) -> Any:
         """Call a function of torch, and record the call if its results have a gradient."""
         kwargs = kwargs or {}
-        if torch.compiler.is_compiling():  # the compiler traces this method
+        # The compiler and the tracer trace this method.
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore
             return func(*args, **kwargs)
         if self.paused or self._running or not _has_gradient(args, kwargs):
             return func(*args, **kwargs)
@@ -200,12 +240,22 @@ class CallRecorder(TorchFunctionMode):
         return RecordedCall(
             next(self._numbers),
             function,
-            tree_map(_argument, tuple(args)),
-            tree_map(_argument, kwargs) if kwargs else {},
+            map_tensors(_argument, tuple(args)),
+            map_tensors(_argument, kwargs),
             running_places(frame),
             rng,
             {d: torch.get_autocast_dtype(d) for d in DEVICES if torch.is_autocast_enabled(d)},
+            self._state(function) if isinstance(function, nn.Module) else [],
         )
+
+    def _state(self, module: nn.Module) -> list[tuple[nn.Module, dict[str, Any]]]:
+        """Return a module and its parts, each with its attributes that are plain values."""
+        if module not in self._parts:
+            self._parts[module] = [weakref.ref(part) for part in module.modules()]
+        parts = [part for ref in self._parts[module] if (part := ref()) is not None]
+        return [
+            (part, {key: v for key, v in vars(part).items() if type(v) in VALUES}) for part in parts
+        ]
 
     def _before_module(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         """Begin a call of a module; the outermost is recorded."""
@@ -241,7 +291,7 @@ class CallRecorder(TorchFunctionMode):
             return
         if call is not None and not self.paused and len(kwargs_out) > 1:
             kwargs, out = kwargs_out
-            call.kwargs = tree_map(_argument, kwargs) if kwargs else {}
+            call.kwargs = map_tensors(_argument, kwargs)
             _store(call, out)
 
 
@@ -269,8 +319,8 @@ def _argument(x: Any) -> Any:
 
 def _store(call: RecordedCall, out: Any) -> None:
     """Store a call in the nodes that computed its results, unless an earlier call did."""
-    for index, x in enumerate(tree_leaves(out)):
-        if not isinstance(x, Tensor) or x.grad_fn is None:
+    for index, x in enumerate(tensors_of(out)):
+        if x.grad_fn is None:
             continue
         metadata = _metadata(x.grad_fn)
         stored = metadata.setdefault(KEY, (call, {}))

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
-from torch.utils._pytree import tree_leaves, tree_map
 
 from gradlab.nonfinite.operations import OperationChecks, Origin, Origins, earliest
 from gradlab.nonfinite.recorded_calls import (
@@ -22,8 +21,10 @@ from gradlab.nonfinite.recorded_calls import (
     RecordedCall,
     call_of,
     calls_of,
+    map_tensors,
     rng_states,
     set_rng_states,
+    tensors_of,
 )
 
 IN_PLACE = ("__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__")
@@ -107,7 +108,7 @@ def replay(
     modules = ModuleNames(names)
     checks = OperationChecks(modules.innermost)
     with _restored(calls), modules.observe(), torch.enable_grad():
-        results: dict[int, list[Any]] = {}
+        results: dict[int, list[Tensor]] = {}
         leaves = [p for p in parameters if p.requires_grad and p.is_leaf]
         for call in calls:
             results[call.number] = _repeat(call, results, leaves, checks)
@@ -125,10 +126,10 @@ def replay(
 
 def _repeat(
     call: RecordedCall,
-    results: Mapping[int, list[Any]],
+    results: Mapping[int, list[Tensor]],
     leaves: list[Tensor],
     checks: OperationChecks,
-) -> list[Any]:
+) -> list[Tensor]:
     """Repeat a call.
 
     Args:
@@ -144,9 +145,7 @@ def _repeat(
     name = getattr(call.function, "__name__", "")
     changes = name in IN_PLACE or (name.endswith("_") and not name.startswith("_"))
 
-    def value(x: Any) -> Any:
-        if not isinstance(x, Argument):
-            return x
+    def value(x: Argument) -> Tensor:
         if x.source is not None and x.source[0].number in results:
             return results[x.source[0].number][x.source[1]]
         if x.value.is_leaf and x.value.requires_grad:
@@ -156,8 +155,11 @@ def _repeat(
             leaves.append(copied.requires_grad_())
         return copied
 
-    args, kwargs = tree_map(value, call.args), tree_map(value, call.kwargs)
+    args = map_tensors(value, call.args, Argument)
+    kwargs = map_tensors(value, call.kwargs, Argument)
     checks.places, checks.end = call.places, sys._getframe()  # pyright: ignore
+    for part, values in call.state:
+        vars(part).update(values)
     if call.rng is not None:
         set_rng_states(call.rng)
     with ExitStack() as stack:
@@ -165,7 +167,7 @@ def _repeat(
             stack.enter_context(torch.autocast(device, dtype))
         stack.enter_context(checks)
         out = call.function(*args, **kwargs)
-    return tree_leaves(args[0] if out is None and args else out)
+    return [*tensors_of(args[0] if out is None and args else out)]
 
 
 def _backward(
@@ -184,7 +186,7 @@ def _backward(
         return frozenset().union(*(checks.origins(g) for g in found if g is not None))
 
 
-def _result(root: Tensor, results: Mapping[int, list[Any]]) -> Tensor:
+def _result(root: Tensor, results: Mapping[int, list[Tensor]]) -> Tensor:
     """Return the repeated root; the root itself if no call computed it."""
     found = call_of(root)
     return root.detach() if found is None else results[found[0].number][found[1]]
