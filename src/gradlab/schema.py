@@ -74,6 +74,7 @@ KINDS = (
     "starved",
     "below_eps",
     "spike",
+    "not_learning",
     "clipping",
 )
 """Kinds of findings, most severe first. The first finding that is not a note is the verdict."""

@@ -202,7 +202,7 @@ def test_a_smaller_eps_helps_a_gradient_below_the_eps_of_adam():
 
 def test_clipping_that_never_or_always_acts_is_noted_and_not_a_verdict():
     never = of(clip="norm", clip__max_norm=1e6)
-    always = of(clip="norm", clip__max_norm=1e-3)
+    always = of(clip="norm", clip__max_norm=1e-3, optim__lr=10.0)
     for found, words in ((never, "never"), (always, "100% of 60 steps")):
         assert [*found] == ["clipping"]
         assert words in found["clipping"].cause

@@ -171,6 +171,9 @@ class Component:
     target: str | None
     params: dict[str, Any]
 
+    def __hash__(self) -> int:
+        return hash((self.name, self.target))
+
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """Call the target with the component's keywords; `kwargs` replace them."""
         return locate(self.target or "")(*args, **{**self.params, **kwargs})

@@ -214,6 +214,11 @@ def _unstable(config: Config) -> Proposals:
     yield from _clips("norm", "adaptive")
 
 
+def _not_learning(config: Config) -> Proposals:
+    yield from _rates(config, 10.0, 100.0, 0.1)
+    yield "optim=adam", "the size of its updates hardly depends on the size of the gradient"
+
+
 def _clipping(config: Config) -> Proposals:
     for key in ("clip.max_norm", "clip.max_value", "clip.ratio"):
         if key in config:
@@ -233,6 +238,7 @@ BY_KIND: dict[str, Callable[[Config], Proposals]] = {
     "symmetric": _symmetric,
     "unstable": _unstable,
     "spike": _unstable,
+    "not_learning": _not_learning,
     "clipping": _clipping,
 }
 
@@ -283,7 +289,7 @@ def _clips(*names: str) -> Proposals:
 def _rates(config: Config, *factors: float) -> Proposals:
     rate, optim = config["optim.lr"], config["optim"]
     for factor in factors:
-        yield f"optim.lr={rate * factor:.6g}", f"{factor:g} of the run's learning rate"
+        yield f"optim.lr={rate * factor:.6g}", f"{factor:g} times the run's learning rate"
     default = _default_rate(optim)
     if default < rate:
         yield f"optim.lr={default:g}", f"the default learning rate of {optim}"

@@ -20,7 +20,8 @@ CODE = {
 }
 """By override, the code that does the same in a training script."""
 _OVERRIDE = re.compile(r"[\w.]+=[^\s=]+$")
-SMALLER = 10  # times that a learning rate is reduced
+SMALLER_RATE = "optim.lr=smaller"
+"""Stands for a tenth of the run's learning rate, or for 0.01 if that is unknown."""
 
 
 def advise(overrides: tuple[str, ...], config: Mapping[str, Any], watched: bool) -> tuple[str, ...]:
@@ -37,34 +38,31 @@ def advise(overrides: tuple[str, ...], config: Mapping[str, Any], watched: bool)
     Example:
         >>> advise(("optim=adam", "model.norm=layer"), {"optim": "adam"}, watched=False)
         ('model.norm=layer',)
-        >>> advise(("optim.lr=0.01",), {"optim.lr": 0.5}, watched=True)
+        >>> advise((SMALLER_RATE,), {"optim.lr": 0.5}, watched=True)
         ('a smaller learning rate: lr=0.05',)
     """
-    if not watched:
-        return tuple(e for e in overrides if not _OVERRIDE.match(e) or _is_new(e, config))
-    lines = [_code(each, config) if _OVERRIDE.match(each) else each for each in overrides]
-    return tuple(line for line in lines if line)
+    rate = config.get("optim.lr")
+    smaller = f"optim.lr={rate / 10:.6g}" if rate else "optim.lr=0.01"
+    if watched:
+        lines = [_code(each, config) if _OVERRIDE.match(each) else each for each in overrides]
+        return tuple(line for line in lines if line)
+    resolved = [smaller if each == SMALLER_RATE else each for each in overrides]
+    return tuple(e for e in resolved if not _OVERRIDE.match(e) or not _is_set(e, config))
 
 
 def _code(override: str, config: Mapping[str, Any]) -> str:
     """Return the code for an override; "" if there is none, or the run already has it."""
     key, _, value = override.partition("=")
     if key == "optim.lr":
-        rate = config.get(key)  # any rate has a smaller one
-        return "a smaller learning rate" + (f": lr={rate / SMALLER:.2g}" if rate else "")
+        rate = config.get(key)
+        if override == SMALLER_RATE:
+            return "a smaller learning rate" + (f": lr={rate / 10:.2g}" if rate else "")
+        return f"another learning rate: lr={value}"
     if _is_set(override, config):
         return ""
     if key == "optim.eps":
         return f"eps={value} as an argument of the optimiser"
     return CODE.get(override, "")
-
-
-def _is_new(override: str, config: Mapping[str, Any]) -> bool:
-    """Whether an override changes the run; a learning rate must become smaller."""
-    key, _, value = override.partition("=")
-    if key == "optim.lr" and config.get(key) is not None:
-        return float(value) < float(config[key])
-    return not _is_set(override, config)
 
 
 def _is_set(override: str, config: Mapping[str, Any]) -> bool:

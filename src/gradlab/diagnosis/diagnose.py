@@ -19,6 +19,7 @@ from gradlab import schema
 from gradlab.diagnosis.advice import advise
 from gradlab.diagnosis.depth import exploding, vanishing
 from gradlab.diagnosis.finding import Finding, Findings
+from gradlab.diagnosis.learning import not_learning
 from gradlab.diagnosis.nonfinite_steps import skipped
 from gradlab.diagnosis.optimisation import below_eps, clipping, growing, starved, unstable
 from gradlab.diagnosis.precision import no_gradient, overflow, underflow
@@ -159,8 +160,10 @@ def interval(shown: int, runs: int) -> tuple[float, float]:
 def _one(record: Record) -> list[Finding]:
     rules = RULES if len(record.depth.steps) else RULES[:2]  # others need an error signal
     with np.errstate(all="ignore"):  # the rules are about inf, NaN and 0/0
-        found = [rule(record) for rule in rules]
-    return _linked([_finished(record, finding) for finding in found if finding is not None])
+        found = [finding for rule in rules if (finding := rule(record)) is not None]
+        if all(finding.severity == "note" for finding in found):  # otherwise it is an effect
+            found = [finding for finding in (not_learning(record), *found) if finding is not None]
+    return _linked([_finished(record, finding) for finding in found])
 
 
 def _linked(findings: list[Finding]) -> list[Finding]:

@@ -5,13 +5,14 @@ import math
 import numpy as np
 import pandas as pd
 
+from gradlab.diagnosis.advice import SMALLER_RATE
 from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.grid import first_lasting, median, relative, usual_positions
 from gradlab.diagnosis.record import Record
 from gradlab.diagnosis.sentences import change_text, join_sentence, smaller_text
 from gradlab.pages.numbers import percent
 
-SMALLER_STEPS = ("optim.lr=0.01", "clip=norm")
+SMALLER_STEPS = (SMALLER_RATE, "clip=norm")
 DIVIDES_BY_SIZE = ("adam", "adamw", "rmsprop")
 ALWAYS = 0.95  # of the steps
 
@@ -34,7 +35,7 @@ def growing(record: Record) -> Finding | None:
         severity="gross" if factor >= 10 ** record.limit("gross_decades") else "mild",
         cause=f"the norm of the whole gradient {change} during training",
         evidence={"growth": factor},
-        remedies=("clip=norm", "optim.lr=0.01"),
+        remedies=("clip=norm", SMALLER_RATE),
     )
 
 

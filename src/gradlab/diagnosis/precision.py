@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from gradlab.diagnosis.advice import SMALLER_RATE
 from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.grid import extrapolate, first_lasting, log10, median, usual_positions
 from gradlab.diagnosis.nonfinite_steps import located
@@ -58,7 +59,7 @@ def overflow(record: Record) -> Finding | None:
         ),
         evidence={"step": float(step)},
         remedies=(("train.dtype=bfloat16", "train.dtype=float32") if short else ())
-        + ("optim.lr=0.01", "clip=norm", "model.init=xavier_normal"),
+        + (SMALLER_RATE, "clip=norm", "model.init=xavier_normal"),
     )
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from gradlab.diagnosis.advice import SMALLER_RATE
 from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.record import Record
 from gradlab.diagnosis.sentences import join_sentence
@@ -128,7 +129,7 @@ def spike(record: Record) -> Finding | None:
             f"the gradient of {record.layers_text(where)} rose first" if where else "",
         ),
         evidence={"spikes": float(len(found)), "level": middle, "peak": peak},
-        remedies=("clip=norm", "optim.lr=0.01"),
+        remedies=("clip=norm", SMALLER_RATE),
     )
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from gradlab.diagnosis.advice import SMALLER_RATE
 from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.grid import (
     Grid,
@@ -33,7 +34,7 @@ from gradlab.diagnosis.sentences import change_text, factors_text, join_sentence
 
 REMEDIES = {
     "vanishing": ("model=lstm", "model=gru", "model.init=orthogonal", "optim=adam"),
-    "exploding": ("clip=norm", "model=lstm", "model.init=orthogonal", "optim.lr=0.01"),
+    "exploding": ("clip=norm", "model=lstm", "model.init=orthogonal", SMALLER_RATE),
 }
 PARTS = {
     "time": {

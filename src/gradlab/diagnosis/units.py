@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from gradlab.diagnosis.advice import SMALLER_RATE
 from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.grid import first_lasting, median, usual_positions
 from gradlab.diagnosis.record import Record
@@ -12,7 +13,7 @@ from gradlab.pages.numbers import percent
 def dead(record: Record) -> Finding | None:
     """Find layers in which at least `dead` of the units have phi' = 0 for the whole batch."""
     share = record.depth["dead"]
-    remedies = ("model.activation=leaky_relu", "optim.lr=0.01")
+    remedies = ("model.activation=leaky_relu", SMALLER_RATE)
     text = join_sentence(
         "up to {share} of the units of {layers} are dead",
         "the derivative of their activation is 0 for every sample of the batch",

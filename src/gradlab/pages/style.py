@@ -40,6 +40,7 @@ _LOOKS: dict[str, tuple[Any, Any]] = {
     "symmetric": ("0.4", LINES[2]),
     "below_eps": ("0.5", LINES[3]),
     "spike": ("0.3", LINES[4]),
+    "not_learning": ("0.6", LINES[1]),
 }
 VERDICTS = _LOOKS | {
     verdict: (COLOURS[i % 10], LINES[i % 5])

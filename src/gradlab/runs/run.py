@@ -21,6 +21,7 @@ from gradlab.results.resume import is_free, remove_files
 from gradlab.runs.members import Member, Scope, train
 from gradlab.sinks.protocol import RunInfo, Sinks
 from gradlab.sinks.run_folder import Parquet
+from gradlab.training.constant_output import constant_loss
 
 log = logging.getLogger(__name__)
 
@@ -209,6 +210,7 @@ def run_info(
             "inputs": dataset.x_train.shape[1],
             "outputs": dataset.n_out,
             "input_rms": float(dataset.x_train.square().mean().sqrt()),
+            "constant_loss": constant_loss(settings.loss.component, dataset),
         },
     }
     return RunInfo(
