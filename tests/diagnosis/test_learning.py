@@ -1,4 +1,4 @@
-"""A network that does not learn is not healthy; one that learns has no finding."""
+"""A network that does not learn is not healthy. A network that learns has no finding."""
 
 import numpy as np
 import pytest
