@@ -9,20 +9,20 @@ from torch import nn
 
 import gradlab
 from gradlab.cli.main import main
-from gradlab.diagnosis.learning import measure_progress
+from gradlab.diagnosis.learning import measure_change
 
 
 @given(st.floats(-3, 3), st.floats(0.01, 10), st.integers(0, 20))
 def test_the_unit_of_the_loss_changes_nothing(shift, scale, seed):
     loss = np.random.default_rng(seed).normal(size=100)
-    plain, other = measure_progress(loss), measure_progress(shift + scale * loss)
+    plain, other = measure_change(loss), measure_change(shift + scale * loss)
     assert other.start == pytest.approx(shift + scale * plain.start, abs=1e-9)
     assert other.error == pytest.approx(scale * plain.error)
 
 
 def test_the_standard_error_is_the_spread_of_the_mean_over_many_losses():
     rng = np.random.default_rng(0)
-    found = [measure_progress(2 + 0.3 * rng.normal(size=500)) for _ in range(300)]
+    found = [measure_change(2 + 0.3 * rng.normal(size=500)) for _ in range(300)]
     errors = np.array([each.error for each in found])
     assert np.std([each.end for each in found]) == pytest.approx(errors.mean(), rel=0.15)
 

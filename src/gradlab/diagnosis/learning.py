@@ -22,7 +22,7 @@ CLIPPED = 0.01  # of the gradient norm, after clipping
 LARGE = 0.05  # of the weights, by one update
 
 
-class Progress(NamedTuple):
+class LossChange(NamedTuple):
     """The loss at the start, shortly before the end, and at the end.
 
     Attributes:
@@ -38,7 +38,7 @@ class Progress(NamedTuple):
     error: float
 
 
-def measure_progress(loss: np.ndarray) -> Progress:
+def measure_change(loss: np.ndarray) -> LossChange:
     """Return the progress of a loss.
 
     The noise of the batches is estimated from the differences between consecutive losses, which a
@@ -51,15 +51,15 @@ def measure_progress(loss: np.ndarray) -> Progress:
         Start, end and standard error, in the unit of the loss.
 
     Example:
-        >>> measure_progress(np.repeat([3.0, 2.0, 1.0, 1.0, 1.0], 10))
-        Progress(start=3.0, before=1.0, end=1.0, error=0.0)
+        >>> measure_change(np.repeat([3.0, 2.0, 1.0, 1.0, 1.0], 10))
+        LossChange(start=3.0, before=1.0, end=1.0, error=0.0)
     """
     count = max(len(loss) // SHARE, 1)
     noise = float(np.median(np.abs(np.diff(loss)))) / NORMAL
     start, before, end = (
         float(part.mean()) for part in (loss[:count], loss[-2 * count : -count], loss[-count:])
     )
-    return Progress(start, before, end, noise / count**0.5)
+    return LossChange(start, before, end, noise / count**0.5)
 
 
 def not_learning(record: Record) -> Finding | None:
@@ -75,7 +75,7 @@ def not_learning(record: Record) -> Finding | None:
     values = loss.to_numpy()
     if len(values) < FEWEST or not np.isfinite(values).all():
         return None
-    progress = measure_progress(values)
+    progress = measure_change(values)
     chance = (record.info.get("data") or {}).get("constant_loss")
     level = progress.start if chance is None else float(chance)
     least = max(SURE * progress.error * 2**0.5, NEGLIGIBLE * abs(level))
