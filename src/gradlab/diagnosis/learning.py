@@ -63,7 +63,7 @@ def measure_change(loss: np.ndarray) -> LossChange:
 
 
 def not_learning(record: Record) -> Finding | None:
-    """Find a network whose loss has not fallen, or ends no lower than that of a constant output.
+    """Find a network whose loss has not fallen, or is not below the loss of a constant output.
 
     Without the loss of the best constant output, as for a watched network, a flat loss may be one
     that cannot fall. Then the updates must show the reason.

@@ -204,6 +204,8 @@ class Monitor:
             WatchError: The model is already watched, by this or another monitor.
         """
         _check_not_watched(self._network)
+        if is_first_rank(self._ranks):
+            self._sinks.open(RunInfo(record={"watched": True}))
         _watched.update(self._network.modules())
         hooks = self._session.start()
         hooks.callback(lambda: _watched.difference_update(list(self._network.modules())))
@@ -211,8 +213,6 @@ class Monitor:
         hooks.enter_context(self._tracker.observe())
         if self._guard is not None:
             hooks.enter_context(self._guard.observe(self._network.modules()))
-        if is_first_rank(self._ranks):
-            self._sinks.open(RunInfo(record={"watched": True}))
         return self
 
     def stop(self) -> None:

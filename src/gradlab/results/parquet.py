@@ -6,9 +6,10 @@ next one comes later, so that rewriting takes at most about 5% of the run.
 """
 
 import json
+import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,33 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+log = logging.getLogger(__name__)
 
-def replace(path: Path, write: Any) -> None:
-    """Call `write(temporary_path)` and move the written file to `path` in one step."""
+WAITS = 0.1, 0.3, 1.0
+"""Seconds before each new attempt to replace a file that a reader has open."""
+
+
+def replace(path: Path, write: Any, waits: Sequence[float] = ()) -> None:
+    """Call `write(temporary_path)` and move the written file to `path` in one step.
+
+    Args:
+        path: The file.
+        write: Function of the path of a temporary file.
+        waits: Seconds to wait before each new attempt to replace a file that is in use.
+
+    Raises:
+        OSError: The last attempt failed.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
+        for seconds in waits:
+            try:
+                os.replace(temporary, path)
+            except PermissionError:
+                time.sleep(seconds)
+            else:
+                return
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -30,7 +52,7 @@ def replace(path: Path, write: Any) -> None:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write `content` as JSON to `path` in one step; inf and NaN become null."""
     text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"), WAITS)
 
 
 def _finite(value: Any) -> Any:
@@ -62,20 +84,32 @@ class Table:
         self._batches: list[pa.RecordBatch] = []
         self._next_flush = 0.0
         self._written = -1  # number of batches in the file
+        self._warned = False
 
     def append(self, rows: pa.RecordBatch) -> None:
-        """Add rows; rewrite the file if the interval has passed."""
-        self._batches.append(rows)
-        if time.monotonic() >= self._next_flush:
-            self.flush()
+        """Add rows; rewrite the file if the interval has passed.
 
-    def flush(self) -> None:
-        """Rewrite the file with all rows, unless it is up to date."""
+        A file that cannot be written now is written at the next flush. On some systems, a file
+        that a reader has open cannot be replaced.
+        """
+        self._batches.append(rows)
+        if time.monotonic() < self._next_flush:
+            return
+        try:
+            self.flush()
+        except OSError as error:
+            self._next_flush = time.monotonic() + self.interval
+            if not self._warned:
+                log.warning("%s cannot be written now and is tried again: %s", self.path, error)
+            self._warned = True
+
+    def flush(self, waits: Sequence[float] = ()) -> None:
+        """Rewrite the file with all rows, unless it is up to date; `waits` as in `replace`."""
         if self._written == len(self._batches):
             return
         began = time.monotonic()
         table = self.table()
-        replace(self.path, lambda temporary: pq.write_table(table, temporary))
+        replace(self.path, lambda temporary: pq.write_table(table, temporary), waits)
         self._written = len(self._batches)
         seconds = time.monotonic() - began
         self._next_flush = time.monotonic() + max(self.interval, 20 * seconds * self.members)

@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from gradlab.results.owner import living_owner
+
 DONE = ("completed", "diverged")
 """Statuses of a finished run, which `sweep.resume` does not repeat."""
 FILES = ("run.json", "layers.parquet", "steps.parquet", "traceback.txt")
@@ -20,10 +22,21 @@ def read_finished(path: Path, config_hash: str) -> dict[str, Any] | None:
 
 
 def is_free(path: Path, resume: bool) -> bool:
+    """Return whether no process writes a folder, and its run, if any, may be replaced."""
+    return living_owner(path) is None and is_replaceable(path, resume)
+
+
+def is_replaceable(path: Path, resume: bool) -> bool:
     """Return whether a folder has no run, or, with `resume`, an unfinished one."""
     if not (path / "run.json").exists():
         return True
     return resume and (_read(path) or {}).get("status") not in DONE
+
+
+def describe_occupied(path: Path) -> str:
+    """Return why a folder is not free, as the end of a sentence about the folder."""
+    owner = living_owner(path)
+    return "already holds a run" if owner is None else f"is being written by {owner}"
 
 
 def remove_files(path: Path) -> None:

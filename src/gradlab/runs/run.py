@@ -17,7 +17,7 @@ from gradlab.diagnosis.grid import slope
 from gradlab.errors import JobError, StoreError
 from gradlab.recording.rows import Outcome, Rows
 from gradlab.results.context import ALONE, attach
-from gradlab.results.resume import is_free, remove_files
+from gradlab.results.resume import describe_occupied, is_free, remove_files
 from gradlab.runs.members import Member, Scope, train
 from gradlab.sinks.protocol import RunInfo, Sinks
 from gradlab.sinks.run_folder import Parquet
@@ -108,6 +108,7 @@ class FolderRun(Member):
         """Remove the files and return to the state before `open`."""
         if self.folder is not None:
             remove_files(self.path)
+            self.folder.release()
         self.folder, self.tracking, self.error = None, Sinks((), log.warning), None
 
 
@@ -232,7 +233,7 @@ def _folder(path: Path, resume: bool) -> Parquet:
     """
     if not is_free(path, resume):
         raise StoreError(
-            f"{path} already holds a run; choose another hydra.run.dir or sweep.dir"
+            f"{path} {describe_occupied(path)}; choose another hydra.run.dir or sweep.dir"
             + ("; sweep.resume=true replaces it, because it is unfinished" * is_free(path, True))
         )
     return Parquet(path, replace="unfinished" if resume else "nothing")

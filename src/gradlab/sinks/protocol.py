@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from gradlab.errors import WatchError, first_line
+from gradlab.errors import StoreError, WatchError, first_line
 from gradlab.recording.rows import Rows
 
 
@@ -85,7 +85,8 @@ class Sink(Protocol):
 class Sinks:
     """A sink that passes rows on to several sinks.
 
-    A sink that raises an exception is removed. The training and the other sinks continue.
+    A sink that raises an exception is removed. The training and the other sinks continue. Only a
+    sink that is not available at the start, such as an occupied folder, ends the training.
 
     Args:
         sinks: One sink or a sequence of sinks.
@@ -108,7 +109,11 @@ class Sinks:
         return len(self._sinks)
 
     def open(self, run: RunInfo) -> None:
-        """Open each sink; only the first call has an effect."""
+        """Open each sink; only the first call has an effect.
+
+        Raises:
+            StoreError: The folder of a sink cannot be used.
+        """
         if not self._opened:
             self._opened = True
             self._each(lambda sink: sink.open(run))
@@ -126,6 +131,8 @@ class Sinks:
         for sink in list(self._sinks):
             try:
                 call(sink)
+            except StoreError:
+                raise
             except Exception as error:  # a service, a disk or the user's class may raise anything
                 self._sinks.remove(sink)
                 self._warn(

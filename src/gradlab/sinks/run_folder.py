@@ -16,8 +16,9 @@ from gradlab import schema
 from gradlab.errors import StoreError
 from gradlab.recording.rows import LAYERS, STEPS, Rows
 from gradlab.results.nullable import from_arrow
-from gradlab.results.parquet import Table, write_json
-from gradlab.results.resume import is_free, remove_files
+from gradlab.results.owner import Owner, living_owner
+from gradlab.results.parquet import WAITS, Table, write_json
+from gradlab.results.resume import is_replaceable, remove_files
 from gradlab.sinks.protocol import RunInfo
 
 PACKAGES = ("gradlab", "torch", "numpy", "hydra-core", "pandas", "pyarrow", "wandb")
@@ -65,17 +66,18 @@ class Parquet:
         replace: Literal["nothing", "unfinished", "watched"] = "nothing",
     ) -> None:
         self.path, self.interval, self.replace = Path(path), interval, replace
-        self._started = datetime.now(UTC)
-        replaceable = replace == "watched" and _is_watched(self.path)
-        free = replaceable or is_free(self.path, resume=replace == "unfinished")
-        if not free and _is_first_process():
-            raise StoreError(f"{path} already holds a run; choose another folder")
+        self._started, self._owner = datetime.now(UTC), Owner(self.path)
+        if _is_first_process():
+            owner = living_owner(self.path)
+            if owner is not None:
+                raise StoreError(f"{path} is being written by {owner}; choose another folder")
+            self._check_replaceable()
 
     def open(self, run: RunInfo) -> None:
         """Remove the run to be replaced, and write files without rows.
 
         Raises:
-            StoreError: The folder cannot be written.
+            StoreError: The folder cannot be written, or another process writes it.
         """
         self._started = datetime.now(UTC)
         self.layers, self.steps = (
@@ -97,6 +99,8 @@ class Parquet:
         }
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._owner.acquire()
+            self._check_replaceable()  # again: another process may have written a run since then
             (self.path / "run.json").unlink(missing_ok=True)  # the folder counts as empty now
             if self.replace == "unfinished":
                 remove_files(self.path)
@@ -106,6 +110,7 @@ class Parquet:
 
     def write(self, rows: Rows) -> None:
         """Append rows; the files are rewritten at most every `interval` seconds."""
+        self._owner.acquire()  # again, if a monitor was stopped and restarted
         if rows.layers is not None:
             self.layers.append(rows.layers)
         self.steps.append(rows.steps)
@@ -114,15 +119,29 @@ class Parquet:
         """Write all rows, and the result to `run.json`."""
         self.info["timings"]["seconds"] = (datetime.now(UTC) - self._started).total_seconds()
         self.info |= result
-        self._flush()
+        try:
+            self._flush()
+        finally:
+            self._owner.release()
+
+    def release(self) -> None:
+        """Let other processes write the folder; for a run that is given up without a result."""
+        self._owner.release()
 
     def frames(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Return the rows of `layers.parquet` and of `steps.parquet`."""
         return from_arrow(self.layers.table()), from_arrow(self.steps.table())
 
+    def _check_replaceable(self) -> None:
+        watched = self.replace == "watched" and _is_watched(self.path)
+        if not watched and not is_replaceable(self.path, resume=self.replace == "unfinished"):
+            self._owner.release()
+            raise StoreError(f"{self.path} already holds a run; choose another folder")
+
     def _flush(self) -> None:
-        self.layers.flush()
-        self.steps.flush()
+        self._owner.touch()
+        self.layers.flush(WAITS)
+        self.steps.flush(WAITS)
         write_json(self.path / "run.json", self.info)
 
 

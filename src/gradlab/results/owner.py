@@ -1,0 +1,143 @@
+"""The owner of a run's folder: the process that writes it.
+
+A file names the owner, because locks of the operating system do not work on every network file
+system. A process that was killed leaves its file behind. So the file also has the host and the
+start time of the process, which tell whether the owner still exists.
+"""
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from gradlab.errors import StoreError
+
+NAME = ".owner.json"
+SILENT = 3600.0
+"""Seconds without a flush after which an owner on another host counts as gone."""
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Owner:
+    """Ownership of a folder by this process.
+
+    Args:
+        folder: The folder of a run.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> owner = Owner(folder)
+        >>> owner.acquire()
+        >>> living_owner(folder) is not None
+        True
+        >>> owner.release()
+        >>> living_owner(folder) is None
+        True
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+        self._content: dict[str, Any] | None = None
+
+    def acquire(self) -> None:
+        """Become the owner of the folder, which exists; a second call has no effect.
+
+        Raises:
+            StoreError: Another record is being written into the folder.
+        """
+        if self._content is not None:
+            return
+        content = {**_identity(os.getpid()), "record": time.time_ns()}
+        for _ in range(3):  # the file of an owner that is gone may be replaced by a new owner
+            try:
+                with self.path.open("x", encoding="utf-8") as file:
+                    json.dump(content, file)
+            except FileExistsError:
+                _check_gone(self.path.parent)
+                self._remove_stale()
+            else:
+                self._content = content
+                return
+        _check_gone(self.path.parent)
+        raise StoreError(f"{self.path} cannot be replaced; remove it")
+
+    def touch(self) -> None:
+        """Show other hosts that the owner exists."""
+        if self._content is not None:
+            os.utime(self.path)
+
+    def release(self) -> None:
+        """Give up the folder. A forked process does not remove its parent's file."""
+        content, self._content = self._content, None
+        if content is not None and content["pid"] == os.getpid() and _read(self.path) == content:
+            self.path.unlink(missing_ok=True)
+
+    def _remove_stale(self) -> None:
+        """Remove the file of an owner that is gone, but not the file of a new owner."""
+        stale, aside = _read(self.path), self.path.with_name(f"{NAME}.{os.getpid()}.tmp")
+        try:
+            os.rename(self.path, aside)
+        except FileNotFoundError:
+            return
+        if _read(aside) != stale:  # another process has become the owner in between
+            os.rename(aside, self.path)
+        else:
+            aside.unlink(missing_ok=True)
+
+
+def living_owner(folder: Path) -> str | None:
+    """Return a description of the process that writes a run's folder; None if there is none."""
+    content = _read(folder / NAME)
+    if content is None:
+        return None
+    pid, host = content.get("pid"), content.get("host")
+    text = f"process {pid} on {host}"
+    if host != socket.gethostname():
+        age = time.time() - (folder / NAME).stat().st_mtime
+        return text if age < SILENT else None
+    alive = isinstance(pid, int) and all(
+        content.get(key) == value for key, value in _identity(pid).items()
+    )
+    return text if alive else None
+
+
+def _check_gone(folder: Path) -> None:
+    owner = living_owner(folder)
+    if owner is not None:
+        raise StoreError(f"{folder} is being written by {owner}; choose another folder")
+
+
+def _identity(pid: int) -> dict[str, Any]:
+    """Return what identifies a process: its number, its host and its start.
+
+    Without `/proc`, the start of a process that exists is unknown, and empty.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        state, start = fields[0], f"{fields[19]} {_BOOT.read_text(encoding='utf-8').strip()}"
+        start = "gone" if state == "Z" else start
+    except (OSError, IndexError):
+        start = "" if _exists(pid) else "gone"
+    return {"pid": pid, "host": socket.gethostname(), "start": start}
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # of another user
+    return True
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return the content of the file; None if it is missing, empty or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
