@@ -5,19 +5,14 @@ import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -28,13 +23,13 @@ from gradlab.config.compose import as_settings_error, parse_overrides, search_pa
 from gradlab.config.interrupt import Interrupt, broken
 from gradlab.config.settings import Settings, from_config
 from gradlab.errors import GradlabError, is_of_stream
+from gradlab.results.owner import Owner
+from gradlab.runs.sweep_checks import RefusedError, check_run, check_sweep, counted_here
 
 if TYPE_CHECKING:
     from gradlab.runs.run import Label
 
 log = logging.getLogger(__name__)
-
-FUSED = "hydra_plugins.gradlab_fused.launcher.FusedLauncher"
 
 
 @dataclass(frozen=True)
@@ -66,11 +61,13 @@ class JobOutcomes:
         folder: the sweep's folder; None for a single run.
         planned: the number of jobs; None if unknown.
         jobs: the outcomes, in the order of the jobs' ends.
+        owner: the owner of the sweep's folder; None for a single run.
     """
 
     folder: Path | None = None
     planned: int | None = None
     jobs: list[JobOutcome] = field(default_factory=list[JobOutcome])
+    owner: Owner | None = None
 
     @property
     def errors(self) -> list[GradlabError]:
@@ -103,12 +100,30 @@ outcomes: JobOutcomes | None = None
 
 
 class Sweep(Callback):
-    """Hydra's callback that records the folder and the number of jobs before a sweep starts."""
+    """Hydra's callback that checks folders, and records the number of jobs, before a command."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check the folder of a single run."""
+        if outcomes is not None:
+            with _refusing():
+                check_run(config)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Record the folder and the number of jobs."""
+        """Check the jobs; record the folder and the number of jobs."""
         if outcomes is not None:
-            outcomes.folder, outcomes.planned = Path(config.hydra.sweep.dir), planned_jobs(config)
+            with _refusing():
+                outcomes.owner, jobs = check_sweep(config)
+                outcomes.folder = Path(str(config.hydra.sweep.dir))
+                outcomes.planned = jobs if counted_here(config) else None
+
+
+@contextmanager
+def _refusing() -> Generator[None]:
+    """Raise errors in a form that Hydra does not turn into warnings."""
+    try:
+        yield
+    except (GradlabError, OmegaConfBaseException) as error:
+        raise RefusedError(error) from error
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -132,6 +147,8 @@ def run(arguments: Sequence[str]) -> int:
             return 2 if end.code else 0
         finally:
             outcomes = None
+            if results.owner is not None:
+                results.owner.release()
             if results.folder is not None and (results.jobs or problem is None):
                 print("\n".join(results.summary()), flush=True)
     errors = results.errors
@@ -158,6 +175,9 @@ def _compose_and_run(arguments: Sequence[str]) -> GradlabError | None:
         main(job)()
     except GradlabError as error:
         return error
+    except RefusedError as refused:
+        error = refused.error
+        return error if isinstance(error, GradlabError) else as_settings_error(error)
     except Exception as error:  # Hydra's: `job` catches its errors. Hydra raises ValueError too
         if full_error or is_of_stream(error):
             raise
@@ -233,25 +253,6 @@ def as_gradlab_error(error: BaseException, path: Path) -> GradlabError:
     if isinstance(error, OmegaConfBaseException):
         return as_settings_error(error)
     return error if isinstance(error, GradlabError) else broken(error, path)
-
-
-def planned_jobs(config: DictConfig) -> int | None:
-    """Return the number of jobs; None with a sweeper or launcher that is not Hydra's or ours."""
-    sweeper = config.hydra.sweeper
-    known = config.hydra.launcher.get("_target_") in (FUSED, _dotted_name(BasicLauncher))
-    if sweeper.get("_target_") != _dotted_name(BasicSweeper) or not known:
-        return None
-    params = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
-    with suppress(HydraException):  # Hydra raises the same error later
-        parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-        task: Any = OmegaConf.to_container(config.hydra.overrides.task)  # nothing is resolved
-        overrides = parser.parse_overrides([*params, *task])
-        return len(BasicSweeper.split_arguments(overrides, None)[0])
-    return None
-
-
-def _dotted_name(plugin: type) -> str:
-    return f"{plugin.__module__}.{plugin.__qualname__}"
 
 
 def _as_dict(config: DictConfig) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from gradlab.runs.fused.fast_loader import unresolved
 from gradlab.runs.fused.workers import DeadWorker
 from gradlab.runs.run import FolderRun
 from gradlab.runs.sweep import JobOutcome
+from gradlab.runs.sweep_checks import job_folder
 
 log = logging.getLogger("gradlab.runs.sweep")
 
@@ -53,12 +54,8 @@ class HydraJob:
         before: Any = HydraConfig.instance().cfg
         HydraConfig.instance().set_config(config)
         whole: Any = HydraConfig.instance().cfg
-        try:
-            folder = Path(str(OmegaConf.select(config, "hydra.sweep.dir")))
-            folder /= str(OmegaConf.select(config, "hydra.sweep.subdir"))
-        finally:
-            HydraConfig.instance().cfg = before
-        self.path = folder.absolute()
+        HydraConfig.instance().cfg = before
+        self.path = job_folder(config).absolute()
         for runtime in (config.hydra.runtime, whole.hydra.runtime):
             with read_write(runtime), open_dict(runtime):
                 runtime.output_dir = str(self.path)

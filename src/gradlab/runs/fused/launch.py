@@ -18,6 +18,7 @@ from gradlab.runs.fused.job import FusedJob, HydraJob, JobLogs, WorkerReport
 from gradlab.runs.fused.workers import DeadWorker, choose_workers, distribute, is_worker
 from gradlab.runs.members import train_together
 from gradlab.runs.run import prepare
+from gradlab.runs.sweep_checks import check_owners, check_shared
 from gradlab.sinks.progress import SweepProgress
 from gradlab.training.plan import plan_stacks
 
@@ -44,7 +45,8 @@ def launch(
         The result of each job; None if the jobs require Hydra's basic launcher.
 
     Raises:
-        SettingsError: the number of workers is below 1.
+        SettingsError: the number of workers is below 1, or two jobs share a folder.
+        StoreError: a running process writes the folder of a job.
         Interrupted: Ctrl-C or SIGTERM. The files are complete.
     """
     setup_globals()
@@ -53,11 +55,12 @@ def launch(
     hydra_jobs = [_hydra_job(context, config, each, first + k) for k, each in enumerate(overrides)]
     if any(each.hydra.job.chdir or each.hydra.job.env_set for each in hydra_jobs):
         return None  # these settings change the whole process
+    paths = [each.path for each in hydra_jobs]
+    check_shared(paths)
+    check_owners(paths)
     logs = JobLogs()
     jobs = [FusedJob(first + k, each, logs) for k, each in enumerate(hydra_jobs)]
     workers = choose_workers(workers)
-    if len({job.path for job in jobs}) < len(jobs):
-        workers = 1  # one after another, so that a later job finds the folder occupied
     groups = _group(jobs, workers)
     workers = min(workers, len(groups))
     largest = max(map(len, groups), default=0)
