@@ -2,7 +2,7 @@
 
 A file names the owner, because locks of the operating system do not work on every network file
 system. A process that was killed leaves its file behind. So the file also has the host and the
-start time of the process, which tell whether the owner still exists.
+start time of the process, by which others find out whether the owner still exists.
 """
 
 import json

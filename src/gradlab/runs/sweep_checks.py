@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from gradlab.errors import SettingsError, StoreError
+from gradlab.errors import JobError, SettingsError, StoreError
 from gradlab.results.owner import Owner, living_owner
 from gradlab.results.resume import is_replaceable
 
@@ -66,7 +66,8 @@ def check_sweep(config: DictConfig) -> tuple[Owner, int | None]:
         sweeper that decides it later.
 
     Raises:
-        SettingsError: the sweep has no jobs, or several jobs share a folder.
+        SettingsError: the sweep has no jobs.
+        JobError: several jobs share a folder.
         StoreError: a folder belongs to another run, or cannot be written.
     """
     overrides = _parsed_overrides(config)
@@ -103,14 +104,14 @@ def check_shared(paths: Sequence[Path]) -> None:
         paths: the folder of each job.
 
     Raises:
-        SettingsError: two jobs share a folder.
+        JobError: two jobs share a folder.
     """
     jobs: Mapping[Path, list[int]] = defaultdict(list)
     for number, path in enumerate(paths):
         jobs[path.absolute()].append(number)
     path, numbers = max(jobs.items(), key=lambda item: len(item[1]), default=(Path(), []))
     if len(numbers) > 1:
-        raise SettingsError(
+        raise JobError(
             f"jobs {_listed(numbers)} share the folder {os.path.relpath(path)}, so each would "
             "replace the one before it; add the swept keys to hydra.sweep.subdir, or leave it out"
         )

@@ -45,7 +45,8 @@ def launch(
         The result of each job; None if the jobs require Hydra's basic launcher.
 
     Raises:
-        SettingsError: the number of workers is below 1, or two jobs share a folder.
+        SettingsError: the number of workers is below 1.
+        JobError: two jobs share a folder.
         StoreError: a running process writes the folder of a job.
         Interrupted: Ctrl-C or SIGTERM. The files are complete.
     """
