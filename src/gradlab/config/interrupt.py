@@ -8,7 +8,8 @@ import os
 import signal
 import threading
 import traceback
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -62,6 +63,26 @@ class Interrupt:
         again, self.number = self.requested, number
         if again or self.at_once:
             raise Interrupted(number)
+
+
+@contextmanager
+def uninterrupted() -> Generator[None]:
+    """Delay Ctrl-C and SIGTERM until the end of the block, which must be short."""
+    arrived: list[int] = []
+    before: dict[signal.Signals, Any] = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for each in (signal.SIGINT, signal.SIGTERM):
+                handler = signal.getsignal(each)
+                if handler is not None:  # None: a handler that Python cannot restore
+                    before[each] = handler
+                    signal.signal(each, lambda number, frame: arrived.append(number))
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        for number in arrived[:1]:
+            signal.raise_signal(number)
 
 
 def broken(error: BaseException, folder: Path) -> JobError:

@@ -30,6 +30,7 @@ from gradlab.monitor.optimizers import WatchedOptimizers, read_configuration
 from gradlab.monitor.signals import WatchedSignals
 from gradlab.monitor.statistics import make_rows, measure, sort_by_depth
 from gradlab.monitor.step_tracker import StepTracker, schedule
+from gradlab.monitor.termination import complete_on_sigterm, sigterm_delayed
 from gradlab.monitor.watched_modules import Choice, WatchedModule, find_modules, unwrap
 from gradlab.monitor.watched_step import WatchedStep
 from gradlab.nonfinite.guard import NonfiniteGuard
@@ -213,6 +214,8 @@ class Monitor:
         hooks.enter_context(self._tracker.observe())
         if self._guard is not None:
             hooks.enter_context(self._guard.observe(self._network.modules()))
+        if self._sinks and is_first_rank(self._ranks):
+            hooks.enter_context(complete_on_sigterm(self._terminate))
         return self
 
     def stop(self) -> None:
@@ -230,9 +233,19 @@ class Monitor:
     ) -> None:
         self._stop(error)
 
+    def _terminate(self) -> None:
+        """Complete the sinks, because the process ends."""
+        self._session.status, self._session.error = "interrupted", "SIGTERM"
+        self._session.elapse()
+        self._sinks.finish(self._info())
+
     def _stop(self, error: BaseException | None) -> None:
         if self._session.hooks is None:
             return
+        with complete_on_sigterm(lambda: None), sigterm_delayed():
+            self._complete(error)
+
+    def _complete(self, error: BaseException | None) -> None:
         self._session.stop(error)
         if self._guard is not None:
             self._guard.finish()
@@ -370,6 +383,10 @@ class Monitor:
 
     def _record(self, step: WatchedStep) -> None:
         """Write a recorded step to memory and to the sinks."""
+        with sigterm_delayed():
+            self._record_step(step)
+
+    def _record_step(self, step: WatchedStep) -> None:
         modules = self._signals.modules
         layers_SC, of_step = measure(modules, step, self._ranks)
         if not self._order:

@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from gradlab.config.choices import wrap_errors
-from gradlab.config.interrupt import broken, described
+from gradlab.config.interrupt import broken, described, uninterrupted
 from gradlab.config.settings import Settings
 from gradlab.data.dataset import Dataset
-from gradlab.errors import GradlabError
+from gradlab.errors import GradlabError, StoreError
 from gradlab.recording.rows import Outcome, Rows, RowWriter
 from gradlab.sinks.progress import Progress
 from gradlab.sinks.protocol import RunInfo
@@ -158,8 +158,10 @@ def train(
             writers += [member, bar] if progress else [member]
         _run(members, loop, stop)
     except KeyboardInterrupt:  # a second signal: the first one only ends the loop after a step
-        for member in members:
-            member.abort("interrupted")
+        with uninterrupted():
+            for member in members:
+                with suppress(OSError, StoreError):
+                    member.abort("interrupted")
         raise
     finally:
         bar.finish({})

@@ -181,7 +181,7 @@ def check_gradients(settings: Settings, dataset: Dataset) -> None:
 def result_line(info: Mapping[str, Any]) -> str:
     """Return the verdict of a run and its main cause in one line."""
     causes = [finding["cause"] for finding in info["findings"] if finding["severity"] != "note"]
-    first = info["first_nonfinite"]
+    first = info.get("first_nonfinite")  # missing in a run without a diagnosis
     if info["status"] == "diverged" and first:
         module = f" at {first['module']}" if first["module"] else ""
         causes = [f"first not finite: {first['where']}{module}, step {first['step']}", *causes]

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from gradlab import schema
+from gradlab.config.interrupt import uninterrupted
 from gradlab.errors import StoreError
 from gradlab.recording.rows import LAYERS, STEPS, Rows
 from gradlab.results.nullable import from_arrow
@@ -120,7 +121,8 @@ class Parquet:
         self.info["timings"]["seconds"] = (datetime.now(UTC) - self._started).total_seconds()
         self.info |= result
         try:
-            self._flush()
+            with uninterrupted():
+                self._flush()
         finally:
             self._owner.release()
 

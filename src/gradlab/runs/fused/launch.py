@@ -10,7 +10,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from gradlab.config.choices import Component
-from gradlab.config.interrupt import Interrupt
+from gradlab.config.interrupt import Interrupt, uninterrupted
 from gradlab.config.settings import Settings
 from gradlab.data.dataset import Dataset
 from gradlab.runs import sweep
@@ -171,9 +171,10 @@ def _run_and_close(jobs: Sequence[FusedJob], logs: JobLogs) -> KeyboardInterrupt
     except KeyboardInterrupt as error:
         return error
     finally:
-        for job in jobs:
-            if job.outcome is not None:
-                job.close()
+        with uninterrupted():
+            for job in jobs:
+                if job.outcome is not None:
+                    job.close()
     return None
 
 

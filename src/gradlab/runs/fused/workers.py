@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from gradlab.config.interrupt import Interrupt
+from gradlab.config.interrupt import Interrupt, uninterrupted
 from gradlab.errors import SettingsError
 
 POLL = 0.1  # seconds between two checks for a signal
@@ -81,7 +81,8 @@ def distribute(tasks: Sequence[int], work: Work, workers: int) -> Generator[tupl
                     pool.send_signal(signal.SIGTERM)
                 yield from pool.results()
         finally:
-            pool.close()
+            with uninterrupted():  # a worker dies with this process, before its files are complete
+                pool.close()
     interrupt.check()
 
 

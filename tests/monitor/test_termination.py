@@ -1,0 +1,50 @@
+"""SIGTERM in a watched program: the last rows are on disk, and the program ends by the signal."""
+
+import signal
+import subprocess
+import sys
+
+from gradlab.results.load import find
+
+PROGRAM = """
+import os, signal, sys, torch, gradlab
+{before}
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+with gradlab.watch(model, optimizer, sinks=gradlab.sinks.Parquet("out", interval=1e9)):
+    for step in range(9):
+        optimizer.zero_grad()
+        model(torch.ones(8, 4)).square().mean().backward()
+        optimizer.step()
+        if step == 4:
+            {action}
+"""
+TERM = "os.kill(os.getpid(), signal.SIGTERM)"
+
+
+def run(folder, action=TERM, before=""):
+    program = PROGRAM.format(action=action, before=before)
+    process = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True
+    )
+    assert "Traceback" not in process.stderr
+    (record,), damaged = find(folder / "out")
+    assert not damaged
+    assert not list((folder / "out").glob(".*"))
+    return process.returncode, record.info["status"], len(record.steps())
+
+
+def test_sigterm_writes_the_last_rows_and_ends_the_program(tmp_path):
+    assert run(tmp_path) == (-signal.SIGTERM, "interrupted", 5)
+
+
+def test_a_program_with_its_own_handler_keeps_it(tmp_path):
+    assert run(tmp_path, before="signal.signal(15, lambda *_: None)") == (0, "completed", 9)
+
+
+def test_sigterm_in_a_fork_ends_only_the_fork(tmp_path):
+    fork = (
+        "pid = os.fork() or (os.kill(os.getpid(), 15), os._exit(0)); "
+        "assert os.waitpid(pid, 0)[1] == 15"
+    )
+    assert run(tmp_path, fork) == (0, "completed", 9)
