@@ -18,7 +18,7 @@ from pathlib import Path
 from gradlab.results.load import find
 
 RUN = "-m gradlab run tracking=none train.steps=1000000 record.every=5 model.depth=2"
-SWEEP = f"{RUN} -m seed=0,1,2,3 hydra.sweep.dir=out"
+SWEEP = f"{RUN.replace(' run ', ' run -m ')} seed=0,1,2,3 hydra.sweep.dir=out"
 PROGRAMS = {
     "run": f"{RUN} hydra.run.dir=out",
     "sweep, fused": f"{SWEEP} hydra.launcher.workers=1",
