@@ -20,6 +20,7 @@ RUN is the folder of a run. Overrides:
   cure.remedies               a list of overrides; default: what the findings propose. In quotes:
                               "cure.remedies=['optim=adam','clip=norm optim.lr=0.01']"
 and the overrides of gradlab run, which then apply to every training, unchanged ones too.
+Exit code: 0 also if no remedy helps; 1 if a training fails; 2 if the command is wrong.
 """
 
 

@@ -19,6 +19,7 @@ Overrides: as for gradlab run, and
   explain.weight=[from,to]    the weight; default: the one with the largest gradient
   explain.after               steps of training before the explanation
   explain.dir                 the folder of the page
+Exit code: 0; 2 if the command is wrong.
 Try: gradlab explain model.activation=sigmoid model.depth=10
 """
 

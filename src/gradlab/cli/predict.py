@@ -9,6 +9,7 @@ gradlab predict [overrides]   predict the signal and the gradient of each layer 
                               from mean-field theory: means and spread over random networks
 
 Overrides: as for gradlab run.
+Exit code: 0; 2 if the command is wrong, or if theory does not cover the network.
 """
 
 
