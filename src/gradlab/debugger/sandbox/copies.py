@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,8 +17,8 @@ GIB = 2**30
 def mirror(folder: Path, root: Path, most: int, hidden: Path) -> Path:
     """Copy a folder to the same path below another root; link the folders around it.
 
-    The links make relative paths such as `../data` valid in the copy. The copy has no pipes,
-    sockets and devices, and no files that this user cannot read.
+    The links make relative paths such as `../data` valid in the copy. The copy has no sockets
+    and devices, and no files that this user cannot read.
 
     Args:
         folder: the absolute path of the folder.
@@ -60,6 +61,8 @@ def mirror(folder: Path, root: Path, most: int, hidden: Path) -> Path:
                     _copy_state(entry.path, at)
             elif entry.is_file(follow_symlinks=False):
                 _clone(entry.path, at)
+            elif stat.S_ISFIFO(entry.stat(follow_symlinks=False).st_mode):
+                os.mkfifo(at)
 
     copy_entries(folder, copy)
     return copy

@@ -7,6 +7,8 @@ import sys
 from dataclasses import asdict
 from typing import Any, NoReturn
 
+import torch
+
 from gradlab.debugger.entry_point import examine_target, repeat_target
 from gradlab.debugger.observe.module_calls import Intervention
 from gradlab.debugger.observe.source_lines import current_line
@@ -33,6 +35,12 @@ def main() -> NoReturn:
         server.send(answer)
     finally:
         os._exit(0)  # without the functions that the program has registered for its end
+
+
+def preload() -> None:
+    """Import the parts of torch that the observation uses: once, for all runs."""
+    with torch.compiler.set_stance("force_eager"):
+        pass
 
 
 class Connection:

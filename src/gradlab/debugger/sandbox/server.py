@@ -209,7 +209,7 @@ def serve(options: Message) -> Iterator[Message]:
     yield {"sandbox": description}
     mechanism.enter()
     if not mechanism.command(next(tests)):
-        import_module("gradlab.debugger.sandbox.program")  # torch: once, for all runs
+        import_module("gradlab.debugger.sandbox.program").preload()
     yield Server(mechanism, scope, limits).run({"target": options["target"]})
 
 

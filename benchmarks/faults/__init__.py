@@ -1,0 +1,1 @@
+"""File operations in the sandboxes of the doctor."""
