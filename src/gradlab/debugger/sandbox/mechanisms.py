@@ -138,8 +138,7 @@ class Overlay:
     def start(self, scope: Scope, main: Main) -> int:
         """Start the program as the child of the first process of a new process namespace."""
         network = 0 if scope.network else kernel.NEWNET
-        kernel.unshare(kernel.NEWNS | kernel.NEWPID | kernel.NEWIPC | network)
-        kernel.mount("", "/", flags=kernel.RECURSIVE | kernel.PRIVATE)
+        kernel.unshare(kernel.NEWPID | kernel.NEWIPC | network)
         alive, parent = os.pipe()
         child = fork(lambda: self._first_process(scope, main, alive, parent))
         os.close(alive)
@@ -153,6 +152,8 @@ class Overlay:
         if not os.read(alive, 1):  # the parent has ended before
             os._exit(1)
         os.close(alive)
+        kernel.unshare(kernel.NEWNS)  # not before: the parent must see the files that it watches
+        kernel.mount("", "/", flags=kernel.RECURSIVE | kernel.PRIVATE)
         if not scope.network:
             with suppress(OSError):
                 kernel.start_loopback()

@@ -1,10 +1,14 @@
 """Runs the examined program, inside the sandbox: observes its training, or makes an experiment."""
 
+import errno
 import io
 import json
 import os
+import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any, NoReturn
 
 import torch
@@ -25,6 +29,8 @@ def main() -> NoReturn:
     try:
         request = server.receive()
         sys.stdin = EmptyInput(server)
+        for name in ("rename", "replace"):
+            setattr(os, name, partial(_rename, getattr(os, name)))
         try:
             answer = _answer(request, server)
         except GradlabError as error:
@@ -41,6 +47,30 @@ def preload() -> None:
     """Import the parts of torch that the observation uses: once, for all runs."""
     with torch.compiler.set_stance("force_eager"):
         pass
+
+
+def _rename(original: Callable[..., None], src: Any, dst: Any, **folders: Any) -> None:
+    """Rename a file or a folder.
+
+    In a user namespace, the kernel cannot rename a folder of the lower layer of an overlay. Then
+    this function copies the folder, as the command `mv` does.
+
+    Args:
+        original: `os.rename` or `os.replace`.
+        src: the old path.
+        dst: the new path.
+        folders: the keyword arguments of the function.
+    """
+    try:
+        original(src, dst, **folders)
+    except OSError as error:
+        is_folder = os.path.isdir(src) and not os.path.islink(src)
+        if error.errno != errno.EXDEV or folders or not is_folder:
+            raise
+        if os.path.isdir(dst):
+            os.rmdir(dst)  # fails unless it is empty, as `os.rename` does
+        shutil.copytree(src, dst, symlinks=True)
+        shutil.rmtree(src)
 
 
 class Connection:

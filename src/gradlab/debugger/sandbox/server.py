@@ -71,7 +71,7 @@ class Server:
         try:
             with ours, suppress(OSError, ValueError):
                 return self._answer(ours, request)
-            return _error("the program was ended")
+            return self._explain("the program was ended from outside")
         finally:
             with suppress(OSError):
                 os.kill(keeper, signal.SIGTERM)
@@ -242,6 +242,10 @@ def main() -> None:
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         end_descendants(os.getpid())
+        if os.getppid() != options["parent"]:  # it was killed
+            with suppress(OSError):
+                remove_tree(Path(options["folder"]))
+        os._exit(0)  # without the slow end of Python after the import of torch
 
 
 def _end(number: int, frame: object) -> NoReturn:
