@@ -18,10 +18,11 @@ def names_in_tables(*titles):
 @pytest.mark.parametrize(
     ("folder", "titles"),
     [
-        (".", ("Speed and memory", "Accuracy")),
+        (".", ("Speed and memory", "Accuracy", "Safety")),
         ("diagnosis", ("diagnosis",)),
         ("doctor", ("doctor",)),
         ("nonfinite", ("nonfinite",)),
+        ("faults", ("faults",)),
     ],
 )
 def test_every_file_and_folder_is_in_one_table(folder, titles):

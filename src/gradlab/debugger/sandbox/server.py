@@ -21,6 +21,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
+from unittest.mock import patch
 
 from gradlab.debugger.sandbox import kernel
 from gradlab.debugger.sandbox.copies import files, remove_tree
@@ -209,7 +210,9 @@ def serve(options: Message) -> Iterator[Message]:
     yield {"sandbox": description}
     mechanism.enter()
     if not mechanism.command(next(tests)):
-        import_module("gradlab.debugger.sandbox.program").preload()
+        caches = {"TORCHINDUCTOR_CACHE_DIR": str(scope.folder)}  # torch makes this folder
+        with patch.dict(os.environ, caches):
+            import_module("gradlab.debugger.sandbox.program").preload()
     yield Server(mechanism, scope, limits).run({"target": options["target"]})
 
 
