@@ -166,7 +166,7 @@ def _serve(
     for each in inherited:
         each.close()
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
-    with suppress(EOFError, BrokenPipeError, KeyboardInterrupt), Interrupt(at_once=True):
+    with suppress(EOFError, ConnectionError, KeyboardInterrupt), Interrupt(at_once=True):
         while True:
             connection.send(work(connection.recv()))
 
