@@ -1,5 +1,6 @@
 """The page on networks lists every network with its keys."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,14 @@ def test_every_network_has_a_row():
 @pytest.mark.parametrize("name", choices.names("model"))
 def test_the_keys_of_a_network_are_listed(name):
     keys = [key for key in choices.load("model", name) if key not in COMMON]
-    assert sorted(keys) == sorted(
-        ROWS[name].rsplit("|", 2)[1].replace("`", "").replace(",", "").split()
-    )
+    assert sorted(keys) == sorted(re.findall(r"`(\w+)`", ROWS[name].rsplit("|", 2)[1]))
+
+
+@pytest.mark.parametrize("key", ["activation", "init", "norm"])
+def test_every_value_of_a_key_is_listed(key):
+    (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| `model.{key}`")]
+    listed = row.rsplit("|", 2)[1].replace(" (torch's)", "").strip().split(", ")
+    assert sorted(listed) == sorted(choices.names(f"model/{key}"))
 
 
 @pytest.mark.parametrize("name", choices.names("model"))
