@@ -25,7 +25,7 @@ def test_the_keys_of_a_network_are_listed(name):
 
 @pytest.mark.parametrize("key", ["activation", "init", "norm"])
 def test_every_value_of_a_key_is_listed(key):
-    (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| `model.{key}`")]
+    row = next(line for line in PAGE.splitlines() if line.startswith(f"| `model.{key}`"))
     listed = row.rsplit("|", 2)[1].replace(" (torch's)", "").strip().split(", ")
     assert sorted(listed) == sorted(choices.names(f"model/{key}"))
 
