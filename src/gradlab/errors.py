@@ -12,6 +12,7 @@
 A message is one line. It names the problem with its value, the expected value, and the next action.
 """
 
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -80,6 +81,33 @@ def first_line(error: BaseException) -> str:
     'MemoryError'
     """
     return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def printable(text: str) -> str:
+    r"""Return a text whose control characters are replaced by their escapes.
+
+    Names and texts in a folder of runs could otherwise change the colours or the title of a
+    terminal, or hide the end of a line. A newline is replaced too.
+
+    >>> printable("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each if unicodedata.category(each) not in _CONTROL else _escape(each) for each in text
+    )
+
+
+_CONTROL = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Categories of characters that are invisible but have an effect, and parts of characters."""
+_JOINERS = "\u200c\u200d"  # in words of some languages, and in emoji
+
+
+def _escape(character: str) -> str:
+    if character in _JOINERS:
+        return character
+    return character.encode("unicode_escape").decode()
 
 
 def is_of_stream(error: BaseException) -> bool:

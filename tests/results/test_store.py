@@ -13,8 +13,9 @@ from gradlab import schema
 from gradlab.diagnosis.finding import Finding
 from gradlab.errors import StoreError
 from gradlab.recording.rows import STEPS
-from gradlab.results.load import FINDING, find, load
+from gradlab.results.load import find, load
 from gradlab.results.parquet import Table, write_json
+from gradlab.results.run_schema import FindingEntries
 from gradlab.runs.run import Label, run_info
 from gradlab.sinks import Parquet
 from tests.configs import settings, train
@@ -128,9 +129,8 @@ def test_a_run_of_another_schema_is_refused_and_both_versions_are_named(tmp_path
     assert "\n" not in str(error.value)
 
 
-def test_all_required_keys_of_a_finding_are_checked():
-    optional = ["confidence", "axis", "cause_of"]
-    assert [f.name for f in fields(Finding)] == [*FINDING, *optional]
+def test_all_keys_of_a_finding_are_checked():
+    assert [f.name for f in fields(Finding)] == [*FindingEntries.model_fields]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from gradlab.errors import SettingsError, nearest
+from gradlab.errors import SettingsError, nearest, printable
 
 
 def split(
@@ -73,4 +73,4 @@ def one_folder(
 def report_damaged(damaged: Sequence[str]) -> None:
     """Print a line on stderr for each damaged file that a command skipped."""
     for line in damaged:
-        print(f"left out: {line}", file=sys.stderr)
+        print(f"left out: {printable(line)}", file=sys.stderr)

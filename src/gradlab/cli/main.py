@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from gradlab.errors import GradlabError, SettingsError, is_of_stream, nearest
+from gradlab.errors import GradlabError, SettingsError, is_of_stream, nearest, printable
 
 HELP = """\
 gradlab: a laboratory for gradient pathologies in PyTorch networks
@@ -73,7 +73,7 @@ def _report_errors(arguments: list[str]) -> int:
     try:
         return _dispatch(arguments)
     except GradlabError as error:
-        print(f"gradlab: {error}", file=sys.stderr)
+        print(f"gradlab: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as error:
         print("gradlab: interrupted; all recorded rows are saved", file=sys.stderr)

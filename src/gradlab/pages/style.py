@@ -71,6 +71,8 @@ RC: Any = {
     "ytick.major.width": 0.6,
     "lines.linewidth": 1.2,
     "hatch.linewidth": 0.6,
+    "text.parse_math": False,  # a value such as $x$ is text
+    "text.usetex": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "gradlab",
     "pdf.fonttype": 42,

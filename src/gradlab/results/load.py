@@ -1,8 +1,10 @@
 """Reads every run under a folder; leaves out damaged runs and names them."""
 
 import json
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,35 +12,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gradlab import schema
-from gradlab.errors import StoreError
+from gradlab.errors import StoreError, first_line, printable
 from gradlab.pages.numbers import cell, count
 from gradlab.pages.page import PageTable, notebook_html, table_lines
 from gradlab.recording.rows import LAYERS, STEPS
 from gradlab.results.context import attach
+from gradlab.results.files import open_regular, read_json
 from gradlab.results.nullable import from_arrow, values_and_mask
+from gradlab.results.parquet import is_intact
+from gradlab.results.run_schema import wrong_info
 
-FINDING: dict[str, type] = {
-    "kind": str,
-    "where": list,
-    "since": int,
-    "severity": str,
-    "cause": str,
-    "evidence": dict,
-    "remedies": list,
-}
-"""The keys of a finding in `run.json`, as in `diagnosis.finding.Finding`, with their types."""
-OPTIONAL: dict[str, type] = {
-    "test": dict,
-    "first_nonfinite": dict,
-    "error": str,
-    "seed": int,
-    "data": dict,
-    "nonfinite": dict,
-}
-NONFINITE: dict[str, type] = {"where": str, "step": int}
 MOST_SHOWN = 20  # runs in the printed and the notebook output of `load`
 KEYS = ("status", "verdict", "config_hash", "seed")
 """The keys of `run.json` that are columns of `runs`."""
@@ -114,7 +101,8 @@ class Frames(NamedTuple):
 def find(folder: str | Path) -> Found:
     """Find every run under `folder`, in natural order (2 before 10).
 
-    This reads `run.json` and the footers of the Parquet files.
+    This reads `run.json` and the footers of the Parquet files. It executes nothing in the folder,
+    and does not follow links.
 
     Args:
         folder: A folder that contains runs at any depth, or the folder of one run.
@@ -128,7 +116,7 @@ def find(folder: str | Path) -> Found:
     root = Path(folder)
     if not root.is_dir():
         raise StoreError(f"expected a folder of runs, but {folder} is not a folder")
-    files = sorted(root.rglob("run.json"), key=_natural)
+    files = sorted(_files(root), key=_natural)
     if not files:
         raise StoreError(
             f"expected runs under {folder}, but it contains no run.json; run gradlab run first"
@@ -139,11 +127,22 @@ def find(folder: str | Path) -> Found:
         name = file.parent.relative_to(root).as_posix()
         try:
             runs.append(_open(name if name != "." else root.resolve().name, file))
-        except (OSError, ValueError, pa.ArrowException) as error:
-            damaged.append(str(error).splitlines()[0])
+        except FileNotFoundError:
+            damaged.append(f"{file} was removed just now")
+        except StoreError as error:
+            damaged.append(str(error))
     if not runs:
         raise unreadable(folder, damaged)
     return Found(runs, damaged)
+
+
+def _files(root: Path) -> list[Path]:
+    """Return each `run.json` under a folder, without following links to folders."""
+    return [
+        Path(folder, "run.json")
+        for folder, folders, files in os.walk(root)
+        if "run.json" in (*folders, *files)
+    ]
 
 
 def load(folder: str | Path) -> Frames:
@@ -244,40 +243,110 @@ def _stack(runs: Sequence[Run], frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _open(name: str, file: Path) -> Run:
-    try:
-        info = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged: {error}") from error
+    info = _printable(read_json(file))
     if (version := _version(info)) != schema.VERSION:
-        raise ValueError(
-            f"{file} has schema {version}, but this version of gradlab reads schema "
+        raise StoreError(
+            f"{file} has schema {version!r:.40}, but this version of gradlab reads schema "
             f"{schema.VERSION}: repeat the run"
         )
     _raise_if(file, wrong_info(info))
     for columns, part in (LAYERS, "layers"), (STEPS, "steps"):
         path = file.parent / f"{part}.parquet"
-        try:
-            present = pq.read_schema(path)
-        except FileNotFoundError:
-            raise ValueError(f"{path} is missing") from None
-        except (OSError, pa.ArrowException) as error:
-            raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
-        _raise_if(path, wrong_schema(present, columns))
-    return Run(name, file.parent, info)
+        with _parquet(path, verify=False) as content:
+            _raise_if(path, wrong_schema(content.schema_arrow, columns))
+    return Run(printable(name), file.parent, info)
 
 
 def _raise_if(path: Path, wrong: str | None) -> None:
     if wrong:
-        raise ValueError(f"{path} is damaged: {wrong}")
+        raise StoreError(f"{path} is damaged: {wrong}")
+
+
+@contextmanager
+def _parquet(path: Path, verify: bool = True) -> Generator[pq.ParquetFile]:
+    """Open a Parquet file, and name the file in errors.
+
+    Args:
+        path: The file.
+        verify: Whether to read the whole file and verify its checksums.
+
+    Yields:
+        The file.
+
+    Raises:
+        StoreError: The file is missing or damaged.
+    """
+    try:
+        with open_regular(path) as source:
+            content: Any = source
+            if verify:
+                whole = source.read()
+                if not is_intact(whole):
+                    raise StoreError(f"{path} is damaged: its content does not match its checksum")
+                content = pa.BufferReader(whole)
+            with pq.ParquetFile(content, page_checksum_verification=verify) as file:
+                yield file
+    except FileNotFoundError:
+        raise StoreError(f"{path} is missing") from None
+    except (OSError, ValueError, OverflowError, MemoryError, pa.ArrowException) as error:
+        raise StoreError(f"{path} is damaged: {first_line(error)}") from error
 
 
 def _read(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
-    try:
-        with pq.ParquetFile(path) as file:  # a third of the time that read_table takes
-            table = file.read(columns and list(columns), use_threads=False)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise StoreError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
-    return from_arrow(table)
+    with _parquet(path) as file:
+        table = file.read(columns and list(columns), use_threads=False)
+        for index, name in enumerate(table.column_names):
+            if name in schema.names(schema.KEYS):
+                _raise_if(path, _wrong_key(name, table[name]))
+            if name == "module":
+                table = table.set_column(index, name, _printable_names(table[name]))
+        # without the metadata, by which pandas would rename columns or make an index of them
+        return from_arrow(table.replace_schema_metadata(None))
+
+
+def _wrong_key(name: str, values: pa.ChunkedArray) -> str | None:
+    """Check a column that names steps, axes, positions or modules.
+
+    Args:
+        name: Name of the column.
+        values: Its values.
+
+    Returns:
+        A text about a wrong value; None if all are valid.
+    """
+    if values.null_count:
+        return f"expected {name} in every row, but it is null in {values.null_count}"
+    if name == "axis":
+        wrong = next(
+            (each for each in values.unique().to_pylist() if each not in schema.AXES), None
+        )
+        return None if wrong is None else _wrong_choice(name, schema.AXES, wrong)
+    if pa.types.is_integer(values.type) and len(values):
+        least = pc.min(values).as_py()
+        return f"expected {name} of at least 0, but it is {least}" if least < 0 else None
+    return None
+
+
+def _wrong_choice(name: str, valid: tuple[str, ...], actual: Any) -> str:
+    return f"expected {name} to be one of {', '.join(valid)}, but it is {actual!r:.40}"
+
+
+def _printable_names(names: pa.ChunkedArray) -> Any:
+    """Replace the control characters in a column of texts by their escapes."""
+    if all(each.isprintable() for each in names.unique().to_pylist()):
+        return names
+    return pa.array([printable(each) for each in names.to_pylist()], names.type)
+
+
+def _printable(value: Any) -> Any:
+    """Replace the control characters in all texts of a JSON value by their escapes."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    if isinstance(value, dict):
+        return {printable(key): _printable(item) for key, item in value.items()}
+    return value
 
 
 def _version(info: Any) -> Any:
@@ -286,29 +355,6 @@ def _version(info: Any) -> Any:
 
 def _natural(path: Path) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdigit() else (1, part) for part in path.parts]
-
-
-def wrong_info(info: Any) -> str | None:
-    """Check the content of a `run.json` for the keys and types that other code relies on.
-
-    Args:
-        info: Content of a `run.json` of this schema.
-
-    Returns:
-        A text with the expected and the actual value; None if the content is valid.
-    """
-    if not isinstance(info.get("config"), dict):
-        return f"expected a configuration as config, but it is {info.get('config')!r:.40}"
-    if info.get("status") not in schema.STATUSES:
-        return _wrong_choice("status", schema.STATUSES, info.get("status"))
-    if info.get("verdict") not in (None, *schema.VERDICTS):
-        return _wrong_choice("verdict", schema.VERDICTS, info.get("verdict"))
-    for key, kind in OPTIONAL.items():
-        if info.get(key) is not None and not isinstance(info[key], kind):
-            return f"expected {key} to be of type {kind.__name__}, but it is {info[key]!r:.40}"
-    where = info.get("first_nonfinite")
-    wrong = _wrong_type("first_nonfinite", where, NONFINITE) if where else None
-    return wrong or _wrong_findings(info.get("findings"))
 
 
 def wrong_schema(present: pa.Schema, columns: pa.Schema) -> str | None:
@@ -329,49 +375,3 @@ def wrong_schema(present: pa.Schema, columns: pa.Schema) -> str | None:
         if actual != expected.type:
             return f"expected {expected.name} to be of type {expected.type}, but it is {actual}"
     return None
-
-
-def _wrong_findings(findings: Any) -> str | None:
-    if not isinstance(findings, list):
-        return f"expected a list of findings, but it is {findings!r:.40}"
-    for finding in findings:
-        wrong = _wrong_type("a finding", finding, FINDING)
-        if wrong:
-            return wrong
-        if finding["kind"] not in schema.KINDS:
-            return _wrong_choice("the kind of a finding", schema.KINDS, finding["kind"])
-    return None
-
-
-def _wrong_type(name: str, content: Any, types: dict[str, type]) -> str | None:
-    """Check the types of the values in a dictionary.
-
-    Args:
-        name: Name of the dictionary, for the text.
-        content: The dictionary, or a value of a wrong type.
-        types: Expected type of each key.
-
-    Returns:
-        A text about the first wrong value; None if all types match.
-    """
-    if not isinstance(content, dict):
-        return f"expected {name} to be of type dict, but it is {content!r:.40}"
-    for key, kind in types.items():
-        if not isinstance(content.get(key), kind):
-            actual = f"{content[key]!r:.40}" if key in content else "missing"
-            return f"expected {key} of {name} to be of type {kind.__name__}, but it is {actual}"
-    return None
-
-
-def _wrong_choice(name: str, valid: tuple[str, ...], actual: Any) -> str:
-    """Describe a value that is not one of the valid ones.
-
-    Args:
-        name: Name of the value.
-        valid: Valid values.
-        actual: The value.
-
-    Returns:
-        The text.
-    """
-    return f"expected {name} to be one of {', '.join(valid)}, but it is {actual!r:.40}"

@@ -3,12 +3,17 @@
 A Parquet file is unreadable until its footer is written. Each rewrite of a growing table therefore
 goes to a temporary file, which replaces the old file in one step. If a rewrite takes longer, the
 next one comes later, so that rewriting takes at most about 5% of the run.
+
+Each page has a checksum, which any reader of Parquet can verify. The page checksums do not cover
+the headers of the pages and the footer. Therefore gradlab puts a checksum of the whole file into a
+gap before the footer, where other readers do not look: `MARK`, then CRC-32 in four bytes.
 """
 
 import json
 import logging
 import os
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +40,7 @@ def replace(path: Path, write: Any, waits: Sequence[float] = ()) -> None:
         OSError: The last attempt failed.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)  # a link of this name would lead elsewhere
     try:
         write(temporary)
         for seconds in waits:
@@ -47,6 +53,45 @@ def replace(path: Path, write: Any, waits: Sequence[float] = ()) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+MARK = b"gradlab\0"
+"""Precedes the checksum of a Parquet file."""
+_TAIL = 8  # bytes after the footer: its length, and PAR1
+
+
+def encode(table: pa.Table) -> bytes:
+    """Return a table as a Parquet file with the checksums of its pages and of the whole file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, write_page_checksum=True)
+    content = sink.getvalue().to_pybytes()
+    footer = _footer(content)
+    return content[:footer] + MARK + zlib.crc32(content).to_bytes(4, "little") + content[footer:]
+
+
+def is_intact(content: bytes) -> bool:
+    """Return whether a Parquet file has the content that `encode` wrote.
+
+    Args:
+        content: The file.
+
+    Returns:
+        False if the checksum of the file differs; True if it does not have one, because another
+        program wrote the file.
+    """
+    footer, whole = _footer(content), memoryview(content)
+    pages = footer - len(MARK) - 4
+    if pages < 0 or whole[pages : footer - 4] != MARK:
+        return True
+    return zlib.crc32(whole[footer:], zlib.crc32(whole[:pages])) == int.from_bytes(
+        whole[footer - 4 : footer], "little"
+    )
+
+
+def _footer(content: bytes) -> int:
+    """Return the position of the footer, at least 0."""
+    length = int.from_bytes(content[-_TAIL:][:4], "little")
+    return max(len(content) - _TAIL - length, 0)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -109,7 +154,7 @@ class Table:
             return
         began = time.monotonic()
         table = self.table()
-        replace(self.path, lambda temporary: pq.write_table(table, temporary), waits)
+        replace(self.path, lambda temporary: temporary.write_bytes(encode(table)), waits)
         self._written = len(self._batches)
         seconds = time.monotonic() - began
         self._next_flush = time.monotonic() + max(self.interval, 20 * seconds * self.members)

@@ -1,10 +1,11 @@
 """Finds out which runs of a sweep are finished, and removes the files of the others."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+from gradlab.errors import StoreError
+from gradlab.results.files import read_json
 from gradlab.results.owner import living_owner
 
 DONE = ("completed", "diverged")
@@ -52,7 +53,7 @@ def remove_files(path: Path) -> None:
 def _read(path: Path) -> dict[str, Any] | None:
     """Return the `run.json` of a folder; None if it is missing or damaged."""
     try:
-        info = json.loads((path / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        info = read_json(path / "run.json")
+    except (FileNotFoundError, StoreError):
         return None
     return info if isinstance(info, dict) else None
