@@ -140,7 +140,10 @@ def test_a_run_of_a_sweep_with_an_experiment_and_user_choices(run, capsys):
     rest = ["model.init=default", "seed=3,4", "model.depth=12", "train.steps=4", "tracking=none"]
     assert gradlab("run", *swept, *rest, "hydra.sweep.dir=s") == 0
     capsys.readouterr()
-    assert gradlab("cure", "s/1", "cure.seeds=1", "cure.remedies=['model.init=lsuv']") == 0
+    options = ["cure.seeds=1", "cure.remedies=['model.init=lsuv']"]
+    assert gradlab("cure", "s/1", *options) == 2  # nothing that the folder names is executed
+    assert "if they are yours, add the folder: -cd DIR" in capsys.readouterr().err
+    assert gradlab("cure", "s/1", *options, "-cd", "choices") == 0
     printed = capsys.readouterr().out
     command = pd.read_csv("s/1/cure/remedies.csv")["command"][1]
     assert "+experiment=sigmoid_ten_layers" in command
@@ -170,7 +173,7 @@ def test_a_run_of_a_sweep_with_an_experiment_and_user_choices(run, capsys):
             "loss=mse changes the data or the loss: expected the run's",
         ),
         (["run", "modl.depth=3"], "did you mean model.depth?"),
-        (["run", "cure.dir=/dev/null/x"], "/dev/null/x cannot be written: Not a directory; choose"),
+        (["run", "cure.dir=/dev/null/x"], "/dev/null/x cannot be written: File exists; choose"),
         (["run", "--fast"], "--fast is not a flag"),
     ],
 )

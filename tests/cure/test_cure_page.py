@@ -133,12 +133,12 @@ def test_the_table_has_a_command_for_each_remedy():
 
 
 def test_the_page_escapes_texts(tmp_path):
-    cure_page.make_folders(tmp_path)
+    cure_page.check_writable(tmp_path / "cure")
     remedy = Remedy(("model.norm=rms",), "<b>")
     bad = [RerunResult(remedy, 0, ("failed",), FAILED, error="<script>")]
-    text = cure_page.write_page(comparison(GOOD, bad), tmp_path).read_text()
+    text = cure_page.write_page(comparison(GOOD, bad), tmp_path / "cure").read_text()
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
     assert {f"{n}.{e}" for n in ("signal", "loss") for e in ("png", "svg")} == {
-        file.name for file in (tmp_path / "figures").iterdir()
+        file.name for file in (tmp_path / "cure" / "figures").iterdir()
     }

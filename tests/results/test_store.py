@@ -136,15 +136,15 @@ def test_all_keys_of_a_finding_are_checked():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"config": 3}, "expected a configuration as config, but it is 3"),
-        ({"status": "done"}, "expected status to be one of running, completed"),
-        ({"verdict": "fine"}, "expected verdict to be one of healthy, overflow"),
-        ({"findings": None}, "expected a list of findings, but it is None"),
-        ({"findings": [{}]}, "expected kind of a finding to be of type str, but it is missing"),
-        ({"findings": [3]}, "expected a finding to be of type dict, but it is 3"),
-        ({"test": 0.5}, "expected test to be of type dict, but it is 0.5"),
-        ({"seed": "x"}, "expected seed to be of type int, but it is 'x'"),
-        ({"first_nonfinite": {"step": 1}}, "expected where of first_nonfinite to be of type str"),
+        ({"config": 3}, "expected config to be a valid dictionary, but it is 3"),
+        ({"status": "done"}, "expected status to be running, completed"),
+        ({"verdict": "fine"}, "expected verdict to be healthy, overflow"),
+        ({"findings": None}, "expected findings to be a valid list, but it is None"),
+        ({"findings": [{}]}, "findings.0.kind is missing"),
+        ({"findings": [3]}, "expected findings.0 to be a valid dictionary, but it is 3"),
+        ({"test": 0.5}, "expected test to be a valid dictionary, but it is 0.5"),
+        ({"seed": "x"}, "expected seed to be a valid integer, but it is 'x'"),
+        ({"first_nonfinite": {"step": 1}}, "first_nonfinite.where is missing"),
     ],
 )
 def test_a_run_with_wrong_content_is_left_out_and_named(tmp_path, content, message):

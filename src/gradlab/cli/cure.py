@@ -9,7 +9,8 @@ from pathlib import Path
 from gradlab.cli.arguments import split
 from gradlab.errors import SettingsError
 
-HELP = """\
+TRUST, CONFIG_DIR = "--trust-config", ("-cd", "--config-dir")
+HELP = f"""\
 gradlab cure RUN [overrides]  repeat a run that has findings, unchanged and with each remedy that
                               the findings propose; rank the remedies by findings and by loss
 
@@ -20,13 +21,19 @@ RUN is the folder of a run. Overrides:
   cure.remedies               a list of overrides; default: what the findings propose. In quotes:
                               "cure.remedies=['optim=adam','clip=norm optim.lr=0.01']"
 and the overrides of gradlab run, which then apply to every training, unchanged ones too.
+
+Nothing in RUN is executed. If the run used your own choices, name their folder:
+  -cd, --config-dir DIR       a folder of your choices, as in gradlab run
+  {TRUST}              use the folders and the code that the configuration of RUN names
+
 Exit code: 0 also if no remedy helps; 1 if a training fails; 2 if the command is wrong.
 """
 
 
 def cure(arguments: Sequence[str]) -> int:
     """Try remedies on the run in a folder; print the result and write a page."""
-    _, words = split(arguments, config="cure")
+    folders, rest = _config_folders(arguments)
+    flags, words = split(rest, [TRUST], config="cure")
     if not words:
         raise SettingsError("expected the folder of a run: gradlab cure RUN")
     from gradlab.config.compose import compose
@@ -39,7 +46,7 @@ def cure(arguments: Sequence[str]) -> int:
     folder, *overrides = words
     own = [each for each in overrides if each.lstrip("+~").startswith("cure.")]
     _, options = compose("cure", own)
-    run = open_run(folder)
+    run = open_run(folder, folders, trusted=TRUST in flags)
     trainer = RemedyTrainer(run, [each for each in overrides if each not in own], options)
     findings = run.diagnose()
     if not kinds(findings, run.diverged):
@@ -47,7 +54,7 @@ def cure(arguments: Sequence[str]) -> int:
         return 0
     remedies = trainer.choose_remedies(findings)
     page_folder = Path(options["dir"] or run.files.path / "cure")
-    cure_page.make_folders(page_folder)
+    cure_page.check_writable(page_folder)
     with Interrupt() as interrupt, _log_to_stderr():
         comparison = compare(trainer, findings, remedies, lambda: interrupt.requested)
         if comparison is not None:
@@ -58,6 +65,27 @@ def cure(arguments: Sequence[str]) -> int:
             print(f"\nThe same with figures: {path}")
     interrupt.check()
     return 0
+
+
+def _config_folders(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Take the flags `-cd DIR` out of the arguments.
+
+    Returns:
+        The entries for Hydra's search path, and the other arguments.
+    """
+    entries: list[str] = []
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag not in CONFIG_DIR:
+            rest.append(word)
+            continue
+        folder = Path(value if equals else next(words, "DIR"))
+        if not folder.is_dir():
+            raise SettingsError(f"{flag}: expected a folder of your choices, given {folder}")
+        entries.append(f"file://{folder.resolve()}")
+    return entries, rest
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The results of `gradlab cure`: terminal text, page with figures, and `remedies.csv`."""
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -17,6 +18,7 @@ from gradlab.cure.ranking import RankedRemedy, is_higher, is_lower
 from gradlab.errors import StoreError
 from gradlab.pages.html import render
 from gradlab.pages.numbers import count, decades_text
+from gradlab.pages.output_folder import check_replaceable, new_folder
 from gradlab.pages.page import Page, PageTable, Section
 from gradlab.pages.style import (
     COLOURS,
@@ -61,18 +63,26 @@ CAPTIONS = {
 }
 
 
-def make_folders(folder: Path) -> None:
-    """Make the folders of the page.
+def check_writable(folder: Path) -> None:
+    """Check that the page can be written, before the training that it describes.
 
     Raises:
-        StoreError: they cannot be written to.
+        StoreError: the folder has files that gradlab did not write, or cannot be written.
     """
+    folder = Path(os.path.abspath(folder))  # `.` and `..` have no name
     try:
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
+        check_replaceable(folder)
+    except StoreError as error:
+        raise StoreError(f"{error}, or choose another folder: cure.dir=") from error
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder.parent):
             pass
     except OSError as error:
-        raise _not_writable(folder, error) from error
+        reason = error.strerror or error
+        raise StoreError(
+            f"{folder} cannot be written: {reason}; choose another cure.dir"
+        ) from error
 
 
 def write_page(comparison: Comparison, folder: Path) -> Path:
@@ -84,18 +94,16 @@ def write_page(comparison: Comparison, folder: Path) -> Path:
     Raises:
         StoreError: the folder cannot be written to.
     """
-    path = folder / "index.html"
-    try:
-        remedy_table(comparison).to_csv(folder / "remedies.csv", index=False)
+    with new_folder(folder) as new:
+        (new / "figures").mkdir()
+        remedy_table(comparison).to_csv(new / "remedies.csv", index=False)
         with print_style():
             figures = draw_figures(comparison)
             for name, figure in figures.items():
-                save_figure(figure, folder / "figures", name)
+                save_figure(figure, new / "figures", name)
         page = cure_page(comparison, list(figures))
-        path.write_text(render(page, folder / "figures"), encoding="utf-8")
-    except OSError as error:
-        raise _not_writable(folder, error) from error
-    return path
+        (new / "index.html").write_text(render(page, new / "figures"), encoding="utf-8")
+    return folder / "index.html"
 
 
 def cure_page(comparison: Comparison, figures: Sequence[str]) -> Page:
@@ -396,8 +404,3 @@ def _draw_curve(ax: Any, ranked: RankedRemedy, width: int, index: int) -> list[f
 def _look(index: int) -> dict[str, Any]:
     marker = {"marker": MARKERS[index], "ms": 4, "markeredgewidth": 0.8}
     return {"color": COLOURS[index], "linestyle": LINES[index], **marker}
-
-
-def _not_writable(folder: Path, error: OSError) -> StoreError:
-    reason = error.strerror or error
-    return StoreError(f"{folder} cannot be written: {reason}; choose another by cure.dir=FOLDER")

@@ -1,5 +1,6 @@
 """The run that `gradlab cure` examines: its files, its overrides and its findings."""
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +19,18 @@ from gradlab.diagnosis.diagnose import diagnose
 from gradlab.diagnosis.finding import Finding, Findings
 from gradlab.errors import SettingsError, StoreError, first_line
 from gradlab.results.context import ALONE, attach
+from gradlab.results.files import read_text
 from gradlab.results.load import Run, find
 
 SEVERITIES = {"mild": 1, "gross": 2}
 """Severities of pathologies as numbers. A finding of another severity is a note."""
 DIVERGED = 3
+TRUST = "--trust-config"
+"""The flag by which the user of `gradlab cure` trusts the configuration in a run's folder."""
+IMPORTED = ("model.activation", "model.init", "model.norm")
+"""Keys whose value can be the dotted path of a class or function."""
+SAFE = re.compile(r"torch\.nn\.(functional\.[a-z]\w*|init\.[a-z]\w*_|[A-Z]\w*)")
+"""What an override of a run's folder may name: a class of torch.nn, but not what it imports."""
 DROPPED = {"optim": {"lr"}}
 """Keys that a remedy resets when it chooses another file of the group, although both have them."""
 
@@ -71,11 +79,23 @@ class ExaminedRun:
         return diagnose_rows(layers, steps, self.files.config, self.files.info.get("data"))
 
 
-def open_run(folder: str | Path) -> ExaminedRun:
-    """Return the run in `folder`.
+def open_run(
+    folder: str | Path, search_path: Sequence[str] = (), trusted: bool = False
+) -> ExaminedRun:
+    """Return the run in `folder`. This executes nothing in the folder.
+
+    Args:
+        folder: the folder of the run, which someone else may have written.
+        search_path: the user's own entries for Hydra's search path.
+        trusted: whether the user trusts the configuration in the folder: its search path, and
+            overrides that import code.
+
+    Returns:
+        The run.
 
     Raises:
-        StoreError: the folder holds no run or several, or the files cannot be read.
+        StoreError: the folder holds no run or several, the files cannot be read, or the
+            configuration could run code and is not trusted.
     """
     root = Path(folder)
     found = find(root)
@@ -88,9 +108,46 @@ def open_run(folder: str | Path) -> ExaminedRun:
     run = next((each for each in found.runs if each.path == root), None)
     if run is None:
         raise StoreError(found.damaged[0])
-    overrides = _read(root / ".hydra" / "overrides.yaml", list)
-    search_path = _added_search_path(root / ".hydra" / "hydra.yaml")
-    return ExaminedRun(run, tuple(map(str, overrides)), search_path)
+    file = root / ".hydra" / "overrides.yaml"
+    overrides = tuple(map(str, _read(file, list)))
+    recorded = _added_search_path(root / ".hydra" / "hydra.yaml")
+    if trusted:
+        return ExaminedRun(run, overrides, (*search_path, *recorded))
+    for each in overrides:
+        reason = why_untrusted(each)
+        if reason is not None:
+            raise StoreError(
+                f"{file} has {each!r:.80}, which {reason}; if you trust it, add {TRUST}"
+            )
+    if recorded and not search_path:
+        raise StoreError(
+            f"the run used choices from {', '.join(recorded):.200}; if they are yours, add the "
+            f"folder: -cd DIR. If you trust the run, add {TRUST}"
+        )
+    return ExaminedRun(run, overrides, tuple(search_path))
+
+
+def why_untrusted(text: str) -> str | None:
+    """Return why an override of a run's folder is not used unless the user trusts the folder.
+
+    Args:
+        text: the override.
+
+    Returns:
+        A clause; None if the override only chooses among gradlab's choices and torch's classes, and
+        sets values.
+    """
+    if "${" in text:
+        return "reads other values, such as variables of the environment"
+    if "_target_" in text or "_partial_" in text or "_args_" in text:
+        return "imports code"
+    override = parse(text)
+    key = override.key_or_group
+    if key.split(".")[0] == "hydra" or key.startswith("hydra/"):
+        return "configures Hydra"
+    if key in IMPORTED and "." in _value(override) and not SAFE.fullmatch(_value(override)):
+        return "imports code"
+    return None
 
 
 def most_severe(runs: Sequence[Run]) -> Run:
@@ -107,26 +164,35 @@ def _sort_key(info: Mapping[str, Any]) -> tuple[bool, int, int, float]:
 
 def _added_search_path(file: Path) -> tuple[str, ...]:
     """Return the user's entries in Hydra's search path, with absolute folders."""
-    runtime = _read(file, dict).get("hydra", {}).get("runtime", {})
-    sources = [
-        (source["schema"], source["path"])
-        for source in runtime.get("config_sources", [])
-        if source.get("provider") not in ("hydra", "main", "schema")
-    ]
-    cwd = Path(runtime.get("cwd", "."))
+    content = _read(file, dict)
+    try:
+        runtime = content["hydra"]["runtime"]
+        cwd = Path(runtime["cwd"])
+        sources = [
+            (str(source["schema"]), str(source["path"]))
+            for source in runtime["config_sources"]
+            if source["provider"] not in ("hydra", "main", "schema")
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{file} is damaged: expected the search path of Hydra") from error
     return tuple(
         f"{scheme}://{cwd / path if scheme == 'file' else path}" for scheme, path in sources
     )
 
 
 def _read(file: Path, kind: type) -> Any:
+    """Read a YAML file of Hydra. The safe loader creates no Python objects."""
+    if file.parent.is_symlink():
+        raise StoreError(f"{file.parent} is a symbolic link, which gradlab does not follow")
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_text(file))
     except FileNotFoundError:
         reason = "gradlab run writes it, and it holds the run's configuration"
         raise StoreError(f"{file} is missing: {reason}") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise StoreError(f"{file} cannot be read: {str(error).splitlines()[0]}") from error
+    except RecursionError:
+        raise StoreError(f"{file} is damaged: its values are nested too deeply") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise StoreError(f"{file} is damaged: {first_line(error)}") from error
     if not isinstance(content, kind):
         raise StoreError(f"{file} is damaged: expected a {kind.__name__}, as Hydra writes it")
     return content

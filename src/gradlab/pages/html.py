@@ -9,7 +9,7 @@ import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from gradlab.errors import StoreError
+from gradlab.pages.output_folder import new_folder
 from gradlab.pages.page import Page, PageTable, as_html, as_markdown
 from gradlab.pages.style import save_figure, verdict_tints
 
@@ -20,27 +20,23 @@ def write(page: Page, figures: Mapping[str, Figure], folder: Path, markdown: boo
     Args:
         page: the content.
         figures: the figures by name. A section shows the figure that it names.
-        folder: the folder to write to; it is made if it is missing.
+        folder: the folder; it is made, or replaced if it has only files that gradlab wrote.
         markdown: whether to write `index.md` too.
 
     Returns:
         The path of `index.html`.
 
     Raises:
-        StoreError: the folder cannot be written.
+        StoreError: the folder has other files, or cannot be written.
     """
-    path = folder / "index.html"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with new_folder(folder) as new:
         for name, figure in figures.items():
-            save_figure(figure, folder, name)
-        path.write_text(render(page, folder), encoding="utf-8")
+            save_figure(figure, new, name)
+        (new / "index.html").write_text(render(page, new), encoding="utf-8")
         if markdown:
             text = as_markdown(page, {name: f"{name}.png" for name in figures})
-            path.with_suffix(".md").write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"{folder} cannot be written: {error.strerror or error}") from error
-    return path
+            (new / "index.md").write_text(text, encoding="utf-8")
+    return folder / "index.html"
 
 
 def render(page: Page, figures: Path) -> str:

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from gradlab import schema
-from gradlab.errors import StoreError
+from gradlab.errors import printable
 from gradlab.pages.html import render
 from gradlab.pages.numbers import cell, count
+from gradlab.pages.output_folder import check_replaceable, new_folder
 from gradlab.pages.page import Page, PageTable, Section
 from gradlab.report.by_setting import (
     decades_by_setting,
@@ -158,7 +159,8 @@ def _introduction(frame: pd.DataFrame, keys: list[str], seeds: str) -> list[str]
 
 
 def _damaged_section(damaged: Sequence[str]) -> list[Section]:
-    return [Section("Runs that could not be read", items=damaged)] if damaged else []
+    items = [printable(line) for line in damaged]
+    return [Section("Runs that could not be read", items=items)] if items else []
 
 
 def _unfinished_section(frame: pd.DataFrame) -> list[Section]:
@@ -223,28 +225,26 @@ def write_report(folder: str | Path) -> Report:
     Raises:
         StoreError: no run can be read, or the report cannot be written.
     """
+    root = Path(folder) / "report"
+    check_replaceable(root)
     runs, reduced = reduce_folder(folder)
     frame, keys = run_table(runs, reduced)
-    root = Path(folder) / "report"
-    try:
+    theory = join_theory(runs, reduced).merge(frame[["run", *keys, "seed"]], on="run")
+    tables = _tables(frame, keys, reduced, theory) | {"causes": finding_table(runs)}
+    watched = module_table(runs, reduced.layers)
+    tables |= {} if watched.empty else {"modules": watched}
+    networks = distinct_networks(theory, keys)
+    with new_folder(root) as new:
         for part in ("figures", "tables"):
-            (root / part).mkdir(parents=True, exist_ok=True)
-        theory = join_theory(runs, reduced).merge(frame[["run", *keys, "seed"]], on="run")
-        tables = _tables(frame, keys, reduced, theory) | {"causes": finding_table(runs)}
-        watched = module_table(runs, reduced.layers)
-        tables |= {} if watched.empty else {"modules": watched}
+            (new / part).mkdir()
         for name, content in tables.items():
-            content.to_csv(root / "tables" / f"{name}.csv", index=False)
-        networks = distinct_networks(theory, keys)
+            content.to_csv(new / "tables" / f"{name}.csv", index=False)
         drawn = draw_figures(
-            runs, frame, keys, reduced, networks, tables["theory"], root / "figures"
+            runs, frame, keys, reduced, networks, tables["theory"], new / "figures"
         )
-        path = root / "index.html"
         page = report_page(frame, keys, drawn, tables, reduced.damaged)
-        path.write_text(render(page, root / "figures"), encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"{root} cannot be written: {error.strerror or error}") from error
-    return Report(path, len(frame), reduced.damaged)
+        (new / "index.html").write_text(render(page, new / "figures"), encoding="utf-8")
+    return Report(root / "index.html", len(frame), reduced.damaged)
 
 
 def _tables(

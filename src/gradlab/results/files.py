@@ -122,7 +122,5 @@ def _finite(text: str) -> float:
 
 
 def _whole(text: str) -> int | float:
-    if len(text) < 19:
-        return int(text)
-    value = _finite(text)
-    return int(text) if abs(value) < 2**63 else value
+    whole = int(text) if len(text) <= 20 else 2**63
+    return whole if -(2**63) <= whole < 2**63 else _finite(text)

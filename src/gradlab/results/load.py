@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gradlab import schema
@@ -322,7 +321,7 @@ def _wrong_key(name: str, values: pa.ChunkedArray) -> str | None:
         )
         return None if wrong is None else _wrong_choice(name, schema.AXES, wrong)
     if pa.types.is_integer(values.type) and len(values):
-        least = pc.min(values).as_py()
+        least = int(values.to_numpy().min())
         return f"expected {name} of at least 0, but it is {least}" if least < 0 else None
     return None
 

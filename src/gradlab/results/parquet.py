@@ -81,7 +81,7 @@ def is_intact(content: bytes) -> bool:
     """
     footer, whole = _footer(content), memoryview(content)
     pages = footer - len(MARK) - 4
-    if pages < 0 or whole[pages : footer - 4] != MARK:
+    if pages < 0 or not content.startswith(MARK, pages):
         return True
     return zlib.crc32(whole[footer:], zlib.crc32(whole[:pages])) == int.from_bytes(
         whole[footer - 4 : footer], "little"

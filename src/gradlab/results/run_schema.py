@@ -41,7 +41,7 @@ class FindingEntries(_Entries):
     remedies: list[str]
     confidence: float | None = None
     axis: Literal[schema.AXES] = "depth"  # pyright: ignore[reportInvalidTypeForm]
-    cause_of: str | None = None
+    cause_of: list[str] = []
 
 
 class NonfiniteEntries(_Entries):
@@ -76,6 +76,8 @@ class TimingEntries(_Entries):
 
 class RunEntries(_Entries):
     """The content of `run.json`."""
+
+    # attributes: one for each entry of the file.
 
     status: Literal[schema.STATUSES]  # pyright: ignore[reportInvalidTypeForm]
     verdict: Literal[schema.VERDICTS] | None = None  # pyright: ignore[reportInvalidTypeForm]
@@ -112,6 +114,7 @@ def wrong_info(info: Any) -> str | None:
         if error["type"] == "missing":
             return f"{key} is missing"
         expected = error["msg"].replace("Input should be ", "").replace("'", "")
+        expected = expected.split(" or instance of")[0].removesuffix(" instance")
         return f"expected {key} to be {expected}, but it is {error['input']!r:.40}"
     return None if entries.watched else _wrong_config(entries.config)
 
