@@ -196,7 +196,7 @@ def test_a_folder_that_cannot_be_written_is_reported_with_a_fix(run, capsys):
     Path("run/cure").touch()
     assert gradlab("cure", run) == 2
     line = one_line(capsys)
-    assert "run/cure is a file; move it" in line
+    assert "run/cure cannot be written" in line
     assert "cure.dir=" in line
 
 
