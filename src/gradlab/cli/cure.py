@@ -22,7 +22,7 @@ RUN is the folder of a run. Overrides:
                               "cure.remedies=['optim=adam','clip=norm optim.lr=0.01']"
 and the overrides of gradlab run, which then apply to every training, unchanged ones too.
 
-Nothing in RUN is executed. If the run used your own choices, name their folder:
+Nothing in RUN is executed. If the run used choices of yours, name their folder:
   -cd, --config-dir DIR       a folder of your choices, as in gradlab run
   {TRUST}              use the folders and the code that the configuration of RUN names
 
