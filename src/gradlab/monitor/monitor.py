@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 import torch
@@ -22,12 +22,14 @@ from torch.optim.optimizer import Optimizer
 from gradlab.diagnosis.diagnose import diagnose
 from gradlab.diagnosis.finding import Findings
 from gradlab.diagnosis.grid import overflowed, slope
+from gradlab.diagnosis.record import LIMITS
 from gradlab.errors import WatchError, first_line
 from gradlab.monitor.activations import ONE_SIDED
 from gradlab.monitor.combine import can_repeat, count_ranks, is_first_rank
 from gradlab.monitor.failsafe import Failures
 from gradlab.monitor.optimizers import WatchedOptimizers, read_configuration
 from gradlab.monitor.signals import WatchedSignals
+from gradlab.monitor.spike_guard import SpikeGuard
 from gradlab.monitor.statistics import make_rows, measure, sort_by_depth
 from gradlab.monitor.step_tracker import StepTracker, schedule
 from gradlab.monitor.termination import complete_on_sigterm, sigterm_delayed
@@ -54,6 +56,7 @@ def watch(
     modules: Choice | Sequence[Choice] | None = None,
     sinks: Sink | Sequence[Sink] = (),
     locate: bool = True,
+    on_spike: Literal["skip"] | None = None,
 ) -> "Monitor":
     """Record the gradients and signals of each layer of a network while it trains.
 
@@ -76,6 +79,10 @@ def watch(
             the rows in memory.
         locate: Check the loss and all gradients in each step, and name the operation and the line
             at which the first inf or NaN begins. False turns these checks off.
+        on_spike: "skip" leaves out an update in which loss and gradient norm rise by 6 standard
+            deviations above the 128 steps before, or are not finite: the gradients become None
+            before the optimiser's step. This changes the training, and needs `every=1`. None
+            changes nothing.
 
     Returns:
         A monitor. Use it in a `with` statement around the loop, or call `start()` and `stop()`.
@@ -99,7 +106,7 @@ def watch(
         >>> monitor.frame()["module"].unique().tolist()
         ['0', '2']
     """
-    return Monitor(model, optimizer, every, modules, sinks, locate=locate)
+    return Monitor(model, optimizer, every, modules, sinks, locate=locate, on_spike=on_spike)
 
 
 @dataclass
@@ -157,10 +164,13 @@ class Monitor:
         sinks: As in `gradlab.watch`.
         ranks: Number of processes that average their gradients; None reads it from the model.
         locate: As in `gradlab.watch`.
+        on_spike: As in `gradlab.watch`.
 
     Attributes:
         notes: Warnings about steps and modules that were not recorded, one line each.
     """
+
+    # attributes: the parts of a record, each with a class of its own.
 
     def __init__(
         self,
@@ -171,6 +181,7 @@ class Monitor:
         sinks: Sink | Sequence[Sink] = (),
         ranks: int | None = None,
         locate: bool = True,
+        on_spike: str | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise WatchError(f"expected a torch.nn.Module to watch, given {type(model).__name__}")
@@ -184,6 +195,7 @@ class Monitor:
         self._signals = WatchedSignals(network, find_modules(network, modules), failures)
         self._tracker = StepTracker(self._signals, optimizers, schedule(every), self._record)
         self._guard = self._make_guard() if locate else None
+        self._spikes = self._make_spike_guard() if _skips_spikes(on_spike, every) else None
         self._memory, self._session = Memory(), _Session()
         self._order: list[int] = []
 
@@ -214,6 +226,8 @@ class Monitor:
         hooks.enter_context(self._tracker.observe())
         if self._guard is not None:
             hooks.enter_context(self._guard.observe(self._network.modules()))
+        if self._spikes is not None:
+            hooks.enter_context(self._spikes.observe())
         if self._sinks and is_first_rank(self._ranks):
             hooks.enter_context(complete_on_sigterm(self._terminate))
         return self
@@ -255,6 +269,7 @@ class Monitor:
         if diverged and self._session.status == "completed":
             self._session.status = "diverged"
         self.notes += _describe_skipped_steps(self._tracker.skips.take_count())
+        self.notes += _describe_spikes(self._spikes.take()) if self._spikes else []
         unknown = [] if self._order else _describe_unknown_optimizer(self._tracker.optimizers)
         self.notes += unknown
         if is_first_rank(self._ranks):
@@ -443,6 +458,17 @@ class Monitor:
             on_failure=self._signals.failures.handle,
         )
 
+    def _make_spike_guard(self) -> SpikeGuard:
+        """Return the check for spikes of the loss."""
+        tracker = self._tracker
+        return SpikeGuard(
+            lambda: tracker.current,
+            tracker.optimizers.includes,
+            tracker.failures,
+            self._ranks,
+            LIMITS["spike"],
+        )
+
     def _nonfinite_info(self) -> dict[str, Any]:
         """Return the located faults and the skipped steps; empty if there are none."""
         skips, faults = self._tracker.skips, self._guard.faults if self._guard else []
@@ -505,6 +531,28 @@ def _describe_skipped_steps(count: int) -> list[str]:
         return []
     steps = "1 step, which was" if count == 1 else f"{count} steps, which were"
     return [f"a GradScaler skipped {steps} not recorded"]
+
+
+def _skips_spikes(on_spike: str | None, every: int | str) -> bool:
+    """Return whether updates with a spike are left out.
+
+    Raises:
+        WatchError: The value is unknown, or not every step is recorded.
+    """
+    if on_spike not in (None, "skip"):
+        raise WatchError(f'expected on_spike to be "skip" or None, given {on_spike!r}')
+    if on_spike and every != 1:
+        raise WatchError(f'expected every=1 with on_spike="skip", given every={every!r}')
+    return on_spike is not None
+
+
+def _describe_spikes(steps: Sequence[int]) -> list[str]:
+    """Return a line about the steps that were left out, if there are any."""
+    if not steps:
+        return []
+    shown = ", ".join(map(str, steps[:MOST_NAMES])) + (", …" if len(steps) > MOST_NAMES else "")
+    updates = "the update of 1 step" if len(steps) == 1 else f"the updates of {len(steps)} steps"
+    return [f'on_spike="skip" left out {updates}: {shown}']
 
 
 def _describe_unknown_optimizer(optimizers: WatchedOptimizers) -> list[str]:

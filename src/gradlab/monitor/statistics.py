@@ -49,7 +49,7 @@ def measure(
     """
     device = next((r.norm.device for r in step.readings.values()), torch.device("cpu"))
     numbers_SK, alive = _combine_module_calls(modules, step.calls, device)
-    loss = _sum_losses(step.losses, device)
+    loss = sum_losses(step.losses, device)
     numbers_SK, alive, loss = combine_ranks(numbers_SK, alive, loss, ranks)
     column = {name: numbers_SK[:, k] for k, name in enumerate(CALL_COLUMNS)}
     delta, act_grad = column["delta"], column["act_grad"]
@@ -113,7 +113,7 @@ def sort_by_depth(count: int, called: Sequence[int]) -> list[int]:
     return order
 
 
-def _sum_losses(losses: Sequence[Tensor], device: torch.device) -> Tensor:
+def sum_losses(losses: Sequence[Tensor], device: torch.device) -> Tensor:
     """Return the sum over a step's backward passes; null if none began at a scalar."""
     if not losses:
         return torch.full((), NULL, dtype=torch.float64, device=device)
@@ -193,18 +193,18 @@ def _measure_module(watched: WatchedModule, step: WatchedStep) -> dict[str, Tens
     out: dict[str, Tensor | float] = {"weight_count": count if weights else NULL}
     norms = [step.weights.norms[id(p)] for p in weights if id(p) in step.weights.norms]
     if norms:
-        out["weight_norm"] = _joint_norm(norms)
+        out["weight_norm"] = norm_of_readings(norms)
     trained = [id(p) for p in weights if id(p) in step.weights.moved]
     if trained:
-        moved = _joint_norm([step.weights.moved[key] for key in trained])
-        before = _joint_norm([step.weights.norms[key] for key in trained])
+        moved = norm_of_readings([step.weights.moved[key] for key in trained])
+        before = norm_of_readings([step.weights.norms[key] for key in trained])
         out["update_ratio"] = ratio(moved, before)
     readings = [step.readings[id(p)] for p in weights if id(p) in step.readings]
     if readings:
         out |= _measure_gradients(readings, count, watched.has_units_second)
     bias_norms = [step.readings[id(p)].norm for p in biases if id(p) in step.readings]
     if bias_norms:
-        out["bias_grad_norm"] = _joint_norm(bias_norms)
+        out["bias_grad_norm"] = norm_of_readings(bias_norms)
     return out
 
 
@@ -223,7 +223,9 @@ def _measure_gradients(
     """
     zeros = [r.zeros for r in readings if r.zeros is not None]
     nonfinite = [r.nonfinite for r in readings if r.nonfinite is not None]
-    out: dict[str, Tensor | float] = {"weight_grad_norm": _joint_norm([r.norm for r in readings])}
+    out: dict[str, Tensor | float] = {
+        "weight_grad_norm": norm_of_readings([r.norm for r in readings])
+    }
     if zeros and nonfinite:
         out["grad_zeros"] = _stack(zeros).sum() / count
         out["grad_nonfinite"] = _stack(nonfinite).sum() / count
@@ -239,15 +241,15 @@ def _norm_and_clip_factor(step: WatchedStep, device: torch.device) -> Tensor:
     before = {key: reading.norm for key, reading in step.readings.items() if key in updated}
     if not before:
         return torch.full((2,), NULL, dtype=torch.float64, device=device)
-    grad_norm = _joint_norm(list(before.values()))
-    clipped = _joint_norm([step.clipped.get(key, value) for key, value in before.items()])
+    grad_norm = norm_of_readings(list(before.values()))
+    clipped = norm_of_readings([step.clipped.get(key, value) for key, value in before.items()])
     factor = torch.ones_like(grad_norm)
     if step.clipped:
         factor = torch.where(grad_norm > 0, clipped / grad_norm, 1.0)
     return torch.stack([grad_norm, factor]).to(device)
 
 
-def _joint_norm(norms: Sequence[Tensor]) -> Tensor:
+def norm_of_readings(norms: Sequence[Tensor]) -> Tensor:
     """Return the norm over several parameters from the norm of each."""
     return norms[0] if len(norms) == 1 else norm(_stack(norms), 0)
 

@@ -115,6 +115,11 @@ class StepTracker:
         return self._step.index + len(self.skips.steps)
 
     @property
+    def current(self) -> WatchedStep:
+        """The current step."""
+        return self._step
+
+    @property
     def is_recorded_now(self) -> bool:
         """Whether the current step is recorded."""
         return self._step.recorded
