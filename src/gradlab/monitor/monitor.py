@@ -170,7 +170,7 @@ class Monitor:
         notes: Warnings about steps and modules that were not recorded, one line each.
     """
 
-    # attributes: the parts of a record, each with a class of its own.
+    # attributes: the parts of a record, each with its class.
 
     def __init__(
         self,
