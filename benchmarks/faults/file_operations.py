@@ -121,7 +121,7 @@ def measure(name: str, operation: str) -> dict[str, object]:
         The changed files, and the error of the program if it had one.
     """
     folder = Path(tempfile.mkdtemp(prefix="files-"))
-    scratch = Path(tempfile.mkdtemp(prefix="gradlab-doctor-"))
+    scratch = Path(tempfile.mkdtemp(prefix="sandbox-"))
     try:
         environment = make_files(folder)
         os.environ |= environment
@@ -158,7 +158,7 @@ def measure_all(name: str, operations: Sequence[str]) -> dict[str, dict[str, obj
 def in_sandbox(name: str, operations: Sequence[str]) -> None:
     """Run operations in one sandbox, and print the results as JSON."""
     mechanism = next(each for each in MECHANISMS if each.name == name)
-    test = Path(tempfile.mkdtemp(prefix="gradlab-doctor-"))
+    test = Path(tempfile.mkdtemp(prefix="sandbox-"))
     scope = Scope(test, Path("/"), False, GIB)
     child = os.fork()
     if not child:

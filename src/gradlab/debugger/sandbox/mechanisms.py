@@ -23,7 +23,7 @@ from typing import NoReturn, Protocol
 
 from gradlab.debugger.sandbox import kernel
 from gradlab.debugger.sandbox.copies import mirror
-from gradlab.debugger.sandbox.mounts import Kind, plan, read_mounts
+from gradlab.debugger.sandbox.mounts import Kind, Mount, plan, read_mounts
 from gradlab.debugger.sandbox.overlay import GPUS, OverlayTree, supports_layers
 from gradlab.errors import SettingsError
 
@@ -160,9 +160,10 @@ class Overlay:
         root, layers, test = (scope.folder / name for name in ("root", "layers", "test"))
         for each in (root, layers, test):
             each.mkdir()
+        mounts = read_mounts()
         if not supports_layers(test):
             kernel.mount("tmpfs", str(layers), "tmpfs", options=f"size={scope.disk}")
-        _build(root, layers, scope.folder.parent)
+        _build(OverlayTree(root, layers, scope.folder.parent), mounts)
         kernel.change_root(str(root))
         kernel.drop_capabilities(keep_files=self.is_privileged)
         kernel.forbid_new_privileges()
@@ -181,13 +182,12 @@ class Overlay:
         return f"writes to a temporary overlay only{_network(network)}"
 
 
-def _build(root: Path, layers: Path, hidden: Path) -> None:
+def _build(tree: OverlayTree, mounts: Sequence[Mount]) -> None:
     """Build the new root: with one overlay for each mount, or in a user namespace with more."""
-    tree = OverlayTree(root, layers, hidden)
     try:
-        tree.build(split=False)
+        tree.build(mounts, split=False)
     except OSError:
-        tree.build(split=True)
+        tree.build(mounts, split=True)
 
 
 class Bwrap:

@@ -3,14 +3,20 @@
 import os
 import shutil
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from gradlab.debugger.sandbox import kernel
-from gradlab.debugger.sandbox.mounts import Kind, PlanStep, is_below, plan, read_mounts
+from gradlab.debugger.sandbox.mounts import Kind, Mount, PlanStep, is_below, plan
 
 NODES = ("null", "zero", "full", "random", "urandom", "tty")
 GPUS = ("nvidia*", "dri", "kfd", "dxg")  # patterns in /dev
+OPTIONS = (
+    "redirect_dir=on,volatile",  # folders can be renamed; the end does not wait for the disk
+    "userxattr,volatile",  # the only way in a user namespace
+    "userxattr",
+)
 LARGEST_COPY = 64 * 2**20  # bytes of a file; the sandbox shows larger files read-only
 
 
@@ -27,16 +33,17 @@ class OverlayTree:
     def __init__(self, root: Path, layers: Path, hidden: Path) -> None:
         self.root, self.layers, self.hidden = root, layers, hidden
 
-    def build(self, *, split: bool) -> None:
+    def build(self, mounts: Sequence[Mount], *, split: bool) -> None:
         """Mount everything.
 
         Args:
+            mounts: the mounts before the sandbox makes its first one.
             split: whether the kernel refuses one overlay of a folder that contains mounts.
 
         Raises:
             OSError: the kernel refuses an overlay of the root folder.
         """
-        for step in plan(read_mounts(), split=split):
+        for step in plan(mounts, split=split):
             try:
                 self._take(step)
             except OSError:
@@ -153,11 +160,15 @@ def mount_overlay(lower: Path, upper: Path, work: Path, at: str) -> None:
     names = [f"/proc/self/fd/{each}" for each in opened]  # paths may contain separators
     folders = "lowerdir={},upperdir={},workdir={}".format(*names)
     flags = kernel.NO_SET_UID | kernel.NO_DEVICES
+    problem = OSError("no options")
     try:
-        try:  # directories can be renamed
-            kernel.mount("gradlab", at, "overlay", flags, f"{folders},redirect_dir=on")
-        except OSError:  # the only way in a user namespace
-            kernel.mount("gradlab", at, "overlay", flags, f"{folders},userxattr")
+        for options in OPTIONS:
+            try:
+                kernel.mount("gradlab", at, "overlay", flags, f"{folders},{options}")
+                return
+            except OSError as error:
+                problem = error
+        raise problem
     finally:
         for each in opened:
             os.close(each)

@@ -211,8 +211,10 @@ def serve(options: Message) -> Iterator[Message]:
     mechanism.enter()
     if not mechanism.command(next(tests)):
         caches = {"TORCHINDUCTOR_CACHE_DIR": str(scope.folder)}  # torch makes this folder
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # an import may catch `Ended`
         with patch.dict(os.environ, caches):
             import_module("gradlab.debugger.sandbox.program").preload()
+        signal.signal(signal.SIGTERM, _end)
     yield Server(mechanism, scope, limits).run({"target": options["target"]})
 
 
