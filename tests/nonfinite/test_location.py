@@ -249,7 +249,7 @@ def test_a_custom_function_is_named_where_a_module_calls_it():
     model = Twice()
     (fault,) = locate(lambda p: model(p).sum(), 1.0, model=model)
     assert (fault.stage, fault.module) == ("backward", "model")
-    assert fault.operation == "double"
+    assert fault.operation == "div"  # in the backward pass of the function
 
 
 def test_accumulated_passes_and_a_retained_graph():

@@ -15,7 +15,7 @@ LOOKED_FOR = (
     "the module, frozen, or cut off from the loss; values that are overwritten; losses with "
     "probabilities, rounded sigmoids, log(0), broadcast shapes, or shifted labels; sums over the "
     "batch; evaluation mode; stored graphs; equal or dead units; large weights; unscaled inputs; "
-    "large learning rates; wrong hand-written backward passes"
+    "large learning rates; inf and NaN; wrong hand-written backward passes"
 )
 
 

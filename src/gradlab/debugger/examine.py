@@ -1,6 +1,7 @@
 """`gradlab.doctor`: applies rules and experiments to a training, and returns the findings."""
 
 from contextlib import suppress
+from math import isfinite
 from typing import Any
 
 from torch import nn
@@ -94,6 +95,8 @@ def examine(
     confirmed = [each for each in found if each.kind != SUSPECTED]
     experiments = experiments or LocalExperiments(training)
     with suppress(ExperimentError):
+        if not confirmed or not all(map(isfinite, trace.losses)):
+            confirmed += _nonfinite(experiments, confirmed)
         if trace.error is None:
             confirmed += [] if confirmed else find_summed_loss(experiments, trace)
             if confirmed:
@@ -101,6 +104,12 @@ def examine(
             else:
                 confirmed += find_learning_problem(experiments, trace, suspected)
     return confirmed
+
+
+def _nonfinite(experiments: Experiments, found: list[CodeFinding]) -> list[CodeFinding]:
+    """Find the first inf or NaN of a longer run, unless another finding explains it."""
+    explained = any(each.kind in ("log_of_zero", "unclipped_sigmoid") for each in found)
+    return [] if explained else experiments.check_numbers()
 
 
 def _check_trained(trace: Trace) -> None:

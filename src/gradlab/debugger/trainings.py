@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from gradlab.debugger.code_finding import CodeFinding
 from gradlab.debugger.observe.events import OptimizerStep, TrainingError
 from gradlab.debugger.observe.module_calls import Intervention
+from gradlab.debugger.observe.number_checks import NumberChecks
 from gradlab.debugger.observe.observer import StopTraining, TrainingObserver
 from gradlab.debugger.observe.source_lines import line_of_error
 from gradlab.debugger.observe.trace import Trace
@@ -94,6 +95,10 @@ class Experiments(Protocol):
         """
         ...
 
+    def check_numbers(self) -> list[CodeFinding]:
+        """Train for more steps, and return the finding of the first inf or NaN."""
+        ...
+
     def run_repeated(self, times: int) -> ExperimentResult | None:
         """Make one step on a batch in which each sample occurs several times, if possible."""
         ...
@@ -127,9 +132,16 @@ class Training(Protocol):
         """
         ...
 
+    def check_numbers(self) -> list[CodeFinding]:
+        """Train for more steps, and return the finding of the first inf or NaN."""
+        ...
+
     def run_repeated(self, times: int) -> Trace | None:
         """Make one step on a batch in which each sample occurs several times, if possible."""
         ...
+
+
+GUARDED_STEPS, GUARDED_SECONDS = 128, 20.0  # of a run that checks only the numbers
 
 
 class LocalExperiments:
@@ -162,6 +174,10 @@ class LocalExperiments:
             The outcome.
         """
         return ExperimentResult.of(self.training.run(steps, intervention, one_batch=one_batch))
+
+    def check_numbers(self) -> list[CodeFinding]:
+        """Train for more steps, and return the finding of the first inf or NaN."""
+        return self.training.check_numbers()
 
     def run_repeated(self, times: int) -> ExperimentResult | None:
         """Make one step on a batch in which each sample occurs several times, if possible."""
@@ -204,6 +220,14 @@ class ScriptTraining:
             with recorded_errors(observer), observer, suppress(StopTraining):
                 self.returned = _run_to_end(self.function())
         return observer.trace
+
+    def check_numbers(self) -> list[CodeFinding]:
+        """Train for more steps, and return the finding of the first inf or NaN."""
+        with restored(self.function), isolated(self.program):
+            checks = NumberChecks((), GUARDED_STEPS, GUARDED_SECONDS)
+            with checks, suppress(StopTraining, Exception):  # the first run showed its errors
+                _run_to_end(self.function())
+        return checks.findings()
 
     def run_repeated(self, times: int) -> Trace | None:
         """Return None, because a script chooses its batches."""
@@ -285,6 +309,17 @@ class StepTraining:
             return None
         many = tree_map(lambda t: torch.cat([t] * times) if isinstance(t, Tensor) else t, batch)
         return self._run([many], 1, None)
+
+    def check_numbers(self) -> list[CodeFinding]:
+        """Train for more steps, and return the finding of the first inf or NaN."""
+        with restored(self.step, self.model, self.optimizer, self.batches), isolated():
+            found = reachable_objects(self.step, self.model, self.optimizer)
+            optimizers = [each for each in found if isinstance(each, Optimizer)]
+            checks = NumberChecks(optimizers, GUARDED_STEPS, GUARDED_SECONDS)
+            with checks, suppress(StopTraining, Exception):  # the first run showed its errors
+                for batch in islice(cycle(self.batches), GUARDED_STEPS * MAX_CALLS):
+                    self.step(self.model, self.optimizer, batch)
+        return checks.findings()
 
     def _run(self, batches: list[Any], steps: int, intervention: Intervention | None) -> Trace:
         """Train on some batches.

@@ -17,10 +17,7 @@ def located(record: Record) -> Finding | None:
     the scaler skips often, and then it is the cause. A gradient that overflows in a skipped step
     only shows that the scale was too large: no finding.
     """
-    often = _skips_often(record)
-    fault = next((f for f in record.faults if often or not f.skipped), None)
-    if fault is None:
-        fault = next((f for f in record.faults if f.stage in ("data", "forward")), None)
+    fault, often = first_fault(record), _skips_often(record)
     if fault is None:
         return None
     where = tuple(
@@ -37,6 +34,14 @@ def located(record: Record) -> Finding | None:
         evidence={"step": float(fault.step), "call": float(fault.call)},
         remedies=(fault.remedy,) if fault.remedy else (),
     )
+
+
+def first_fault(record: Record) -> Fault | None:
+    """Return the first fault of a step that was not skipped; else of a loss in a skipped step."""
+    often = _skips_often(record)
+    found = [fault for fault in record.faults if often or not fault.skipped]
+    found += [fault for fault in record.faults if fault.stage in ("data", "forward")]
+    return next(iter(found), None)
 
 
 def skipped(record: Record) -> Finding | None:

@@ -63,6 +63,14 @@ def usual_name(name: str) -> str:
     return USUAL.get(name, name)
 
 
+def shown_name(operation: Operation) -> str:
+    """Return the name of an operation for a sentence: `conv2d` for a `convolution` of images."""
+    name = usual_name(operation.name)
+    if name == "conv" and operation.inputs:
+        return f"conv{len(operation.inputs[0].shape) - 2}d"
+    return name
+
+
 def explain(operation: Operation, hidden: bool = False) -> Explanation:
     """Explain why an operation returned inf or NaN.
 
@@ -74,7 +82,7 @@ def explain(operation: Operation, hidden: bool = False) -> Explanation:
     Returns:
         The explanation; a general one for an operation without a rule.
     """
-    rules = DERIVATIVES if operation.backward else VALUES
+    rules = DERIVATIVES if operation.kernel else VALUES
     found = rules.get(usual_name(operation.name), lambda _: None)(operation)
     if found is None:
         found = _general(operation)
@@ -226,7 +234,7 @@ def _singular(op: Operation) -> Explanation | None:
 
 def _too_large(op: Operation) -> Explanation | None:
     """Explain a result beyond the largest number of its dtype; the inputs must be finite."""
-    inputs = op.kernel_inputs if op.backward else op.inputs
+    inputs = op.kernel_inputs if op.kernel else op.inputs
     out = op.output
     if out is None or not hasattr(torch, out.dtype) or not all(r.is_finite for r in inputs):
         return None
@@ -358,7 +366,7 @@ def _general(op: Operation) -> Explanation:
 def _is_overflow(op: Operation) -> bool:
     """Return whether the inputs are so large that a product or a sum may exceed the dtype."""
     out = op.output
-    inputs = op.kernel_inputs if op.backward else op.inputs
+    inputs = op.kernel_inputs if op.kernel else op.inputs
     if out is None or not hasattr(torch, out.dtype):
         return False
     most = torch.finfo(getattr(torch, out.dtype)).max

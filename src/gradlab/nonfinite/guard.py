@@ -1,6 +1,7 @@
 """Watch a training for numbers that are not finite, and locate the first of them."""
 
 import math
+import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
@@ -14,6 +15,7 @@ from gradlab.nonfinite.fault import Fault
 from gradlab.nonfinite.location import Trained, concerns, fault_of_parameter, locate
 from gradlab.nonfinite.recorded_calls import CallRecorder, tensors_of
 from gradlab.nonfinite.tensor_range import all_finite
+from gradlab.nonfinite.user_code import Place, running_places
 from gradlab.recording.patches import wrap
 
 MOST = 4  # located faults of a training; later ones follow from the first
@@ -73,18 +75,24 @@ class NonfiniteGuard:
             stack.callback(register_optimizer_step_pre_hook(self._before_update).remove)
             yield
 
+    @property
+    def roots(self) -> list[nn.Module]:
+        """The modules that code outside of modules has called."""
+        return [*self._recorder.roots]
+
     def finish(self) -> None:
         """Check the parameters after the last update, unless a fault is known."""
         if self.faults or self._state.failed or not self._step():
             return
         for name, p in self._parameters().items():
             if not all_finite(p.detach()):
-                self._add(
-                    fault_of_parameter(
-                        name, p, [*self._optimizers], self._step(), "the weights are not finite"
-                    )
-                )
+                effect = "the weights are not finite"
+                self._add(fault_of_parameter(name, p, self._trained(), self._step(), effect))
                 return
+
+    def _trained(self) -> Trained:
+        parameters, modules = self._parameters(), self._modules()
+        return Trained(parameters, modules, [*self._optimizers], self._state.places)
 
     def _backward(
         self,
@@ -154,7 +162,7 @@ class NonfiniteGuard:
         if self._state.is_bad:
             return
         self._state.is_bad = True
-        trained = Trained(self._parameters(), self._modules(), [*self._optimizers])
+        trained = self._trained()
         if of_loss and not concerns(roots, trained):
             return
         found = None
@@ -186,6 +194,7 @@ class NonfiniteGuard:
     def _before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Read the postponed checks before an update, while it has not changed the weights."""
         self._optimizers.add(optimizer)
+        self._state.places = running_places(sys._getframe(1))  # pyright: ignore
         pending = self._state.pending
         if pending is None:
             return
@@ -212,6 +221,7 @@ class _Passes:
         depth: Number of running backward passes, one inside another.
         is_bad: Whether the last checked pass had a number that is not finite.
         failed: Whether an exception has ended the checks.
+        places: The line of the last optimiser's step.
         pending: Roots and gradients of the last pass; whether all passes since the last update and
             whether the last pass were finite, on the device.
     """
@@ -220,6 +230,7 @@ class _Passes:
         self.depth = 0
         self.is_bad = False
         self.failed = False
+        self.places: tuple[Place, ...] = ()
         self.pending: tuple[Sequence[Tensor], Sequence[Tensor | None], Tensor, Tensor] | None = None
 
 

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-from gradlab.nonfinite.explanations import explain, number, usual_name
+from gradlab.nonfinite.explanations import explain, number, shown_name, usual_name
 from gradlab.nonfinite.fault import Fault
 from gradlab.nonfinite.operations import Operation, Origin
 from gradlab.nonfinite.recorded_calls import RecordedCall, calls_of
 from gradlab.nonfinite.replay import Replay, replay
 from gradlab.nonfinite.tensor_range import all_finite, first_nonfinite_index, range_of_tensor
-from gradlab.nonfinite.user_code import CodeLine, innermost
+from gradlab.nonfinite.user_code import CodeLine, Place, innermost
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,13 @@ class Trained:
         parameters: The trained parameters, by name.
         modules: Names of modules, by id.
         optimizers: The optimisers that have stepped.
+        places: The line of the last optimiser's step.
     """
 
     parameters: Mapping[str, Tensor]
     modules: Mapping[int, str] = field(default_factory=dict[int, str])
     optimizers: Sequence[Optimizer] = ()
+    places: tuple[Place, ...] = ()
 
 
 def locate(
@@ -88,7 +90,7 @@ def fault_of_operation(operation: Operation, result: Replay, step: int, effect: 
         step,
         "hidden" if hidden else "backward" if operation.backward else "forward",
         effect,
-        usual_name(operation.name),
+        shown_name(operation),
         "" if line is None else str(line),
         "" if line is None else line.code,
         operation.module,
@@ -123,7 +125,7 @@ def _fault_of_tensor(
     assert tensor is not None
     for name, p in trained.parameters.items():
         if p is tensor or (p.data_ptr() == tensor.data_ptr() and p.numel() == tensor.numel()):
-            return fault_of_parameter(name, p, trained.optimizers, step, effect)
+            return fault_of_parameter(name, p, trained, step, effect)
     name = _describe_tensor(tensor)
     for call in calls:
         for each in call.arguments():
@@ -135,7 +137,7 @@ def _fault_of_tensor(
                 callee = label or getattr(call.function, "__name__", type(call.function).__name__)
                 return Fault(
                     step, "data", effect, callee, "" if line is None else str(line),
-                    "" if line is None else line.code, label, 1,
+                    "" if line is None else line.code, None, 1,
                     f"the input of `{callee}` {_describe_tensor(each.value)}",
                     "the batch itself is not finite",
                     "remove or replace such values when the data is loaded",
@@ -152,15 +154,13 @@ def _describe_tensor(x: Tensor) -> str:
     return f"contains {counts}; the first at index {index}"
 
 
-def fault_of_parameter(
-    name: str, p: Tensor, optimizers: Sequence[Optimizer], step: int, effect: str
-) -> Fault:
+def fault_of_parameter(name: str, p: Tensor, trained: Trained, step: int, effect: str) -> Fault:
     """Return the fault for a parameter that an update has made inf or NaN.
 
     Args:
         name: Its name.
         p: The parameter.
-        optimizers: The optimisers that have stepped.
+        trained: The tensors and modules of the training.
         step: Number of optimiser steps so far; the last of them made the update.
         effect: The consequence.
 
@@ -173,11 +173,13 @@ def fault_of_parameter(
         return Fault(
             0, "update", effect, name, received=f"{share} are not finite before the first step"
         )
-    owner = next((o for o in optimizers if any(p is q for q in _parameters(o))), None)
+    owner = next((o for o in trained.optimizers if any(p is q for q in _parameters(o))), None)
     rule = "the optimiser" if owner is None else type(owner).__name__
     reason, remedy = ("", "") if owner is None else _arithmetic(p, owner, bad)
+    line = innermost(trained.places)
     return Fault(
-        step - 1, "update", effect, rule, module=name.rpartition(".")[0] or None,
+        step - 1, "update", effect, rule, "" if line is None else str(line),
+        "" if line is None else line.code,
         received=f"the update of {rule} makes {share} NaN or inf", reason=reason, remedy=remedy,
     )  # fmt: skip
 
@@ -218,7 +220,11 @@ def _arithmetic(p: Tensor, optimizer: Optimizer, bad: Tensor) -> tuple[str, str]
     lr = float(group.get("lr", 0.0))
     grad = p.grad
     if grad is not None and not all_finite(grad):
-        return "its gradient was not finite", "torch.nn.utils.clip_grad_norm_ does not remove NaN"
+        return (
+            "backward() computed a finite gradient, and code between backward() and the "
+            "optimiser's step made it inf or NaN",
+            "torch.nn.utils.clip_grad_norm_, which divides by the norm + 1e-6",
+        )
     if grad is not None and lr:
         top = float(grad.detach().abs().max()) * lr
         most = torch.finfo(p.dtype).max

@@ -32,6 +32,8 @@ from gradlab.nonfinite.tensor_range import (
 )
 from gradlab.nonfinite.user_code import Place, running_places
 
+MIXING = ("addmm", "mm", "bmm", "mv", "convolution", "mkldnn_linear", "embedding")
+"""Operations whose input is not a mask."""
 SAVED = "_saved_"  # prefix of the tensors that a node of autograd's graph needs
 UNREADABLE = (RuntimeError, NotImplementedError, TypeError)  # of sparse, nested, … tensors
 
@@ -50,7 +52,7 @@ class Operation:
         module: Dotted name of the innermost module; None outside of modules.
         call: How many times the module had been called in the step, from 1.
         backward: Whether it ran in the backward pass.
-        kernel: The operation that ran: in a backward pass, a part of the derivative.
+        kernel: In a backward pass, the part of the derivative that ran; empty in Python code.
         kernel_inputs: In a backward pass, the ranges of that operation's inputs.
     """
 
@@ -171,6 +173,8 @@ class OperationChecks(TorchDispatchMode):
         had_nan = any(bool(x.isnan().any()) for x, o in zip(inputs, known, strict=True) if o)
         if operation is None:
             return before
+        if before and operation.name in MIXING and all(o.tensor is not None for o in before):
+            return frozenset(replace(o, deliberate=False) for o in before)
         if before and (not is_nan or had_nan):
             size = max(x.numel() for x, o in zip(inputs, known, strict=True) if o)
             if out.numel() >= size:
@@ -188,6 +192,12 @@ class OperationChecks(TorchDispatchMode):
             values = _values_at_bad(inputs, out)
             return replace(operation, output=ranged, values=values)
         forward = self._of_node.get(node._sequence_nr())
+        if operation.places:  # Python code runs in the backward pass: a custom function, a hook
+            values = _values_at_bad(inputs, out)
+            places = operation.places + (forward.places if forward else ())
+            module = forward.module if forward else None
+            changes: dict[str, Any] = {"output": ranged, "values": values, "places": places}
+            return replace(operation, module=module, backward=True, **changes)
         saved = [s for s in _saved(node) if s.is_floating_point()]
         return Operation(
             _node_name(node),

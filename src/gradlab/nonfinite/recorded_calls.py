@@ -171,12 +171,18 @@ def set_rng_states(states: Mapping[str, Tensor]) -> None:
 
 
 class CallRecorder(TorchFunctionMode):
-    """Records the outermost calls in the thread that opens `observe`."""
+    """Records the outermost calls in the thread that opens `observe`.
+
+    Attributes:
+        paused: Whether calls are not recorded.
+        roots: The modules whose calls were outermost calls.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.paused = False
         self._numbers = count()
+        self.roots = weakref.WeakSet[nn.Module]()
         self._thread = 0
         self._parts = weakref.WeakKeyDictionary[nn.Module, list[weakref.ref[nn.Module]]]()
         self._running: list[tuple[nn.Module, RecordedCall | None, bool]] = []
@@ -266,6 +272,7 @@ class CallRecorder(TorchFunctionMode):
         if self._running:
             self._running.append((module, None, False))
             return
+        self.roots.add(module)
         call = self._call(module, args, {}, rng_states()) if torch.is_grad_enabled() else None
         self._running.append((module, call, _remove(self, only_top=True)))
 

@@ -181,6 +181,7 @@ def _backward(
     starts = [g for root, g in zip(roots, grads, strict=True) if root.requires_grad]
     if not used or not leaves:
         return frozenset()
+    checks.places, checks.end = (), sys._getframe()  # pyright: ignore[reportPrivateUsage]
     with checks:
         found: Any = torch.autograd.grad(used, leaves, starts, retain_graph=True, allow_unused=True)
         return frozenset().union(*(checks.origins(g) for g in found if g is not None))

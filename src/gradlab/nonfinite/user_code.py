@@ -12,7 +12,7 @@ import torch
 _ROOT = Path(__file__).parents[1]
 _HIDDEN = (
     *(str(_ROOT / name) for name in ("nonfinite", "monitor", "debugger", "integrations")),
-    str(_ROOT / "recording" / "patches.py"),
+    *(str(_ROOT / "recording" / name) for name in ("patches.py", "eager_hooks.py")),
     str(Path(torch.__file__).parent),
     "<frozen",
 )

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from gradlab.debugger.code_finding import CodeFinding
 from gradlab.debugger.entry_point import examine_target, repeat_target
 from gradlab.debugger.observe.module_calls import Intervention
 from gradlab.debugger.observe.source_lines import current_line
@@ -132,6 +133,8 @@ def _answer(request: Message, server: Connection) -> Message:
         return {"findings": [asdict(each) for each in found]}
     training = repeat_target(target, returns_step=request["returns_step"])
     experiment = request["experiment"]
+    if experiment.get("checks_numbers"):
+        return {"findings": [asdict(each) for each in training.check_numbers()]}
     if "times" in experiment:
         trace = training.run_repeated(experiment["times"])
     else:
@@ -176,14 +179,24 @@ class SandboxedExperiments:
             raise ExperimentError
         return outcome
 
+    def check_numbers(self) -> list[CodeFinding]:
+        """Train for more steps, and return the finding of the first inf or NaN."""
+        answer = self._ask(checks_numbers=True)
+        if "findings" not in answer:
+            raise ExperimentError
+        return [CodeFinding(**each) for each in answer["findings"]]
+
     def run_repeated(self, times: int) -> ExperimentResult | None:
         """Make one step on a batch in which each sample occurs several times, if possible."""
         return self._request(times=times)
 
-    def _request(self, **experiment: Any) -> ExperimentResult | None:
+    def _ask(self, **experiment: Any) -> Message:
         request = {**self.request, "experiment": experiment, "returns_step": self.returns_step}
         self.server.send(request)
-        answer = self.server.receive()
+        return self.server.receive()
+
+    def _request(self, **experiment: Any) -> ExperimentResult | None:
+        answer = self._ask(**experiment)
         if "outcome" not in answer:
             raise ExperimentError
         return None if answer["outcome"] is None else ExperimentResult.from_json(answer["outcome"])
