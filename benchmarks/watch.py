@@ -70,6 +70,20 @@ def gradlab_every_10(loop: Loop) -> Iterator[Callable[[], None]]:
         yield loop.step
 
 
+@contextmanager
+def every_step_without_checks(loop: Loop) -> Iterator[Callable[[], None]]:
+    """`gradlab.watch(every=1, locate=False)`."""
+    with gradlab.watch(loop.model, loop.optimizer, locate=False):
+        yield loop.step
+
+
+@contextmanager
+def every_10_without_checks(loop: Loop) -> Iterator[Callable[[], None]]:
+    """`gradlab.watch(every=10, locate=False)`."""
+    with gradlab.watch(loop.model, loop.optimizer, every=10, locate=False):
+        yield loop.step
+
+
 def _wandb_watch(every: int) -> Callable[[Loop], Iterator[Callable[[], None]]]:
     def watch(loop: Loop) -> Iterator[Callable[[], None]]:
         import wandb
@@ -100,6 +114,8 @@ VARIANTS = {
     "bare": bare,
     "gradlab, every step": gradlab_every_step,
     "gradlab, every 10th": gradlab_every_10,
+    "every step, no checks": every_step_without_checks,
+    "every 10th, no checks": every_10_without_checks,
     "wandb, every step": wandb_every_step,
     "wandb, every 10th": wandb_every_10,
 }
@@ -145,7 +161,7 @@ def main() -> None:
         added = [100 * (s / b - 1) for s, b in zip(seconds, measured["bare"], strict=True)]
         low, middle, high = statistics.quantiles(added, n=4)
         median = 1000 * statistics.median(seconds)
-        print(f"{name:20s} {median:8.1f} ms a step   {middle:+6.1f}%  ({low:+.1f} … {high:+.1f})")
+        print(f"{name:21s} {median:8.1f} ms a step   {middle:+6.1f}%  ({low:+.1f} … {high:+.1f})")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""The doctor names the operation of the first inf or NaN, also after more steps than it observes."""
+"""The doctor names the operation of the first inf or NaN, also after its observed steps."""
 
 import torch
 from torch import nn
 
-from gradlab.debugger.trainings import ScriptTraining
 from gradlab.debugger.examine import examine
+from gradlab.debugger.trainings import ScriptTraining
 
 
 def program(late: int = 0, half: bool = False, fixed: bool = False):
-    """Return a program whose gradient is infinite from a step on, or whose optimiser divides by 0."""
+    """Return a program with an infinite gradient from a step on, or an optimiser that divides by 0."""
 
     def train():
         torch.manual_seed(0)

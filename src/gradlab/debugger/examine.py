@@ -1,5 +1,6 @@
 """`gradlab.doctor`: applies rules and experiments to a training, and returns the findings."""
 
+import re
 from contextlib import suppress
 from math import isfinite
 from typing import Any
@@ -28,6 +29,8 @@ from gradlab.debugger.trainings import (
 from gradlab.errors import ExaminationError
 
 FIRST_STEPS = 5  # observed updates of a step function
+SYMPTOM = re.compile(r"the (result|gradient) exceeds .* of (bfloat16|float32|float64)")
+"""An overflow of large numbers; a large learning rate or large weights may be its cause."""
 SUSPECTED = "large_weights"  # reported only if smaller weights help
 
 
@@ -95,21 +98,36 @@ def examine(
     confirmed = [each for each in found if each.kind != SUSPECTED]
     experiments = experiments or LocalExperiments(training)
     with suppress(ExperimentError):
-        if not confirmed or not all(map(isfinite, trace.losses)):
-            confirmed += _nonfinite(experiments, confirmed)
+        numbers = _nonfinite(experiments, confirmed, trace)
+        confirmed += [each for each in numbers if not SYMPTOM.search(each.what)]
         if trace.error is None:
             confirmed += [] if confirmed else find_summed_loss(experiments, trace)
             if confirmed:
                 confirmed += confirm_large_weights(experiments, suspected)
             else:
                 confirmed += find_learning_problem(experiments, trace, suspected)
+        confirmed = confirmed or numbers
     return confirmed
 
 
-def _nonfinite(experiments: Experiments, found: list[CodeFinding]) -> list[CodeFinding]:
-    """Find the first inf or NaN of a longer run, unless another finding explains it."""
-    explained = any(each.kind in ("log_of_zero", "unclipped_sigmoid") for each in found)
-    return [] if explained else experiments.check_numbers()
+def _nonfinite(
+    experiments: Experiments, found: list[CodeFinding], trace: Trace
+) -> list[CodeFinding]:
+    """Find the first inf or NaN of a longer run, unless another finding explains it.
+
+    Args:
+        experiments: runs the training again.
+        found: the findings of the rules.
+        trace: the observed steps.
+
+    Returns:
+        The finding, if there is one.
+    """
+    if any(each.kind in ("log_of_zero", "unclipped_sigmoid") for each in found):
+        return []
+    if found and all(map(isfinite, trace.losses)):
+        return []
+    return experiments.check_numbers()
 
 
 def _check_trained(trace: Trace) -> None:
