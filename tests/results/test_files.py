@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gradlab.cli.main import main
 from gradlab.errors import StoreError
 from gradlab.recording.rows import LAYERS
 from gradlab.results.files import read_json
@@ -141,3 +142,34 @@ def test_a_flip_in_the_mark_or_in_the_tail_never_gives_other_numbers():
                 except (OSError, ValueError, pa.ArrowException):
                     continue
                 assert read == table
+
+
+def test_the_report_of_runs_with_odd_data_and_values_is_written(tmp_path):
+    sizes = {"inputs": 4, "outputs": 2, "input_rms": None}  # the data has a NaN
+    shape = {"model.depth": 2, "model.width": 8, "train.batch_size": 8}
+    for number, value in enumerate((r"$\\frac{$", "<b>&\"'", "Ω" * 90)):
+        write_run(tmp_path / str(number), data=sizes, **shape, **{"model.activation": value})
+    assert main(["report", str(tmp_path)]) == 0
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "<b>&" not in page
+    assert "frac{" in page
+
+
+def test_a_folder_with_foreign_files_or_links_is_not_replaced(tmp_path, capsys):
+    write_run(tmp_path / "runs" / "a")
+    assert main(["report", str(tmp_path / "runs")]) == 0
+    assert main(["report", str(tmp_path / "runs")]) == 0
+    report = tmp_path / "runs" / "report"
+    before = (report / "index.html").read_bytes()
+    (report / "notes.html").write_text("mine")
+    assert main(["report", str(tmp_path / "runs")]) == 2
+    assert "notes.html was not written by gradlab" in capsys.readouterr().err
+    (report / "notes.html").unlink()
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (report / "tables" / "runs.csv").unlink()
+    (report / "tables" / "runs.csv").symlink_to(precious)
+    assert main(["report", str(tmp_path / "runs")]) == 2
+    assert precious.read_text() == "mine"
+    assert (report / "index.html").read_bytes() == before
+    assert not list((tmp_path / "runs").glob(".report*"))

@@ -14,6 +14,9 @@ FIRST = ("model.depth", "model.activation", "model.init", "clip", "model.norm", 
 """Figures use the keys in this order; other keys follow by name."""
 UNSET = "unset"  # for null, and for a key that the chosen group option does not have
 
+LONGEST = 40
+"""Characters of the longest value in a figure; longer values lose their middle."""
+
 
 def varied_keys(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Find the configuration keys that differ between runs, without `seed`.
@@ -80,7 +83,9 @@ def short_key(key: str) -> str:
 def format_value(value: object) -> str:
     """Return a value as a user would type it: `3`, also where a column with a gap has 3.0."""
     whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e6
-    return f"{value:.0f}" if whole else str(value)
+    text = f"{value:.0f}" if whole else str(value)
+    half = LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[:half]}…{text[-half + 1 :]}"
 
 
 def levels(values: pd.Series) -> list[object]:

@@ -230,9 +230,10 @@ def predict_config(
 def predict_run(config: Mapping[str, Any], data: Mapping[str, Any]) -> pd.DataFrame | None:
     """Return the prediction for a run from its flat configuration and `data` of its `run.json`."""
     batch = config.get("train.batch_size")
-    if not {"inputs", "outputs", "input_rms"} <= set(data) or batch is None:
+    inputs, outputs, rms = (data.get(name) for name in ("inputs", "outputs", "input_rms"))
+    if batch is None or inputs is None or outputs is None or rms is None:  # rms: of data with NaN
         return None
-    return predict_config(config, data["inputs"], data["outputs"], data["input_rms"], batch)
+    return predict_config(config, inputs, outputs, rms, batch)
 
 
 def decades_per_layer(config: Mapping[str, Any]) -> float | None:
