@@ -14,7 +14,7 @@ FIRST = ("model.depth", "model.activation", "model.init", "clip", "model.norm", 
 """Figures use the keys in this order; other keys follow by name."""
 UNSET = "unset"  # for null, and for a key that the chosen group option does not have
 
-LONGEST = 40
+LONGEST = 24
 """Characters of the longest value in a figure; longer values lose their middle."""
 
 
