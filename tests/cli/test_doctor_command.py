@@ -56,7 +56,6 @@ def test_a_function_of_a_file_and_of_a_module(capsys):
     assert main(["doctor", "looping.py:main"]) == 1
     assert main(["doctor", "looping:main"]) == 1
     assert main(["doctor", "gradlab.mistakes.cases.plain_list:broken"]) == 1
-    assert main(["doctor", "gradlab.mistakes.cases.frozen_layer:fixed"]) == 0
 
 
 @pytest.mark.parametrize(

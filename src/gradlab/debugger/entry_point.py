@@ -16,6 +16,7 @@ from gradlab.config.choices import wrap_errors
 from gradlab.debugger.code_finding import CodeFinding
 from gradlab.debugger.examine import examine
 from gradlab.debugger.observe.trace import Trace
+from gradlab.debugger.targets import nearest_file, split_target
 from gradlab.debugger.trainings import (
     Experiments,
     LocalExperiments,
@@ -99,12 +100,9 @@ def _is_step(value: Any) -> bool:
 
 
 def _function(target: str) -> Callable[[], Any]:
-    module, _, name = target.partition(":")
-    if not module or not (name or module.endswith(".py")):
-        hint = _nearest_file(module)
-        raise SettingsError(f"expected MODULE:FUNCTION or FILE.py, given '{target}'{hint}")
+    module, name = split_target(target)
     if not name:
-        return _as_script(_file(module))
+        return _as_script(Path(module))
     function = _attribute(module, name)
     needed = [p.name for p in _parameters(function) if p.default is p.empty and p.kind < 2]
     if needed:
@@ -116,14 +114,14 @@ def _function(target: str) -> Callable[[], Any]:
 
 
 def _attribute(name_of_module: str, name: str) -> Callable[[], Any]:
-    path = _file(name_of_module) if name_of_module.endswith(".py") else None
+    path = Path(name_of_module) if name_of_module.endswith(".py") else None
     with wrap_errors(f"{name_of_module} cannot be imported"):
         try:
             module = _from_file(path) if path else _by_name(name_of_module)
         except ModuleNotFoundError as error:
             if not f"{name_of_module}.".startswith(f"{error.name}."):  # an import inside it fails
                 raise
-            hint = _nearest_file(name_of_module)
+            hint = nearest_file(name_of_module)
             raise SettingsError(f"there is no module {name_of_module}{hint}") from error
     names = [k for k, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__]
     functions = [key for key in names if callable(getattr(module, key))]
@@ -131,19 +129,6 @@ def _attribute(name_of_module: str, name: str) -> Callable[[], Any]:
         hint = f"; {nearest(name, functions)}" if functions else ", and no other"
         raise SettingsError(f"{name_of_module} has no function {name}{hint}")
     return getattr(module, name)
-
-
-def _file(name: str) -> Path:
-    if not Path(name).is_file():
-        raise SettingsError(f"{name} is not a file{_nearest_file(name)}")
-    return Path(name)
-
-
-def _nearest_file(path: str) -> str:
-    """Return a clause with the Python file of the nearest name, empty if the folder has none."""
-    folder, _, name = path.rpartition("/")
-    found = [str(Path(folder) / each.name) for each in Path(folder).glob("*.py")]
-    return f"; {nearest(str(Path(folder) / name), found)}" if found else ""
 
 
 def _parameters(function: Any) -> list[inspect.Parameter]:
