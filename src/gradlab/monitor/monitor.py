@@ -120,6 +120,7 @@ class _Session:
         began: Clock at the start, minus the seconds of earlier sessions.
         seconds: Duration up to the last recorded step, or up to the stop.
         hooks: Removes the hooks when it closes; None while stopped.
+        order: Indices of the modules, the first layer first; empty before the first record.
     """
 
     status: str = "running"
@@ -128,6 +129,7 @@ class _Session:
     began: float = 0.0
     seconds: float = 0.0
     hooks: ExitStack | None = field(default=None, repr=False)
+    order: list[int] = field(default_factory=list[int])
 
     def start(self) -> ExitStack:
         """Start or resume, and return the stack for the hooks."""
@@ -197,7 +199,6 @@ class Monitor:
         self._guard = self._make_guard() if locate else None
         self._spikes = self._make_spike_guard() if _skips_spikes(on_spike, every) else None
         self._memory, self._session = Memory(), _Session()
-        self._order: list[int] = []
 
     @property
     def _network(self) -> nn.Module:
@@ -270,7 +271,9 @@ class Monitor:
             self._session.status = "diverged"
         self.notes += _describe_skipped_steps(self._tracker.skips.take_count())
         self.notes += _describe_spikes(self._spikes.take()) if self._spikes else []
-        unknown = [] if self._order else _describe_unknown_optimizer(self._tracker.optimizers)
+        unknown = (
+            [] if self._session.order else _describe_unknown_optimizer(self._tracker.optimizers)
+        )
         self.notes += unknown
         if is_first_rank(self._ranks):
             self._sinks.finish(self._info() if self._sinks else {})
@@ -280,7 +283,7 @@ class Monitor:
     @property
     def modules(self) -> list[str]:
         """Names of the recorded modules, the first layer first."""
-        return [self._signals.modules[index].name or "model" for index in self._order]
+        return [self._signals.modules[index].name or "model" for index in self._session.order]
 
     def frame(self) -> pd.DataFrame:
         """Return the record of the layers: a row per recorded step and module.
@@ -383,7 +386,7 @@ class Monitor:
     @property
     def _has_findings(self) -> bool:
         """Whether there is a record to diagnose, or an inf or NaN without a recorded step."""
-        return bool(self._order or self._nonfinite_info())
+        return bool(self._session.order or self._nonfinite_info())
 
     def _check_recorded(self) -> None:
         if not self._session.started:
@@ -391,7 +394,7 @@ class Monitor:
                 "the monitor was not started; put `with gradlab.watch(...) as monitor:` around the "
                 "training loop, or call `monitor.start()` before it"
             )
-        if not self._order:
+        if not self._session.order:
             raise WatchError(
                 "no step was recorded; expected a call of the optimiser's `step()` since the start"
             )
@@ -404,12 +407,12 @@ class Monitor:
     def _record_step(self, step: WatchedStep) -> None:
         modules = self._signals.modules
         layers_SC, of_step = measure(modules, step, self._ranks)
-        if not self._order:
-            self._order = sort_by_depth(len(modules), self._signals.order)
+        if not self._session.order:
+            self._session.order = sort_by_depth(len(modules), self._signals.order)
             for text in _describe_silent_modules(modules, step):
                 self._note(text)
         seconds = self._session.elapse()
-        rows = make_rows(step, self.modules, layers_SC[self._order], of_step, seconds)
+        rows = make_rows(step, self.modules, layers_SC[self._session.order], of_step, seconds)
         self._memory.write(rows)
         if is_first_rank(self._ranks):
             self._sinks.write(rows)

@@ -370,11 +370,10 @@ def _is_overflow(op: Operation) -> bool:
     if out is None or not hasattr(torch, out.dtype):
         return False
     most = torch.finfo(getattr(torch, out.dtype)).max
-    return (
-        math.prod(max(_size(r), 1.0) for r in inputs)
-        * max((math.prod(r.shape) for r in inputs), default=1)
-        >= most
-    )
+    top = max((_size(r) for r in inputs), default=0.0)
+    count = max((math.prod(r.shape) for r in inputs), default=1)
+    product = math.prod(max(_size(r), 1.0) for r in inputs)
+    return max(top, 1.0) * max(top, product) * count >= most  # a square, or a product
 
 
 def _size(r: TensorRange) -> float:
