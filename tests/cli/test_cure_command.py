@@ -207,7 +207,7 @@ def test_a_missing_or_damaged_file_of_hydra_is_named(run, file, capsys):
     assert f"run/.hydra/{file} is missing" in one_line(capsys)
     Path("run/.hydra", file).write_text("a: [")
     assert gradlab("cure", run) == 2
-    assert f"run/.hydra/{file} cannot be read" in one_line(capsys)
+    assert f"run/.hydra/{file} is damaged" in one_line(capsys)
     Path("run/.hydra", file).write_text("3")
     assert gradlab("cure", run) == 2
     assert f"run/.hydra/{file} is damaged" in one_line(capsys)

@@ -140,7 +140,7 @@ def test_the_command_prints_and_writes_the_page(overrides, capsys):
         assert heading in page
     assert page.count("data:image/png;base64,") == 2
     assert "http" not in page
-    assert {f.name for f in folder.iterdir()} == {
+    assert {f.name for f in folder.iterdir()} - {".gradlab-files"} == {
         "index.html",
         "network.png",
         "network.svg",

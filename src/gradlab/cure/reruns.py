@@ -17,6 +17,7 @@ from gradlab.diagnosis.grid import Grid, gained
 from gradlab.errors import GradlabError, JobError
 from gradlab.recording.rows import Outcome, Rows
 from gradlab.report.reduce import layer_means
+from gradlab.results.nullable import values_and_mask
 from gradlab.runs.members import Member, train_together
 from gradlab.sinks.memory import Memory
 from gradlab.training.plan import plan_stacks
@@ -136,7 +137,7 @@ class Rerun(Member):
             self.settings.seed,
             kinds(findings, diverged),
             severity(findings, diverged),
-            (steps["loss"] / unit).tolist(),
+            (values_and_mask(steps, "loss")[0] / unit).tolist(),
             gained(Grid(layers)),
             profile.assign(delta_norm=profile["delta_norm"] - math.log10(unit)),
             {**test, "loss": None if test["loss"] is None else test["loss"] / unit},
