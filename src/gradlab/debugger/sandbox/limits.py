@@ -91,7 +91,7 @@ def watch(child: int, limits: Limits, folders: Callable[[], int]) -> str | int:
             processes = [*descendants(os.getpid())]
             if len(processes) > MOST_PROCESSES:
                 return "processes"
-            if sum(map(private_memory, processes)) > limits.memory:
+            if sum(map(memory_share, processes)) > limits.memory:
                 return "memory"
             next_check = _after(now)
         if now > next_size:
@@ -115,11 +115,12 @@ def descendants(process: int) -> Iterator[int]:
                 yield from descendants(child)
 
 
-def private_memory(process: int) -> int:
-    """Return the memory of a process without the part that it shares, in bytes."""
-    with suppress(OSError, ValueError, IndexError):
-        _, resident, shared, *_ = Path(f"/proc/{process}/statm").read_text().split()
-        return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+def memory_share(process: int) -> int:
+    """Return the memory of a process in bytes; shared pages count in equal parts."""
+    with suppress(OSError, ValueError):
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
     return 0
 
 
