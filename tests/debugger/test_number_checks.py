@@ -8,7 +8,7 @@ from gradlab.debugger.trainings import ScriptTraining
 
 
 def program(late: int = 0, half: bool = False, fixed: bool = False):
-    """Return a program with an infinite gradient from a step on, or an optimiser that divides by 0."""
+    """Return a program with an infinite gradient from a step on, or a division by 0 in Adam."""
 
     def train():
         torch.manual_seed(0)

@@ -9,10 +9,12 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from gradlab.errors import StoreError
+from gradlab.results.files import read_json
 
 NAME = ".owner.json"
 SILENT = 3600.0
@@ -53,8 +55,7 @@ class Owner:
         content = {**_identity(os.getpid()), "record": time.time_ns()}
         for _ in range(3):  # the file of an owner that is gone may be replaced by a new owner
             try:
-                with self.path.open("x", encoding="utf-8") as file:
-                    json.dump(content, file)
+                self._create(content)
             except FileExistsError:
                 _check_gone(self.path.parent)
                 self._remove_stale()
@@ -63,6 +64,24 @@ class Owner:
                 return
         _check_gone(self.path.parent)
         raise StoreError(f"{self.path} cannot be replaced; remove it")
+
+    def _create(self, content: dict[str, Any]) -> None:
+        """Create the file with its content in one step, unless it exists.
+
+        Raises:
+            FileExistsError: The file exists.
+        """
+        temporary = self.path.with_name(f"{NAME}.{os.getpid()}.new")
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+        try:
+            os.link(temporary, self.path)
+        except FileExistsError:
+            raise
+        except OSError:  # the file system has no links
+            with self.path.open("x", encoding="utf-8") as file:
+                json.dump(content, file)
+        finally:
+            temporary.unlink()
 
     def touch(self) -> None:
         """Show other hosts that the owner exists."""
@@ -78,6 +97,8 @@ class Owner:
     def _remove_stale(self) -> None:
         """Remove the file of an owner that is gone, but not the file of a new owner."""
         stale, aside = _read(self.path), self.path.with_name(f"{NAME}.{os.getpid()}.tmp")
+        if self.path.is_dir():
+            raise StoreError(f"{self.path} is a folder; remove it")
         try:
             os.rename(self.path, aside)
         except FileNotFoundError:
@@ -94,13 +115,14 @@ def living_owner(folder: Path) -> str | None:
     if content is None:
         return None
     pid, host = content.get("pid"), content.get("host")
+    if not isinstance(pid, int) or not isinstance(host, str):
+        return None
     text = f"process {pid} on {host}"
     if host != socket.gethostname():
-        age = time.time() - (folder / NAME).stat().st_mtime
-        return text if age < SILENT else None
-    alive = isinstance(pid, int) and all(
-        content.get(key) == value for key, value in _identity(pid).items()
-    )
+        with suppress(FileNotFoundError):
+            return text if time.time() - (folder / NAME).stat().st_mtime < SILENT else None
+        return None
+    alive = all(content.get(key) == value for key, value in _identity(pid).items())
     return text if alive else None
 
 
@@ -137,7 +159,7 @@ def _exists(pid: int) -> bool:
 def _read(path: Path) -> dict[str, Any] | None:
     """Return the content of the file; None if it is missing, empty or damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = read_json(path)
+    except (OSError, StoreError):
         return None
     return content if isinstance(content, dict) else None

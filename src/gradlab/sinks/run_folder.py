@@ -1,8 +1,8 @@
 """Writes `layers.parquet`, `steps.parquet` and `run.json` of a run, readable at any moment."""
 
-import json
 import platform
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -16,6 +16,7 @@ from gradlab import schema
 from gradlab.config.interrupt import uninterrupted
 from gradlab.errors import StoreError
 from gradlab.recording.rows import LAYERS, STEPS, Rows
+from gradlab.results.files import read_json
 from gradlab.results.nullable import from_arrow
 from gradlab.results.owner import Owner, living_owner
 from gradlab.results.parquet import WAITS, Table, write_json
@@ -67,7 +68,7 @@ class Parquet:
         replace: Literal["nothing", "unfinished", "watched"] = "nothing",
     ) -> None:
         self.path, self.interval, self.replace = Path(path), interval, replace
-        self._started, self._owner = datetime.now(UTC), Owner(self.path)
+        self._began, self._owner = time.monotonic(), Owner(self.path)
         if _is_first_process():
             owner = living_owner(self.path)
             if owner is not None:
@@ -80,7 +81,7 @@ class Parquet:
         Raises:
             StoreError: The folder cannot be written, or another process writes it.
         """
-        self._started = datetime.now(UTC)
+        self._began = time.monotonic()  # the clock of the machine may be set back
         self.layers, self.steps = (
             Table(self.path / f"{name}.parquet", columns, self.interval, run.writers)
             for name, columns in (("layers", LAYERS), ("steps", STEPS))
@@ -94,7 +95,7 @@ class Parquet:
             "config": dict(run.config),
             "versions": versions(),
             "timings": {
-                "started": self._started.isoformat(timespec="seconds"),
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
                 "seconds": None,
             },
         }
@@ -118,7 +119,7 @@ class Parquet:
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write all rows, and the result to `run.json`."""
-        self.info["timings"]["seconds"] = (datetime.now(UTC) - self._started).total_seconds()
+        self.info["timings"]["seconds"] = time.monotonic() - self._began
         self.info |= result
         try:
             with uninterrupted():
@@ -156,8 +157,8 @@ def versions() -> dict[str, str]:
 def _is_watched(path: Path) -> bool:
     """Return whether a folder contains the record of a watched network."""
     try:
-        return json.loads((path / "run.json").read_text(encoding="utf-8")).get("watched") is True
-    except (OSError, ValueError, AttributeError):
+        return read_json(path / "run.json").get("watched") is True
+    except (OSError, StoreError, AttributeError):
         return False
 
 
