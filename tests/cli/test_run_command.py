@@ -318,16 +318,15 @@ def test_an_error_in_a_run_is_printed_in_one_line_and_saved(capsys, monkeypatch)
 def test_a_full_disk_gives_one_line_and_loses_no_written_rows(capsys, monkeypatch):
     from gradlab.results import parquet
 
-    write = parquet.pq.write_table
-    written: list[str] = []
+    encode, written = parquet.encode, []
 
-    def fill(table, where):
-        written.append(where.name)
+    def fill(table):
+        written.append(table)
         if len(written) > 5:
             raise OSError(28, "No space left on device")
-        write(table, where)
+        return encode(table)
 
-    monkeypatch.setattr(parquet.pq, "write_table", fill)
+    monkeypatch.setattr(parquet, "encode", fill)
     monkeypatch.setattr(parquet.Table, "append", eager(parquet.Table.append))
     assert gradlab("run", *SHORT, "hydra.run.dir=out") == 1
     assert "OSError: [Errno 28] No space left on device" in one_line(capsys)

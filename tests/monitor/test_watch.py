@@ -40,7 +40,8 @@ class Everything(nn.Module):
 
     def forward(self, tokens):
         x = self.attend(self.embed(tokens))
-        x = self.recur(x)[0].flatten(0, 1)
+        with torch.autocast("cpu", enabled=False):  # some CPUs have no LSTM in bfloat16
+            x = self.recur(x.float())[0].flatten(0, 1)
         x = self.twice(self.twice(x)) + x
         x = x + checkpoint(self.again, x, use_reentrant=False)
         x = x + checkpoint(self.again, x, use_reentrant=True)

@@ -173,3 +173,9 @@ def test_a_folder_with_foreign_files_or_links_is_not_replaced(tmp_path, capsys):
     assert precious.read_text() == "mine"
     assert (report / "index.html").read_bytes() == before
     assert not list((tmp_path / "runs").glob(".report*"))
+
+
+def test_a_seed_of_torch_is_a_whole_number(tmp_path):
+    path = tmp_path / "run.json"
+    path.write_text(f'{{"seed": {2**64 - 1}}}')
+    assert read_json(path) == {"seed": 2**64 - 1}

@@ -44,7 +44,7 @@ def usual_level(values: np.ndarray, window: int = WINDOW) -> Level:
         Median and spread over the `window` steps before each step, which is not included.
 
     Example:
-        >>> usual_level(np.tile([1.0, 3.0], 20)).middle[-1]
+        >>> float(usual_level(np.tile([1.0, 2.0, 3.0], 20)).middle[-1])
         2.0
     """
     finite = pd.Series(np.where(np.isfinite(values), values, np.nan))

@@ -122,5 +122,5 @@ def _finite(text: str) -> float:
 
 
 def _whole(text: str) -> int | float:
-    whole = int(text) if len(text) <= 20 else 2**63
-    return whole if -(2**63) <= whole < 2**63 else _finite(text)
+    whole = int(text) if len(text) <= 20 else 2**64
+    return whole if -(2**63) <= whole < 2**64 else _finite(text)  # torch's seeds are below 2^64

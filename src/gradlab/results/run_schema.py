@@ -20,7 +20,7 @@ GROUPS = (
     "diagnose",
 )
 """Keys of the configuration whose value is the name of a choice."""
-Whole = Annotated[int, Field(ge=0, lt=2**63)]
+Whole = Annotated[int, Field(ge=0, lt=2**64)]
 
 
 class _Entries(BaseModel):
