@@ -7,7 +7,6 @@ The oracle (`oracle.py`) checks every operation of the program and of the twin.
 """
 
 import argparse
-import math
 import sys
 import tempfile
 import warnings
@@ -19,7 +18,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from nonfinite.corpus import Program, prepare, programs, write
-from nonfinite.oracle import Event, first_fault, observe, plain
+from nonfinite.oracle import Event, Outcome, first_fault, observe, plain
 
 STEPS = 60
 
@@ -42,14 +41,14 @@ def differences(program: Program, fault: Event | None) -> list[str]:
     return [f"{name} differs" for name, same in right.items() if not same]
 
 
-def faults_of_twin(program: Program, events: list[Event], losses: list[float]) -> list[str]:
+def faults_of_twin(program: Program, twin: Outcome) -> list[str]:
     """Return the problems in the training of a twin, none in most cases."""
     wrong = []
-    if events and not program.twin_note:
-        wrong.append(f"the twin has a non-finite value at line {events[0].line}")
-    if len(losses) != STEPS or not all(map(math.isfinite, losses)):
+    if twin.events and not program.twin_note:
+        wrong.append(f"the twin has a non-finite value at line {twin.events[0].line}")
+    if len(twin.losses) != STEPS or not twin.is_sound:
         wrong.append("the twin does not train to its end")
-    elif mean(losses[-10:]) >= mean(losses[:10]):
+    elif mean(twin.losses[-10:]) >= mean(twin.losses[:10]):
         wrong.append("the loss of the twin does not fall")
     return wrong
 
@@ -75,11 +74,13 @@ def check(program: Program, folder: Path) -> tuple[Event | None, list[str]]:
     broken, fixed = write(program, folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of anomaly mode, and of wrong code
-        expected, losses = observe(fixed)
-        fault = first_fault(observe(broken)[0], expected)
-        problems = differences(program, fault) + faults_of_twin(program, expected, losses)
-        if program.truth.phase == "skipped" and not updates_nothing(broken):
-            problems.append("some updates are not skipped")
+        twin, outcome = observe(fixed), observe(broken)
+    fault = first_fault(outcome.events, twin.events)
+    problems = differences(program, fault) + faults_of_twin(program, twin)
+    if outcome.is_sound and program.truth.phase != "skipped":
+        problems.append("the program trains although it is broken")
+    if program.truth.phase == "skipped" and not updates_nothing(broken):
+        problems.append("some updates are not skipped")
     return fault, problems
 
 

@@ -197,21 +197,39 @@ def first_sample(value: Any) -> int:
     return int(finite.long().argmin())
 
 
-def observe(path: Path) -> tuple[list[Event], list[float]]:
+@dataclass(frozen=True)
+class Outcome:
+    """A training that the oracle has observed.
+
+    Attributes:
+        events: the operations with a non-finite result, in their order.
+        losses: the loss of each step, up to the end or to an error of torch.linalg.
+        is_sound: whether the training came to its end, and all losses and parameters are finite.
+    """
+
+    events: list[Event]
+    losses: list[float]
+    is_sound: bool
+
+
+def observe(path: Path) -> Outcome:
     """Run a program and check each of its operations.
 
     Args:
         path: the file of the program, without marks.
 
     Returns:
-        The operations with a non-finite result in their order, and the loss of each step up to the
-        end or up to an error, for example of a decomposition of a matrix with NaN.
+        The outcome.
     """
     training = prepare(path)
     recorder = Recorder(training, path)
-    with recorder.active(), suppress(torch.linalg.LinAlgError):
+    is_complete = False
+    with recorder.active(), suppress(torch.linalg.LinAlgError):  # of a matrix with NaN
         training.run()
-    return recorder.events, training.names["losses"]
+        is_complete = True
+    losses, parameters = training.names["losses"], training.names["model"].parameters()
+    is_finite_throughout = all(map(math.isfinite, losses)) and all(map(is_finite, parameters))
+    return Outcome(recorder.events, losses, is_complete and is_finite_throughout)
 
 
 def first_fault(events: list[Event], twin: list[Event]) -> Event | None:

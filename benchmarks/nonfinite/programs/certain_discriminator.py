@@ -11,7 +11,8 @@ optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
 
 def discriminator_loss(real, made):
     return -(torch.log(real.sigmoid()) + torch.log(1 - made.sigmoid())).mean()  # broken <- here
-    # fixed: return (F.softplus(-real) + F.softplus(made).clamp(max=20)).mean()
+    # fixed: softplus = nn.functional.softplus
+    # fixed: return (softplus(-real) + softplus(made).clamp(max=20)).mean()
 
 
 losses = []

@@ -1,5 +1,5 @@
 # truth: phase=forward operation=log step=0 module=sample style=functional kind=half
-"""Choices with Gumbel noise from a 16-bit generator, which returns exact zeros."""
+"""Choices with Gumbel noise from a 16-bit generator, which returns exactly 0 and 1."""
 
 import torch
 from torch import nn
@@ -9,7 +9,7 @@ torch.manual_seed(15)
 
 class GumbelChoice(nn.Module):
     def forward(self, logits, generator):
-        u = torch.randint(256, logits.shape, generator=generator).half() / 256  # broken
+        u = torch.randint(256, logits.shape, generator=generator).half() / 255  # broken
         # fixed: u = (torch.randint(256, logits.shape, generator=generator).half() + 0.5) / 256
         noise = -torch.log(-torch.log(u))  # <- here
         return ((logits + noise) / 0.7).softmax(-1)

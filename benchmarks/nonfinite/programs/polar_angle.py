@@ -1,4 +1,5 @@
-# truth: phase=backward operation=atan2 step=2 module=none style=functional
+# truth: phase=forward operation=div step=2 module=none style=functional
+# twin: torch computes 1/0 in the derivative of atan2(0, 0), and masks the result
 """The direction of a learnt displacement; one displacement is exactly (0, 0)."""
 
 import torch
@@ -10,9 +11,9 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 
 
 def direction(x):
-    step_x, step_y = (x @ model["weight"]).unbind(1)
-    return torch.atan2(step_y, step_x)  # broken <- here
-    # fixed: return torch.atan2(step_y, step_x + 1e-3)
+    east, north = (x @ model["weight"]).unbind(1)
+    return torch.atan(north / east) + torch.pi * (east < 0)  # broken <- here
+    # fixed: return torch.atan2(north, east)
 
 
 losses = []

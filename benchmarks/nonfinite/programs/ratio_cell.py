@@ -32,9 +32,11 @@ class Net(nn.Module):
 
     def forward(self, x):
         state = torch.zeros(len(x), 8), torch.zeros(len(x), 1)
+        total = 0
         for t in range(x.shape[1]):
             ratio, state = self.cell(x[:, t], state)
-        return self.head(ratio).squeeze(1)
+            total = total + ratio
+        return self.head(total).squeeze(1)
 
 
 model = Net()

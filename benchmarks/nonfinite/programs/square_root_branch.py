@@ -10,7 +10,7 @@ torch.manual_seed(17)
 class SignedRoot(nn.Module):
     def forward(self, x):
         positive = x > 0
-        root = torch.sqrt(torch.where(positive, x, 0))  # broken <- here
+        root = torch.sqrt(x * positive)  # broken <- here
         # fixed: root = torch.sqrt(torch.where(positive, x, 1) + 1e-3)
         return torch.where(positive, root, x)
 

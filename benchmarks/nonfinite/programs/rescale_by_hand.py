@@ -1,5 +1,5 @@
 # truth: phase=update operation=div,reciprocal step=5 module=none style=rnn
-"""Gradient clipping by hand divides by the norm of each gradient; one gradient is 0."""
+"""Each gradient is scaled to the norm 0.1 before the update; one gradient is 0."""
 
 import torch
 from torch import nn
@@ -20,12 +20,12 @@ class Net(nn.Module):
         return self.head(h + self.extra(tempo)).squeeze(1)
 
 
-def clip(parameters, limit):
+def rescale(parameters, size):
     with torch.no_grad():
         for p in parameters:
             norm = p.grad.norm()
-            p.grad *= (limit / norm).clamp(max=1)  # broken <- here
-            # fixed: p.grad *= (limit / (norm + 1e-6)).clamp(max=1)
+            p.grad *= size / norm  # broken <- here
+            # fixed: p.grad *= size / (norm + 1e-3)
 
 
 model = Net()
@@ -39,6 +39,6 @@ for step in range(60):
     loss = (model(words, tempo) - y).square().mean()
     optimizer.zero_grad()
     loss.backward()
-    clip(model.parameters(), 0.5)
+    rescale(model.parameters(), 0.1)
     optimizer.step()
     losses.append(loss.item())
