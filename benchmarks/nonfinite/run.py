@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from nonfinite.answers import Answer, names_line, names_operation, names_step
 from nonfinite.corpus import Program, programs, write
-from nonfinite.tools import IMPORTS, TOOLS, Report, bare
+from nonfinite.tools import PACKAGES, TOOLS, Report, bare
 
 SECONDS = 180
 
@@ -89,6 +89,16 @@ def examine(program: Program, tools: Sequence[str], folder: Path) -> dict[str, A
     return answers
 
 
+def is_installed(tool: str) -> bool:
+    """Import the package of a tool, and return whether it is installed."""
+    try:
+        importlib.import_module(PACKAGES.get(tool, "torch"))
+    except ModuleNotFoundError:
+        print(f"{tool} is not installed", file=sys.stderr)
+        return False
+    return True
+
+
 def row(label: str, answers: Sequence[Answer]) -> str:
     """Return a row of the table: the counts of some answers of a tool."""
     counts = [sum(getattr(each, name) for each in answers) for name in ("operation", "line")]
@@ -112,21 +122,20 @@ def main() -> None:
     if unknown:
         parser.error(f"no such program: {', '.join(sorted(unknown))}")
     torch.set_num_threads(1)
-    for name in IMPORTS:
-        importlib.import_module(name)
+    tools = [name for name in options.tools if is_installed(name)]
     chosen = [p for p in programs() if p.name in options.programs or not options.programs]
     with tempfile.TemporaryDirectory() as folder:
-        answers = [examine(program, options.tools, Path(folder)) for program in chosen]
+        answers = [examine(program, tools, Path(folder)) for program in chosen]
     head = ("tool", "programs", "operation", "line", "operation and line", "step", "alarms", "time")
     print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
-    for name in options.tools:
+    for name in tools:
         print(row(name, [each[name] for each in answers]))
-    for name in options.tools:
+    for name in tools:
         print(f"\n{name}, by phase:")
         for phase in dict.fromkeys(program.truth.phase for program in chosen):
             print(row(phase, [a[name] for a in answers if a[name].program.truth.phase == phase]))
     if options.verbose:
-        for name in options.tools:
+        for name in tools:
             for each in (answer[name] for answer in answers):
                 print_mistakes(name, each)
 

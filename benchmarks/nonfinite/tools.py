@@ -5,7 +5,7 @@ A tool is a function from the file of a program to a `Report`.
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,11 +79,51 @@ def detect_anomaly(path: Path) -> Report:
     return Report("\n".join([error, *lines[-1:]]) if error else "", seconds)
 
 
-IMPORTS = ("gradlab.monitor.monitor", "gradlab.debugger.entry_point")
-"""Imported before the first training, so that no time includes an import."""
+def nansense(path: Path) -> Report:
+    """Train in a session of NaNsense that checks each batch; its answer is the first layer listed.
+
+    Without a user interface, a session waits after an error, by default for 30 seconds.
+    """
+    import nansense as package
+    from nansense import session as sessions
+
+    sessions._UNSERVED_PAUSE_TIMEOUT = 0.1
+    training = prepare(path)
+    names = training.names
+    start = time.perf_counter()
+    session = package.start(names["model"], optimizer=names["optimizer"], open_browser=False)
+    session.set_debug_settings(interval=1)
+    session.step_run()
+
+    def batches(*limits: int) -> Iterable[int]:
+        """Replace `range` in the program: the loop over the steps becomes a loop over batches."""
+        if limits != (60,):
+            yield from range(*limits)
+            return
+        yield from session.batches(range(60), phase="train", epoch=0)
+
+    names["range"] = batches
+    with suppress(torch.linalg.LinAlgError):
+        training.run()
+    error = session.debug_error
+    seconds = time.perf_counter() - start
+    session.close()
+    if error is None:
+        return Report("", seconds)
+    place = f"step {error.position.batch_idx}: {'/'.join(error.reasons)} in {error.layers[0].layer}"
+    return Report(place, seconds)
+
+
+PACKAGES = {
+    "gradlab.watch": "gradlab.monitor.monitor",
+    "gradlab doctor": "gradlab.debugger.entry_point",
+    "NaNsense": "nansense",
+}
+"""By tool, what it imports: `run.py` imports it before the first training."""
 
 TOOLS: dict[str, Callable[[Path], Report]] = {
     "gradlab.watch": watch,
     "gradlab doctor": doctor,
     "detect_anomaly": detect_anomaly,
+    "NaNsense": nansense,
 }
