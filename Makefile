@@ -24,7 +24,7 @@ demo/report/index.html: .venv/.ready $(SOURCES)
 	$(BIN)/gradlab report demo
 
 test: lint types
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

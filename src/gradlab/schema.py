@@ -78,7 +78,9 @@ KINDS = (
     "clipping",
 )
 """Kinds of findings, most severe first. The first finding that is not a note is the verdict."""
-VERDICTS = ("healthy", *KINDS[:-1], "diverged")
+LEARNING = ("not_learning", "too_early", "learning", "learned")
+"""Answers to the question whether a network learns, worst first."""
+VERDICTS = ("healthy", "too_early", *KINDS[:-1], "diverged")
 AXES = ("depth", "time", "cell", "block")
 
 

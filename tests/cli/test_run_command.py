@@ -129,7 +129,7 @@ def test_a_run_writes_its_files_and_prints_the_folder(capsys):
 def test_a_sweep_then_show_then_report(capsys):
     swept = ["model.activation=relu,sigmoid", "seed=0,1", "hydra.sweep.dir=sweep"]
     assert gradlab("run", "-m", *SHORT, *swept) == 0
-    assert "4 runs: 4 healthy; 0 failed" in capsys.readouterr().out
+    assert "4 runs: 4 too_early; 0 failed" in capsys.readouterr().out
     assert gradlab("show", "sweep") == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].split()[:2] == ["run", "verdict"]
@@ -163,7 +163,7 @@ def test_only_the_jobs_of_this_command_are_counted(capsys):
     assert sweep("seed=0,1,2") == 1
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
-    assert "1 run: 1 healthy; 2 failed" in lines
+    assert "1 run: 1 too_early; 2 failed" in lines
     named = [line for line in lines if line.startswith("  s/")]
     assert [line.split(":")[0] for line in named] == ["  s/0", "  s/1"]
     assert all("already holds a run" in line for line in named)
@@ -192,7 +192,7 @@ def test_jobs_with_folders_inside_other_folders(capsys):
     assert sweep("seed=0,1") == 0
     capsys.readouterr()
     assert sweep("seed=2,3", "hydra.sweep.subdir=0/${hydra.job.num}") == 0
-    assert "2 runs: 2 healthy; 0 failed" in capsys.readouterr().out
+    assert "2 runs: 2 too_early; 0 failed" in capsys.readouterr().out
 
 
 def test_a_failure_does_not_stop_later_batches(capsys):
@@ -264,9 +264,9 @@ def interrupt_at(monkeypatch, where: str, call: int, ask: signal.Signals) -> Non
 @pytest.mark.parametrize(
     ("where", "summary"),
     [
-        ("gradlab.training.loop.measure", "1 run: 1 healthy; 0 failed; 1 interrupted; 2 did not"),
-        ("gradlab.runs.run.load", "1 run: 1 healthy; 0 failed; 1 interrupted; 2 did not start"),
-        ("hydra.core.utils.JobReturn", "1 run: 1 healthy; 0 failed; 3 did not start"),
+        ("gradlab.training.loop.measure", "1 run: 1 too_early; 0 failed; 1 interrupted; 2 did not"),
+        ("gradlab.runs.run.load", "1 run: 1 too_early; 0 failed; 1 interrupted; 2 did not start"),
+        ("hydra.core.utils.JobReturn", "1 run: 1 too_early; 0 failed; 3 did not start"),
     ],
 )
 def test_an_interrupted_sweep_counts_finished_and_interrupted_runs(

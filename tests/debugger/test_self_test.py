@@ -22,6 +22,9 @@ from gradlab.mistakes.catalogue import CATALOGUE
 PAGE = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text()
 NAMES = [mistake.name for mistake in CATALOGUE]
 
+# One worker runs this file, because the fixture trains every mistake of the catalogue.
+pytestmark = pytest.mark.xdist_group("self_test")
+
 
 @pytest.fixture(scope="module")
 def self_tests():

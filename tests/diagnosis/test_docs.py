@@ -6,11 +6,23 @@ from gradlab import schema
 from gradlab.config import choices
 
 PAGE = (Path(__file__).parents[2] / "docs" / "diagnosis.md").read_text()
-ROWS = {row.split("`")[1]: row for row in PAGE.splitlines() if row.startswith("| `")}
+KINDS_PART, LEARNING_PART = PAGE.split("## Does the network learn?")
+
+
+def rows(text):
+    """Return the rows of the tables in a text, keyed by the name in their first cell."""
+    return {row.split("`")[1]: row for row in text.splitlines() if row.startswith("| `")}
+
+
+ROWS = rows(KINDS_PART)
 
 
 def test_every_kind_has_its_row():
     assert [*ROWS] == list(schema.KINDS)
+
+
+def test_every_state_of_learning_has_its_row():
+    assert sorted(rows(LEARNING_PART)) == sorted(schema.LEARNING)
 
 
 def test_the_thresholds_are_those_of_the_file():

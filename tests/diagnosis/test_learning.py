@@ -1,6 +1,9 @@
 """A network that does not learn is not healthy. A network that learns has no finding."""
 
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -9,7 +12,9 @@ from torch import nn
 
 import gradlab
 from gradlab.cli.main import main
+from gradlab.diagnosis.diagnose import LAYERS
 from gradlab.diagnosis.learning import measure_change
+from gradlab.results.context import ALONE, attach
 
 
 @given(st.floats(-3, 3), st.floats(0.01, 10), st.integers(0, 20))
@@ -50,9 +55,59 @@ def test_a_run_that_learns_nothing_is_not_healthy(tmp_path, overrides, reason):
     assert better.verdict == "healthy"
 
 
-def test_runs_that_learn_or_are_short_have_no_finding(tmp_path):
-    for i, overrides in enumerate((("train.steps=30", "optim.lr=1e-12"), ("train.steps=300",))):
-        assert verdict_of(tmp_path / str(i), *overrides).verdict == "healthy"
+@pytest.mark.parametrize(
+    ("overrides", "verdict", "learning"),
+    [
+        (("train.steps=30", "optim.lr=1e-12"), "too_early", "too_early"),
+        (("train.steps=60", "optim.lr=1e-12"), "not_learning", "not_learning"),
+        (("train.steps=100", "optim.lr=0.02"), "healthy", "learning"),
+        (("train.steps=300",), "healthy", "learned"),
+        (("train.steps=100", "optim.lr=1e6"), "diverged", "not_learning"),
+    ],
+)
+def test_a_run_says_whether_it_learns(tmp_path, overrides, verdict, learning):
+    found = verdict_of(tmp_path, *overrides)
+    assert (found.verdict, found.learning) == (verdict, learning)
+    assert gradlab.load(tmp_path).runs["learning"].tolist() == [learning]
+    assert json.loads((tmp_path / "run.json").read_text())["learning"] == learning
+
+
+def frame(loss, constant_loss=None):
+    """Return rows of one healthy layer with this loss by step."""
+    steps = range(len(loss))
+    columns = {name: [0.5] * len(loss) for name in LAYERS} | {"update_ratio": 1e-3}
+    layers = pd.DataFrame(columns | {"step": steps, "axis": "depth", "position": 1})
+    info = {"data": {"constant_loss": constant_loss}}
+    return attach(layers, {ALONE: info}, pd.DataFrame({"step": steps, "loss": loss}))
+
+
+NOISE = 0.05 * np.random.default_rng(0).normal(size=200)
+
+
+@pytest.mark.parametrize(
+    ("loss", "constant_loss", "learning"),
+    [
+        (np.linspace(2.3, 0.4, 200) + NOISE, 2.3, "learned"),
+        (np.linspace(2.3, 1.5, 200) + NOISE, 2.3, "learning"),
+        (np.linspace(9.0, 2.9, 200) + NOISE, 2.3, "learning"),  # above chance, but it falls
+        (np.full(200, 1.0) + NOISE, 2.3, "learned"),  # a network that was trained before
+        (np.full(200, 2.3) + NOISE, 2.3, "not_learning"),
+        (np.full(40, 2.3) + NOISE[:40], 2.3, "too_early"),
+        (np.linspace(2.3, 0.4, 40) + NOISE[:40], 2.3, "learned"),
+        (np.linspace(2.3, 0.4, 9), 2.3, "too_early"),
+        (np.linspace(2.3, 0.4, 200) + NOISE, None, "learned"),
+        (np.full(200, 2.3) + NOISE, None, None),  # perhaps it cannot fall
+        (np.linspace(-1.0, -3.0, 200) + NOISE, None, "learning"),  # a log-density has no zero
+    ],
+)
+def test_the_loss_is_compared_with_a_constant_output(loss, constant_loss, learning):
+    assert gradlab.diagnose(frame(loss, constant_loss)).learning == learning
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_alone_is_not_learning(seed):
+    loss = 2.3 + np.random.default_rng(seed).normal(size=100)
+    assert gradlab.diagnose(frame(loss, 2.3)).learning == "not_learning"
 
 
 def watched(rate, start=None, steps=120):

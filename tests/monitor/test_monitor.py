@@ -102,7 +102,7 @@ def test_findings_equal_diagnose():
 def test_a_monitor_prints_its_state_and_its_findings():
     healthy, vanishing = watched(1), watch_deep_sigmoid()
     assert repr(healthy) == "Monitor(Sequential, completed, 1 recorded step, 3 modules)"
-    assert "healthy" in str(healthy)
+    assert "too early to judge" in str(healthy)
     assert str(vanishing).startswith(
         "Monitor(Sequential, completed, 3 recorded steps, 14 modules)\n"
     )
@@ -114,7 +114,7 @@ def test_a_notebook_shows_the_state_and_a_table_of_findings():
     assert "completed, 3 recorded steps" in page
     assert "<table>" in page
     assert "vanishing" in page
-    assert "healthy" in watched()._repr_html_()
+    assert "too early to judge" in watched()._repr_html_()
     assert "not started" in gradlab.watch(mlp())._repr_html_()
 
 

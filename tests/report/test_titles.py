@@ -93,7 +93,7 @@ def test_unhealthy_runs_are_counted_by_the_step_of_their_first_finding():
         "4 of 5 runs are not healthy: 1 since initialisation, 2 since a later step, "
         "1 since an unknown step"
     )
-    assert onset_title(table[:1]) == "All runs are healthy"
+    assert onset_title(table[:1]) == "Healthy"
     assert onset_title(table[1:2]) == "1 of 1 run is not healthy: 1 since initialisation"
 
 

@@ -138,7 +138,7 @@ def test_all_keys_of_a_finding_are_checked():
     [
         ({"config": 3}, "expected config to be a valid dictionary, but it is 3"),
         ({"status": "done"}, "expected status to be running, completed"),
-        ({"verdict": "fine"}, "expected verdict to be healthy, overflow"),
+        ({"verdict": "fine"}, "expected verdict to be healthy, too_early, overflow"),
         ({"findings": None}, "expected findings to be a valid list, but it is None"),
         ({"findings": [{}]}, "findings.0.kind is missing"),
         ({"findings": [3]}, "expected findings.0 to be a valid dictionary, but it is 3"),

@@ -118,7 +118,7 @@ def test_a_class_of_the_user_is_a_sink():
     write_sink("csv", CSV_SINK, path="loss.csv", fail=False)
     assert run("--config-dir", "mine", "tracking=[csv,wandb]", "hydra.run.dir=r") == 0
     lines = Path("r/loss.csv").read_text().splitlines()
-    assert [line.split(",")[0] for line in lines] == ["0", "1", "2", "3", "healthy"]
+    assert [line.split(",")[0] for line in lines] == ["0", "1", "2", "3", "too_early"]
     assert services("r") == {"wandb"}
 
 

@@ -50,7 +50,7 @@ def cure(arguments: Sequence[str]) -> int:
     trainer = RemedyTrainer(run, [each for each in overrides if each not in own], options)
     findings = run.diagnose()
     if not kinds(findings, run.diverged):
-        print(cure_page.no_remedy_needed(folder, run.status))
+        print(cure_page.no_remedy_needed(folder, run.status, findings.verdict))
         return 0
     remedies = trainer.choose_remedies(findings)
     page_folder = Path(options["dir"] or run.files.path / "cure")

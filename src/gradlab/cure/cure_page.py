@@ -144,8 +144,13 @@ def terminal_page(comparison: Comparison) -> Page:
     return Page(headline(comparison), [section])
 
 
-def no_remedy_needed(name: str, status: str) -> str:
+def no_remedy_needed(name: str, status: str, verdict: str | None) -> str:
     """Return the text about a run without findings."""
+    if verdict == "too_early":
+        return (
+            f"{name} has no finding, but its steps are too few to see whether the loss falls: "
+            "repeat the run with a larger train.steps"
+        )
     state = "healthy" if status == "completed" else f"{status}, and its rows show no finding"
     return f"{name} is {state}: no remedy is needed"
 

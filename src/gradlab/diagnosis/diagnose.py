@@ -19,7 +19,7 @@ from gradlab import schema
 from gradlab.diagnosis.advice import advise
 from gradlab.diagnosis.depth import exploding, vanishing
 from gradlab.diagnosis.finding import Finding, Findings
-from gradlab.diagnosis.learning import not_learning
+from gradlab.diagnosis.learning import learning_state, not_learning
 from gradlab.diagnosis.nonfinite_steps import skipped
 from gradlab.diagnosis.optimisation import below_eps, clipping, growing, starved, unstable
 from gradlab.diagnosis.precision import no_gradient, overflow, underflow
@@ -93,7 +93,8 @@ def diagnose(
             `attrs`.
 
     Returns:
-        The findings, a sequence; `.verdict` is the kind of the first, or "healthy".
+        The findings, a sequence. `.verdict` is the kind of the first, or "healthy". `.learning`
+        is one of `schema.LEARNING`, or None.
 
     Raises:
         StoreError: No rows, a missing column, a row that occurs twice, or runs of different
@@ -118,7 +119,9 @@ def diagnose(
     records = [Record(rows, _of(steps, name), _info(context, name, config)) for name, rows in runs]
     parts = [_one(record) for record in records]
     diverged = any(record.info.get("status") == "diverged" for record in records)
-    return Findings(parts[0] if len(parts) == 1 else pool(parts), diverged)
+    states = [state for record in records if (state := learning_state(record)) is not None]
+    learning = min(states, key=schema.LEARNING.index, default=None)
+    return Findings(parts[0] if len(parts) == 1 else pool(parts), diverged, learning)
 
 
 def pool(runs: Sequence[Sequence[Finding]]) -> list[Finding]:

@@ -79,10 +79,13 @@ class Findings(Sequence[Finding]):
     Args:
         findings: The findings, most severe first.
         diverged: Whether the run ended with a loss or a gradient that is not finite.
+        learning: One of `schema.LEARNING`; None if unknown, for example without a recorded loss.
 
     Example:
         >>> print(Findings())
         healthy: nothing found
+        >>> print(Findings(learning="too_early"))
+        too early to judge: nothing found, but the steps are too few to see whether the loss falls
         >>> dead = Finding("dead", (2,), 0, "mild", "up to 95% of the units of layer 2 are dead")
         >>> Findings([dead])
         1. dead, mild, since step 0: up to 95% of the units of layer 2 are dead.
@@ -90,16 +93,27 @@ class Findings(Sequence[Finding]):
         'dead'
     """
 
-    def __init__(self, findings: Iterable[Finding] = (), diverged: bool = False) -> None:
+    def __init__(
+        self,
+        findings: Iterable[Finding] = (),
+        diverged: bool = False,
+        learning: str | None = None,
+    ) -> None:
         self._findings = tuple(findings)
         self._diverged = diverged
+        self.learning = learning
 
     @property
     def verdict(self) -> str:
-        """One of `schema.VERDICTS`: "diverged", else the most severe finding, else "healthy"."""
+        """One of `schema.VERDICTS`.
+
+        It is "diverged", else the most severe finding, else "too_early" if the steps are too few to
+        judge whether the network learns, else "healthy".
+        """
         if self._diverged:
             return "diverged"
-        return next((f.kind for f in self._findings if f.severity != "note"), "healthy")
+        good = "too_early" if self.learning == "too_early" else "healthy"
+        return next((f.kind for f in self._findings if f.severity != "note"), good)
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """Return the findings as plain JSON types, as in `run.json`."""
@@ -114,7 +128,7 @@ class Findings(Sequence[Finding]):
     def __getitem__(self, index: slice) -> "Findings": ...
     def __getitem__(self, index: int | slice) -> "Finding | Findings":
         if isinstance(index, slice):
-            return Findings(self._findings[index], self._diverged)
+            return Findings(self._findings[index], self._diverged, self.learning)
         return self._findings[index]
 
     def __eq__(self, other: object) -> bool:
@@ -126,16 +140,23 @@ class Findings(Sequence[Finding]):
 
     def __str__(self) -> str:
         if not self:
-            return f"{self.verdict}: nothing found"
+            return ": ".join(self._nothing_text())
         lines = [f"{i}. {each}".replace("\n", "\n ") for i, each in enumerate(self, 1)]
         return "\n".join(lines if self.verdict == self[0].kind else [f"{self.verdict}:", *lines])
 
     __repr__ = __str__
 
+    def _nothing_text(self) -> tuple[str, str]:
+        if self.verdict != "too_early":
+            return self.verdict, "nothing found"
+        reason = "nothing found, but the steps are too few to see whether the loss falls"
+        return "too early to judge", reason
+
     def to_html(self) -> str:
         """Return the findings as an HTML table; texts are escaped."""
         if not self:
-            return f"<p><b>{self.verdict}</b>: nothing found</p>"
+            verdict, text = self._nothing_text()
+            return f"<p><b>{verdict}</b>: {text}</p>"
         names = ("finding", "severity", "since step", "measured", "cause", "theory", "try")
         head = "".join(f"<th>{name}</th>" for name in names)
         rows = [

@@ -1,5 +1,6 @@
 """Did the network learn? The loss against its start and against the best constant output."""
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,8 @@ from gradlab.diagnosis.record import Record
 from gradlab.diagnosis.sentences import join_sentence
 from gradlab.pages.numbers import percent
 
-FEWEST = 50  # steps with a loss that are needed for a judgement
+FEWEST = 50  # steps with a loss that are needed to decide that a network does not learn
+FEWEST_TO_FALL = 10  # steps with a loss that are needed to see a fall above the noise
 SHARE = 5  # the start and the end are a fifth of the steps each
 SURE = 3.0  # standard errors
 NEGLIGIBLE = 1e-3  # of the loss
@@ -20,6 +22,7 @@ TYPICAL = 1e-3  # usual ratio of an update to its weights
 SMALL_PATH = 0.01  # of the weights, by all updates together
 CLIPPED = 0.01  # of the gradient norm, after clipping
 LARGE = 0.05  # of the weights, by one update
+LEARNED = 0.5  # of the loss of the best constant output
 
 
 class LossChange(NamedTuple):
@@ -62,44 +65,91 @@ def measure_change(loss: np.ndarray) -> LossChange:
     return LossChange(start, before, end, noise / count**0.5)
 
 
-def not_learning(record: Record) -> Finding | None:
-    """Find a network whose loss has not fallen, or is not below the loss of a constant output.
+def learning_state(record: Record) -> str | None:
+    """Return whether the network learns.
 
-    Without the loss of the best constant output, as for a watched network, a flat loss may be one
-    that cannot fall. Then the updates must show the reason.
+    The loss is compared with the loss of the best constant output. For a watched network, whose
+    labels are unknown, it is compared with the loss in the first fifth of the steps; then
+    "not_learning" needs updates that show the reason.
+
+    Returns:
+        "learned": the loss is at most half of the reference. "learning": it is lower than the
+        reference, or still falls, by 3 standard errors and 0.1%. "too_early": neither, in fewer
+        than 50 steps. "not_learning": neither, or the run diverged. None: the loss is unknown, or
+        it does not fall and the reason is unknown.
+    """
+    if record.info.get("status") == "diverged":
+        return "not_learning"
+    loss = _Loss(record)
+    if not len(loss.values):
+        return None
+    if not np.isfinite(loss.values).all():
+        return "not_learning" if not np.isfinite(loss.values[-1]) else None
+    if len(loss.values) >= FEWEST_TO_FALL and (loss.below or loss.falls):
+        learned = 0 <= loss.change.end <= LEARNED * loss.reference
+        return "learned" if learned and loss.below else "learning"
+    if len(loss.values) < FEWEST:
+        return "too_early"
+    return "not_learning" if loss.chance is not None or _reason(record)[0] else None
+
+
+class _Loss:
+    """The loss of a run, and its reference: the best constant output, or the first steps."""
+
+    def __init__(self, record: Record) -> None:
+        self.by_step = record.over_steps("loss")
+        self.values = self.by_step.to_numpy()
+        chance = (record.info.get("data") or {}).get("constant_loss")
+        self.chance = None if chance is None else float(chance)
+
+    @cached_property
+    def change(self) -> LossChange:
+        return measure_change(self.values)
+
+    @property
+    def reference(self) -> float:
+        return self.change.start if self.chance is None else self.chance
+
+    @property
+    def least(self) -> float:
+        """The smallest difference that is neither noise nor negligible."""
+        return max(SURE * self.change.error * 2**0.5, NEGLIGIBLE * abs(self.reference))
+
+    @property
+    def below(self) -> bool:
+        """Whether the loss at the end is below the reference."""
+        return self.reference - self.change.end > self.least
+
+    @property
+    def falls(self) -> bool:
+        """Whether the loss still falls at the end."""
+        return self.change.before - self.change.end > self.least
+
+
+def not_learning(record: Record) -> Finding | None:
+    """Find a network that does not learn, as `learning_state` decides, and the reason.
 
     Returns:
         The finding, or None.
     """
-    loss = record.over_steps("loss")
-    values = loss.to_numpy()
-    if len(values) < FEWEST or not np.isfinite(values).all():
-        return None
-    progress = measure_change(values)
-    chance = (record.info.get("data") or {}).get("constant_loss")
-    level = progress.start if chance is None else float(chance)
-    least = max(SURE * progress.error * 2**0.5, NEGLIGIBLE * abs(level))
-    falls = progress.before - progress.end > least
-    if falls or level - progress.end > least:
-        return None
-    if chance is None and progress.start - progress.end > least:
+    loss = _Loss(record)
+    if learning_state(record) != "not_learning" or not np.isfinite(loss.values).all():
         return None
     reason, remedies = _reason(record)
-    if chance is None and not reason:
-        return None
+    change = loss.change
     against = (
-        f"the loss, {progress.end:.3g}, is not below {chance:.3g}, the loss of the best constant "
-        "output"
-        if chance is not None
-        else f"the loss does not fall: {progress.start:.3g} at first, {progress.end:.3g} at the end"
+        f"the loss does not fall: {change.start:.3g} at first, {change.end:.3g} at the end"
+        if loss.chance is None
+        else f"the loss, {change.end:.3g}, is not below {loss.chance:.3g}, the loss of the best "
+        "constant output"
     )
     return Finding(
         kind="not_learning",
         where=(),
-        since=int(loss.index[0]),
+        since=int(loss.by_step.index[0]),
         severity="gross" if reason else "mild",
-        cause=join_sentence(f"{against}, after {len(values)} steps", reason),
-        evidence={"start": progress.start, "end": progress.end, "error": progress.error},
+        cause=join_sentence(f"{against}, after {len(loss.values)} steps", reason),
+        evidence={"start": change.start, "end": change.end, "error": change.error},
         remedies=remedies,
     )
 

@@ -490,6 +490,7 @@ class Monitor:
         findings = self.findings if len(layers) else Findings()
         return self._diagnosis_info() | {
             "verdict": findings.verdict if len(layers) else None,
+            "learning": findings.learning,
             "findings": findings.as_dicts(),
             "slope": slope(layers),
             "seed": torch.initial_seed(),

@@ -41,6 +41,7 @@ _LOOKS: dict[str, tuple[Any, Any]] = {
     "below_eps": ("0.5", LINES[3]),
     "spike": ("0.3", LINES[4]),
     "not_learning": ("0.6", LINES[1]),
+    "too_early": ("0.7", LINES[0]),
 }
 VERDICTS = _LOOKS | {
     verdict: (COLOURS[i % 10], LINES[i % 5])

@@ -27,8 +27,8 @@ def run_table(runs: Sequence[Run], reduced: Reduced) -> tuple[pd.DataFrame, list
         reduced: the summaries of these runs.
 
     Returns:
-        A row per run, and the keys that the sweep varied. Columns: run, verdict, status, seed; each
-        configuration key ("unset" where a varied key has no value); the columns of
+        A row per run, and the keys that the sweep varied. Columns: run, verdict, learning, status,
+        seed; each configuration key ("unset" where a varied key has no value); the columns of
         `reduce.Reduced.runs`; test_accuracy and test_loss, on held-out samples. since, the step of
         the first finding or of divergence. first_nonfinite, the first module with a value that is
         not finite. cause, the causes of the findings or the error.
@@ -44,9 +44,10 @@ def reader_columns(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Select the columns to show in a list of runs. Columns without a value are left out."""
     seeds = ["seed"] if frame["seed"].nunique() > 1 else []
     last = ["final_loss", "test_accuracy", "steps", "first_nonfinite", "cause"]
+    learning = ["learning"] if frame["learning"].notna().any() else []
     columns = ["decades", "time_decades", *keys, *seeds, *last]
     known = [column for column in columns if frame[column].notna().any()]
-    return frame[["run", "verdict", "status", *known]]
+    return frame[["run", "verdict", *learning, "status", *known]]
 
 
 def finding_table(runs: Sequence[Run]) -> pd.DataFrame:

@@ -28,7 +28,7 @@ def headline(runs: pd.DataFrame) -> str:
             "The run has no verdict yet" if one else f"None of {len(runs)} runs has a verdict yet"
         )
     if unhealthy.empty:
-        return f"All {len(diagnosed)} runs are healthy" if len(diagnosed) > 1 else "Healthy"
+        return _all_healthy(diagnosed)
     if len(diagnosed) == 1:
         return f"The run is not healthy: {unhealthy['verdict'].iloc[0]}"
     verdicts = unhealthy["verdict"].value_counts().items()
@@ -39,7 +39,7 @@ def onset_title(runs: pd.DataFrame) -> str:
     """State since when the runs are not healthy: since initialisation, or since a later step."""
     diagnosed, unhealthy = _diagnosed(runs), _unhealthy(runs)
     if diagnosed.empty or unhealthy.empty:
-        return "All runs are healthy" if len(diagnosed) else "No run has a verdict yet"
+        return _all_healthy(diagnosed) if len(diagnosed) else "No run has a verdict yet"
     since = unhealthy["since"].astype(float)
     parts = (
         (since == 0, "since initialisation"),
@@ -104,7 +104,16 @@ def _diagnosed(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _unhealthy(runs: pd.DataFrame) -> pd.DataFrame:
-    return runs[runs["verdict"].notna() & (runs["verdict"] != "healthy")]
+    return runs[runs["verdict"].notna() & ~runs["verdict"].isin(["healthy", "too_early"])]
+
+
+def _all_healthy(diagnosed: pd.DataFrame) -> str:
+    runs, early = len(diagnosed), int((diagnosed["verdict"] == "too_early").sum())
+    if not early:
+        return f"All {runs} runs are healthy" if runs > 1 else "Healthy"
+    if early == runs:
+        return "It is too early to judge " + ("any run" if runs > 1 else "the run")
+    return f"{runs - early} of {runs} runs are healthy; for {early}, it is too early to judge"
 
 
 def _count_unhealthy(runs: pd.DataFrame) -> str:

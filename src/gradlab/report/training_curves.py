@@ -150,8 +150,9 @@ def pick_runs(runs: pd.DataFrame, most: int = 6) -> list[str]:
     worst = runs.assign(size=runs["decades"].abs().fillna(-1.0)).sort_values(
         "size", ascending=False, kind="stable"
     )
-    unhealthy = worst[worst["verdict"] != "healthy"].drop_duplicates("verdict")["run"].tolist()
-    healthy = worst[worst["verdict"] == "healthy"]["run"].tolist()[-1:]
+    good = ["healthy", "too_early"]
+    unhealthy = worst[~worst["verdict"].isin(good)].drop_duplicates("verdict")["run"].tolist()
+    healthy = worst[worst["verdict"].isin(good)]["run"].tolist()[-1:]
     return [*unhealthy[: most - 1], *healthy] or runs["run"].tolist()[:1]
 
 

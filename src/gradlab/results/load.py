@@ -26,7 +26,7 @@ from gradlab.results.parquet import is_intact
 from gradlab.results.run_schema import wrong_info
 
 MOST_SHOWN = 20  # runs in the printed and the notebook output of `load`
-KEYS = ("status", "verdict", "config_hash", "seed")
+KEYS = ("status", "verdict", "learning", "config_hash", "seed")
 """The keys of `run.json` that are columns of `runs`."""
 
 
@@ -89,6 +89,7 @@ class Frames(NamedTuple):
     def _table(self) -> PageTable:
         """Return a table of the first runs, with the columns in which runs differ."""
         fixed = [name for name in ("run", "status", "verdict") if name in self.runs]
+        fixed += ["learning"] if self.runs["learning"].notna().any() else []
         differ = [name for name in self.runs if self.runs[name].nunique(dropna=False) > 1]
         names = list(dict.fromkeys([*fixed, *(n for n in differ if n != "config_hash")]))
         rows = [list(map(cell, row)) for row in self.runs[names].head(MOST_SHOWN).to_numpy()]
@@ -147,8 +148,8 @@ def _files(root: Path) -> list[Path]:
 def load(folder: str | Path) -> Frames:
     """Load every run under a folder as pandas frames: `.runs`, `.steps`, `.layers`.
 
-    `runs` has a row for each run: name, status, verdict, seed, final and best training loss and
-    accuracy, test loss and accuracy, and every key of the configuration. A list in the
+    `runs` has a row for each run: name, status, verdict, learning, seed, final and best training
+    loss and accuracy, test loss and accuracy, and every key of the configuration. A list in the
     configuration becomes JSON text such as `[0.9, 0.99]`, so that `groupby` accepts it. `steps` and
     `layers` contain the Parquet files of all runs; `gradlab.schema` describes their columns.
 

@@ -81,6 +81,7 @@ class RunEntries(_Entries):
 
     status: Literal[schema.STATUSES]  # pyright: ignore[reportInvalidTypeForm]
     verdict: Literal[schema.VERDICTS] | None = None  # pyright: ignore[reportInvalidTypeForm]
+    learning: Literal[schema.LEARNING] | None = None  # pyright: ignore[reportInvalidTypeForm]
     findings: list[FindingEntries]
     config: dict[str, Any]
     config_hash: str | None = None

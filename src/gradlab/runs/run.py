@@ -83,6 +83,7 @@ class FolderRun(Member):
             {
                 "status": outcome.status,
                 "verdict": findings.verdict if recorded else None,
+                "learning": findings.learning,
                 "findings": findings.as_dicts(),
                 "slope": slope(layers),
                 "steps": outcome.steps,
@@ -186,7 +187,10 @@ def result_line(info: Mapping[str, Any]) -> str:
         module = f" at {first['module']}" if first["module"] else ""
         causes = [f"first not finite: {first['where']}{module}, step {first['step']}", *causes]
     status = "" if info["status"] in ("completed", "diverged") else f" ({info['status']})"
-    return ": ".join([f"{info['verdict'] or 'no verdict'}{status}", *causes[:1]])
+    verdict = info["verdict"] or "no verdict"
+    if verdict == "too_early":
+        verdict = "too early to judge"
+    return ": ".join([f"{verdict}{status}", *causes[:1]])
 
 
 def run_info(

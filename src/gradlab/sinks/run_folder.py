@@ -90,6 +90,7 @@ class Parquet:
             "schema": schema.VERSION,
             "status": "running",
             "verdict": None,
+            "learning": None,
             "findings": [],
             **run.record,
             "config": dict(run.config),

@@ -170,6 +170,7 @@ def summary(result: Mapping[str, Any]) -> dict[str, Any]:
     values = {
         "status": result.get("status"),
         "verdict": result.get("verdict"),
+        "learning": result.get("learning"),
         "slope": result.get("slope"),
         "findings": [finding["kind"] for finding in findings],
         "causes": [finding["cause"] for finding in findings],

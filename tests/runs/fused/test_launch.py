@@ -101,7 +101,7 @@ def test_jobs_may_have_equal_overrides(capsys):
 
 def test_jobs_that_change_the_working_directory_run_one_by_one(capsys):
     assert sweep("s", "seed=0,1,2,3", "hydra.job.chdir=true") == 0
-    assert "4 runs: 4 healthy" in capsys.readouterr().out
+    assert "4 runs: 4 too_early" in capsys.readouterr().out
 
 
 def test_failed_jobs_do_not_affect_the_others(capsys, monkeypatch):
@@ -136,7 +136,7 @@ def test_a_full_disk_of_one_member_fails_only_that_member(capsys, monkeypatch):
     monkeypatch.setattr(Parquet, "write", full)
     assert sweep("s", "seed=0,1,2,3") == 1
     out = capsys.readouterr().out
-    assert "3 runs: 3 healthy; 1 failed\n  s/2: OSError: [Errno 28] No space left" in out
+    assert "3 runs: 3 too_early; 1 failed\n  s/2: OSError: [Errno 28] No space left" in out
     assert [run.info["status"] for run in find("s").runs] == [
         *["completed"] * 2,
         "failed",
@@ -197,7 +197,7 @@ def test_a_signal_completes_the_files_of_all_members(capsys, monkeypatch, number
     interrupt(monkeypatch, Loop, "step", 6, number)
     assert sweep("s", "seed=0,1,2,3", "model.depth=1,2,3") == code
     printed = capsys.readouterr()
-    assert "4 runs: 4 healthy; 0 failed; 4 interrupted; 4 did not start" in printed.out
+    assert "4 runs: 4 too_early; 0 failed; 4 interrupted; 4 did not start" in printed.out
     assert printed.err == "gradlab: interrupted; all recorded rows are saved\n"
     statuses = [run.info["status"] for run in find("s").runs]
     assert sorted(statuses) == ["completed"] * 4 + ["interrupted"] * 4
@@ -213,7 +213,7 @@ def test_a_signal_during_loading_of_the_data_interrupts_the_stack(capsys, monkey
 
     interrupt(monkeypatch, run, "load", 2, signal.SIGINT)
     assert sweep("s", "seed=0,1,2,3", "model.depth=1,2") == 130
-    assert "4 runs: 4 healthy; 0 failed; 4 interrupted" in capsys.readouterr().out
+    assert "4 runs: 4 too_early; 0 failed; 4 interrupted" in capsys.readouterr().out
 
 
 def test_each_job_has_a_wandb_run():

@@ -36,8 +36,8 @@ def test_only_missing_runs_are_made(launcher, capsys):
     capsys.readouterr()
     assert sweep("cut", *swept, "sweep.resume=true") == 0
     out = capsys.readouterr().out
-    assert "8 runs: 8 healthy; 0 failed" in out
-    assert out.count("done before: healthy") == 4
+    assert "8 runs: 8 too_early; 0 failed" in out
+    assert out.count("done before: too_early") == 4
     assert finished == {k: Path(f"cut/{k}/run.json").stat().st_mtime_ns for k in finished}
     assert not list(Path("cut").rglob("*.tmp"))
     assert not Path("cut/1/wandb").exists()
@@ -55,7 +55,7 @@ def test_a_finished_run_of_another_configuration_is_not_replaced(launcher, capsy
     assert sweep("s", "seed=0,1,2,3") == 0
     assert sweep("s", "seed=0,1,2,4", *resume) == 1
     out = capsys.readouterr().out
-    assert "3 runs: 3 healthy; 1 failed\n  s/3: " in out
+    assert "3 runs: 3 too_early; 1 failed\n  s/3: " in out
     assert "already holds a run" in out
     assert [run.config["seed"] for run in find("s").runs] == [0, 1, 2, 3]
 

@@ -92,7 +92,7 @@ def test_a_killed_worker_fails_only_its_jobs(capsys, monkeypatch):
     monkeypatch.setattr(Loop, "step", killed)
     assert sweep("s", "model.depth=1,2", "seed=0,1,2,3", workers=2) == 1
     out = capsys.readouterr().out
-    assert "4 runs: 4 healthy; 4 failed" in out
+    assert "4 runs: 4 too_early; 4 failed" in out
     assert "s/0: its process was ended by SIGKILL, which gradlab did not send" in out
     assert "failed: its process" in Path("s/0/gradlab.log").read_text()
     statuses = [run.info["status"] for run in find("s").runs]
