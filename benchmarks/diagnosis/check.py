@@ -20,7 +20,7 @@ from diagnosis.record import Record, record
 from diagnosis.rivals.tables import by_layer
 
 SOUND = 2.0  # decades that a healthy signal may lose or gain anywhere, in the median step
-MILD, GROSS = 4.0, 6.0
+MILD, SEVERE = 4.0, 6.0
 
 
 def decades(run: Record) -> pd.Series:
@@ -112,8 +112,8 @@ def wrong(network: Network) -> list[str]:
     one = next(iter(network.truth)) if len(network.truth) == 1 else ""
     if one in {"vanishing", "exploding"}:
         size = abs(float(decades(run).iloc[0]))
-        found += [] if (size > GROSS) == (network.degree == "gross") else [f"{size:.1f} decades"]
-    whole = one == "dead" and network.degree == "gross"  # nothing arrives below a dead layer
+        found += [] if (size > SEVERE) == (network.degree == "severe") else [f"{size:.1f} decades"]
+    whole = one == "dead" and network.degree == "severe"  # nothing arrives below a dead layer
     if one in ALONE and not whole and not sound(run):
         found.append(f"decades {decades(run).round(1).tolist()}")
     if one == "underflow" and not sound(exact(run)):

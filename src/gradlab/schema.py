@@ -58,7 +58,7 @@ block
 
 from dataclasses import dataclass
 
-VERSION = 3
+VERSION = 4
 
 STATUSES = ("running", "completed", "diverged", "failed", "interrupted")
 KINDS = (

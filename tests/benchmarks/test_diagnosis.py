@@ -32,7 +32,7 @@ def test_every_network_composes_and_has_a_label_a_degree_and_a_reason(each):
     assert 40 <= settings.train.steps <= 150
     assert each.truth <= set(networks.LABELS)
     assert (each.degree == "none") == (each.truth == {"healthy"})
-    assert each.degree in ("none", "mild", "gross")
+    assert each.degree in ("none", "mild", "severe")
     assert len(each.why) > 5
 
 

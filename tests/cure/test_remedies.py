@@ -8,7 +8,7 @@ from gradlab.diagnosis.finding import Finding
 from tests.configs import settings
 
 
-def finding(kind, *remedies, severity="gross"):
+def finding(kind, *remedies, severity="severe"):
     return Finding(kind, (1,), 0, severity, "made up", {}, remedies)
 
 

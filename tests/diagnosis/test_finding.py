@@ -11,7 +11,7 @@ LOST = Finding(
     kind="vanishing",
     where=(1, 2),
     since=0,
-    severity="gross",
+    severity="severe",
     cause="a < b & c, because d; theory expects e",
     evidence={"decades": -7.0},
     remedies=("optim=adam", "clip=norm"),
@@ -30,7 +30,7 @@ def test_findings_compare_and_index_like_a_tuple():
 
 
 def test_findings_print_as_a_list():
-    text = """1. vanishing, gross, since step 0: a < b & c.
+    text = """1. vanishing, severe, since step 0: a < b & c.
    cause:  d
    theory: e
    try:    optim=adam or clip=norm   (or gradlab cure DIR)

@@ -48,7 +48,7 @@ def test_a_signal_that_vanishes_until_it_underflows_has_both_findings():
     found = of(model__depth=60, model__activation="sigmoid", model__init_gain=0.1)
     assert [*found][:2] == ["vanishing", "underflow"]
     assert max(found["underflow"].where) < 60
-    assert found["underflow"].severity == "gross"
+    assert found["underflow"].severity == "severe"
 
 
 def test_zeros_of_dead_units_are_not_an_underflow():
@@ -195,7 +195,7 @@ def test_updates_that_bfloat16_removes_are_reported():
 
 def test_a_smaller_eps_helps_a_gradient_below_the_eps_of_adam():
     sick = of(optim="adam", loss__scale=1e-9)
-    assert sick["below_eps"].severity == "gross"
+    assert sick["below_eps"].severity == "severe"
     assert not of(optim="adam", loss__scale=1e-9, optim__eps=1e-20)
     assert "below_eps" not in of(optim="adam")
 
@@ -210,9 +210,9 @@ def test_clipping_that_never_or_always_acts_is_noted_and_not_a_verdict():
     assert "clipping" not in of()
 
 
-@pytest.mark.parametrize(("share", "severity"), [(0.92, "mild"), (1.0, "gross")])
+@pytest.mark.parametrize(("share", "severity"), [(0.92, "mild"), (1.0, "severe")])
 @pytest.mark.parametrize("kind", ["dead", "saturated"])
-def test_a_layer_of_which_nothing_is_left_is_gross(kind, share, severity):
+def test_a_layer_of_which_nothing_is_left_is_severe(kind, share, severity):
     (found,) = diagnose(frame([1.0] * 3, **{kind: [share, 0.0, 0.0]}))
     assert (found.kind, found.where, found.severity) == (kind, (1,), severity)
 

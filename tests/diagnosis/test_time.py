@@ -32,7 +32,7 @@ def findings(*members):
 
 @pytest.mark.parametrize(
     ("radius", "kind", "severity"),
-    [(0.7, "vanishing", "mild"), (1.36, "exploding", "mild"), (0.55, "vanishing", "gross")],
+    [(0.7, "vanishing", "mild"), (1.36, "exploding", "mild"), (0.55, "vanishing", "severe")],
 )
 def test_a_radius_is_found_with_its_decades(radius, kind, severity):
     found = findings(run(radius))
@@ -125,7 +125,7 @@ def test_a_gate_that_is_open_is_not_to_be_opened():
 def test_time_steps_without_a_gradient_are_reported():
     found = findings(run(1e-50, train__dtype="float32", train__steps=1))  # which float32 has as 0
     (finding,) = [f for f in found if f.axis == "time"]
-    assert finding.severity == "gross"
+    assert finding.severity == "severe"
     assert finding.cause == (
         "the gradient of the state of layers.0 is exactly 0 before time step 30, at step 0"
     )
@@ -134,6 +134,6 @@ def test_time_steps_without_a_gradient_are_reported():
 def test_a_signal_that_ends_in_zeros_has_vanished():
     found = findings(run(1e-3, train__dtype="float32"))
     (finding,) = [f for f in found if f.axis == "time"]
-    assert finding.severity == "gross"
+    assert finding.severity == "severe"
     assert -50 < finding.evidence["decades"] < -36  # float32 ends near 1e-45
     assert 1 in finding.where

@@ -140,7 +140,7 @@ def test_findings_have_layers_and_a_first_step():
     layers = pd.concat([early, late.assign(step=late["step"] + 20)])
     (finding,) = diagnose(layers)
     assert (finding.kind, finding.where, finding.since) == ("vanishing", (1, 2), 20)
-    assert finding.severity == "gross"
+    assert finding.severity == "severe"
     assert finding.evidence["decades"] == pytest.approx(-7)
 
 
@@ -153,13 +153,13 @@ def test_exact_zeros_below_dead_units_or_zero_weights_are_exact_in_the_cause():
     nothing = frame([0.0, 0.0, 1e-12], act_factor=[np.nan, 0, 1], dead=[1, 1, 0])
     findings = {f.kind: f for f in diagnose(nothing)}
     assert [*findings] == ["dead", "vanishing"]
-    assert findings["vanishing"].severity == "gross"
+    assert findings["vanishing"].severity == "severe"
     assert findings["vanishing"].cause == (
         "below layer 3, the error signal is exactly 0, at step 20"
     )
     unweighted = frame([0.0, 0.0, 1e-12], weight_factor=[np.nan, 0, 0], weight_norm=[1, 1, 0])
     (finding,) = diagnose(unweighted)
-    assert (finding.kind, finding.where, finding.severity) == ("vanishing", (1, 2), "gross")
+    assert (finding.kind, finding.where, finding.severity) == ("vanishing", (1, 2), "severe")
 
 
 UNDERFLOW = {"loss__scale": 1e-60}
@@ -178,7 +178,7 @@ def test_a_network_that_no_gradient_reaches_is_not_healthy(overrides):
     findings = diagnose(layers, steps)
     assert findings.verdict == "underflow"
     assert findings[0].where == tuple(range(1, 1 + layers["position"].max()))
-    assert (findings[0].since, findings[0].severity) == (0, "gross")
+    assert (findings[0].since, findings[0].severity) == (0, "severe")
     assert findings[0].cause.startswith(
         "the error signal is exactly 0 in every layer, the last included, because"
     )

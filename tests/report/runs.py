@@ -48,7 +48,7 @@ def write_run(
         "kind": verdict,
         "where": [1],
         "since": since,
-        "severity": "gross",
+        "severity": "severe",
         "cause": f"made to be {verdict}",
         "evidence": {},
         "remedies": [],

@@ -1,6 +1,6 @@
 """Networks whose error signal fades or swells from layer to layer, by theory or by construction.
 
-The decades are log10 ‖dLoss/dz_1‖ / ‖dLoss/dz_L‖: mild is 4 to 6, gross is more.
+The decades are log10 ‖dLoss/dz_1‖ / ‖dLoss/dz_L‖: mild is 4 to 6, severe is more.
 """
 
 from functools import partial
@@ -14,7 +14,7 @@ SLOW = " clip=norm optim.lr=0.001"  # steps of length 0.001: training does not c
 VANISHING = [
     _vanishing(
         "sigmoid_ten",
-        "gross",
+        "severe",
         "seed=101 model.depth=10 model.activation=sigmoid",
         "-8.5 decades by theory (gradlab predict)",
     ),
@@ -30,7 +30,7 @@ VANISHING = [
         "seed=103 model.depth=10 model.activation=sigmoid model.init=kaiming_normal optim.lr=0.01",
         "-5.1 decades by theory",
     ),
-    _vanishing("relu_default", "gross", "seed=104 model.depth=20", "-8.2 decades by theory"),
+    _vanishing("relu_default", "severe", "seed=104 model.depth=20", "-8.2 decades by theory"),
     _vanishing("relu_eleven", "mild", "seed=105 model.depth=11", "-4.7 decades by theory"),
     _vanishing(
         "linear_shrunk",
@@ -41,39 +41,39 @@ VANISHING = [
     ),
     _vanishing(
         "tanh_ordered",
-        "gross",
+        "severe",
         "seed=107 model.depth=20 model.activation=tanh model.init=xavier_normal"
         " model.init_gain=0.4",
         "ordered phase: 0.4 a layer",
     ),
     _vanishing(
         "leaky_xavier",
-        "gross",
+        "severe",
         "seed=108 model.depth=46 model.activation=leaky_relu model.init=xavier_normal"
         " optim.lr=0.001",
         "half of He's variance: 0.15 decades a layer",
     ),
     _vanishing(
         "gelu_default",
-        "gross",
+        "severe",
         "seed=109 model.depth=20 model.activation=gelu",
         "gelu is z/2 near 0, and the default weights shrink by 0.58: 0.54 decades a layer",
     ),
     _vanishing(
         "sigmoid_loss_large",
-        "gross",
+        "severe",
         "seed=110 model.depth=10 model.activation=sigmoid loss.scale=1e6 optim.lr=1e-7",
         "scale and rate cancel: sigmoid_ten again",
     ),
     _vanishing(
         "sigmoid_adam",
-        "gross",
+        "severe",
         "seed=111 model.depth=10 model.activation=sigmoid optim=adam optim.lr=0.0001",
         "Adam rescales the update, not the signal: -8.5 decades by theory",
     ),
     _vanishing(
         "relu_clipped",
-        "gross",
+        "severe",
         "seed=112 model.depth=24 clip=norm clip.max_norm=0.1 optim.lr=0.5",
         "clipping cannot make a ratio larger",
     ),
@@ -94,13 +94,13 @@ VANISHING = [
 EXPLODING = [
     _exploding(
         "linear_normal",
-        "gross",
+        "severe",
         "seed=131 model.depth=10 model.activation=identity model.init=normal" + SLOW,
         "64 weights of variance 1: 8 a layer",
     ),
     _exploding(
         "relu_normal",
-        "gross",
+        "severe",
         "seed=132 model.depth=10 model.init=normal" + SLOW,
         "sqrt(32) a layer",
     ),
@@ -132,14 +132,14 @@ EXPLODING = [
     ),
     _exploding(
         "batch_norm_deeper",
-        "gross",
+        "severe",
         "seed=137 model.depth=85 model.norm=batch model.init=kaiming_normal"
         " train.batch_size=512 train.steps=40" + SLOW,
         "1.21 a layer (Yang et al. 2019): 0.083 decades",
     ),
     _exploding(
         "loss_small_explodes",
-        "gross",
+        "severe",
         "seed=138 model.depth=10 model.activation=leaky_relu model.init=normal loss.scale=1e-9"
         " clip=norm clip.max_norm=1e-9 optim.lr=1e6",
         "sqrt(32) a layer; a factor on the loss changes no ratio",

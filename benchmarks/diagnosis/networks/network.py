@@ -28,7 +28,7 @@ class Network:
         name: unique.
         changes: Hydra overrides on top of `COMMON`, as `gradlab run` takes them.
         truth: the labels that are right; a network with several is right by any of them.
-        degree: "none", "mild" or "gross".
+        degree: "none", "mild" or "severe".
         why: how the truth is known.
     """
 

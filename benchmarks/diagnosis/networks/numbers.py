@@ -9,31 +9,31 @@ TANH = "model.activation=tanh model.init=xavier_normal"
 
 
 def _overflow(name: str, changes: str, why: str) -> Network:
-    return network("overflow", name, "gross", changes, why)
+    return network("overflow", name, "severe", changes, why)
 
 
 UNDERFLOW = [
     _underflow(
         "scale_float32",
-        "gross",
+        "severe",
         "seed=301 model.depth=2 loss.scale=1e-60",
         "1e-60 is 0 in float32, whose smallest number is 1.4e-45",
     ),
     _underflow(
         "scale_float16",
-        "gross",
+        "severe",
         f"seed=302 model.depth=3 {TANH} loss.scale=1e-9 train.dtype=float16",
         "entries below 1e-9, and float16's smallest number is 6e-8",
     ),
     _underflow(
         "scale_bfloat16",
-        "gross",
+        "severe",
         f"seed=303 model.depth=3 {TANH} loss.scale=1e-42 train.dtype=bfloat16",
         "entries below 1e-42, and bfloat16's smallest number is 9e-41",
     ),
     _underflow(
         "scale_regression",
-        "gross",
+        "severe",
         f"seed=304 model.depth=2 {TANH} loss.scale=1e-50 data=diabetes loss=mse",
         "1e-50 is 0 in float32",
     ),
@@ -58,7 +58,7 @@ UNDERFLOW = [
     ),
     _underflow(
         "adam_float16",
-        "gross",
+        "severe",
         f"seed=308 model.depth=2 {TANH} loss.scale=1e-8 train.dtype=float16 optim=adam"
         " optim.eps=0.0001",
         "entries below 1e-9, and float16's smallest number is 6e-8",

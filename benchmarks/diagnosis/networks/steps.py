@@ -20,7 +20,7 @@ UNSTABLE = [
     ),
     _unstable(
         "parabola_2.5",
-        "gross",
+        "severe",
         f"seed=402 {LINEAR} optim.lr=0.30162",
         PARABOLA + "lr = 2.5 / lambda_max, 1.5 a step",
     ),
@@ -65,44 +65,44 @@ UNSTABLE = [
 STARVED = [
     _starved(
         "layer_norm_middle",
-        "gross",
+        "severe",
         f"seed=421 model.depth=5 model.norm=layer {OWN}heavy_middle",
         "weights 60 times as large before a norm: the same function, and 60^2 = 3600 times slower",
     ),
     _starved(
         "rms_norm_middle",
-        "gross",
+        "severe",
         f"seed=422 model.depth=6 model.norm=rms {OWN}heavy_middle",
         "60^2 slower: the gradient falls by 60, and the weights are 60 times as large",
     ),
     _starved(
         "batch_norm_first",
-        "gross",
+        "severe",
         f"seed=423 model.depth=3 model.norm=batch {OWN}heavy_first train.batch_size=128",
         "40^2 slower (van Laarhoven 2017)",
     ),
     _starved(
         "layer_norm_last",
-        "gross",
+        "severe",
         f"seed=424 model.depth=4 model.norm=layer model.activation=gelu {OWN}heavy_last",
         "60^2 slower",
     ),
     _starved(
         "rms_norm_first_regression",
-        "gross",
+        "severe",
         f"seed=425 model.depth=3 model.norm=rms {OWN}heavy_first data=delivery loss=mse"
         " optim.lr=0.01",
         "40^2 slower",
     ),
     _starved(
         "batch_norm_middle",
-        "gross",
+        "severe",
         f"seed=426 model.depth=5 model.norm=batch model.activation=tanh {OWN}heavy_middle",
         "60^2 slower",
     ),
     _starved(
         "seesaw",
-        "gross",
+        "severe",
         f"seed=427 model.depth=5 {OWN}seesaw optim.lr=0.0001",
         "the same function by ReLU's homogeneity; the third layer learns 50^2 slower",
     ),
@@ -111,38 +111,38 @@ STARVED = [
 BELOW_EPS = [
     _below(
         "adam_scaled",
-        "gross",
+        "severe",
         "seed=441 model.depth=3 model.init=kaiming_normal optim=adam loss.scale=1e-9",
         "entries of the gradient are near 1e-11, and eps is 1e-8",
     ),
     _below(
         "adam_scaled_more",
-        "gross",
+        "severe",
         "seed=442 model.depth=3 model.activation=tanh model.init=xavier_normal optim=adam"
         " loss.scale=1e-12",
         "entries of the gradient are near 1e-14, and eps is 1e-8",
     ),
     _below(
         "adamw_scaled",
-        "gross",
+        "severe",
         "seed=443 model.depth=4 model.init=kaiming_normal optim=adamw loss.scale=1e-10",
         "entries of the gradient are near 1e-12, and eps is 1e-8",
     ),
     _below(
         "rmsprop_scaled",
-        "gross",
+        "severe",
         "seed=444 model.depth=3 model.init=kaiming_normal optim=rmsprop loss.scale=1e-10",
         "entries of the gradient are near 1e-12, and eps is 1e-8",
     ),
     _below(
         "adam_large_eps",
-        "gross",
+        "severe",
         "seed=445 model.depth=3 model.init=kaiming_normal optim=adam optim.eps=10",
         "entries of the gradient are near 1e-2, and eps is 10",
     ),
     _below(
         "adam_regression",
-        "gross",
+        "severe",
         "seed=446 model.depth=2 model.activation=tanh model.init=orthogonal optim=adam"
         " data=diabetes loss=mse loss.scale=1e-10",
         "entries of the gradient are near 1e-12, and eps is 1e-8",

@@ -15,19 +15,19 @@ OWN = "model.init=diagnosis.inits."
 DEAD = [
     _dead(
         "dead_layer",
-        "gross",
+        "severe",
         f"seed=201 model.depth=4 {OWN}dead_layer",
         "one layer's biases are -100: all its units are off, whatever the sample",
     ),
     _dead(
         "dead_first",
-        "gross",
+        "severe",
         f"seed=202 model.depth=3 {OWN}dead_first optim=adam",
         "the first layer's biases are -100",
     ),
     _dead(
         "dead_regression",
-        "gross",
+        "severe",
         f"seed=203 model.depth=3 {OWN}dead_layer data=diabetes loss=mse optim.lr=0.01",
         "one layer's biases are -100",
     ),
@@ -51,7 +51,7 @@ DEAD = [
     ),
     _dead(
         "dead_layer_norm_after",
-        "gross",
+        "severe",
         f"seed=209 model.depth=4 model.norm=layer model.norm_position=after {OWN}dead_layer",
         "one layer's biases are -100",
     ),
@@ -67,7 +67,7 @@ SATURATED = [
     ),
     _saturated(
         "tanh_wider",
-        "gross",
+        "severe",
         "seed=222 model.depth=2 model.activation=tanh model.init=normal model.init_gain=10"
         " optim.lr=0.0001",
         "z has standard deviation 80: 97.8% of entries beyond 2.2",
@@ -116,43 +116,43 @@ SATURATED = [
 SYMMETRIC = [
     _symmetric(
         "constant",
-        "gross",
+        "severe",
         f"seed=241 model.depth=3 {OWN}constant",
         "all weights of a layer are equal, so that all its units have the same gradient for ever",
     ),
     _symmetric(
         "constant_tanh",
-        "gross",
+        "severe",
         f"seed=242 model.depth=2 model.activation=tanh {OWN}constant optim=adam",
         "all weights of a layer are equal",
     ),
     _symmetric(
         "constant_sigmoid",
-        "gross",
+        "severe",
         f"seed=243 model.depth=1 model.activation=sigmoid {OWN}constant optim.lr=0.5",
         "all weights of a layer are equal",
     ),
     _symmetric(
         "clones",
-        "gross",
+        "severe",
         f"seed=244 model.depth=2 model.activation=gelu {OWN}clones",
         "random weights, but the same for every unit of a layer",
     ),
     _symmetric(
         "clones_regression",
-        "gross",
+        "severe",
         f"seed=245 model.depth=1 {OWN}clones data=diabetes loss=mse optim.lr=0.01",
         "random weights, but the same for every unit of a layer",
     ),
     _symmetric(
         "clones_adam",
-        "gross",
+        "severe",
         f"seed=246 model.depth=3 model.activation=silu {OWN}clones optim=adam optim.lr=0.0001",
         "random weights, but the same for every unit of a layer",
     ),
     _symmetric(
         "zeros_sigmoid",
-        "gross",
+        "severe",
         "seed=247 model.depth=1 model.activation=sigmoid model.init=zeros optim.lr=1",
         "all weights are 0; sigmoid(0) = 0.5 lets them grow, all alike",
     ),

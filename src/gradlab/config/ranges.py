@@ -222,7 +222,7 @@ RULES = {
     ),
     "test_fraction": SHARE,
     "decades": POSITIVE,
-    "gross_decades": POSITIVE,
+    "severe_decades": POSITIVE,
     "starved_decades": POSITIVE,
     "growth": POSITIVE,
     "dead": SHARE,

@@ -22,7 +22,7 @@ from gradlab.results.context import ALONE, attach
 from gradlab.results.files import read_text
 from gradlab.results.load import Run, find
 
-SEVERITIES = {"mild": 1, "gross": 2}
+SEVERITIES = {"mild": 1, "severe": 2}
 """Severities of pathologies as numbers. A finding of another severity is a note."""
 DIVERGED = 3
 TRUST = "--trust-config"
@@ -159,7 +159,7 @@ def _sort_key(info: Mapping[str, Any]) -> tuple[bool, int, int, float]:
     severities = [finding["severity"] for finding in info["findings"]]
     sizes = [abs(finding["evidence"].get("decades", 0.0)) for finding in info["findings"]]
     diverged = info["status"] == "diverged"
-    return diverged, severities.count("gross"), severities.count("mild"), max(sizes, default=0.0)
+    return diverged, severities.count("severe"), severities.count("mild"), max(sizes, default=0.0)
 
 
 def _added_search_path(file: Path) -> tuple[str, ...]:
@@ -225,7 +225,7 @@ def kinds(findings: Sequence[Finding], diverged: bool) -> tuple[str, ...]:
 
 
 def severity(findings: Sequence[Finding], diverged: bool) -> int:
-    """Return the severity of a run: 0 healthy, 1 mild, 2 gross, 3 diverged."""
+    """Return the severity of a run: 0 healthy, 1 mild, 2 severe, 3 diverged."""
     return (
         DIVERGED if diverged else max((SEVERITIES.get(f.severity, 0) for f in findings), default=0)
     )

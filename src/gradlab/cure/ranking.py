@@ -4,7 +4,7 @@ The final loss of a rerun is the mean over the last tenth of its steps, infinite
 failed. The loss of a remedy is the median over its seeds. It is *lower* (*higher*) than unchanged
 if it is below (above) the loss of every unchanged seed, by more than 5% of their median. A remedy
 is *milder* (*more severe*) if the mean severity over its seeds is lower (higher): 0 healthy,
-1 mild, 2 gross, 3 diverged. A rerun *learns* if its final loss is at least 10% below its first
+1 mild, 2 severe, 3 diverged. A rerun *learns* if its final loss is at least 10% below its first
 loss, and below the loss of an output of zeros. The first verdict that applies holds:
 
     failed     no seed could be trained

@@ -48,7 +48,7 @@ class RerunResult:
         remedy: the remedy.
         seed: the seed.
         kinds: kinds of its pathologies, most severe first; empty if healthy.
-        severity: 0 healthy, 1 mild, 2 gross, 3 diverged, 4 failed.
+        severity: 0 healthy, 1 mild, 2 severe, 3 diverged, 4 failed.
         losses: training loss of each step.
         decades: log10 of ‖delta_1‖ / ‖delta_L‖, median over the recorded steps.
         profile: a row per layer, means of log10 over the recorded steps (`layer_means`).

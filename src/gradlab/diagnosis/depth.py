@@ -141,7 +141,7 @@ def _finding(
     row, column = _worst(lost, holds, grid["delta_norm"])
     change = attribute(grid, int(grid.steps[row]), int(grid.positions[column]))
     worst = float(np.nanmin(lost[row]))
-    gross = abs(worst) >= record.limit("gross_decades")
+    severe = abs(worst) >= record.limit("severe_decades")
     evidence = {
         "decades": change.total,
         "step": change.step,
@@ -157,7 +157,7 @@ def _finding(
         kind=kind,
         where=usual_positions(holds, grid.positions),
         since=since,
-        severity="gross" if gross else "mild",
+        severity="severe" if severe else "mild",
         cause=_cause(record, kind, worst, change),
         evidence=evidence,
         remedies=REMEDIES[kind],

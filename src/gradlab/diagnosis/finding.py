@@ -19,7 +19,7 @@ class Finding:
         kind: One of `schema.KINDS`.
         where: Positions of the layers concerned (1 = nearest the input), or of the time steps.
         since: First recorded step with the pathology.
-        severity: "note" (worth knowing, no pathology), "mild" or "gross".
+        severity: "note" (worth knowing, no pathology), "mild" or "severe".
         cause: One sentence: the measurement, its reason after ", because ", and theory's
             prediction after "; theory expects ". The last two may be missing.
         evidence: The numbers behind it, all finite; decades and factors over depth have a sign.
@@ -31,8 +31,8 @@ class Finding:
 
     Example:
         >>> text = "the loss becomes inf at step 9, because float16 holds numbers up to 65,504"
-        >>> print(Finding("overflow", (), 9, "gross", text, remedies=("train.dtype=float32",)))
-        overflow, gross, since step 9: the loss becomes inf at step 9.
+        >>> print(Finding("overflow", (), 9, "severe", text, remedies=("train.dtype=float32",)))
+        overflow, severe, since step 9: the loss becomes inf at step 9.
           cause:  float16 holds numbers up to 65,504
           try:    train.dtype=float32   (or gradlab cure DIR)
     """

@@ -147,7 +147,7 @@ def not_learning(record: Record) -> Finding | None:
         kind="not_learning",
         where=(),
         since=int(loss.by_step.index[0]),
-        severity="gross" if reason else "mild",
+        severity="severe" if reason else "mild",
         cause=join_sentence(f"{against}, after {len(loss.values)} steps", reason),
         evidence={"start": change.start, "end": change.end, "error": change.error},
         remedies=remedies,

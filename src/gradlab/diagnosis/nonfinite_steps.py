@@ -29,7 +29,7 @@ def located(record: Record) -> Finding | None:
         kind="overflow",
         where=where,
         since=fault.step,
-        severity="note" if fault.skipped and not often else "gross",
+        severity="note" if fault.skipped and not often else "severe",
         cause=join_sentence(fault.sentence(), fault.reason),
         evidence={"step": float(fault.step), "call": float(fault.call)},
         remedies=(fault.remedy,) if fault.remedy else (),
@@ -67,7 +67,7 @@ def skipped(record: Record) -> Finding | None:
         kind="skipped",
         where=(),
         since=steps[0],
-        severity="gross",
+        severity="severe",
         cause=join_sentence(text, reason),
         evidence={
             "skipped": float(len(steps)),

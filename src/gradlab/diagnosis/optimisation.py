@@ -32,7 +32,7 @@ def growing(record: Record) -> Finding | None:
         kind="exploding",
         where=(),
         since=since,
-        severity="gross" if factor >= 10 ** record.limit("gross_decades") else "mild",
+        severity="severe" if factor >= 10 ** record.limit("severe_decades") else "mild",
         cause=f"the norm of the whole gradient {change} during training",
         evidence={"growth": factor},
         remedies=("clip=norm", SMALLER_RATE),
@@ -81,7 +81,7 @@ def starved(record: Record) -> Finding | None:
         kind="starved",
         where=where,
         since=since,
-        severity="gross" if ratio <= limit**2 else "mild",
+        severity="severe" if ratio <= limit**2 else "mild",
         cause=join_sentence(
             f"the updates of {record.layers_text(where)}, relative to the weights, are {slower} "
             "those of the median layer",
@@ -119,7 +119,7 @@ def below_eps(record: Record) -> Finding | None:
         kind="below_eps",
         where=where,
         since=since,
-        severity="gross" if ratio < 0.01 else "mild",
+        severity="severe" if ratio < 0.01 else "mild",
         cause=join_sentence(
             f"the weights of {record.layers_text(where)} hardly move",
             f"the gradient's entries are {smaller_text(ratio)} eps={eps:g}, so "
@@ -174,7 +174,7 @@ def _overshoots(record: Record) -> Finding | None:
             f"the steps {change} the loss of their batch {size}",
             "the learning rate is too large for the curvature of the loss",
         ),
-        gross=typical <= -1,
+        severe=typical <= -1,
         evidence={"descent": typical},
     )
 
@@ -190,7 +190,7 @@ def _rises(record: Record) -> Finding | None:
         since,
         f"the loss rises from {first:.2g} at the first step to {late:.2g}, the median of the later "
         "half of the steps",
-        gross=late >= 10 * record.limit("rise") * first,
+        severe=late >= 10 * record.limit("rise") * first,
         evidence={"rise": late / first},
     )
 
@@ -210,26 +210,26 @@ def _outweighs(record: Record) -> Finding | None:
     return _too_large(
         since,
         f"one update changes the weights of {record.layers_text(where)} {size}",
-        gross=worst >= 1,
+        severe=worst >= 1,
         evidence={"update_ratio": worst},
         where=where,
     )
 
 
 def _too_large(
-    since: int, cause: str, *, gross: bool, evidence: dict[str, float], where: tuple[int, ...] = ()
+    since: int, cause: str, *, severe: bool, evidence: dict[str, float], where: tuple[int, ...] = ()
 ) -> Finding:
     """Return a finding about steps that are too large.
 
     Args:
         since: First step with the condition.
         cause: The sentence of the finding.
-        gross: Whether it is gross rather than mild.
+        severe: Whether it is severe rather than mild.
         evidence: The number behind it.
         where: Positions of the layers; none for the whole network.
 
     Returns:
         The finding, with smaller steps as remedies.
     """
-    severity = "gross" if gross else "mild"
+    severity = "severe" if severe else "mild"
     return Finding("unstable", where, since, severity, cause, evidence, SMALLER_STEPS)

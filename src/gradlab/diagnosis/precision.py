@@ -52,7 +52,7 @@ def overflow(record: Record) -> Finding | None:
         kind="overflow",
         where=where,
         since=step,
-        severity="gross",
+        severity="severe",
         cause=join_sentence(
             f"{name}{layer} becomes inf or NaN at step {step}{_loss_before(record, step)}",
             f"{record.dtype} holds numbers up to {LARGEST[record.dtype]:,.0f}" if short else "",
@@ -95,7 +95,7 @@ def underflow(record: Record) -> Finding | None:
         kind="underflow",
         where=where,
         since=since,
-        severity="gross" if share >= 0.99 else "mild",
+        severity="severe" if share >= 0.99 else "mild",
         cause=join_sentence(
             f"{share:.0%} of the weight gradient of {record.layers_text(where)} is exactly 0",
             f"its entries are about 1e{size:.0f}, and {record.dtype} rounds numbers below "
@@ -141,7 +141,7 @@ def no_gradient(record: Record) -> Finding | None:
         kind="underflow",
         where=tuple(int(position) for position in grid.positions),
         since=since,
-        severity="gross",
+        severity="severe",
         cause=join_sentence(
             "the error signal is exactly 0 in every layer, the last included",
             _why_zero(record, seen, bool(before.any())),

@@ -122,12 +122,12 @@ def _examine(record: Record, state: State, kind: str, sign: float) -> Finding | 
         **_parts(state, row, column, total),
     }
     zeros = kind == "vanishing" and bool(np.isposinf(gained[row]).any())
-    gross = zeros or abs(total) >= record.limit("gross_decades")
+    severe = zeros or abs(total) >= record.limit("severe_decades")
     return Finding(
         kind=kind,
         where=usual_positions(holds, grid.positions),
         since=since,
-        severity="gross" if gross else "mild",
+        severity="severe" if severe else "mild",
         cause=_cause(state, evidence, zeros),
         evidence=evidence,
         remedies=(*_open_gate(record, state, kind), *REMEDIES[kind]),

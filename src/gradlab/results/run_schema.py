@@ -35,7 +35,7 @@ class FindingEntries(_Entries):
     kind: Literal[schema.KINDS]  # pyright: ignore[reportInvalidTypeForm]
     where: list[Whole]
     since: Whole
-    severity: Literal["note", "mild", "gross"]
+    severity: Literal["note", "mild", "severe"]
     cause: str
     evidence: dict[str, float]
     remedies: list[str]
