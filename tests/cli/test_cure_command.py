@@ -282,4 +282,4 @@ def test_an_interrupted_run_is_repeated_for_the_steps_that_it_made(run, capsys):
 
 def test_the_page_states_the_value_from_theory(run):
     assert gradlab("cure", run, *QUICK, "cure.remedies=['optim=adam']") == 0
-    assert "a layer in a deep, wide network" in Path("run/cure/index.html").read_text()
+    assert "in the limit of a deep, wide network" in Path("run/cure/index.html").read_text()

@@ -46,8 +46,9 @@ def test_a_radius_is_found_with_its_decades(radius, kind, severity):
     reached = T - 3.0 / abs(np.log10(radius))
     assert finding.where == tuple(t for t in range(1, T + 1) if t <= reached)
     assert f"{change_text(decades)} from time step 30 to time step 1, at step" in finding.cause
-    verb, factor = ("add", radius) if radius > 1 else ("remove", 1 / radius)
-    assert f"the recurrent weights {verb} a factor {factor:.2g} a time step" in finding.cause
+    verb, factor = ("multiply", radius) if radius > 1 else ("divide", 1 / radius)
+    reason = f"the recurrent weights {verb} the gradient by {factor:.2g} per time step"
+    assert reason in finding.cause
     assert found.verdict == kind
 
 
@@ -101,7 +102,7 @@ def test_an_lstm_is_diagnosed_by_its_cell():
     (finding,) = [f for f in findings(member) if f.axis == "time"]
     assert finding.evidence["decades"] == pytest.approx(49 * np.log10(0.5), abs=0.01)
     assert finding.evidence["gate"] == pytest.approx(finding.evidence["decades"], abs=0.01)
-    assert "the gate removes a factor 2 a time step" in finding.cause
+    assert "the gate divides the gradient by 2 per time step" in finding.cause
     assert finding.remedies[0] == "model.forget_bias=3.9"  # ln 49
     # h_t gets next to nothing below the last step, by way of V; the cell gets all but 0.4 decades.
     open_ = lstm(3.9, 1e-3)

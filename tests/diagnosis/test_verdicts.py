@@ -268,7 +268,7 @@ def test_queries_without_a_gradient_are_a_branch():
     assert "vanishing" not in [f.kind for f in diagnose(layers, steps, record.config)]
     found = attribute(record.depth, int(weakest["step"]), int(weakest["position"]))
     assert f"(module {weakest['module']}), at step {weakest['step']}" in describe(record, found)
-    assert "attention and skip connections remove" in describe(record, found)
+    assert "attention and skip connections divide the error signal by" in describe(record, found)
 
 
 def test_a_plain_network_has_no_branch():
@@ -287,7 +287,7 @@ def test_the_cause_matches_its_rows():
     by_hand = np.log10(rows.act_factor[:10]).sum()
     assert finding.evidence["activation"] == pytest.approx(by_hand)
     assert (
-        f"sigmoid's derivative removes a factor {10 ** (-by_hand / 10):.2g} a layer"
+        f"sigmoid's derivative divides the error signal by {10 ** (-by_hand / 10):.2g} per layer"
         in finding.cause
     )
     assert f"from layer 11 to layer 1, at step {step}" in finding.cause

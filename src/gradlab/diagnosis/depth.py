@@ -246,7 +246,7 @@ def describe(record: Record, change: Attribution, more: str = "") -> str:
     reason = ""
     if np.isfinite([*parts.values()]).all():
         factors = {names[name]: value for name, value in parts.items()}
-        reason = factors_text(factors, change.layers, "layer")
+        reason = factors_text(factors, change.layers, "layer", "the error signal")
     return join_sentence(measurement, reason, _prediction(record, change.layer))
 
 
@@ -260,9 +260,10 @@ def _prediction(record: Record, layer: int) -> str:
     if record.fixed_point is not None:
         decades = record.fixed_point
         texts.append(
-            f"{expected_text(decades, f'{abs(decades):.2f}')} a layer in a deep, wide network"
+            "in the limit of a deep, wide network, "
+            f"{expected_text(decades, f'{abs(decades):.2f}')} per layer"
         )
-    return ", and ".join(texts)
+    return "; ".join(texts)
 
 
 def _expected_at(record: Record, layer: int) -> tuple[float, float] | None:

@@ -53,35 +53,40 @@ def smaller_text(ratio: float) -> str:
     return f"{factor_text(decades)} ({abs(decades):.1f} decades) smaller than"
 
 
-def factors_text(decades: Mapping[str, float], count: int, unit: str) -> str:
-    """Describe the factors of a change, the largest first.
+def factors_text(decades: Mapping[str, float], count: int, unit: str, signal: str) -> str:
+    """Describe the mean factors per unit of a change, the largest first.
 
     Args:
         decades: Decades over all units, by the name of the factor; they sum to the change.
         count: Number of units, such as layers.
         unit: Name of a unit.
+        signal: Name of the quantity that changes.
 
     Returns:
-        The plain factor for each unit; "" if all factors are about 1.
+        The plain factor per unit; "" if all factors are about 1.
 
     Example:
-        >>> factors_text({"tanh's derivative": -3.0, "the weights": -2.0}, 10, "layer")
-        "tanh's derivative removes a factor 2 a layer; the weights a further 1.6"
+        >>> parts = {"tanh's derivative": -3.0, "the weights": -2.0, "normalisation": 1.0}
+        >>> factors_text(parts, 10, "layer", "the signal").partition("; ")[0]
+        "tanh's derivative divides the signal by 2 per layer, the weights by a further 1.6"
+        >>> factors_text(parts, 10, "layer", "the signal").partition("; ")[2]
+        'normalisation multiplies it by 1.3'
     """
     falls = sum(decades.values()) < 0
-    shown = [(name, value) for name, value in decades.items() if abs(value) >= SHOWN]
-    texts: list[str] = []
-    for removes in (falls, not falls):
-        group = sorted((p for p in shown if (p[1] < 0) is removes), key=lambda part: -abs(part[1]))
-        verb = "remove" if removes else "add"
-        for name, value in group:
+    groups: list[str] = []
+    for verb in ("divide", "multiply") if falls else ("multiply", "divide"):
+        texts: list[str] = []
+        for name, value in sorted(decades.items(), key=lambda part: -abs(part[1])):
             factor = factor_text(value / count).removesuffix("-fold").replace("-", " ")
-            if factor == "1":
+            if (value < 0) != (verb == "divide") or abs(value) < SHOWN or factor == "1":
                 continue
-            first = f"{verb}{'' if name.endswith('s') else 's'} a factor {factor} a {unit}"
-            texts.append(f"{name} {first}" if verb else f"{name} a further {factor}")
-            verb = ""
-    return "; ".join(texts)
+            form = verb if name.endswith("s") else {"divide": "divides"}.get(verb, "multiplies")
+            first = f"{form} {signal} by {factor}" + ("" if groups else f" per {unit}")
+            texts.append(f"{name} by a further {factor}" if texts else f"{name} {first}")
+        if texts:
+            groups.append(", ".join(texts))
+            signal = "it"
+    return "; ".join(groups)
 
 
 def expected_text(decades: float, digits: str) -> str:

@@ -206,5 +206,5 @@ def _cause(state: State, evidence: dict[str, float], zeros: bool) -> str:
     factors = {names[part]: evidence[part] for part in names if part in evidence}
     below = " and is exactly 0 before it" if zeros else ""
     change = f"{change_text(evidence['decades'])} from time step {last} to time step {first}"
-    reason = factors_text(factors, last - first, "time step")
+    reason = factors_text(factors, last - first, "time step", "the gradient")
     return join_sentence(f"{gradient} {change}{below}, {step}", reason)
