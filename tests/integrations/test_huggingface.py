@@ -8,8 +8,8 @@ import torch
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of the imports of transformers
-    transformers = pytest.importorskip("transformers", reason="pip install gradlab[transformers]")
-    pytest.importorskip("accelerate", reason="pip install gradlab[transformers]")
+    transformers = pytest.importorskip("transformers", reason="pip install transformers accelerate")
+    pytest.importorskip("accelerate", reason="pip install transformers accelerate")
     from gradlab.integrations.huggingface import Watch
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of transformers

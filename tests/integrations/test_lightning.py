@@ -13,7 +13,7 @@ from tests.monitor.loops import batches, loss_of, mlp
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of the imports of Lightning
-    pl = pytest.importorskip("pytorch_lightning", reason="pip install gradlab[lightning]")
+    pl = pytest.importorskip("pytorch_lightning", reason="pip install pytorch-lightning")
     from gradlab.integrations.lightning import Watch
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Lightning

