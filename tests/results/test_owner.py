@@ -8,8 +8,11 @@ import time
 
 import pytest
 
+from gradlab.cli.main import main
 from gradlab.errors import StoreError
+from gradlab.results.load import find
 from gradlab.results.owner import NAME, SILENT, Owner, living_owner
+from gradlab.results.parquet import Table
 from gradlab.results.resume import is_free
 
 
@@ -124,3 +127,61 @@ def test_of_many_processes_one_becomes_the_owner(tmp_path):
     ]
     owned = [child.communicate()[0] for child in children]
     assert owned.count("owned\n") == 1
+
+
+def test_an_owner_that_lost_the_folder_does_not_write(tmp_path):
+    owner = Owner(tmp_path)
+    owner.acquire()
+    owner.touch()
+    (tmp_path / NAME).write_text('{"pid": 7, "host": "another", "record": 3}')
+    with pytest.raises(StoreError, match="is being written by process 7 on another"):
+        owner.touch()
+    owner.release()
+    assert (tmp_path / NAME).exists()
+
+
+def test_a_removed_file_is_written_again(tmp_path):
+    owner = Owner(tmp_path)
+    owner.acquire()
+    (tmp_path / NAME).unlink()
+    owner.touch()
+    assert living_owner(tmp_path)
+    owner.release()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_process_of_another_container_is_judged_by_its_last_write(tmp_path):
+    write(tmp_path, namespace="pid:[1]", start="99 of another container")
+    assert living_owner(tmp_path)
+    silent = time.time() - SILENT - 1
+    os.utime(tmp_path / NAME, (silent, silent))
+    assert living_owner(tmp_path) is None
+
+
+@pytest.mark.parametrize("launcher", ["alone", "basic", "fused"])
+def test_a_run_stops_if_another_process_takes_its_folder(tmp_path, monkeypatch, capsys, launcher):
+    """The other process stands for one on another host, to which this one seemed silent."""
+    other = '{"pid": 7, "host": "another", "record": 3}'
+    folder = tmp_path / ("out" if launcher == "alone" else "out/1")
+    flush = Table.flush
+
+    def taken(table, waits=()):
+        flush(table, waits)
+        if table.path.parent == folder and len(table.table()) > 2:
+            (folder / NAME).write_text(other)
+            (folder / "steps.parquet").write_text("the other's")
+
+    monkeypatch.setattr(Table, "flush", taken)
+    words = [f"{key}.dir={tmp_path / 'out'}" for key in ("hydra.run", "hydra.sweep")]
+    sweep = [] if launcher == "alone" else ["-m", "seed=0,1,2", f"hydra/launcher={launcher}"]
+    code = main(["run", *sweep, *words, "tracking=none", "model.depth=2", "train.steps=9"])
+    assert code == (1 if sweep else 2)
+    printed = capsys.readouterr()
+    assert "is being written by process 7 on another" in printed.out + printed.err
+    assert "Traceback" not in printed.err
+    assert (folder / NAME).read_text() == other
+    assert (folder / "steps.parquet").read_text() == "the other's"
+    assert not (folder / "traceback.txt").exists()
+    if sweep:
+        others = [find(tmp_path / "out" / name).runs[0].info["status"] for name in "02"]
+        assert others == ["completed"] * 2

@@ -2,7 +2,9 @@
 
 A file names the owner, because locks of the operating system do not work on every network file
 system. A process that was killed leaves its file behind. So the file also has the host and the
-start time of the process, by which others find out whether the owner still exists.
+start time of the process, by which others find out whether the owner still exists. Where they
+cannot, on another host or in another container, the time of the last flush decides. An owner that
+was silent for too long finds the file of another owner before its next write, and stops.
 """
 
 import json
@@ -84,9 +86,20 @@ class Owner:
             temporary.unlink()
 
     def touch(self) -> None:
-        """Show other hosts that the owner exists."""
-        if self._content is not None:
-            os.utime(self.path)
+        """Show other hosts that the owner exists; called before each write into the folder.
+
+        Raises:
+            StoreError: Another process has become the owner.
+        """
+        if self._content is None:
+            return
+        found = _read(self.path)
+        if found is None:  # somebody removed the file
+            self._content = None
+            self.acquire()
+        elif found != self._content:
+            raise StoreError(_busy(self.path.parent, _text(found)))
+        os.utime(self.path)
 
     def release(self) -> None:
         """Give up the folder. A forked process does not remove its parent's file."""
@@ -117,25 +130,34 @@ def living_owner(folder: Path) -> str | None:
     pid, host = content.get("pid"), content.get("host")
     if not isinstance(pid, int) or not isinstance(host, str):
         return None
-    text = f"process {pid} on {host}"
-    if host != socket.gethostname():
+    here = _identity(pid)
+    if any(content.get(key) != here[key] for key in ("host", "namespace")):
         with suppress(FileNotFoundError):
-            return text if time.time() - (folder / NAME).stat().st_mtime < SILENT else None
+            silent = time.time() - (folder / NAME).stat().st_mtime
+            return _text(content) if silent < SILENT else None
         return None
-    alive = all(content.get(key) == value for key, value in _identity(pid).items())
-    return text if alive else None
+    return _text(content) if content.get("start") == here["start"] else None
+
+
+def _text(content: dict[str, Any]) -> str:
+    return f"process {content.get('pid')} on {content.get('host')}"
+
+
+def _busy(folder: Path, owner: str) -> str:
+    return f"{folder} is being written by {owner}; choose another folder"
 
 
 def _check_gone(folder: Path) -> None:
     owner = living_owner(folder)
     if owner is not None:
-        raise StoreError(f"{folder} is being written by {owner}; choose another folder")
+        raise StoreError(_busy(folder, owner))
 
 
 def _identity(pid: int) -> dict[str, Any]:
-    """Return what identifies a process: its number, its host and its start.
+    """Return what identifies a process: its number, host, namespace of numbers, and start.
 
-    Without `/proc`, the start of a process that exists is unknown, and empty.
+    Containers on one host can have equal host names, and then differ in the namespace. Without
+    `/proc`, the namespace and the start of a process that exists are unknown, and empty.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
@@ -143,7 +165,11 @@ def _identity(pid: int) -> dict[str, Any]:
         start = "gone" if state == "Z" else start
     except (OSError, IndexError):
         start = "" if _exists(pid) else "gone"
-    return {"pid": pid, "host": socket.gethostname(), "start": start}
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    return {"pid": pid, "host": socket.gethostname(), "namespace": namespace, "start": start}
 
 
 def _exists(pid: int) -> bool:

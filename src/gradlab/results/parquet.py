@@ -14,7 +14,7 @@ import logging
 import os
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,12 +119,18 @@ class Table:
         interval: Minimal time between rewrites, in seconds.
         members: Number of such files that grow at the same time. With more files, each is
             rewritten less often.
+        check: Called before each rewrite; it raises an error if the file must not be written.
     """
 
     def __init__(
-        self, path: Path, columns: pa.Schema, interval: float = 2.0, members: int = 1
+        self,
+        path: Path,
+        columns: pa.Schema,
+        interval: float = 2.0,
+        members: int = 1,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
-        self.path, self.schema = path, columns
+        self.path, self.schema, self.check = path, columns, check
         self.interval, self.members = interval, members
         self._batches: list[pa.RecordBatch] = []
         self._next_flush = 0.0
@@ -153,6 +159,7 @@ class Table:
         if self._written == len(self._batches):
             return
         began = time.monotonic()
+        self.check()
         table = self.table()
         replace(self.path, lambda temporary: temporary.write_bytes(encode(table)), waits)
         self._written = len(self._batches)

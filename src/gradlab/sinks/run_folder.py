@@ -83,7 +83,13 @@ class Parquet:
         """
         self._began = time.monotonic()  # the clock of the machine may be set back
         self.layers, self.steps = (
-            Table(self.path / f"{name}.parquet", columns, self.interval, run.writers)
+            Table(
+                self.path / f"{name}.parquet",
+                columns,
+                self.interval,
+                run.writers,
+                self._owner.touch,
+            )
             for name, columns in (("layers", LAYERS), ("steps", STEPS))
         )
         self.info = {
