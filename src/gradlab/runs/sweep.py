@@ -6,13 +6,14 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -20,10 +21,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gradlab.config import choices
 from gradlab.config.compose import as_settings_error, parse_overrides, search_path_folders
-from gradlab.config.interrupt import Interrupt, broken
+from gradlab.config.interrupt import Interrupt, broken, described
 from gradlab.config.settings import Settings, from_config
-from gradlab.errors import GradlabError, is_of_stream
+from gradlab.errors import GradlabError, JobError, SettingsError, StoreError, is_of_stream
+from gradlab.results.files import read_json
 from gradlab.results.owner import Owner
+from gradlab.runs import job_reports
 from gradlab.runs.sweep_checks import RefusedError, check_run, check_sweep, counted_here
 
 if TYPE_CHECKING:
@@ -60,12 +63,14 @@ class JobOutcomes:
     Attributes:
         folder: the sweep's folder; None for a single run.
         planned: the number of jobs; None if unknown.
+        elsewhere: whether the launcher runs the jobs in other processes.
         jobs: the outcomes, in the order of the jobs' ends.
         owner: the owner of the sweep's folder; None for a single run.
     """
 
     folder: Path | None = None
     planned: int | None = None
+    elsewhere: bool = False
     jobs: list[JobOutcome] = field(default_factory=list[JobOutcome])
     owner: Owner | None = None
 
@@ -76,8 +81,6 @@ class JobOutcomes:
 
     def summary(self) -> list[str]:
         """Return lines: the number of runs by verdict, the failed jobs, and the next command."""
-        if not self.jobs and not self.planned:  # the launcher ran the jobs in other processes
-            return [f"gradlab show {self.folder}"]
         finished = [job.info for job in self.jobs if job.info is not None]
         verdicts = Counter(info["verdict"] or info["status"] for info in finished)
         counts = ", ".join(f"{n} {verdict}" for verdict, n in verdicts.most_common())
@@ -89,7 +92,7 @@ class JobOutcomes:
             parts.append(f"{interrupted} interrupted")
         waiting = (self.planned or 0) - len(self.jobs)
         if waiting > 0:
-            parts.append(f"{waiting} did not start")
+            parts.append(f"{waiting} did not {'end' if self.elsewhere else 'start'}")
         failed = [f"  {os.path.relpath(job.path)}: {job.error}" for job in self.jobs if job.error]
         report = [f"gradlab report {self.folder}"] if interrupted or finished else []
         return ["; ".join(parts), *failed, *report]
@@ -114,7 +117,8 @@ class Sweep(Callback):
             with _refusing():
                 outcomes.owner, jobs = check_sweep(config)
                 outcomes.folder = Path(str(config.hydra.sweep.dir))
-                outcomes.planned = jobs if counted_here(config) else None
+                outcomes.planned, outcomes.elsewhere = jobs, not counted_here(config)
+                job_reports.clear(outcomes.folder)
 
 
 @contextmanager
@@ -149,6 +153,8 @@ def run(arguments: Sequence[str]) -> int:
             outcomes = None
             if results.owner is not None:
                 results.owner.release()
+            if results.folder is not None and results.elsewhere:
+                results.jobs = [_as_outcome(each) for each in job_reports.collect(results.folder)]
             if results.folder is not None and (results.jobs or problem is None):
                 print("\n".join(results.summary()), flush=True)
     errors = results.errors
@@ -181,6 +187,8 @@ def _compose_and_run(arguments: Sequence[str]) -> GradlabError | None:
     except Exception as error:  # Hydra's: `job` catches its errors. Hydra raises ValueError too
         if full_error or is_of_stream(error):
             raise
+        if outcomes is not None and outcomes.elsewhere and not isinstance(error, HydraException):
+            return JobError(f"the launcher failed: {described(error)}")
         return as_settings_error(error, overrides=overrides)
     finally:
         os.environ.pop("HYDRA_FULL_ERROR", None)
@@ -193,7 +201,8 @@ def job(config: DictConfig) -> float:
     """Run one job and return its loss on the test set, which Hydra's optimising sweepers minimise.
 
     A failed job is added to `outcomes` and returns NaN: an exception would make Hydra skip the
-    remaining batches. In a process without `outcomes` the error is raised instead.
+    remaining batches. In a process of a launcher, which has no `outcomes`, it is written to a file
+    in the sweep's folder.
 
     Returns:
         The loss on the test set; NaN for a failed job.
@@ -208,18 +217,44 @@ def job(config: DictConfig) -> float:
         outcome = JobOutcome(path, info=info)
     except KeyboardInterrupt:
         log.info("interrupted")
-        if outcomes is not None:
-            outcomes.jobs.append(JobOutcome(path))
+        _report(JobOutcome(path), context)
         raise
     except (Exception, SystemExit) as error:  # SystemExit would end gradlab with code 0
         outcome = JobOutcome(path, error=as_gradlab_error(error, path))
     if outcome.error is not None and context.mode == RunMode.MULTIRUN:
         log.error("failed: %s", outcome.error)
+    _report(outcome, context)
+    return outcome.loss
+
+
+def _report(outcome: JobOutcome, context: Any) -> None:
+    """Add the end of a job to `outcomes`, or write it to a file in a process of a launcher."""
     if outcomes is not None:
         outcomes.jobs.append(outcome)
-    elif outcome.error is not None:
-        raise outcome.error
-    return outcome.loss
+        return
+    error = outcome.error
+    content = {
+        "path": str(outcome.path.absolute()),
+        "finished": outcome.info is not None,
+        "error": None if error is None else str(error),
+        "exit_code": None if error is None else error.exit_code,
+    }
+    with suppress(OSError):  # the job then counts as not ended
+        job_reports.write(Path(str(context.sweep.dir)), context.job.num, content)
+
+
+def _as_outcome(report: Mapping[str, Any]) -> JobOutcome:
+    """Return the end of a job in another process, from its report."""
+    path, text = Path(report["path"]), report["error"]
+    if text is not None:
+        error = JobError(text) if report["exit_code"] == JobError.exit_code else SettingsError(text)
+        return JobOutcome(path, error=error)
+    if not report["finished"]:
+        return JobOutcome(path)
+    try:
+        return JobOutcome(path, info=read_json(path / "run.json"))
+    except (OSError, StoreError) as problem:
+        return JobOutcome(path, error=JobError(f"its run.json cannot be read: {problem}"))
 
 
 def job_settings(config: DictConfig, context: Any) -> "tuple[Settings, Label]":

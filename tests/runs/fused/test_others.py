@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -42,3 +43,17 @@ def test_joblib_writes_the_same_results():
         one, other = info(f"j/{number}"), info(f"f/{number}")
         assert one["config_hash"] == other["config_hash"]
         assert one["test"]["loss"] == pytest.approx(other["test"]["loss"], rel=1e-9)
+
+
+def test_joblib_counts_and_names_the_jobs_that_fail_as_basic_does():
+    printed = {}
+    for launcher in ("basic", "joblib"):
+        words = ["seed=0,-1,1", f"hydra.sweep.dir={launcher}", f"hydra/launcher={launcher}"]
+        command = [sys.executable, "-W", "ignore", "-m", "gradlab", "run", "-m", *SHORT, *words]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 1
+        printed[launcher] = done.stdout.replace(launcher, "s").splitlines()[-3:]
+    assert printed["joblib"] == printed["basic"]
+    assert printed["basic"][0] == "2 runs: 2 too_early; 1 failed"
+    assert printed["basic"][1].startswith("  s/1: seed=-1: expected a whole number")
+    assert not Path("joblib/.gradlab-jobs").exists()

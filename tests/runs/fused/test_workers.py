@@ -50,9 +50,9 @@ def test_workers_end_when_the_generator_is_closed():
 
 def test_workers_are_killed_with_the_main_process():
     """Otherwise a worker in a long step would continue to write to the sweep's files."""
-    work = "lambda task: (print(task, flush=True), signal.pause())"
+    work = 'lambda task: (os.write(1, b"%d\\n" % task), signal.pause())'
     code = (
-        "import signal; from gradlab.runs.fused.workers import distribute; "
+        "import os, signal; from gradlab.runs.fused.workers import distribute; "
         f"list(distribute([1, 2], {work}, 2))"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
