@@ -294,7 +294,7 @@ STEPS = (
         "below 0 = the loss rose",
         "in gradlab.watch; at steps where it is not measured; where rounding hides the change",
     ),
-    Column("seconds", "s", "", "time since the start of the training"),
+    Column("seconds", "s", "", "seconds since the start of the training"),
 )
 """Columns of `steps.parquet`, which has a row for each training step."""
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from gradlab import schema
 from tests.printed import assert_printed
 
 TESTS = Path(__file__).parent
@@ -44,3 +45,10 @@ def test_each_situation_has_its_test():
     table = [line for line in rows.splitlines() if line.startswith("|")][2:]
     assert len(table) > 25
     assert all("`test_" in line for line in table)
+
+
+def test_the_tables_of_columns_have_each_column_with_its_meaning():
+    listed = PAGE.split("## Columns")[1].split("## Measurement")[0]
+    rows = [line.split(" | ")[:2] for line in listed.splitlines() if line.startswith("| `")]
+    columns = [*schema.LAYERS, *schema.STEPS]
+    assert rows == [[f"| `{column.name}`", column.meaning] for column in columns]

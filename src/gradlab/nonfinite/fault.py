@@ -47,12 +47,14 @@ class Fault:
     skipped: bool = False
 
     def where(self) -> str:
-        """Return operation, line and module: "`sqrt` at model.py:88, in `encoder.3.norm`"."""
+        """Return operation, line and module: "`sqrt` at model.py:88, in module `encoder.3`"."""
         parts = [f"`{self.operation}`" if self.operation else "an operation"]
         if self.line:
             parts[0] += f" at {self.line}"
         if self.module:
-            parts.append(f"in `{self.module}`" + (f" (call {self.call})" if self.call > 1 else ""))
+            parts.append(
+                f"in module `{self.module}`" + (f" (call {self.call})" if self.call > 1 else "")
+            )
         return ", ".join(parts)
 
     def sentence(self) -> str:
