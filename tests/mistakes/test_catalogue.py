@@ -98,6 +98,7 @@ def test_the_explanations_are_complete_and_short(mistake):
         (Bound(high=2), "at most 2", [2, -1e9, 0], [2.1, math.nan, math.inf]),
         (Bound(low=2), "at least 2", [2, 1e9, math.inf], [1.9, math.nan]),
         (Bound(1, 3), "1 to 3", [1, 3], [0.9, 3.1, math.nan]),
+        (Bound(5, 5), "5", [5], [4.9, 5.1, math.nan]),
     ],
 )
 def test_a_bound_is_described_and_excludes_nan(bound, text, inside, outside):

@@ -74,6 +74,8 @@ class Bound:
         return self.low <= symptom.value <= self.high
 
     def __str__(self) -> str:
+        if self.low == self.high:
+            return f"{self.low:g}"
         if self.low == -inf:
             return f"at most {self.high:g}"
         return f"at least {self.low:g}" if self.high == inf else f"{self.low:g} to {self.high:g}"

@@ -84,13 +84,17 @@ def _mark(lines: MarkedLines, mark: str, style: str) -> list[Text]:
 INTRODUCTION = """\
 # Common mistakes in backpropagation
 
-This catalogue shows common mistakes in training code, with their effect and their fix. Each mistake
-has a broken and a fixed form, which differ in a few lines. The same code measures both. The last
-column of the table is the expected value of a correct program.
+How does a mistake in training code show, and how is it fixed? Each mistake of this page has a broken
+and a fixed form, which differ in a few lines. The same code measures one number of both. The last
+column of the table is the value in a correct program.
 
-`gradlab mistakes` runs the whole catalogue. `gradlab mistakes NAME` explains one mistake and shows
-its code. `gradlab mistakes --markdown` printed this page, on a CPU with seed 0. The numbers of
-diverging trainings differ between machines.
+Most examples train a network with one hidden layer of 32 ReLUs on handwritten digits: 64 pixels,
+10 classes, batches of 64. *Held-out* samples are not used for the training.
+
+`gradlab mistakes NAME` explains one mistake and shows its code. `gradlab mistakes` measures the
+whole catalogue in about 20 seconds; its exit code is 1 if a number is not as expected.
+`gradlab mistakes --markdown` printed this page, on a CPU with seed 0. The numbers of diverging
+trainings differ between machines. [The doctor](doctor.md) finds all of these mistakes in programs.
 """
 
 

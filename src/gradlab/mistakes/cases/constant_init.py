@@ -46,7 +46,7 @@ MISTAKE = Mistake(
     broken=partial(build, broken_init),
     fixed=partial(build, fixed_init),
     symptom=measure,
-    bound=Bound(low=32),
+    bound=Bound(32, 32),
     code=(broken_init, fixed_init),
     source="I. Goodfellow et al., Deep Learning (2016), section 8.4",
 )

@@ -42,16 +42,18 @@ def build(step: Step, seed: int = 0) -> Program:
 
 def measure(program: Program) -> Symptom:
     return Symptom(
-        "slope of the loss along its gradient, over the gradient's norm", measure_slope(program)
+        "measured slope of the loss along the gradient / slope that the gradient predicts",
+        measure_slope(program),
     )
 
 
 MISTAKE = Mistake(
     name="data_in_path",
     title="a value changed through `.data`",
-    why="`.data` shares the values, but not the history, and not the version counter that lets "
-    "autograd notice changes. The loss uses normalised features; the gradient ignores the "
-    "normalisation. It is wrong in size and direction, and torch raises no error.",
+    why="A change through `.data` changes the values, but autograd does not notice it. In the "
+    "example, the program normalises the features through `.data`: the loss uses the "
+    "normalised features, and the gradient ignores the normalisation. The gradient is wrong "
+    "in size and direction, and torch raises no error.",
     fix="Write the operation on the tensor itself; for weights, inside `torch.no_grad()`.",
     broken=partial(build, broken_step),
     fixed=partial(build, fixed_step),

@@ -40,7 +40,7 @@ MISTAKE = Mistake(
     broken=partial(digits_program, broken_step),
     fixed=partial(digits_program, fixed_step),
     symptom=measure_moved_weights,
-    bound=Bound(low=100),
+    bound=Bound(100, 100),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/generated/torch.Tensor.detach.html",
 )

@@ -35,7 +35,7 @@ MISTAKE = Mistake(
     broken=broken,
     fixed=fixed,
     symptom=measure_moved_weights,
-    bound=Bound(low=100),
+    bound=Bound(100, 100),
     code=(broken, fixed),
     source="https://docs.pytorch.org/docs/stable/notes/autograd.html#setting-requires-grad",
 )

@@ -64,7 +64,7 @@ MISTAKE = Mistake(
     broken=partial(build, broken_step),
     fixed=partial(build, fixed_step),
     symptom=measure,
-    bound=Bound(low=STEPS),
+    bound=Bound(STEPS, STEPS),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/notes/autograd.html#in-place-correctness-checks",
 )

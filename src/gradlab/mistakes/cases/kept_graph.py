@@ -56,14 +56,14 @@ def measure(program: Program) -> Symptom:
 MISTAKE = Mistake(
     name="kept_graph",
     title="keeping `loss` with its graph in a list",
-    why="A loss refers to its graph. A list or a running sum of losses keeps all graphs in memory, "
-    "which grows with each step. Before `backward`, and in a validation without `no_grad`, the "
-    "graph also contains all activations.",
+    why="A loss refers to its graph. A list or a running sum of losses keeps all graphs in "
+    "memory, which grows with each step. If `backward` was not called on the loss, as in a "
+    "validation without `no_grad`, the graph also contains all activations.",
     fix="Store `loss.item()`, or `loss.detach()` to avoid waiting for the device.",
     broken=broken,
     fixed=fixed,
     symptom=measure,
-    bound=Bound(high=0),
+    bound=Bound(0, 0),
     code=(broken, fixed),
     source="https://docs.pytorch.org/docs/stable/notes/faq.html",
 )

@@ -31,7 +31,7 @@ def build(init: Callable[[nn.Module], None], seed: int = 0) -> Program:
 
 def measure(program: Program) -> Symptom:
     first, *_ = train(program, 1)
-    return Symptom("first loss, over log 10 (the loss of a uniform guess)", first / log(10))
+    return Symptom("first loss / log 10, the loss of a uniform guess", first / log(10))
 
 
 MISTAKE = Mistake(

@@ -33,7 +33,7 @@ MISTAKE = Mistake(
     broken=broken,
     fixed=fixed,
     symptom=measure_moved_weights,
-    bound=Bound(low=100),
+    bound=Bound(100, 100),
     code=(broken, fixed),
     source="https://docs.pytorch.org/tutorials/beginner/transfer_learning_tutorial.html",
 )

@@ -44,15 +44,16 @@ def build(step: Step, seed: int = 0) -> Program:
 MISTAKE = Mistake(
     name="log_of_zero",
     title="log(0)",
-    why="The network predicts a mean and a standard deviation for each delivery. ReLU returns a "
-    "standard deviation of exactly 0 for some. Its logarithm and its inverse are infinite. The "
-    "gradient is infinity times ReLU's derivative 0, which is NaN.",
+    why="In the example, a network predicts the time of a delivery, as a mean and a standard "
+    "deviation. ReLU returns a standard deviation of exactly 0 for some deliveries. Its "
+    "logarithm and its inverse are infinite. The gradient is infinity times ReLU's derivative"
+    " 0, which is NaN.",
     fix="Keep the argument of `log` above 0 by construction (softplus plus a small constant), or "
     "predict the logarithm itself.",
     broken=partial(build, broken_step),
     fixed=partial(build, fixed_step),
     symptom=measure_finite_weights,
-    bound=Bound(low=100),
+    bound=Bound(100, 100),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/generated/torch.nn.GaussianNLLLoss.html",
 )

@@ -56,7 +56,7 @@ MISTAKE = Mistake(
     broken=broken,
     fixed=fixed,
     symptom=measure_moved_weights,
-    bound=Bound(low=100),
+    bound=Bound(100, 100),
     code=(BrokenNet, FixedNet),
     source="https://docs.pytorch.org/docs/stable/generated/torch.nn.ModuleList.html",
 )

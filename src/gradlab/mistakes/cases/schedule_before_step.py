@@ -50,15 +50,15 @@ def fixed(seed: int = 0) -> Program:
 def measure(program: Program) -> Symptom:
     length = longest_update(program, 1, unit=LR)
     used = length / gradient_norm(program.model)
-    return Symptom("learning rate of the first update, over the configured rate", used)
+    return Symptom("learning rate of the first update / configured learning rate", used)
 
 
 MISTAKE = Mistake(
     name="schedule_before_step",
     title="stepping the schedule before the optimiser",
-    why="A schedule sets the first learning rate when it is made. If the schedule steps before the "
-    "optimiser, the first update already uses the second rate. Every update uses the rate of the "
-    "next one, and the first rate is never used.",
+    why="A schedule sets the first learning rate when it is made. If the schedule steps before "
+    "the optimiser, the first update already uses the second rate. Each update uses the rate "
+    "that was meant for the following update, and the first rate is never used.",
     fix="Call `optimizer.step()` first, then `schedule.step()`.",
     broken=broken,
     fixed=fixed,

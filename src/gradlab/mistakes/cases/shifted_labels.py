@@ -25,9 +25,9 @@ def fixed(seed: int = 0) -> Program:
 MISTAKE = Mistake(
     name="shifted_labels",
     title="labels off by one",
-    why="If the labels begin at 1, `cross_entropy` raises an error at label 10 of 10. One more "
-    "output removes the error, and the loss falls as usual. But every prediction is one class too "
-    "high, and the first output is never used.",
+    why="If the labels of 10 classes begin at 1, `cross_entropy` raises an error at label 10. An "
+    "eleventh output hides the error, and the loss falls as usual. But every prediction is "
+    "one class too high, and the first output is never used.",
     fix="Shift the labels to 0 ... C - 1 where the program reads them; the network has C outputs.",
     broken=broken,
     fixed=fixed,

@@ -72,7 +72,7 @@ MISTAKE = Mistake(
     broken=broken,
     fixed=fixed,
     symptom=measure,
-    bound=Bound(high=0),
+    bound=Bound(0, 0),
     code=(broken, fixed),
     source="https://docs.pytorch.org/docs/stable/generated/torch.nn.BCEWithLogitsLoss.html",
 )

@@ -23,9 +23,9 @@ def fixed(seed: int = 0) -> Program:
 MISTAKE = Mistake(
     name="softmax_before_cross_entropy",
     title="softmax before `cross_entropy`",
-    why="The second softmax treats probabilities between 0 and 1 as logits. A network that is "
-    "certain and right still has the loss log(e + 9) - 1 = 1.46. The first softmax is flat where "
-    "the network is certain, so the gradient is small there.",
+    why="The second softmax treats probabilities between 0 and 1 as logits. With 10 classes, a "
+    "network that is certain and right still has the loss log(e + 9) - 1 = 1.46. The first "
+    "softmax is flat where the network is certain, so the gradient is small there.",
     fix="Pass the logits to `cross_entropy`; apply softmax only to show probabilities.",
     broken=broken,
     fixed=fixed,

@@ -70,9 +70,9 @@ def measure(program: Program) -> Symptom:
 MISTAKE = Mistake(
     name="transposed_backward",
     title="a transposed matrix in a hand-written backward pass",
-    why="For z = x Wᵀ the chain rule gives dLoss/dx = delta W. With Wᵀ the shapes still fit if W "
-    "is square. The gradient of W itself is right, but the gradients of all layers before it are "
-    "wrong.",
+    why="For z = x Wᵀ and delta = dLoss/dz, the chain rule gives dLoss/dx = delta W. With Wᵀ the "
+    "shapes still fit if W is square. The gradient of W itself is right, but the gradients of"
+    " all layers before it are wrong. (`gradlab doctor` reports it as `wrong_backward`.)",
     fix="Check a hand-written backward pass: `gradlab.check_gradients`, or "
     "`torch.autograd.gradcheck`.",
     broken=broken,

@@ -49,7 +49,7 @@ MISTAKE = Mistake(
     broken=partial(build, broken_step),
     fixed=partial(build, fixed_step),
     symptom=measure_finite_weights,
-    bound=Bound(low=100),
+    bound=Bound(100, 100),
     code=(broken_step, fixed_step),
     source="https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.logsigmoid.html",
 )

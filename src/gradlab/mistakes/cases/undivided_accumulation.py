@@ -41,7 +41,7 @@ def measure(program: Program) -> Symptom:
     x, y = (torch.cat(parts) for parts in zip(*batch, strict=True))
     cross_entropy(whole(x), y).backward()
     ratio = gradient_norm(program.model) / gradient_norm(whole)
-    return Symptom("gradient of four small batches, over the gradient of one large batch", ratio)
+    return Symptom("gradient of four small batches / gradient of one large batch", ratio)
 
 
 MISTAKE = Mistake(

@@ -33,8 +33,8 @@ MISTAKE = Mistake(
     name="zero_init",
     title="weights that start at zero",
     why="With zero weights the hidden layer is 0, so the gradient of the last layer's weights is "
-    "0. The backward pass multiplies by zero weights, so the gradient of the first layer is 0 as "
-    "well. Only the last bias learns: the frequency of each class.",
+    "0. The backward pass multiplies by zero weights, so the gradient of the first layer is 0"
+    " as well. Only the last bias learns, and it learns only how frequent each class is.",
     fix="Draw the weights at random, scaled to the layer's width; only biases may start at 0.",
     broken=partial(build, broken_init),
     fixed=partial(build, fixed_init),
