@@ -84,8 +84,8 @@ def _mark(lines: MarkedLines, mark: str, style: str) -> list[Text]:
 INTRODUCTION = """\
 # Common mistakes in backpropagation
 
-How does a mistake in training code show, and how is it fixed? Each mistake of this page has a broken
-and a fixed form, which differ in a few lines. The same code measures one number of both. The last
+How does a mistake in training code show, and how is it fixed? Each mistake here has a broken and
+a fixed form, which differ in a few lines. The same code measures one number of both. The last
 column of the table is the value in a correct program.
 
 Most examples train a network with one hidden layer of 32 ReLUs on handwritten digits: 64 pixels,
