@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -26,10 +26,16 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupt:
-    """Context manager: the first signal only sets `requested`; with `at_once` it raises."""
+    """Context manager: the first signal only sets `requested`; with `at_once` it raises.
 
-    def __init__(self, at_once: bool = False) -> None:
-        self.at_once = at_once
+    Args:
+        at_once: Whether the first signal raises Interrupted.
+        first: Called at the first signal, unless it raises; `at_once` and `first` may be changed
+            later.
+    """
+
+    def __init__(self, at_once: bool = False, first: Callable[[], None] = lambda: None) -> None:
+        self.at_once, self.first = at_once, first
         self.number: int | None = None
         self._before: dict[signal.Signals, Any] = {}
 
@@ -63,6 +69,7 @@ class Interrupt:
         again, self.number = self.requested, number
         if again or self.at_once:
             raise Interrupted(number)
+        self.first()
 
 
 @contextmanager

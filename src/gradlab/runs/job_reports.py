@@ -6,8 +6,10 @@ folder, and the command reads and removes these files at its end.
 """
 
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+import signal
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from gradlab.results.files import read_json
 from gradlab.results.parquet import write_json
 
 NAME = ".gradlab-jobs"
+STOP = "stop"
+"""File that exists after an interruption of the command."""
+POLL = 0.5  # seconds
 
 
 def clear(folder: Path) -> None:
@@ -23,6 +28,48 @@ def clear(folder: Path) -> None:
     if (folder / NAME).is_symlink():
         (folder / NAME).unlink()
     shutil.rmtree(folder / NAME, ignore_errors=True)
+
+
+def stop(folder: Path) -> None:
+    """Let the jobs that run end after their step, and the others not start."""
+    with suppress(OSError):
+        (folder / NAME).mkdir(exist_ok=True)
+        (folder / NAME / STOP).touch()
+
+
+def is_stopped(folder: Path) -> bool:
+    """Return whether the command of this sweep was interrupted."""
+    return (folder / NAME / STOP).exists()
+
+
+@contextmanager
+def interruptible(folder: Path) -> Generator[None]:
+    """Interrupt the block, as Ctrl-C would, when the command of this sweep is interrupted.
+
+    Ctrl-C in a terminal reaches the processes of a launcher too; a signal sent to the command, or
+    a process on another machine, does not.
+
+    Args:
+        folder: The sweep's folder.
+
+    Yields:
+        Nothing.
+    """
+    ended = threading.Event()
+
+    def poll() -> None:
+        while not ended.wait(POLL):
+            if is_stopped(folder):
+                signal.raise_signal(signal.SIGINT)
+                return
+
+    thread = threading.Thread(target=poll, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def write(folder: Path, number: int, content: Mapping[str, Any]) -> None:

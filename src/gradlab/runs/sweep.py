@@ -6,8 +6,9 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,8 @@ from gradlab.config.interrupt import Interrupt, broken, described
 from gradlab.config.settings import Settings, from_config
 from gradlab.errors import GradlabError, JobError, SettingsError, StoreError, is_of_stream
 from gradlab.results.files import read_json
-from gradlab.results.owner import Owner
+from gradlab.results.owner import Owner, living_owner
+from gradlab.results.parquet import write_json
 from gradlab.runs import job_reports
 from gradlab.runs.sweep_checks import RefusedError, check_run, check_sweep, counted_here
 
@@ -64,6 +66,7 @@ class JobOutcomes:
         folder: the sweep's folder; None for a single run.
         planned: the number of jobs; None if unknown.
         elsewhere: whether the launcher runs the jobs in other processes.
+        interrupt: handles the signals of the command.
         jobs: the outcomes, in the order of the jobs' ends.
         owner: the owner of the sweep's folder; None for a single run.
     """
@@ -71,6 +74,7 @@ class JobOutcomes:
     folder: Path | None = None
     planned: int | None = None
     elsewhere: bool = False
+    interrupt: Interrupt | None = None
     jobs: list[JobOutcome] = field(default_factory=list[JobOutcome])
     owner: Owner | None = None
 
@@ -119,6 +123,10 @@ class Sweep(Callback):
                 outcomes.folder = Path(str(config.hydra.sweep.dir))
                 outcomes.planned, outcomes.elsewhere = jobs, not counted_here(config)
                 job_reports.clear(outcomes.folder)
+                if outcomes.elsewhere and outcomes.interrupt is not None:
+                    # An exception here would make the launcher kill its processes in mid-run.
+                    outcomes.interrupt.first = partial(job_reports.stop, outcomes.folder)
+                    outcomes.interrupt.at_once = False
 
 
 @contextmanager
@@ -144,7 +152,8 @@ def run(arguments: Sequence[str]) -> int:
     global outcomes
     outcomes = results = JobOutcomes()
     problem = None
-    with Interrupt(at_once=True):
+    with Interrupt(at_once=True) as interrupt:
+        results.interrupt = interrupt
         try:
             problem = _compose_and_run(arguments)
         except SystemExit as end:  # Hydra printed its help or an error
@@ -154,9 +163,11 @@ def run(arguments: Sequence[str]) -> int:
             if results.owner is not None:
                 results.owner.release()
             if results.folder is not None and results.elsewhere:
+                complete_unfinished(results.folder, interrupt.requested)
                 results.jobs = [_as_outcome(each) for each in job_reports.collect(results.folder)]
             if results.folder is not None and (results.jobs or problem is None):
                 print("\n".join(results.summary()), flush=True)
+    interrupt.check()
     errors = results.errors
     if problem is not None and not errors:
         raise problem
@@ -209,16 +220,23 @@ def job(config: DictConfig) -> float:
     """
     context: Any = HydraConfig.get()
     path = Path(context.runtime.output_dir)
+    elsewhere = outcomes is None
+    if elsewhere and job_reports.is_stopped(Path(str(context.sweep.dir))):
+        return math.nan
     try:
         from gradlab.runs import run  # torch is imported here, as late as possible
 
         settings, label = job_settings(config, context)
-        info = finished_before(settings, path) or run.run(settings, path, label)
+        watched = job_reports.interruptible(Path(str(context.sweep.dir)))
+        with watched if elsewhere else nullcontext():
+            info = finished_before(settings, path) or run.run(settings, path, label)
         outcome = JobOutcome(path, info=info)
     except KeyboardInterrupt:
         log.info("interrupted")
         _report(JobOutcome(path), context)
-        raise
+        if not elsewhere:
+            raise
+        return math.nan  # after an exception, joblib would kill the other processes in mid-run
     except (Exception, SystemExit) as error:  # SystemExit would end gradlab with code 0
         outcome = JobOutcome(path, error=as_gradlab_error(error, path))
     if outcome.error is not None and context.mode == RunMode.MULTIRUN:
@@ -255,6 +273,22 @@ def _as_outcome(report: Mapping[str, Any]) -> JobOutcome:
         return JobOutcome(path, info=read_json(path / "run.json"))
     except (OSError, StoreError) as problem:
         return JobOutcome(path, error=JobError(f"its run.json cannot be read: {problem}"))
+
+
+def complete_unfinished(folder: Path, interrupted: bool) -> None:
+    """Complete `run.json` of the runs in a sweep's folder whose process was killed.
+
+    Args:
+        folder: The sweep's folder.
+        interrupted: Whether a signal ended the sweep.
+    """
+    result = {"status": "interrupted" if interrupted else "failed"}
+    result |= {} if interrupted else {"error": "its process was killed"}
+    for file in folder.rglob("run.json"):
+        with suppress(OSError, StoreError):
+            info = read_json(file)
+            if info["status"] == "running" and living_owner(file.parent) is None:
+                write_json(file, {**info, **result})
 
 
 def job_settings(config: DictConfig, context: Any) -> "tuple[Settings, Label]":

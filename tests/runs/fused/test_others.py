@@ -1,13 +1,19 @@
 """Plugins of other projects: a sweeper that plans in batches, a launcher with processes."""
 
+import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
 from gradlab.results.load import find
+from gradlab.results.parquet import write_json
+from gradlab.runs.sweep import complete_unfinished
+from tests.report.runs import write_run
 from tests.runs.fused.sweeps import SHORT, info
 
 
@@ -57,3 +63,36 @@ def test_joblib_counts_and_names_the_jobs_that_fail_as_basic_does():
     assert printed["basic"][0] == "2 runs: 2 too_early; 1 failed"
     assert printed["basic"][1].startswith("  s/1: seed=-1: expected a whole number")
     assert not Path("joblib/.gradlab-jobs").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_the_command_completes_the_runs_of_joblib(number, code):
+    words = [
+        "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=2",
+        "seed=0,1,2,3",
+        "hydra.sweep.dir=s",
+    ]
+    command = [sys.executable, "-W", "ignore", "-m", "gradlab", "run", "-m", *words]
+    long = ["tracking=none", "model.depth=2", "train.steps=1000000", "record.every=5"]
+    with subprocess.Popen([*command, *long], stdout=subprocess.PIPE, text=True) as process:
+        while not list(Path("s").glob("*/layers.parquet")):
+            time.sleep(0.05)
+        process.send_signal(number)
+        assert process.stdout is not None
+        lines = process.stdout.read().splitlines()
+    assert process.returncode == code
+    runs = find("s").runs
+    assert {run.info["status"] for run in runs} == {"interrupted"}
+    assert f"{len(runs)} interrupted" in lines[-2]
+    assert not Path("s/.gradlab-jobs").exists()
+
+
+def test_a_run_whose_process_was_killed_is_completed(tmp_path):
+    write_run(tmp_path / "0")
+    write_run(tmp_path / "1")
+    info = json.loads((tmp_path / "1/run.json").read_text())
+    write_json(tmp_path / "1/run.json", {**info, "status": "running"})
+    complete_unfinished(tmp_path, interrupted=False)
+    assert [run.info["status"] for run in find(tmp_path).runs] == ["completed", "failed"]
+    assert find(tmp_path).runs[1].info["error"] == "its process was killed"
