@@ -36,5 +36,19 @@ def test_the_input_of_a_network_is_listed(name):
     assert {"flat": "features", "image": "images", "sequence": "sequences"}[reads] in ROWS[name]
 
 
-def test_every_data_set_of_sequences_is_named():
-    assert all(f"data={name}" in PAGE for name in ("adding", "copying", "digits"))
+def test_every_data_set_has_a_row():
+    assert sorted(re.findall(r"^\| `data=(\w+)`", PAGE, re.MULTILINE)) == choices.names("data")
+
+
+@pytest.mark.parametrize("key", ["width", "activation", "init", "norm", "norm_position"])
+def test_the_defaults_of_a_key_are_listed(key):
+    row = next(line for line in PAGE.splitlines() if line.startswith(f"| `model.{key}`"))
+    usual, *exceptions = row.split(" | ")[2].split("; ")
+    listed = {n: part.split()[-1] for part in exceptions for n in re.findall(r"\w+", part)[:-1]}
+    for name in choices.names("model"):
+        assert listed.get(name, usual) == str(choices.load("model", name)[key])
+
+
+@pytest.mark.parametrize("name", choices.names("model"))
+def test_the_default_depth_is_listed(name):
+    assert f"({choices.load('model', name)['depth']}) |" in ROWS[name]
