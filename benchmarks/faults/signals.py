@@ -50,6 +50,7 @@ MOMENTS = (0.0, 0.05, 0.3, 1.0, 2.5)
 
 def main() -> None:
     """Print a row for each program and signal."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one moment")
     moments = (0.3,) if parser.parse_args().quick else MOMENTS
