@@ -4,7 +4,9 @@ The files are written into a new folder next to the old one, which then takes it
 with files that gradlab did not write is not replaced, and no link is followed.
 """
 
+import ctypes
 import os
+import re
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,6 +17,8 @@ from gradlab.errors import StoreError
 
 MANIFEST = ".gradlab-files"
 """The file with the paths of the other files that gradlab wrote, one in each line."""
+AT_FDCWD, EXCHANGE = -100, 2
+"""From <fcntl.h> and <linux/fs.h>: the working folder, and the flag of an exchange."""
 IGNORED = (".DS_Store", "Thumbs.db", "desktop.ini")
 """Files that file managers add to any folder."""
 _FORMER = (".html", ".md", ".png", ".svg", ".csv")
@@ -39,7 +43,7 @@ def new_folder(folder: Path) -> Generator[Path]:
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove(temporary)
+        _remove_leftovers(folder)
         temporary.mkdir()
         yield temporary
         names = sorted(each.relative_to(temporary).as_posix() for each in _files(temporary))
@@ -93,8 +97,10 @@ def _files(folder: Path) -> list[Path]:
 
 def _exchange(new: Path, folder: Path) -> None:
     """Put the new folder in the place of the old one, and remove the old one."""
+    if folder.exists() and _swap(new, folder):
+        _remove(new)
+        return
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old.tmp")
-    _remove(old)
     if folder.exists():
         folder.rename(old)
     try:
@@ -104,6 +110,49 @@ def _exchange(new: Path, folder: Path) -> None:
             old.rename(folder)
         raise
     _remove(old)
+
+
+def _swap(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step, so that both names always exist.
+
+    Python has no function for it. Without a call of the system, the exchange takes two steps.
+
+    Returns:
+        Whether the system and the file system can do it.
+    """
+    names = os.fsencode(one), os.fsencode(other)
+    library = ctypes.CDLL(None) if os.name == "posix" else None
+    if hasattr(library, "renameat2"):  # Linux
+        return library.renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], EXCHANGE) == 0
+    if hasattr(library, "renamex_np"):  # macOS
+        return library.renamex_np(*names, EXCHANGE) == 0
+    return False
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the temporary folders of processes that were killed; restore a folder moved away."""
+    name = re.compile(rf"\.{re.escape(folder.name)}\.(\d+)(\.old)?\.tmp")
+    for path in folder.parent.iterdir():
+        match = name.fullmatch(path.name)
+        if match is None or path.is_symlink() or _is_busy(int(match[1])):
+            continue
+        if match[2] and not folder.exists():
+            path.rename(folder)
+        else:
+            _remove(path)
+
+
+def _is_busy(process: int) -> bool:
+    """Return whether another process with this number exists."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # of another user; or Windows, which has only other signals
+        return True
+    return True
 
 
 def _remove(path: Path) -> None:
