@@ -12,7 +12,7 @@ import pytest
 import gradlab
 
 SOURCE = Path(gradlab.__file__).parent
-ROOMS = [
+PACKAGES = [
     "errors",
     "schema",
     "reference",
@@ -38,7 +38,7 @@ ROOMS = [
     "cure",
     "cli",
 ]
-FACES = {"__init__", "__main__"}
+ENTRY_POINTS = {"__init__", "__main__"}
 MODULES = {
     ".".join(["gradlab", *file.relative_to(SOURCE).with_suffix("").parts]): file
     for file in sorted(SOURCE.rglob("*.py"))
@@ -68,15 +68,17 @@ def reach(name: str) -> set[str]:
     return seen
 
 
-def room(name: str) -> str:
+def package(name: str) -> str:
     return name.split(".")[1]
 
 
-@pytest.mark.parametrize("name", [n for n in MODULES if room(n) not in FACES])
+@pytest.mark.parametrize("name", [n for n in MODULES if package(n) not in ENTRY_POINTS])
 def test_imports_only_from_rooms_above(name):
     for other in GRAPH[name]:
-        if room(other) not in (room(name), *FACES):
-            assert ROOMS.index(room(other)) < ROOMS.index(room(name)), f"{name} imports {other}"
+        if package(other) not in (package(name), *ENTRY_POINTS):
+            assert PACKAGES.index(package(other)) < PACKAGES.index(package(name)), (
+                f"{name} imports {other}"
+            )
 
 
 def test_no_circles():
@@ -86,11 +88,11 @@ def test_no_circles():
 
 def test_the_graph_was_really_read():
     assert "gradlab.training.loop" in reach("gradlab.runs.run")
-    assert {room(name) for name in MODULES} - FACES <= set(ROOMS)
+    assert {package(name) for name in MODULES} - ENTRY_POINTS <= set(PACKAGES)
 
 
 def test_report_and_pages_never_import_torch():
-    for name in [n for n in MODULES if room(n) in ("report", "pages")]:
+    for name in [n for n in MODULES if package(n) in ("report", "pages")]:
         for module in {name, *reach(name)}:
             assert "import torch" not in MODULES[module].read_text(), f"{name} by way of {module}"
 
@@ -155,7 +157,7 @@ def repeated(names: Iterable[str]) -> set[str]:
 
 
 def test_there_are_at_most_28_packages():
-    assert len({room(name) for name in MODULES if name.count(".") > 1}) <= 28
+    assert len({package(name) for name in MODULES if name.count(".") > 1}) <= 28
 
 
 def test_at_the_root_are_only_the_files_that_every_package_uses():
