@@ -10,15 +10,15 @@ from gradlab.errors import SettingsError
 HELP = """\
 gradlab check [overrides]     compare the gradients of the configured network at initialisation:
                               by hand, by autograd and by finite differences, in float64
-  --trade-off                 print the error of finite differences against the step size, one- and
-                              two-sided, and draw it in check/
-  --mutations                 insert 16 mistakes into a backward pass, one at a time; print which of
-                              them the check finds
+  --trade-off                 instead, print the error of finite differences for many step sizes,
+                              one- and two-sided, and draw it in the folder check/
+  --mutations                 instead, insert 16 mistakes into a backward pass, one at a time, and
+                              print which of them the check finds
 
 Overrides: as for gradlab run, and
-  check.scheme                two_sided or one_sided differences
-  check.elements              elements to check in each array; null: all
-  check.tolerance             the largest accepted error, relative
+  check.scheme=two_sided      two_sided or one_sided differences
+  check.elements=25           number of elements to check in each array; null: all
+  check.tolerance=1e-5        largest accepted relative error
 Exit codes: 0 all gradients are right, 1 a gradient is wrong, 2 the command or the configuration is
 wrong.
 """

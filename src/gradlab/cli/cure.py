@@ -11,22 +11,23 @@ from gradlab.errors import SettingsError
 
 TRUST, CONFIG_DIR = "--trust-config", ("-cd", "--config-dir")
 HELP = f"""\
-gradlab cure RUN [overrides]  repeat a run that has findings, unchanged and with each remedy that
+gradlab cure RUN [overrides]  train a run with findings again, unchanged and with each remedy that
                               the findings propose; rank the remedies by findings and by loss
 
 RUN is the folder of a run. Overrides:
-  cure.seeds                  how many seeds each remedy gets
-  cure.steps                  how many steps to train; default: as many as RUN
-  cure.dir                    the folder of the page; default: RUN/cure
-  cure.remedies               a list of overrides; default: what the findings propose. In quotes:
+  cure.seeds=3                number of seeds for each remedy
+  cure.steps=null             number of steps of each training; null: as many as RUN
+  cure.dir=null               folder of the page; null: RUN/cure
+  cure.remedies=null          list of remedies; null: the proposals of the findings. In quotes:
                               "cure.remedies=['optim=adam','clip=norm optim.lr=0.01']"
-and the overrides of gradlab run, which then apply to every training, unchanged ones too.
+and the overrides of gradlab run, which then apply to every training, the unchanged one too.
 
-Nothing in RUN is executed. If the run used choices of yours, name their folder:
-  -cd, --config-dir DIR       a folder of your choices, as in gradlab run
+gradlab cure executes no code in RUN. If the run used choices of yours, such as a model, name their
+folder:
+  -cd, --config-dir DIR       folder of your choices, as in gradlab run
   {TRUST}              use the folders and the code that the configuration of RUN names
 
-Exit code: 0 also if no remedy helps; 1 if a training fails; 2 if the command is wrong.
+Exit codes: 0 success, also if no remedy helps; 1 a training failed; 2 the command is wrong.
 """
 
 

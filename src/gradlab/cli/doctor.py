@@ -9,31 +9,31 @@ from gradlab.cli.arguments import split
 from gradlab.errors import SettingsError, nearest
 
 HELP = """\
-gradlab doctor FILE.py           run a few steps of the training in a script; print each mistake
-                                 with its line, the evidence and the fix
+gradlab doctor FILE.py           run the training of a script for 8 updates; print each mistake with
+                                 its line, the evidence and correct code
 gradlab doctor FILE.py:FUNCTION  do the same with a function in a file
 gradlab doctor MODULE:FUNCTION   do the same with a function in a module
-gradlab doctor --catalogue       test the doctor with every mistake of gradlab mistakes, broken and
-                                 fixed; --markdown prints the result as a page
 
-The program runs in a sandbox: it sees all files, and cannot change them. gradlab prints which
-sandbox the system has. Each run of the program starts from the same files.
---time SECONDS                   the time of each run, 600 by default
---memory GIB                     the memory of each run, by default the free memory
---disk GIB                       the size of the files that each run writes, 10 by default
---network                        let the program use the network
---sandbox overlay|bwrap|landlock|copy
-                                 choose the sandbox, by default the strongest that works
---trust                          run the program also where the system has no complete sandbox
+FUNCTION takes no arguments, and a script gets none. FUNCTION trains, and gradlab stops it after 8
+updates. Or it returns (step, model, optimizer, batch): step(model, optimizer, batch) makes one
+update, and batch is one batch or an iterable of batches. gradlab may run the training several
+times.
 
-FUNCTION takes no arguments, and a script gets none. FUNCTION trains, and gradlab stops it after a
-few steps. Or it returns (step, model, optimizer, batch): step(model, optimizer, batch) makes one
-optimizer step, and batch is one batch or an iterable of batches. gradlab may run the training
-several times.
-Exit codes: 0 no mistake found, 1 a mistake found, 2 the command is wrong or
-the training makes no update.
-With --catalogue: 0 the doctor finds every mistake and reports nothing for the
-fixed forms, 1 otherwise.
+The program runs in a sandbox: it sees all files and cannot change them. Each run of the program
+starts from the same files. Limits of each run:
+  --time SECONDS                 time; default: 600
+  --memory GIB                   memory; default: the free memory
+  --disk GIB                     size of the files that the program writes; default: 10
+  --network                      let the program use the network
+  --sandbox NAME                 overlay, bwrap, landlock or copy; default: the first that works
+  --trust                        run it even if the sandbox protects only the working folder
+
+gradlab doctor --catalogue       examine every mistake of gradlab mistakes, in its broken and in its
+                                 fixed form
+  --markdown                     print the result as a page
+
+Exit codes: 0 no mistake found; 1 a mistake found; 2 the command is wrong, or the training makes no
+update or fails. With --catalogue: 0 the doctor finds every mistake and no other, 1 otherwise.
 """
 FLAGS = ("--catalogue", "--markdown", "--network", "--trust")
 OPTIONS = {

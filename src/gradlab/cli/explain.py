@@ -7,19 +7,19 @@ from gradlab.cli.arguments import split
 from gradlab.errors import SettingsError, nearest
 
 HELP = """\
-gradlab explain [overrides]   explain the chain rule through one weight for one sample, factor by
-                              factor; show the weights with the largest gradients, and the effect
-                              of one gradient step
+gradlab explain [overrides]   explain the gradient of one weight for one sample: the factors of the
+                              chain rule, the weights with the largest gradients, and the effect of
+                              one gradient step. The network is model=mlp, by default a small one
 gradlab explain activations   draw each activation and its derivative
 gradlab explain losses        draw each loss and its derivative
 
 Overrides: as for gradlab run, and
-  explain.sample              the index of the held-out sample
-  explain.layer               the layer of the weight; 1: the first layer
-  explain.weight=[from,to]    the weight; default: the one with the largest gradient
-  explain.after               steps of training before the explanation
-  explain.dir                 the folder of the page
-Exit code: 0; 2 if the command is wrong.
+  explain.sample=4            index of the held-out sample
+  explain.layer=1             layer of the weight; 1: the first layer
+  explain.weight=[from,to]    the weight; default: the weight with the largest gradient
+  explain.after=0             number of training steps before the explanation
+  explain.dir=explain         folder of the page
+Exit codes: 0 success, 2 the command is wrong.
 Try: gradlab explain model.activation=sigmoid model.depth=10
 """
 

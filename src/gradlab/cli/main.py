@@ -21,16 +21,17 @@ gradlab: a laboratory for gradient pathologies in PyTorch networks
                                  gradlab run -m model.depth=5,20 model.activation=sigmoid,relu
   gradlab report DIR           write a report on all runs under DIR: DIR/report/index.html
   gradlab show DIR             print the runs under DIR as a table
-  gradlab cure RUN             repeat a run that has findings with each remedy; rank the remedies
+  gradlab cure RUN             train a run with findings again with each remedy; rank the remedies
   gradlab check [overrides]    compare gradients by hand, by autograd and by finite differences
-  gradlab predict [overrides]  predict the signal and the gradient of each layer from theory
+  gradlab predict [overrides]  predict signal and gradient of each layer before the training
   gradlab explain [overrides]  explain the chain rule through one weight, factor by factor
   gradlab mistakes [NAME]      show common mistakes in training code, with effect and fix
-  gradlab doctor TARGET        find such mistakes in your program: FILE.py, FILE.py:FUNCTION or
-                                 MODULE:FUNCTION
+  gradlab doctor TARGET        find such mistakes in your program. TARGET is FILE.py,
+                                 FILE.py:FUNCTION or MODULE:FUNCTION
 
-gradlab COMMAND --help describes a command; gradlab run --help lists the configuration. The flags of
-gradlab run are Hydra's, such as --cfg job and --info.
+An override is KEY=VALUE, such as model.depth=10. gradlab COMMAND --help describes a command.
+gradlab run --help lists all keys with their defaults. The flags of gradlab run are Hydra's, such as
+--cfg job and --info.
 Exit codes: 0 success, 1 a run failed or a check found a mistake, 2 the command or the
 configuration is wrong, 130 and 143 interrupted.
 """

@@ -6,12 +6,12 @@ from gradlab.cli.arguments import split
 from gradlab.errors import SettingsError, nearest
 
 HELP = """\
-gradlab mistakes              run each common mistake in training code, broken and fixed, and print
-                              the measurements
-gradlab mistakes NAME         explain one mistake: code, effect, reason, fix and proof
-  --markdown                  print the whole catalogue as a page
+gradlab mistakes              list common mistakes in training code, and measure the effect of each
+                              in a broken and in a fixed program
+gradlab mistakes NAME         explain one mistake: code, measured effect, reason and fix
+gradlab mistakes --markdown   print all explanations as a page
 
-Exit codes: 0 every measurement is as expected, 1 one is not, 2 the command is wrong.
+Exit codes: 0 every number is as expected, 1 a number is not, 2 the command is wrong.
 """
 
 

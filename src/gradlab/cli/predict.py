@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from gradlab.cli.arguments import split
 
 HELP = """\
-gradlab predict [overrides]   predict the signal and the gradient of each layer at initialisation
-                              from mean-field theory: means and spread over random networks
+gradlab predict [overrides]   predict the signal and the gradient of each layer before the training,
+                              from the theory of wide networks (mean field): mean and spread over
+                              random weights. It covers model=mlp and model=resmlp
 
 Overrides: as for gradlab run.
-Exit code: 0; 2 if the command is wrong, or if theory does not cover the network.
+Exit codes: 0 success; 2 the command is wrong, or theory does not cover the network.
+Try: gradlab predict model.activation=sigmoid model.depth=10
 """
 
 

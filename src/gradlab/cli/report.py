@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from gradlab.cli.arguments import one_folder, report_damaged
 
 HELP = """\
-gradlab report DIR            write a report on all runs under DIR, with figures and tables:
+gradlab report DIR            write a page with figures and tables about all runs under DIR:
                               DIR/report/index.html
 
 Exit codes: 0 success, 2 DIR contains no runs, or the report cannot be written.

@@ -6,8 +6,9 @@ from gradlab.cli.arguments import one_folder, report_damaged
 
 OVER_SEEDS = "--over-seeds"
 HELP = f"""\
-gradlab show DIR              print the runs under DIR as a table, a row per run
-  {OVER_SEEDS}                a row per setting: verdicts, medians and ranges over seeds
+gradlab show DIR              print the runs under DIR as a table, with a row for each run
+  {OVER_SEEDS}                print a row for each setting instead, with the verdicts, medians and
+                              ranges over its seeds
 
 Exit codes: 0 success, 2 DIR contains no runs.
 """
