@@ -7,6 +7,7 @@ So every `--help` is instant.
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; print an expected error as one line on stderr."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _report_errors(arguments)
+        code = _report_errors(arguments, ends=argv is None)
         if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]
             sys.stdout.flush()  # an error can still be reported here
         return code
@@ -69,7 +70,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _report_errors(arguments: list[str]) -> int:
+def _report_errors(arguments: list[str], ends: bool) -> int:
+    """Run a command, and print an expected error as one line.
+
+    Args:
+        arguments: The words after `gradlab`.
+        ends: Whether the process ends afterwards.
+
+    Returns:
+        The exit code.
+    """
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # no warning if HOME cannot be written
     try:
         return _dispatch(arguments)
@@ -77,6 +87,8 @@ def _report_errors(arguments: list[str]) -> int:
         print(f"gradlab: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as error:
+        if ends:  # packages wait for their processes at the end, and print a traceback at Ctrl-C
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("gradlab: interrupted; all recorded rows are saved", file=sys.stderr)
         return getattr(error, "exit_code", 130)
 

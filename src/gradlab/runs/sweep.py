@@ -22,14 +22,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gradlab.config import choices
 from gradlab.config.compose import as_settings_error, parse_overrides, search_path_folders
-from gradlab.config.interrupt import Interrupt, broken, described
+from gradlab.config.interrupt import Interrupt, broken, described, uninterrupted
 from gradlab.config.settings import Settings, from_config
 from gradlab.errors import GradlabError, JobError, SettingsError, StoreError, is_of_stream
 from gradlab.results.files import read_json
 from gradlab.results.owner import Owner, living_owner
 from gradlab.results.parquet import write_json
 from gradlab.runs import job_reports
-from gradlab.runs.sweep_checks import RefusedError, check_run, check_sweep, counted_here
+from gradlab.runs.sweep_checks import RefusedError, check_run, check_sweep, counted_here, listed
 
 if TYPE_CHECKING:
     from gradlab.runs.run import Label
@@ -99,7 +99,24 @@ class JobOutcomes:
             parts.append(f"{waiting} did not {'end' if self.elsewhere else 'start'}")
         failed = [f"  {os.path.relpath(job.path)}: {job.error}" for job in self.jobs if job.error]
         report = [f"gradlab report {self.folder}"] if interrupted or finished else []
-        return ["; ".join(parts), *failed, *report]
+        return ["; ".join(parts), *failed, *self._others(), *report]
+
+    def _others(self) -> list[str]:
+        """Return a line about runs in the folder that this sweep does not have, if there are any.
+
+        Only a sweep whose jobs are known from the start, and have all ended, knows its runs.
+        """
+        if self.folder is None or self.planned != len(self.jobs):
+            return []
+        own = {job.path.absolute() for job in self.jobs}
+        found = sorted(file.parent for file in self.folder.absolute().rglob("run.json"))
+        others = [
+            str(path.relative_to(self.folder.absolute())) for path in found if path not in own
+        ]
+        if not others:
+            return []
+        text = f"{len(others)} runs" if len(others) > 1 else "1 run"
+        return [f"{self.folder} also holds {text} of another sweep: {listed(others)}"]
 
 
 outcomes: JobOutcomes | None = None
@@ -163,8 +180,10 @@ def run(arguments: Sequence[str]) -> int:
             if results.owner is not None:
                 results.owner.release()
             if results.folder is not None and results.elsewhere:
-                complete_unfinished(results.folder, interrupt.requested)
-                results.jobs = [_as_outcome(each) for each in job_reports.collect(results.folder)]
+                with uninterrupted():
+                    complete_unfinished(results.folder, interrupt.requested)
+                    reports = job_reports.collect(results.folder)
+                results.jobs = [_as_outcome(each) for each in reports]
             if results.folder is not None and (results.jobs or problem is None):
                 print("\n".join(results.summary()), flush=True)
     interrupt.check()

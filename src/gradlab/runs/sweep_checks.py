@@ -112,7 +112,7 @@ def check_shared(paths: Sequence[Path]) -> None:
     path, numbers = max(jobs.items(), key=lambda item: len(item[1]), default=(Path(), []))
     if len(numbers) > 1:
         raise JobError(
-            f"jobs {_listed(numbers)} share the folder {os.path.relpath(path)}, so each would "
+            f"jobs {listed(numbers)} share the folder {os.path.relpath(path)}, so each would "
             "replace the one before it; add the swept keys to hydra.sweep.subdir, or leave it out"
         )
 
@@ -166,7 +166,7 @@ def _check_free(paths: Sequence[Path], resume: bool) -> None:
     if occupied and not resume:
         plural = "already hold runs" if len(occupied) > 1 else "already holds a run"
         raise StoreError(
-            f"{_listed(occupied)} {plural}; choose another hydra.run.dir or hydra.sweep.dir"
+            f"{listed(occupied)} {plural}; choose another hydra.run.dir or hydra.sweep.dir"
             + ("; sweep.resume=true trains only the missing runs" if len(paths) > 1 else "")
         )
 
@@ -264,7 +264,8 @@ def _resumes(config: DictConfig) -> bool:
     return bool(OmegaConf.select(config, "sweep.resume", default=False))
 
 
-def _listed(items: Sequence[Any]) -> str:
+def listed(items: Sequence[Any]) -> str:
+    """Return the first items as text, and the number of the others."""
     texts = [str(item) for item in items]
     if len(texts) > NAMED + 1:
         return f"{', '.join(texts[:NAMED])} and {len(texts) - NAMED} others"

@@ -50,6 +50,16 @@ def test_only_missing_runs_are_made(launcher, capsys):
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_runs_of_another_sweep_are_named(launcher, capsys):
+    by = ["sweep.resume=true", f"hydra/launcher={launcher}", "hydra.sweep.subdir=${hydra.job.num}"]
+    assert sweep("s", "seed=0,1,2,3,4,5,6", *by) == 0
+    assert "another sweep" not in capsys.readouterr().out
+    assert sweep("s", "seed=0,1", *by) == 0
+    line = "s also holds 5 runs of another sweep: 2, 3, 4 and 2 others"
+    assert capsys.readouterr().out.splitlines()[-2] == line
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_a_finished_run_of_another_configuration_is_not_replaced(launcher, capsys):
     resume = ["sweep.resume=true", f"hydra/launcher={launcher}"]
     assert sweep("s", "seed=0,1,2,3") == 0
