@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from gradlab.runs.run import Label
 
 log = logging.getLogger(__name__)
+PATIENCE = 5.0  # seconds in which processes end that a launcher has killed
 
 
 @dataclass(frozen=True)
@@ -303,8 +305,11 @@ def complete_unfinished(folder: Path, interrupted: bool) -> None:
     """
     result = {"status": "interrupted" if interrupted else "failed"}
     result |= {} if interrupted else {"error": "its process was killed"}
+    deadline = time.monotonic() + PATIENCE
     for file in folder.rglob("run.json"):
         with suppress(OSError, StoreError):
+            while living_owner(file.parent) is not None and time.monotonic() < deadline:
+                time.sleep(0.05)  # the process is ending
             info = read_json(file)
             if info["status"] == "running" and living_owner(file.parent) is None:
                 write_json(file, {**info, **result})
