@@ -39,10 +39,11 @@ def doctor(
 ) -> list[CodeFinding]:
     """Find mistakes in a training step.
 
-    The doctor runs step(model, optimizer, batch) a few times and observes it. Then it restores the
-    state that the step can reach: weights, gradients, optimisers, schedules, lists,
-    random generators. It does not restore files: a file that the step writes stays written. The
-    command `gradlab doctor` runs a program in a sandbox instead.
+    The doctor calls step(model, optimizer, batch) until it has made 5 updates, and observes them.
+    If they show no mistake, it calls the step again, for up to 128 updates to find inf and NaN, and
+    for experiments. It restores the state that the step can reach: weights, gradients,
+    optimisers, schedules, lists, random generators. It does not restore files: what the step
+    writes remains. The command `gradlab doctor` runs a program in a sandbox instead.
 
     Args:
         step: makes one update, or a part of an update with gradient accumulation; its result is

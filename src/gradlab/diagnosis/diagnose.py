@@ -75,15 +75,18 @@ def diagnose(
     steps: pd.DataFrame | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Findings:
-    """Return the pathologies of a run, most severe first; none for a healthy run.
+    """Find the faults of a recorded run, such as vanishing gradients, with cause and remedies.
 
-    `run.json` and `monitor.findings` hold the result of this function. A frame of `gradlab.load` or
-    `Monitor.frame` has steps and configuration in its `attrs`, which survive `query` and boolean
-    selection. A frame of `pandas.read_parquet` lacks them: pass them as arguments, or the rules
-    that need them find nothing. Read such a frame with `dtype_backend="pyarrow"`. Otherwise pandas
-    turns null (not measured) into NaN, and NaN counts as not measured.
+    `docs/diagnosis.md` lists the kinds of findings with their thresholds. `run.json` and
+    `monitor.findings` hold the result of this function.
 
-    Several runs must be seeds of one setting. Each finding then has a `confidence`: the share of
+    A frame of `gradlab.load` or `Monitor.frame` has the steps and the configuration in its `attrs`,
+    which survive `query` and boolean selection. A frame of `pandas.read_parquet` lacks them: pass
+    them as arguments, or the rules that need them find nothing. Read such a frame with
+    `dtype_backend="pyarrow"`. Otherwise pandas turns null (not measured) into NaN, and gradlab
+    takes each NaN for "not measured".
+
+    Several runs must differ only in their seed. Each finding then has a `confidence`: the share of
     the runs that show it.
 
     Args:
@@ -93,8 +96,9 @@ def diagnose(
             `attrs`.
 
     Returns:
-        The findings, a sequence. `.verdict` is the kind of the first, or "healthy". `.learning`
-        is one of `schema.LEARNING`, or None.
+        The findings, a sequence in the order of `schema.KINDS`; empty if there is no fault.
+        `.verdict` is "diverged", the kind of the first finding that is not a note, "too_early" or
+        "healthy". `.learning` is one of `schema.LEARNING`, or None if the loss is unknown.
 
     Raises:
         StoreError: No rows, a missing column, a row that occurs twice, or runs of different

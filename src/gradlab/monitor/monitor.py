@@ -60,32 +60,34 @@ def watch(
 ) -> "Monitor":
     """Record the gradients and signals of each layer of a network while it trains.
 
-    The training loop is unchanged, and computes the same numbers to the last bit. gradlab reads
-    the gradients of parameters once in each optimiser step, when they are complete: accumulated,
-    averaged over processes and unscaled, but before clipping. `docs/watch.md` describes each
-    recorded column.
+    The training loop stays as it is, and computes the same numbers to the last bit. gradlab reads
+    the gradients of the parameters once in each optimiser step, when they are complete: after
+    accumulation, averaging over processes and unscaling, and before clipping. `docs/watch.md`
+    describes each recorded column.
 
     Args:
         model: Any network, also inside `DistributedDataParallel`, `fully_shard` or
             `torch.compile`.
-        optimizer: The optimiser or its learning rate scheduler; or a list of optimisers, which
-            together make a step with one update each. None counts each update of the model, by any
-            optimiser, as a step.
-        every: N records each N-th step; "log" records ten steps per factor of 10.
-        modules: Modules to record: types, patterns of names ("h.*.mlp.*"), or predicates
-            f(name, module). None records all modules that own a parameter with two or more
-            dimensions.
+        optimizer: The optimiser whose updates are the steps, or its learning rate scheduler. With a
+            list of optimisers, a step is complete when each has made one update. None: each update
+            of the model, by any optimiser, is a step.
+        every: 1 records each step, N records each N-th step from step 0 on, and "log" records ten
+            steps per factor of 10.
+        modules: The modules to record: a type, a pattern of names ("h.*.mlp.*"), a function
+            f(name, module), or a list of these. None: all modules that own a parameter with two or
+            more dimensions.
         sinks: Further destinations of the rows, from `gradlab.sinks`. The monitor always stores
-            the rows in memory.
-        locate: Check the loss and all gradients in each step, and name the operation and the line
-            at which the first inf or NaN begins. False turns these checks off.
-        on_spike: "skip" leaves out an update in which loss and gradient norm rise by 6 standard
-            deviations above the 128 steps before, or are not finite: the gradients become None
-            before the optimiser's step. This changes the training, and needs `every=1`. None
-            changes nothing.
+            the rows in memory. Without a sink, no file is written.
+        locate: Whether to check the loss and all gradients in each step, and to name the operation
+            and the line at which the first inf or NaN begins.
+        on_spike: None changes nothing. "skip" changes the training, and needs `every=1`: gradlab
+            skips an update if loss and gradient norm are both 6 standard deviations above their
+            median over the last 128 steps, or if one of them is inf or NaN. It sets the gradients
+            to None, so that the optimiser does nothing.
 
     Returns:
-        A monitor. Use it in a `with` statement around the loop, or call `start()` and `stop()`.
+        A monitor, which is not started yet. Use it in a `with` statement around the loop, or call
+        `start()` and `stop()`.
 
     Raises:
         WatchError: The model is already watched or cannot be watched, or an argument is invalid.
@@ -156,7 +158,10 @@ class _Session:
 
 
 class Monitor:
-    """The record of a watched network. `gradlab.watch` makes it.
+    """The record of a watched network; `gradlab.watch` returns it.
+
+    `findings` lists the faults, `frame()` and `steps()` return the recorded rows, `figure(name)`
+    draws them, and `report(folder)` writes a page. `print(monitor)` shows state and findings.
 
     Args:
         model: As in `gradlab.watch`.

@@ -27,7 +27,10 @@ PACKAGES = ("gradlab", "torch", "numpy", "hydra-core", "pandas", "pyarrow", "wan
 
 
 class Parquet:
-    """Writes the files of a run into a folder.
+    """A sink that writes `layers.parquet`, `steps.parquet` and `run.json` into a folder.
+
+    `gradlab.load(folder)` and `gradlab report FOLDER` read the files, also while the run is going
+    on.
 
     Args:
         path: The folder. It may exist if it does not contain a run.

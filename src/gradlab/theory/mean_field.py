@@ -46,6 +46,8 @@ def predict(
 ) -> pd.DataFrame:
     """Predict the signal and the gradient of each layer at initialisation, from mean-field theory.
 
+    Mean-field theory describes fully connected networks with wide layers and random weights.
+
     Args:
         widths: [n_0, n_1, ..., n_L]: features, units of each hidden layer, outputs.
         activation: the name of the hidden layers' activation, such as "relu".

@@ -197,7 +197,10 @@ class Phase:
 
 
 def phase(activation: str, sigma_w: float, sigma_b: float = 0.0) -> Phase:
-    """Return the fixed point and the phase of wide networks with an activation.
+    """Return the phase of wide networks at initialisation: ordered, critical or chaotic.
+
+    In the ordered phase, gradients vanish with the depth; in the chaotic phase, they explode. At
+    the critical point between the phases, they keep their size.
 
     Source: Schoenholz et al. 2017, eqs. 5, 9 and 11.
 
@@ -207,7 +210,9 @@ def phase(activation: str, sigma_w: float, sigma_b: float = 0.0) -> Phase:
         sigma_b: Var b = sigma_b².
 
     Returns:
-        The fixed point q* of the variance, chi_1, the depth scales in layers, and the phase.
+        The phase; the variance q* of the pre-activations that deep layers approach; chi_1, the
+        factor by which a layer multiplies the mean square of the gradient; and the numbers of
+        layers in which gradients and differences between samples change by a factor e.
 
     Raises:
         PredictionError: the activation is unknown, sigma_w is not above 0, or sigma_b is negative.
