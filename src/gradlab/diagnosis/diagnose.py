@@ -96,7 +96,7 @@ def diagnose(
             `attrs`.
 
     Returns:
-        The findings, a sequence in the order of `schema.KINDS`; empty if there is no fault.
+        The findings, a sequence in the order of `schema.KINDS`; empty without a fault.
         `.verdict` is "diverged", the kind of the first finding that is not a note, "too_early" or
         "healthy". `.learning` is one of `schema.LEARNING`, or None if the loss is unknown.
 

@@ -61,7 +61,7 @@ class WandB:
         ...             model(torch.ones(8, 4)).square().mean().backward()
         ...             optimizer.step()
         ...     print(run.summary["verdict"])
-        healthy
+        too_early
     """
 
     def __init__(
