@@ -145,7 +145,7 @@ def test_a_module_is_named_with_the_number_of_its_call():
     while h < 89:
         h, calls = math.exp(h) + 1, calls + 1
     assert fault.call == calls + 1
-    assert f"in `model.cell` (call {fault.call})" in fault.sentence()
+    assert f"in module `model.cell` (call {fault.call})" in fault.sentence()
 
 
 class Noisy(nn.Module):

@@ -14,6 +14,7 @@ from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 from gradlab.nonfinite.fault import Fault
 from gradlab.nonfinite.location import Trained, concerns, fault_of_parameter, locate
 from gradlab.nonfinite.recorded_calls import CallRecorder, tensors_of
+from gradlab.nonfinite.replay import Replay
 from gradlab.nonfinite.tensor_range import all_finite
 from gradlab.nonfinite.user_code import Place, running_places
 from gradlab.recording.patches import wrap
@@ -36,9 +37,14 @@ class NonfiniteGuard:
         may_wait: Returns whether the check may wait for the device in this step.
         pause: Opens a context in which no other recorder observes the repeated step.
         on_failure: Called with an exception of this class; the checks end, the training continues.
+        on_replay: Receives each repeated step with all its operations.
+        recorder: Records the calls; None for a new one.
 
     Attributes:
         faults: The located faults.
+        recorder: Records the calls of the steps.
+        norms: The norms of the gradients after the last backward pass, one for each parameter with
+            a gradient; None if the loss was not finite.
     """
 
     # attributes: the callbacks of its owner, and the state of the current backward pass
@@ -53,12 +59,16 @@ class NonfiniteGuard:
         may_wait: Callable[[], bool] = lambda: True,
         pause: Callable[[], AbstractContextManager[Any]] = nullcontext,
         on_failure: Callable[[Exception], None] = lambda _: None,
+        on_replay: Callable[[Replay], None] | None = None,
+        recorder: CallRecorder | None = None,
     ) -> None:
         self.faults: list[Fault] = []
+        self.recorder = CallRecorder() if recorder is None else recorder
+        self.norms: Tensor | None = None
         self._parameters, self._modules, self._step = parameters, modules, step
         self._repeats, self._may_wait = repeats, may_wait
         self._pause, self._on_failure = pause, on_failure
-        self._recorder = CallRecorder()
+        self._on_replay = on_replay
         self._optimizers: WeakSet[Optimizer] = WeakSet()
         self._state = _Passes()
 
@@ -70,7 +80,7 @@ class NonfiniteGuard:
             modules: The modules of the network; None for all modules of the program.
         """
         with ExitStack() as stack:
-            stack.enter_context(self._recorder.observe(modules))
+            stack.enter_context(self.recorder.observe(modules))
             stack.enter_context(wrap(torch.autograd, "backward", self._backward))
             stack.callback(register_optimizer_step_pre_hook(self._before_update).remove)
             yield
@@ -78,7 +88,7 @@ class NonfiniteGuard:
     @property
     def roots(self) -> list[nn.Module]:
         """The modules that code outside of modules has called."""
-        return [*self._recorder.roots]
+        return [*self.recorder.roots]
 
     def finish(self) -> None:
         """Check the parameters after the last update, unless a fault is known."""
@@ -107,7 +117,7 @@ class NonfiniteGuard:
             return original(tensors, grad_tensors, *args, **kwargs)
         roots = [*tensors_of(tensors)]
         grads = _as_list(grad_tensors) if grad_tensors is not None else [None] * len(roots)
-        at_once = not _waits(roots)
+        at_once, self.norms = not _waits(roots), None
         bad = at_once and self._guarded(self._check_roots, roots, grads)
         state.depth += 1
         try:
@@ -142,7 +152,8 @@ class NonfiniteGuard:
     def _check_gradients(self, roots: Sequence[Tensor], grads: Sequence[Tensor | None]) -> bool:
         """Locate the origin of gradients that are not finite; return whether there are any."""
         named = {n: p.grad for n, p in self._parameters().items() if p.grad is not None}
-        if bool(_norms(list(named.values())).isfinite().all()):
+        self.norms = _norms(list(named.values()))
+        if bool(self.norms.isfinite().all()):
             self._state.is_bad = False
             return False
         bad = [n for n, g in named.items() if not all_finite(g.detach())]
@@ -166,13 +177,13 @@ class NonfiniteGuard:
         if of_loss and not concerns(roots, trained):
             return
         found = None
-        self._recorder.paused = True
+        self.recorder.paused = True
         try:
             if self._repeats:
                 with self._pause():
-                    found = locate(roots, grads, trained, self._step(), effect)
+                    found = locate(roots, grads, trained, self._step(), effect, self._on_replay)
         finally:
-            self._recorder.paused = False
+            self.recorder.paused = False
         self._add(found or Fault(self._step(), "unknown", effect, exact=False))
 
     def _add(self, fault: Fault) -> None:
@@ -184,7 +195,8 @@ class NonfiniteGuard:
         """Compute the check of a backward pass on the device, and leave its result there."""
         given = [p.grad for p in self._parameters().values() if p.grad is not None]
         parts = [root.detach().double().sum().reshape(1) for root in roots]
-        parts += [_norms(given)] if given else []
+        self.norms = _norms(given)
+        parts += [self.norms] if given else []
         flag = torch.cat([x.to(parts[0].device).double() for x in parts]).isfinite().all()
         before = self._state.pending
         worst = flag if before is None else before[2] & flag

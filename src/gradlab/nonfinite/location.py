@@ -1,6 +1,6 @@
 """Locate the origin of a number that is not finite, by repeating the step."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -39,6 +39,7 @@ def locate(
     trained: Trained,
     step: int,
     effect: str,
+    on_replay: Callable[[Replay], None] | None = None,
 ) -> Fault | None:
     """Locate the origin of a loss or a gradient that is not finite.
 
@@ -48,11 +49,15 @@ def locate(
         trained: The tensors and modules of the training.
         step: Number of optimiser steps before.
         effect: The consequence, as `the loss is NaN`.
+        on_replay: Receives the repeated step with all its operations.
 
     Returns:
         The fault; None if every number of the repeated step is finite.
     """
-    result = replay(roots, grads, [*trained.parameters.values()], trained.modules)
+    parameters, shown = [*trained.parameters.values()], on_replay is not None
+    result = replay(roots, grads, parameters, trained.modules, with_operations=shown)
+    if on_replay is not None:
+        on_replay(result)
     origin = result.origin
     if origin is None:
         return None

@@ -97,15 +97,20 @@ class OperationChecks(TorchDispatchMode):
 
     Args:
         module: Returns name and number of calls of the innermost running module.
+        history: Receives every operation with the range of its first result, in order.
 
     Attributes:
         places: Lines of the user's code from which the repeated call was made.
         end: The frame of gradlab that makes the repeated call.
     """
 
-    def __init__(self, module: Callable[[], tuple[str | None, int]]) -> None:
+    def __init__(
+        self,
+        module: Callable[[], tuple[str | None, int]],
+        history: list[Operation | None] | None = None,
+    ) -> None:
         super().__init__()
-        self.module = module
+        self.module, self._history = module, history
         self.places: tuple[Place, ...] = ()
         self.end: FrameType | None = None
         self._order = 0
@@ -139,6 +144,8 @@ class OperationChecks(TorchDispatchMode):
                 self._alive.append(x)
             else:
                 self._origins.pop(_address(x), None)
+        if self._history is not None:
+            self._history.append(_with_output(before, results, node is not None))
         return out
 
     def _describe(self, func: Any, inputs: Sequence[Tensor]) -> Operation | None:
@@ -232,6 +239,19 @@ class OperationChecks(TorchDispatchMode):
 def earliest(origins: Origins) -> Origin | None:
     """Return the first origin in time; deliberate values come last. None if there is none."""
     return min(origins, key=lambda o: (o.deliberate, o.order), default=None)
+
+
+def _with_output(
+    operation: Operation | None, results: Sequence[Tensor], backward: bool
+) -> Operation | None:
+    """Return an operation with the range of its first result; None if it cannot be read."""
+    if operation is None or not results:
+        return operation
+    try:
+        output = range_of_tensor(results[0].detach())
+    except UNREADABLE:
+        return operation
+    return replace(operation, output=output, backward=backward)
 
 
 def _name(func: Any) -> str:

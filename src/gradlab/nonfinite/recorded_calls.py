@@ -6,6 +6,7 @@ long as the graph: nothing must be discarded, and a forward pass without a backw
 nothing. Arguments are aliases without a graph, so no cycle of references keeps a graph alive.
 """
 
+import random
 import sys
 import threading
 import weakref
@@ -15,6 +16,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from itertools import count
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._C._functorch import peek_interpreter_stack
@@ -72,7 +74,7 @@ class RecordedCall:
         args: Its positional arguments, with an `Argument` in place of each tensor.
         kwargs: Its keyword arguments, in the same way.
         places: The running lines of the user's code, the innermost first.
-        rng: States of the random generators at the begin, by device; None if it draws no numbers.
+        rng: States of the random generators at the begin; None if it draws no numbers.
         autocast: The dtype of autocast, by type of device where it is on.
         state: For a module: it and its parts, each with its attributes that are plain values.
     """
@@ -84,7 +86,7 @@ class RecordedCall:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     places: tuple[Place, ...]
-    rng: dict[str, Tensor] | None
+    rng: dict[str, Any] | None
     autocast: dict[str, torch.dtype]
     state: list[tuple[nn.Module, dict[str, Any]]]
 
@@ -152,19 +154,24 @@ def calls_of(roots: Sequence[Tensor]) -> list[RecordedCall]:
     return [seen[number] for number in sorted(seen)]
 
 
-def rng_states() -> dict[str, Tensor]:
-    """Return the states of the random generators, by device."""
-    states = {"cpu": torch.get_rng_state()}
+def rng_states() -> dict[str, Any]:
+    """Return the states of the random generators: by device, and of "numpy" and "python"."""
+    states: dict[str, Any] = {"numpy": np.random.get_state(), "python": random.getstate()}
+    states["cpu"] = torch.get_rng_state()
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         for index in range(torch.cuda.device_count()):
             states[f"cuda:{index}"] = torch.cuda.get_rng_state(index)
     return states
 
 
-def set_rng_states(states: Mapping[str, Tensor]) -> None:
-    """Set the states of the random generators, by device."""
+def set_rng_states(states: Mapping[str, Any]) -> None:
+    """Set the states of the random generators that `rng_states` has returned."""
     for device, state in states.items():
-        if device == "cpu":
+        if device == "numpy":
+            np.random.set_state(state)
+        elif device == "python":
+            random.setstate(state)
+        elif device == "cpu":
             torch.set_rng_state(state)
         else:
             torch.cuda.set_rng_state(state, device)
@@ -176,11 +183,14 @@ class CallRecorder(TorchFunctionMode):
     Attributes:
         paused: Whether calls are not recorded.
         roots: The modules whose calls were outermost calls.
+        listener: Receives each call after its end; the results of a module that raised an
+            exception are missing.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.paused = False
+        self.listener: Callable[[RecordedCall], None] = lambda _: None
         self._numbers = count()
         self.roots = weakref.WeakSet[nn.Module]()
         self._thread = 0
@@ -225,22 +235,31 @@ class CallRecorder(TorchFunctionMode):
     ) -> Any:
         """Call a function of torch, and record the call if its results have a gradient."""
         kwargs = kwargs or {}
-        # The compiler and the tracer trace this method.
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore
+        if not self.records(func, args, kwargs):
             return func(*args, **kwargs)
-        if self.paused or self._running or not _has_gradient(args, kwargs):
-            return func(*args, **kwargs)
-        name = getattr(func, "__name__", "")
-        if name == "backward" or peek_interpreter_stack():
-            return func(*args, **kwargs)
-        draws = any(part in name for part in RANDOM)
+        draws = any(part in getattr(func, "__name__", "") for part in RANDOM)
         call = self._call(func, args, kwargs, rng_states() if draws else None)
         out = func(*args, **kwargs)
         _store(call, args[0] if out is None and args else out)
+        self.listener(call)
         return out
 
+    def records(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        """Return whether the call of a function of torch is recorded."""
+        # The compiler and the tracer trace this method.
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore
+            return False
+        if self.paused or self._running or not _has_gradient(args, kwargs):
+            return False
+        return getattr(func, "__name__", "") != "backward" and not peek_interpreter_stack()
+
+    def records_modules(self) -> bool:
+        """Return whether the call of a module that begins now is an outermost call."""
+        here = threading.get_ident() == self._thread
+        return here and not self.paused and not self._running and torch.is_grad_enabled()
+
     def _call(
-        self, function: Any, args: Any, kwargs: Any, rng: dict[str, Tensor] | None
+        self, function: Any, args: Any, kwargs: Any, rng: dict[str, Any] | None
     ) -> RecordedCall:
         frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
         return RecordedCall(
@@ -300,6 +319,7 @@ class CallRecorder(TorchFunctionMode):
             kwargs, out = kwargs_out
             call.kwargs = map_tensors(_argument, kwargs)
             _store(call, out)
+            self.listener(call)
 
 
 def _has_gradient(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:

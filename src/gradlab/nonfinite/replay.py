@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
 
-from gradlab.nonfinite.operations import OperationChecks, Origin, Origins, earliest
+from gradlab.nonfinite.operations import Operation, OperationChecks, Origin, Origins, earliest
 from gradlab.nonfinite.recorded_calls import (
     Argument,
     RecordedCall,
@@ -39,11 +39,13 @@ class Replay:
             every number was finite.
         in_backward: Whether the loss was finite.
         exact: Whether the loss was the same number again, and no argument had changed.
+        operations: The operations of the step in order; empty unless they were asked for.
     """
 
     origin: Origin | None
     in_backward: bool
     exact: bool
+    operations: Sequence[Operation | None] = ()
 
 
 class ModuleNames:
@@ -92,6 +94,8 @@ def replay(
     grads: Sequence[Tensor | None],
     parameters: Sequence[Tensor],
     names: Mapping[int, str],
+    *,
+    with_operations: bool = False,
 ) -> Replay:
     """Repeat the calls that computed some tensors, and then their backward pass.
 
@@ -100,13 +104,15 @@ def replay(
         grads: The gradients from which it starts; None for 1.
         parameters: The parameters whose gradients are computed.
         names: Names of modules, by id.
+        with_operations: Whether the result has all operations with their ranges.
 
     Returns:
         The first origin of values that are not finite, in the roots or in the gradients.
     """
     calls = calls_of(roots)
     modules = ModuleNames(names)
-    checks = OperationChecks(modules.innermost)
+    history: list[Operation | None] | None = [] if with_operations else None
+    checks = OperationChecks(modules.innermost, history)
     with _restored(calls), modules.observe(), torch.enable_grad():
         results: dict[int, list[Tensor]] = {}
         leaves = [p for p in parameters if p.requires_grad and p.is_leaf]
@@ -119,9 +125,9 @@ def replay(
         with checks:
             origins: Origins = frozenset().union(*map(checks.origins, repeated))
         if origins:
-            return Replay(earliest(origins), False, exact)
+            return Replay(earliest(origins), False, exact, history or ())
         origins = _backward(repeated, grads, leaves, checks)
-        return Replay(earliest(origins), True, exact)
+        return Replay(earliest(origins), True, exact, history or ())
 
 
 def _repeat(
