@@ -39,7 +39,7 @@ class Replay:
             every number was finite.
         in_backward: Whether the loss was finite.
         exact: Whether the loss was the same number again, and no argument had changed.
-        operations: The operations of the step in order; empty unless they were asked for.
+        operations: The operations of the step in order; empty if they were not recorded.
     """
 
     origin: Origin | None
