@@ -25,6 +25,7 @@ PACKAGES = [
     "nonfinite",
     "training",
     "results",
+    "black_box",
     "sinks",
     "diagnosis",
     "report",

@@ -17,6 +17,7 @@ from tests.report.runs import write_run
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(gradlab.__file__).parent
 PUBLIC = [
+    "BlackBox",
     "Finding",
     "Findings",
     "GradlabError",
@@ -29,6 +30,7 @@ PUBLIC = [
     "load",
     "phase",
     "predict",
+    "replay",
     "sinks",
     "watch",
 ]

@@ -3,6 +3,7 @@
 gradlab.watch(model, ...)     record the gradients of any network in any training loop
 gradlab.load(dir)             read all runs under a folder as pandas frames: .runs .steps .layers
 gradlab.diagnose(run)         the findings of a run: its folder, loaded results, a frame, a monitor
+gradlab.replay(folder, ...)   repeat the steps that gradlab.watch(..., black_box=folder) stored
 gradlab.doctor(step, ...)     find common mistakes in a training step
 gradlab.check_gradients(...)  compare analytic gradients with finite differences
 gradlab.predict(widths, ...)  predict a network at initialisation from theory, layer by layer
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gradlab import integrations as integrations
     from gradlab import sinks as sinks
+    from gradlab.black_box.step_memory import BlackBox as BlackBox
     from gradlab.debugger.examine import doctor as doctor
+    from gradlab.debugger.repeated_steps import replay as replay
     from gradlab.diagnosis.diagnose import diagnose as diagnose
     from gradlab.diagnosis.finding import Finding as Finding
     from gradlab.diagnosis.finding import Findings as Findings
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "BlackBox",
     "Finding",
     "Findings",
     "GradlabError",
@@ -43,11 +47,13 @@ __all__ = [
     "load",
     "phase",
     "predict",
+    "replay",
     "sinks",
     "watch",
 ]
 
 _DEFINED_IN = {
+    "BlackBox": "gradlab.black_box.step_memory",
     "Finding": "gradlab.diagnosis.finding",
     "Findings": "gradlab.diagnosis.finding",
     "GradlabError": "gradlab.errors",
@@ -58,6 +64,7 @@ _DEFINED_IN = {
     "load": "gradlab.results.load",
     "phase": "gradlab.theory.phase",
     "predict": "gradlab.theory.mean_field",
+    "replay": "gradlab.debugger.repeated_steps",
     "watch": "gradlab.monitor.monitor",
 }
 

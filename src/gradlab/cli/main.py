@@ -29,6 +29,8 @@ gradlab: a laboratory for gradient pathologies in PyTorch networks
   gradlab mistakes [NAME]      show common mistakes in training code, with effect and fix
   gradlab doctor TARGET        find such mistakes in your program. TARGET is FILE.py,
                                  FILE.py:FUNCTION or MODULE:FUNCTION
+  gradlab replay DIR TARGET    repeat the last steps before an inf or NaN, which
+                                 gradlab.watch(..., black_box=DIR) has stored
 
 An override is KEY=VALUE, such as model.depth=10. gradlab COMMAND --help describes a command.
 gradlab run --help lists all keys with their defaults. The flags of gradlab run are Hydra's, such as
@@ -47,6 +49,7 @@ COMMANDS = (
     "explain",
     "doctor",
     "mistakes",
+    "replay",
 )
 HELP_FLAGS = {"-h", "--help"}
 

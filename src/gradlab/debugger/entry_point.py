@@ -48,7 +48,7 @@ def examine_target(
         SettingsError: the function does not exist, or needs arguments.
         ExaminationError: the program does not train.
     """
-    training, trace = load_training(_function(target), target.partition(":")[0])
+    training, trace = load_training(load_function(target), target.partition(":")[0])
     return examine(training, trace, experiments(training))
 
 
@@ -62,7 +62,7 @@ def repeat_target(target: str, *, returns_step: bool) -> Training:
     Returns:
         The training.
     """
-    function, program = _function(target), target.partition(":")[0]
+    function, program = load_function(target), target.partition(":")[0]
     if returns_step:
         return load_training(function, program)[0]
     return ScriptTraining(function, program)
@@ -99,7 +99,18 @@ def _is_step(value: Any) -> bool:
     return callable(value) and not isinstance(value, nn.Module)
 
 
-def _function(target: str) -> Callable[[], Any]:
+def load_function(target: str) -> Callable[[], Any]:
+    """Import the function of a target.
+
+    Args:
+        target: `MODULE:FUNCTION`, `FILE.py:FUNCTION` or `FILE.py`.
+
+    Returns:
+        A function without arguments; for a file, it runs the file.
+
+    Raises:
+        SettingsError: the function does not exist, or needs arguments.
+    """
     module, name = split_target(target)
     if not name:
         return _as_script(Path(module))

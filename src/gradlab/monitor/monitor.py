@@ -19,6 +19,8 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import Optimizer
 
+from gradlab.black_box.black_box_folder import write_recording
+from gradlab.black_box.step_memory import BlackBox, StepMemory
 from gradlab.diagnosis.diagnose import diagnose
 from gradlab.diagnosis.finding import Findings
 from gradlab.diagnosis.grid import overflowed, slope
@@ -36,6 +38,7 @@ from gradlab.monitor.termination import complete_on_sigterm, sigterm_delayed
 from gradlab.monitor.watched_modules import Choice, WatchedModule, find_modules, unwrap
 from gradlab.monitor.watched_step import WatchedStep
 from gradlab.nonfinite.guard import NonfiniteGuard
+from gradlab.pages.output_folder import check_replaceable
 from gradlab.results.context import ALONE, attach
 from gradlab.sinks.memory import Memory
 from gradlab.sinks.protocol import RunInfo, Sink, Sinks
@@ -57,6 +60,7 @@ def watch(
     sinks: Sink | Sequence[Sink] = (),
     locate: bool = True,
     on_spike: Literal["skip"] | None = None,
+    black_box: str | Path | BlackBox | None = None,
 ) -> "Monitor":
     """Record the gradients and signals of each layer of a network while it trains.
 
@@ -84,6 +88,9 @@ def watch(
             skips an update if loss and gradient norm are both 6 standard deviations above their
             median over the last 128 steps, or if one of them is inf or NaN. It sets the gradients
             to None, so that the optimiser does nothing.
+        black_box: A folder, or `gradlab.BlackBox` with its options. The last steps stay in memory.
+            After the first inf or NaN, or an exception in the `with` block, they are written to the
+            folder, and `gradlab replay` repeats them. None stores nothing.
 
     Returns:
         A monitor, which is not started yet. Use it in a `with` statement around the loop, or call
@@ -108,7 +115,10 @@ def watch(
         >>> monitor.frame()["module"].unique().tolist()
         ['0', '2']
     """
-    return Monitor(model, optimizer, every, modules, sinks, locate=locate, on_spike=on_spike)
+    return Monitor(
+        model, optimizer, every, modules, sinks,
+        locate=locate, on_spike=on_spike, black_box=black_box,
+    )  # fmt: skip
 
 
 @dataclass
@@ -172,6 +182,7 @@ class Monitor:
         ranks: Number of processes that average their gradients; None reads it from the model.
         locate: As in `gradlab.watch`.
         on_spike: As in `gradlab.watch`.
+        black_box: As in `gradlab.watch`.
 
     Attributes:
         notes: Warnings about steps and modules that were not recorded, one line each.
@@ -189,6 +200,7 @@ class Monitor:
         ranks: int | None = None,
         locate: bool = True,
         on_spike: str | None = None,
+        black_box: str | Path | BlackBox | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise WatchError(f"expected a torch.nn.Module to watch, given {type(model).__name__}")
@@ -204,6 +216,7 @@ class Monitor:
         self._guard = self._make_guard() if locate else None
         self._spikes = self._make_spike_guard() if _skips_spikes(on_spike, every) else None
         self._memory, self._session = Memory(), _Session()
+        self._steps_before = None if black_box is None else self._make_step_memory(black_box)
 
     @property
     def _network(self) -> nn.Module:
@@ -232,6 +245,8 @@ class Monitor:
         hooks.enter_context(self._tracker.observe())
         if self._guard is not None:
             hooks.enter_context(self._guard.observe(self._network.modules()))
+        if self._steps_before is not None:
+            hooks.enter_context(self._steps_before.observe(self._tracker.optimizers.chosen or ()))
         if self._spikes is not None:
             hooks.enter_context(self._spikes.observe())
         if self._sinks and is_first_rank(self._ranks):
@@ -269,6 +284,8 @@ class Monitor:
         self._session.stop(error)
         if self._guard is not None:
             self._guard.finish()
+        if self._steps_before is not None:
+            self._steps_before.finish(self._session.error)
         self._tracker.finish(failed=error is not None)
         last = self.steps().tail(1)
         diverged = any(overflowed(last, name).any() for name in ("loss", "grad_norm"))
@@ -475,6 +492,30 @@ class Monitor:
             tracker.failures,
             self._ranks,
             LIMITS["spike"],
+        )
+
+    def _make_step_memory(self, black_box: str | Path | BlackBox) -> StepMemory:
+        """Return the memory of the last steps.
+
+        Raises:
+            WatchError: `locate` is False.
+            StoreError: The folder cannot be replaced.
+        """
+        if self._guard is None:
+            raise WatchError("expected locate=True with black_box, given locate=False")
+        box = black_box if isinstance(black_box, BlackBox) else BlackBox(black_box)
+        rank = "" if self._ranks == 1 else f"rank_{torch.distributed.get_rank()}"
+        folder, skips = Path(box.folder, rank), self._tracker.skips
+        check_replaceable(folder)
+        return StepMemory(
+            box.every,
+            self._network,
+            self._guard,
+            lambda: self._tracker.attempts,
+            self._tracker.optimizers.includes,
+            lambda step: step in skips.steps,
+            lambda recording: write_recording(folder, recording, box.limit),
+            self._note,
         )
 
     def _nonfinite_info(self) -> dict[str, Any]:

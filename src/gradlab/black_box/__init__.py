@@ -1,0 +1,1 @@
+"""Store the last steps of a training in memory, write them when one fails, and read them again."""
