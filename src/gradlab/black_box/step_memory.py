@@ -47,7 +47,7 @@ class BlackBox:
     """Where and how `gradlab.watch` stores the last steps.
 
     Attributes:
-        folder: A new folder, or one that an earlier black box wrote.
+        folder: A new folder, or the folder of an earlier black box.
         every: Number of steps between two copies of weights, buffers and optimiser state, which
             stay on their device. The inputs of the steps since the last copy stay in memory.
         limit: The most bytes of tensors that are written.
@@ -130,7 +130,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Recording:
-    """What is written.
+    """The stored steps, for the file.
 
     Attributes:
         snapshot: The state before the first step.
@@ -226,7 +226,7 @@ class StepMemory:
     def _stored(self, x: Argument) -> Any:
         if x.source is not None or isinstance(x.value, nn.Parameter):
             return COMPUTED
-        if not x.is_unchanged:  # the call changed its own input
+        if not x.is_unchanged:  # the call changed its input
             return StoredTensor(x.value, x.version)
         value = x.value.clone() if self._copies else x.value
         return StoredTensor(value, value._version)

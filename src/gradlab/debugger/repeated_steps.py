@@ -93,7 +93,7 @@ class RepeatedSteps:
         fault: The fault of the repetition; None if every number was finite.
         operations: The operations around the fault, in order.
         position: Index of the fault in `operations`; None if it is not among them.
-        notes: Clauses about what was not stored or what differs.
+        notes: Clauses about values that were not stored or that differ.
     """
 
     first: int
@@ -414,7 +414,7 @@ class _Player(TorchFunctionMode):
         return new, {key: self._value(x, call.kwargs.get(key, x)) for key, x in kwargs.items()}
 
     def _value(self, actual: Any, stored: Any) -> Any:
-        """Return a stored input in place of the actual one; what was not stored stays."""
+        """Return a stored input in place of the actual one; a value that was not stored stays."""
         if stored is COMPUTED:
             return actual
         if isinstance(stored, Tensor):
