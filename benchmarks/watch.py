@@ -84,6 +84,16 @@ def every_10_without_checks(loop: Loop) -> Iterator[Callable[[], None]]:
         yield loop.step
 
 
+@contextmanager
+def every_step_with_black_box(loop: Loop) -> Iterator[Callable[[], None]]:
+    """`gradlab.watch(every=1, black_box=folder)`, with a copy of the weights every 20 steps."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        gradlab.watch(loop.model, loop.optimizer, black_box=f"{folder}/black_box"),
+    ):
+        yield loop.step
+
+
 def _wandb_watch(every: int) -> Callable[[Loop], Iterator[Callable[[], None]]]:
     def watch(loop: Loop) -> Iterator[Callable[[], None]]:
         import wandb
@@ -116,6 +126,7 @@ VARIANTS = {
     "gradlab, every 10th": gradlab_every_10,
     "every step, no checks": every_step_without_checks,
     "every 10th, no checks": every_10_without_checks,
+    "every step, black box": every_step_with_black_box,
     "wandb, every step": wandb_every_step,
     "wandb, every 10th": wandb_every_10,
 }

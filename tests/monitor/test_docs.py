@@ -27,7 +27,7 @@ def run_in_order(blocks, folder):
 
 def test_every_python_block_prints_the_shown_output(tmp_path):
     pairs = BLOCK.findall(PAGE)
-    assert len(pairs) == PAGE.count("```python") == 6
+    assert len(pairs) == PAGE.count("```python") == 7
     if importlib.util.find_spec("pytorch_lightning") is None:
         pairs = [pair for pair in pairs if "lightning" not in pair[0]]
     outputs = run_in_order([block for block, _ in pairs], tmp_path)
