@@ -1,7 +1,6 @@
 """`gradlab.doctor`: applies rules and experiments to a training, and returns the findings."""
 
 import re
-from contextlib import suppress
 from math import isfinite
 from typing import Any
 
@@ -98,7 +97,7 @@ def examine(
     suspected = [each for each in found if each.kind == SUSPECTED]
     confirmed = [each for each in found if each.kind != SUSPECTED]
     experiments = experiments or LocalExperiments(training)
-    with suppress(ExperimentError):
+    try:
         numbers = _nonfinite(experiments, confirmed, trace)
         confirmed += [each for each in numbers if not SYMPTOM.search(each.what)]
         if trace.error is None:
@@ -108,6 +107,11 @@ def examine(
             else:
                 confirmed += find_learning_problem(experiments, trace, suspected)
         confirmed = confirmed or numbers
+    except ExperimentError:
+        pass  # the training cannot run again
+    except ExaminationError:
+        if not confirmed:
+            raise
     return confirmed
 
 

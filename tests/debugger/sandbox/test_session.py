@@ -180,3 +180,29 @@ def test_the_function_makes_no_file_operation():
     Path("step.py").write_text(API)
     done = subprocess.run([sys.executable, "step.py"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+EXPERIMENT_DIES = """
+import os
+import torch
+
+model = torch.nn.Linear(3, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+x = torch.randn(32, 3)
+y = x.sum(1, keepdim=True)
+for step in range(10_000):
+    if step == 60:  # the first run is stopped before; an experiment is longer
+        os.kill(os.getpid(), 9)
+    optimizer.zero_grad()
+    torch.nn.functional.mse_loss(model(x), y).backward()
+    optimizer.step()
+"""
+
+
+def test_an_experiment_whose_process_is_killed_is_no_success(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("train.py").write_text(EXPERIMENT_DIES)
+    assert main(["doctor", "train.py"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("gradlab: no mistake was found before the experiments, but one of them ")
+    assert "SIGKILL" in line

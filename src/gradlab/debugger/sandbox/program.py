@@ -18,7 +18,7 @@ from gradlab.debugger.entry_point import examine_target, repeat_target
 from gradlab.debugger.observe.module_calls import Intervention
 from gradlab.debugger.observe.source_lines import current_line
 from gradlab.debugger.trainings import ExperimentError, ExperimentResult, StepTraining, Training
-from gradlab.errors import GradlabError, first_line
+from gradlab.errors import ExaminationError, GradlabError, first_line
 
 CONNECTION = 3  # the descriptor of the connection to the server
 Message = dict[str, Any]
@@ -193,7 +193,13 @@ class SandboxedExperiments:
     def _ask(self, **experiment: Any) -> Message:
         request = {**self.request, "experiment": experiment, "returns_step": self.returns_step}
         self.server.send(request)
-        return self.server.receive()
+        answer = self.server.receive()
+        if answer.get("ended"):
+            raise ExaminationError(
+                "no mistake was found before the experiments, but one of them did not end: "
+                f"{answer['error']}"
+            )
+        return answer
 
     def _request(self, **experiment: Any) -> ExperimentResult | None:
         answer = self._ask(**experiment)

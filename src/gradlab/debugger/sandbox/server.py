@@ -72,7 +72,7 @@ class Server:
         try:
             with ours, suppress(OSError, ValueError):
                 return self._answer(ours, request)
-            return self._explain("the program was ended from outside")
+            return self._explain("the program was ended from outside", ended=True)
         finally:
             with suppress(OSError):
                 os.kill(keeper, signal.SIGTERM)
@@ -90,20 +90,26 @@ class Server:
             elif "input" in message:
                 self.input = str(message["input"])
             elif "stopped" in message:
-                return self._explain(self.limits.explain(message["stopped"]))
+                return self._explain(self.limits.explain(message["stopped"]), ended=True)
             else:
                 return self._explain(**message) if "error" in message else message
-        return self._explain("the program was ended from outside")
+        return self._explain("the program was ended from outside", ended=True)
 
-    def _explain(self, error: str, kind: str = "ExaminationError") -> Message:
-        """Return an error; name the line that read standard input."""
+    def _explain(self, error: str, kind: str = "ExaminationError", ended: bool = False) -> Message:
+        """Return an error; name the line that read standard input.
+
+        Args:
+            error: the message.
+            kind: the class of the error.
+            ended: whether the process of the program was ended.
+        """
         if self.input:
             error += f"; {self.input} reads standard input, which is empty here"
-        return _error(error, kind)
+        return _error(error, kind, ended)
 
 
-def _error(error: str, kind: str = "ExaminationError") -> Message:
-    return {"error": error, "kind": kind}
+def _error(error: str, kind: str = "ExaminationError", ended: bool = False) -> Message:
+    return {"error": error, "kind": kind, "ended": ended}
 
 
 def send(stream: Any, message: Message) -> None:
@@ -133,7 +139,7 @@ def keep(mechanism: Mechanism, scope: Scope, limits: Limits, connection: socket.
                 end_descendants(os.getpid())
                 send(stream, {"stopped": reason})
             else:
-                send(stream, _error(_describe_end(reason)))
+                send(stream, _error(_describe_end(reason), ended=True))
     except Ended:
         pass
     except GradlabError as error:
