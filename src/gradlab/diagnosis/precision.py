@@ -6,7 +6,7 @@ import pandas as pd
 from gradlab.diagnosis.advice import SMALLER_RATE
 from gradlab.diagnosis.finding import Finding
 from gradlab.diagnosis.grid import extrapolate, first_lasting, log10, median, usual_positions
-from gradlab.diagnosis.nonfinite_steps import located
+from gradlab.diagnosis.nonfinite_steps import first_fault, located
 from gradlab.diagnosis.record import LARGEST, SMALLEST, Record
 from gradlab.diagnosis.sentences import join_sentence
 
@@ -26,7 +26,7 @@ def overflow(record: Record) -> Finding | None:
         The finding, or None. If the operation is known, the finding names it.
     """
     known = located(record)
-    if known is not None:
+    if known is not None and record.watched:
         return known
     grid = record.everything
     forward = np.logical_or.reduce([grid.overflowed(name) for name in FORWARD])
@@ -48,14 +48,17 @@ def overflow(record: Record) -> Finding | None:
         where, name = (int(back[-1]),), "the gradient"
     layer = f" of {record.layers_text(where)}" if where else ""
     short = record.dtype in SHORT
+    reason = f"{record.dtype} holds numbers up to {LARGEST[record.dtype]:,.0f}" if short else ""
+    if (fault := first_fault(record)) is not None and fault.operation:
+        received = " and ".join(each for each in (fault.received, fault.reason) if each)
+        reason = f"{fault.where()}, {received}"
     return Finding(
         kind="overflow",
         where=where,
         since=step,
         severity="severe",
         cause=join_sentence(
-            f"{name}{layer} becomes inf or NaN at step {step}{_loss_before(record, step)}",
-            f"{record.dtype} holds numbers up to {LARGEST[record.dtype]:,.0f}" if short else "",
+            f"{name}{layer} becomes inf or NaN at step {step}{_loss_before(record, step)}", reason
         ),
         evidence={"step": float(step)},
         remedies=(("train.dtype=bfloat16", "train.dtype=float32") if short else ())

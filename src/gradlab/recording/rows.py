@@ -130,11 +130,14 @@ class Outcome:
         status: One of `schema.STATUSES`.
         steps: Number of training steps made.
         first_nonfinite: For a run that diverged, the result of `first_nonfinite`.
+        fault: The operation at which it diverged, as `nonfinite.fault.Fault.as_dict` writes it;
+            None if it is unknown.
     """
 
     status: str = "running"
     steps: int = 0
     first_nonfinite: dict[str, Any] | None = None
+    fault: dict[str, Any] | None = None
 
 
 class RowWriter(Protocol):

@@ -76,7 +76,8 @@ class FolderRun(Member):
         """Diagnose the run and complete `run.json`."""
         assert self.folder is not None
         layers, steps = self.folder.frames()
-        info = self.folder.info | {"status": outcome.status}
+        located = _nonfinite_info(outcome)
+        info = self.folder.info | {"status": outcome.status, **located}
         recorded = bool(len(layers))
         findings = diagnose(attach(layers, {ALONE: info}, steps)) if recorded else Findings()
         self.folder.finish(
@@ -88,6 +89,7 @@ class FolderRun(Member):
                 "slope": slope(layers),
                 "steps": outcome.steps,
                 "first_nonfinite": outcome.first_nonfinite,
+                **located,
                 "test": test,
                 "error": None,
             }
@@ -177,6 +179,20 @@ def check_gradients(settings: Settings, dataset: Dataset) -> None:
         names = ", ".join(check.report.enters or check.report.wrong or check.differing)
         raise JobError(f"not trained, because its gradients are wrong: the error enters at {names}")
     log.info("%s", check.summary()[-1])
+
+
+def _nonfinite_info(outcome: Outcome) -> dict[str, Any]:
+    """Return the entry `nonfinite` of `run.json`; empty if no fault was located."""
+    if outcome.fault is None:
+        return {}
+    return {
+        "nonfinite": {
+            "faults": [outcome.fault],
+            "skipped": [],
+            "scales": [],
+            "attempts": outcome.steps,
+        }
+    }
 
 
 def result_line(info: Mapping[str, Any]) -> str:

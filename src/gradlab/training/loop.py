@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gradlab.config.settings import Settings
 from gradlab.data.dataset import Dataset
+from gradlab.nonfinite.fault import Fault
 from gradlab.recording.modules import find_modules
 from gradlab.recording.norms import joint_norm, matrix_sum
 from gradlab.recording.probes import Probes
@@ -29,6 +30,7 @@ from gradlab.recording.rows import (
     step_rows,
 )
 from gradlab.training.clipping import Clipper
+from gradlab.training.locate_member import locate_member
 from gradlab.training.minibatches import Minibatches
 from gradlab.training.optimizer import make_updates
 from gradlab.training.stack import Stack
@@ -284,6 +286,10 @@ class Recorder:
         with torch.no_grad():
             return measure(self.modules, probes.signals, params, grads, params)[0].cpu()
 
+    def locate(self, member: int, x: Tensor, y: Tensor, step: int) -> Fault | None:
+        """Locate the operation at which a member diverged, as `locate_member` does."""
+        return locate_member(self._stack, member, x, y, step)
+
 
 class History:
     """Collects the steps of a stack and writes the rows of each member to its sinks.
@@ -351,8 +357,8 @@ class History:
             table_TK[:end, :-1],
         )
         outcome.steps = steps[end - 1].step + 1
+        batch = self._minibatches.member_batch(member)
         if diverged and (layers_SC is None or end < len(steps)):
-            batch = self._minibatches.member_batch(member)
             layers_SC = self._recorder.measure_member(member, *batch)
         layers = None
         if layers_SC is not None:
@@ -362,6 +368,8 @@ class History:
         if diverged:
             outcome.status = "diverged"
             outcome.first_nonfinite = first_nonfinite(rows)
+            fault = self._recorder.locate(member, *batch, steps[end - 1].step)
+            outcome.fault = None if fault is None else fault.as_dict()
         for sink in self._sinks[member]:
             sink.write(rows)
 
