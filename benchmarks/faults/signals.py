@@ -103,7 +103,7 @@ def try_once(
     unfinished = any(run.info["status"] == "running" for run in runs) and not killed
     watched = command == "watched.py"
     if watched and not killed:
-        lost = lost or (moment >= 0.3 and not any(steps > 1 for steps in after.values()))
+        lost = lost or (moment >= 1.0 and not any(steps > 1 for steps in after.values()))
     code = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[numbers[0]]
     allowed = {code, code - 128 - 2 * (code - 128)} if watched else {code}
     traceback = "Traceback" in text and not (watched and numbers[0] == signal.SIGINT)
