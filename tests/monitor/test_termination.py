@@ -48,3 +48,34 @@ def test_sigterm_in_a_fork_ends_only_the_fork(tmp_path):
         "assert os.waitpid(pid, 0)[1] == 15"
     )
     assert run(tmp_path, fork) == (0, "completed", 9)
+
+
+TWICE = """
+import os, signal
+import gradlab, torch
+from gradlab.monitor.monitor import Monitor
+
+model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 1))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+complete = Monitor._complete
+
+def interrupted_again(monitor, error):
+    os.kill(os.getpid(), signal.SIGINT)
+    complete(monitor, error)
+
+Monitor._complete = interrupted_again
+with gradlab.watch(model, optimizer, sinks=gradlab.sinks.Parquet("out", interval=1e9)):
+    for step in range(5):
+        optimizer.zero_grad()
+        model(torch.randn(8, 4)).square().mean().backward()
+        optimizer.step()
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_a_second_ctrl_c_does_not_lose_the_rows(tmp_path):
+    done = subprocess.run([sys.executable, "-c", TWICE], cwd=tmp_path, capture_output=True)
+    assert done.returncode == -signal.SIGINT
+    (run,) = find(tmp_path).runs
+    assert run.info["status"] == "interrupted"
+    assert len(run.steps()) == 5

@@ -10,6 +10,7 @@ import pytest
 
 from gradlab.cli.main import main
 from gradlab.errors import StoreError
+from gradlab.results import owner as owner_module
 from gradlab.results.load import find
 from gradlab.results.owner import NAME, SILENT, Owner, living_owner
 from gradlab.results.parquet import Table
@@ -62,9 +63,16 @@ def write(folder, **changes):
 
 
 def test_another_process_with_the_same_number_is_not_the_owner(tmp_path):
-    write(tmp_path, start="123 of an earlier boot")
+    write(tmp_path, start="123")
     assert living_owner(tmp_path) is None
     Owner(tmp_path).acquire()
+
+
+def test_a_machine_of_the_same_name_and_a_restart_are_distinguished(tmp_path, monkeypatch):
+    write(tmp_path, boot="another")
+    assert living_owner(tmp_path)  # it wrote just now, after this machine has started
+    monkeypatch.setattr(owner_module, "_uptime", lambda: 0.0)
+    assert living_owner(tmp_path) is None
 
 
 def test_an_owner_on_another_host_is_alive_while_it_writes(tmp_path):

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -73,13 +73,22 @@ class Interrupt:
 
 
 @contextmanager
-def uninterrupted() -> Generator[None]:
-    """Delay Ctrl-C and SIGTERM until the end of the block, which must be short."""
+def uninterrupted(
+    numbers: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+) -> Generator[None]:
+    """Delay Ctrl-C and SIGTERM until the end of the block, which must be short.
+
+    Args:
+        numbers: The signals to delay.
+
+    Yields:
+        Nothing.
+    """
     arrived: list[int] = []
     before: dict[signal.Signals, Any] = {}
     try:
         if threading.current_thread() is threading.main_thread():
-            for each in (signal.SIGINT, signal.SIGTERM):
+            for each in numbers:
                 handler = signal.getsignal(each)
                 if handler is not None:  # None: a handler that Python cannot restore
                     before[each] = handler

@@ -1,5 +1,6 @@
 """`gradlab.watch`: record the gradients of any PyTorch network in any training loop."""
 
+import signal
 import time
 import traceback
 import warnings
@@ -21,6 +22,7 @@ from torch.optim.optimizer import Optimizer
 
 from gradlab.black_box.black_box_folder import write_recording
 from gradlab.black_box.step_memory import BlackBox, StepMemory
+from gradlab.config.interrupt import uninterrupted
 from gradlab.diagnosis.diagnose import diagnose
 from gradlab.diagnosis.finding import Findings
 from gradlab.diagnosis.grid import overflowed, slope
@@ -277,7 +279,8 @@ class Monitor:
     def _stop(self, error: BaseException | None) -> None:
         if self._session.hooks is None:
             return
-        with complete_on_sigterm(lambda: None), sigterm_delayed():
+        delayed = uninterrupted([signal.SIGINT])  # a second Ctrl-C
+        with complete_on_sigterm(lambda: None), sigterm_delayed(), delayed:
             self._complete(error)
 
     def _complete(self, error: BaseException | None) -> None:

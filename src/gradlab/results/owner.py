@@ -8,6 +8,7 @@ was silent for too long finds the file of another owner before its next write, a
 """
 
 import json
+import math
 import os
 import socket
 import time
@@ -131,12 +132,14 @@ def living_owner(folder: Path) -> str | None:
     if not isinstance(pid, int) or not isinstance(host, str):
         return None
     here = _identity(pid)
-    if any(content.get(key) != here[key] for key in ("host", "namespace")):
-        with suppress(FileNotFoundError):
-            silent = time.time() - (folder / NAME).stat().st_mtime
-            return _text(content) if silent < SILENT else None
-        return None
-    return _text(content) if content.get("start") == here["start"] else None
+    if all(content.get(key) == here[key] for key in ("host", "namespace", "boot")):
+        return _text(content) if content.get("start") == here["start"] else None
+    # It runs elsewhere, or this machine has started again since then.
+    limit = min(SILENT, _uptime()) if host == here["host"] else SILENT
+    with suppress(FileNotFoundError):
+        silent = time.time() - (folder / NAME).stat().st_mtime
+        return _text(content) if silent < limit else None
+    return None
 
 
 def _text(content: dict[str, Any]) -> str:
@@ -154,22 +157,41 @@ def _check_gone(folder: Path) -> None:
 
 
 def _identity(pid: int) -> dict[str, Any]:
-    """Return what identifies a process: its number, host, namespace of numbers, and start.
+    """Return what identifies a process: number, host, namespace of numbers, boot, and start.
 
-    Containers on one host can have equal host names, and then differ in the namespace. Without
-    `/proc`, the namespace and the start of a process that exists are unknown, and empty.
+    Containers on one host can have equal host names, and then differ in the namespace. Machines
+    with equal names differ in the boot. Without `/proc`, what is unknown is empty.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        state, start = fields[0], f"{fields[19]} {_BOOT.read_text(encoding='utf-8').strip()}"
-        start = "gone" if state == "Z" else start
+        start = "gone" if fields[0] == "Z" else fields[19]
     except (OSError, IndexError):
         start = "" if _exists(pid) else "gone"
-    try:
-        namespace = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        namespace = ""
-    return {"pid": pid, "host": socket.gethostname(), "namespace": namespace, "start": start}
+    return {
+        "pid": pid,
+        "host": socket.gethostname(),
+        "namespace": _namespace(),
+        "boot": _boot(),
+        "start": start,
+    }
+
+
+def _namespace() -> str:
+    with suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")
+    return ""
+
+
+def _boot() -> str:
+    with suppress(OSError):
+        return _BOOT.read_text(encoding="utf-8").strip()
+    return ""
+
+
+def _uptime() -> float:
+    """Return the seconds since this machine has started; infinite if unknown."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return math.inf if clock is None else time.clock_gettime(clock)
 
 
 def _exists(pid: int) -> bool:

@@ -19,7 +19,7 @@ from gradlab.config.interrupt import Interrupted
 from gradlab.debugger.code_finding import CodeFinding
 from gradlab.debugger.sandbox.copies import remove_tree
 from gradlab.debugger.sandbox.limits import Limits
-from gradlab.debugger.targets import split_target
+from gradlab.debugger.targets import check_file
 from gradlab.errors import ExaminationError, GradlabError, SettingsError
 
 PREFIX, LOCK = "gradlab-doctor-", "lock"
@@ -71,7 +71,7 @@ def examine_in_sandbox(
         working = str(Path.cwd())
     except FileNotFoundError as error:
         raise SettingsError("the current folder no longer exists: change to another one") from error
-    split_target(target)  # a wrong command is reported at once
+    check_file(target)  # a wrong command is reported at once
     with ending_signals(), temporary_folder() as folder:
         options = {
             "target": target,
