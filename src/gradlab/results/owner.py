@@ -160,7 +160,7 @@ def _identity(pid: int) -> dict[str, Any]:
     """Return what identifies a process: number, host, namespace of numbers, boot, and start.
 
     Containers on one host can have equal host names, and then differ in the namespace. Machines
-    with equal names differ in the boot. Without `/proc`, what is unknown is empty.
+    with equal names differ in the boot. Without `/proc`, unknown entries are empty.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
