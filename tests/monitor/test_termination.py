@@ -52,6 +52,7 @@ def test_sigterm_in_a_fork_ends_only_the_fork(tmp_path):
 
 TWICE = """
 import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 import gradlab, torch
 from gradlab.monitor.monitor import Monitor
 

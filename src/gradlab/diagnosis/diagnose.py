@@ -239,7 +239,8 @@ def _check(layers: pd.DataFrame, steps: pd.DataFrame, context: Context) -> None:
     """
     several = "run" in layers and layers["run"].nunique() > 1
     _check_columns("layers", layers, LAYERS)
-    if layers.empty and not any(info.get("nonfinite") for info in context.values()):
+    alone = next(iter(context.values())) if len(context) == 1 else {}
+    if layers.empty and not alone.get("nonfinite"):
         raise StoreError(f"expected recorded rows, given an empty frame{_hint(context)}")
     if len(steps):
         _check_columns("steps", steps, ("step", "run") if several else ("step",))

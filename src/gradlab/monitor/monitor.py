@@ -135,6 +135,7 @@ class _Session:
         seconds: Duration up to the last recorded step, or up to the stop.
         hooks: Removes the hooks when it closes; None while stopped.
         order: Indices of the modules, the first layer first; empty before the first record.
+        steps_before: Stores the last steps for the black box; None without one.
     """
 
     status: str = "running"
@@ -144,6 +145,7 @@ class _Session:
     seconds: float = 0.0
     hooks: ExitStack | None = field(default=None, repr=False)
     order: list[int] = field(default_factory=list[int])
+    steps_before: StepMemory | None = field(default=None, repr=False)
 
     def start(self) -> ExitStack:
         """Start or resume, and return the stack for the hooks."""
@@ -218,7 +220,8 @@ class Monitor:
         self._guard = self._make_guard() if locate else None
         self._spikes = self._make_spike_guard() if _skips_spikes(on_spike, every) else None
         self._memory, self._session = Memory(), _Session()
-        self._steps_before = None if black_box is None else self._make_step_memory(black_box)
+        if black_box is not None:
+            self._session.steps_before = self._make_step_memory(black_box)
 
     @property
     def _network(self) -> nn.Module:
@@ -247,8 +250,10 @@ class Monitor:
         hooks.enter_context(self._tracker.observe())
         if self._guard is not None:
             hooks.enter_context(self._guard.observe(self._network.modules()))
-        if self._steps_before is not None:
-            hooks.enter_context(self._steps_before.observe(self._tracker.optimizers.chosen or ()))
+        if self._session.steps_before is not None:
+            hooks.enter_context(
+                self._session.steps_before.observe(self._tracker.optimizers.chosen or ())
+            )
         if self._spikes is not None:
             hooks.enter_context(self._spikes.observe())
         if self._sinks and is_first_rank(self._ranks):
@@ -287,8 +292,8 @@ class Monitor:
         self._session.stop(error)
         if self._guard is not None:
             self._guard.finish()
-        if self._steps_before is not None:
-            self._steps_before.finish(self._session.error)
+        if self._session.steps_before is not None:
+            self._session.steps_before.finish(self._session.error)
         self._tracker.finish(failed=error is not None)
         last = self.steps().tail(1)
         diverged = any(overflowed(last, name).any() for name in ("loss", "grad_norm"))
