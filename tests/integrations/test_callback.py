@@ -33,4 +33,6 @@ def test_a_missing_library_is_one_line_with_the_command_to_install_it(name, libr
 
 
 def test_closing_a_callback_that_was_never_used_does_nothing():
-    WatchCallback().close()
+    callback = WatchCallback()
+    callback.close()
+    assert callback.monitor is None

@@ -74,6 +74,31 @@ with gradlab.watch(model, optimizer, sinks=gradlab.sinks.Parquet("out", interval
 """
 
 
+AT_START = """
+import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+import gradlab, torch
+from gradlab.sinks.protocol import Sinks
+
+opened = Sinks.open
+
+def interrupted(sinks, run):
+    opened(sinks, run)
+    os.kill(os.getpid(), signal.SIGINT)
+
+Sinks.open = interrupted
+with gradlab.watch(torch.nn.Linear(4, 1), sinks=gradlab.sinks.Parquet("out")):
+    pass
+"""
+
+
+def test_ctrl_c_during_the_start_leaves_no_run_that_is_running(tmp_path):
+    done = subprocess.run([sys.executable, "-c", AT_START], cwd=tmp_path, capture_output=True)
+    assert done.returncode == -signal.SIGINT
+    (run,) = find(tmp_path).runs
+    assert run.info["status"] == "interrupted"
+
+
 def test_a_second_ctrl_c_does_not_lose_the_rows(tmp_path):
     done = subprocess.run([sys.executable, "-c", TWICE], cwd=tmp_path, capture_output=True)
     assert done.returncode == -signal.SIGINT

@@ -265,7 +265,12 @@ class Monitor:
         self._stop(None)
 
     def __enter__(self) -> "Monitor":
-        return self.start()
+        try:
+            with uninterrupted([signal.SIGINT]):
+                return self.start()
+        except BaseException as error:  # Python does not call `__exit__` then
+            self._stop(error)
+            raise
 
     def __exit__(
         self,

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,7 @@ class JobOutcomes:
         planned: the number of jobs; None if unknown.
         elsewhere: whether the launcher runs the jobs in other processes.
         interrupt: handles the signals of the command.
+        began: date and time of the start.
         jobs: the outcomes, in the order of the jobs' ends.
         owner: the owner of the sweep's folder; None for a single run.
     """
@@ -77,6 +79,7 @@ class JobOutcomes:
     planned: int | None = None
     elsewhere: bool = False
     interrupt: Interrupt | None = None
+    began: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     jobs: list[JobOutcome] = field(default_factory=list[JobOutcome])
     owner: Owner | None = None
 
@@ -84,6 +87,12 @@ class JobOutcomes:
     def errors(self) -> list[GradlabError]:
         """The errors of the jobs that failed."""
         return [job.error for job in self.jobs if job.error is not None]
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a job was interrupted or did not end."""
+        ended = sum(job.info is not None or job.error is not None for job in self.jobs)
+        return ended < max(self.planned or 0, len(self.jobs))
 
     def summary(self) -> list[str]:
         """Return lines: the number of runs by verdict, the failed jobs, and the next command."""
@@ -110,11 +119,9 @@ class JobOutcomes:
         """
         if self.folder is None or self.planned != len(self.jobs):
             return []
-        own = {job.path.absolute() for job in self.jobs}
-        found = sorted(file.parent for file in self.folder.absolute().rglob("run.json"))
-        others = [
-            str(path.relative_to(self.folder.absolute())) for path in found if path not in own
-        ]
+        folder, own = self.folder.resolve(), {job.path.resolve() for job in self.jobs}
+        found = sorted(file.parent for file in folder.rglob("run.json"))
+        others = [str(path.relative_to(folder)) for path in found if path not in own]
         if not others:
             return []
         text = f"{len(others)} runs" if len(others) > 1 else "1 run"
@@ -183,7 +190,7 @@ def run(arguments: Sequence[str]) -> int:
                 results.owner.release()
             if results.folder is not None and results.elsewhere:
                 with uninterrupted():
-                    complete_unfinished(results.folder, interrupt.requested)
+                    complete_unfinished(results.folder, results.began, interrupt.requested)
                     reports = job_reports.collect(results.folder)
                 results.jobs = [_as_outcome(each) for each in reports]
             if results.folder is not None and (results.jobs or problem is None):
@@ -196,7 +203,7 @@ def run(arguments: Sequence[str]) -> int:
         log.error("%s", problem)  # of a sweeper that stopped after the failures
     if errors and len(errors) == len(results.jobs):
         raise min(errors, key=lambda error: error.exit_code)  # a failed run before a wrong setting
-    return 1 if errors else 0
+    return 1 if errors or (results.elsewhere and results.incomplete) else 0
 
 
 def _compose_and_run(arguments: Sequence[str]) -> GradlabError | None:
@@ -296,22 +303,24 @@ def _as_outcome(report: Mapping[str, Any]) -> JobOutcome:
         return JobOutcome(path, error=JobError(f"its run.json cannot be read: {problem}"))
 
 
-def complete_unfinished(folder: Path, interrupted: bool) -> None:
-    """Complete `run.json` of the runs in a sweep's folder whose process was killed.
+def complete_unfinished(folder: Path, began: str, interrupted: bool) -> None:
+    """Complete `run.json` of the runs of a sweep whose process was killed.
 
     Args:
         folder: The sweep's folder.
+        began: Start of the sweep, in ISO 8601; earlier runs are of another sweep.
         interrupted: Whether a signal ended the sweep.
     """
     result = {"status": "interrupted" if interrupted else "failed"}
     result |= {} if interrupted else {"error": "its process was killed"}
     deadline = time.monotonic() + PATIENCE
     for file in folder.rglob("run.json"):
-        with suppress(OSError, StoreError):
+        with suppress(OSError, StoreError, KeyError, TypeError):
             while living_owner(file.parent) is not None and time.monotonic() < deadline:
                 time.sleep(0.05)  # the process is ending
             info = read_json(file)
-            if info["status"] == "running" and living_owner(file.parent) is None:
+            is_own = str(info["timings"]["started"]) >= began
+            if is_own and info["status"] == "running" and living_owner(file.parent) is None:
                 write_json(file, {**info, **result})
 
 

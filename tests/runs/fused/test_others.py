@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gradlab.errors import JobError
 from gradlab.results.load import find
 from gradlab.results.parquet import write_json
-from gradlab.runs.sweep import complete_unfinished
+from gradlab.runs.sweep import JobOutcome, JobOutcomes, complete_unfinished
 from tests.report.runs import write_run
 from tests.runs.fused.sweeps import SHORT, info
 
@@ -89,10 +90,20 @@ def test_a_signal_to_the_command_completes_the_runs_of_joblib(number, code):
 
 
 def test_a_run_whose_process_was_killed_is_completed(tmp_path):
-    write_run(tmp_path / "0")
-    write_run(tmp_path / "1")
-    info = json.loads((tmp_path / "1/run.json").read_text())
-    write_json(tmp_path / "1/run.json", {**info, "status": "running"})
-    complete_unfinished(tmp_path, interrupted=False)
-    assert [run.info["status"] for run in find(tmp_path).runs] == ["completed", "failed"]
-    assert find(tmp_path).runs[1].info["error"] == "its process was killed"
+    started = {"0": "2026-01-01T00:00:09+00:00", "1": "2026-01-01T00:00:01+00:00"}
+    for name, time_ in started.items():
+        write_run(tmp_path / name)
+        file = tmp_path / name / "run.json"
+        info = json.loads(file.read_text())
+        write_json(file, {**info, "status": "running", "timings": {"started": time_}})
+    complete_unfinished(tmp_path, "2026-01-01T00:00:05+00:00", interrupted=False)
+    own, other = find(tmp_path).runs
+    assert (own.info["status"], own.info["error"]) == ("failed", "its process was killed")
+    assert other.info["status"] == "running"  # of an earlier sweep
+
+
+def test_a_job_that_did_not_end_is_no_success():
+    ended, failed = JobOutcome(Path("0"), info={}), JobOutcome(Path("1"), error=JobError("x"))
+    assert not JobOutcomes(planned=2, jobs=[ended, failed]).incomplete
+    assert JobOutcomes(planned=2, jobs=[ended]).incomplete
+    assert JobOutcomes(planned=None, jobs=[ended, JobOutcome(Path("1"))]).incomplete
